@@ -1,0 +1,3 @@
+//! What the chassis costs beside bare axum and a hand-assembled stack.
+
+fn main() {}

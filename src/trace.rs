@@ -1,0 +1,324 @@
+//! The ids of the request in hand: its request id and its place in a W3C trace.
+//!
+//! The request layer sets them for as long as the handler runs, log lines carry them, and
+//! [`current`] hands them to a service that calls others:
+//!
+//! ```
+//! if let Some(ids) = axum_chassis::trace::current() {
+//!     let header = ids.trace.traceparent(); // for the outgoing request
+//! #   assert_eq!(header.len(), 55);
+//! }
+//! ```
+//!
+//! They are bound to the task of the request: a task that a handler spawns starts without them,
+//! unless its future is wrapped in [`scope`].
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue};
+
+/// The header a request id travels in, both ways.
+pub const REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
+/// The header a W3C trace context travels in.
+pub const TRACEPARENT: http::HeaderName = http::HeaderName::from_static("traceparent");
+
+const MAX_REQUEST_ID: usize = 128;
+
+tokio::task_local! {
+    static CURRENT: Ids;
+}
+
+/// The ids of the request that the current task is serving, if it is serving one.
+pub fn current() -> Option<Ids> {
+    CURRENT.try_with(Ids::clone).ok()
+}
+
+/// Lets `read` look at the current ids without cloning them.
+pub(crate) fn with_current<R>(read: impl FnOnce(&Ids) -> R) -> Option<R> {
+    CURRENT.try_with(read).ok()
+}
+
+/// Runs `future` with `ids` as the current ones; for tasks that outlive their request.
+pub fn scope<F: Future>(ids: Ids, future: F) -> impl Future<Output = F::Output> {
+    scoped(ids, future)
+}
+
+/// What [`scope`] returns, by name.
+pub(crate) type Scoped<F> = tokio::task::futures::TaskLocalFuture<Ids, F>;
+
+pub(crate) fn scoped<F: Future>(ids: Ids, future: F) -> Scoped<F> {
+    CURRENT.scope(ids, future)
+}
+
+/// What identifies one request in logs and towards other services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// The caller's `x-request-id` where it was valid, else one made here.
+    pub request: RequestId,
+    /// The trace the request belongs to, and this service's span in it.
+    pub trace: TraceContext,
+}
+
+impl Ids {
+    /// Reads the ids from a request's headers, and makes what is missing or malformed.
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        Self {
+            request: headers
+                .get(REQUEST_ID)
+                .and_then(RequestId::from_header)
+                .unwrap_or_else(RequestId::random),
+            trace: headers
+                .get(TRACEPARENT)
+                .and_then(|value| TraceContext::parse(value.as_bytes()))
+                .unwrap_or_else(TraceContext::random),
+        }
+    }
+}
+
+/// A request id: 1 to 128 visible ASCII characters other than `"` and `\`, so that it can go
+/// into a header or a log line as it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The id in a header, if it is one we pass on.
+    pub fn from_header(value: &HeaderValue) -> Option<Self> {
+        let bytes = value.as_bytes();
+        let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+        ((1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(plain))
+            .then(|| Self(value.clone()))
+    }
+
+    /// 32 random hexadecimal digits.
+    pub fn random() -> Self {
+        thread_local! {
+            // Cut from a page, so that most requests allocate nothing for their id.
+            static PAGE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+        }
+        let bytes: Bytes = PAGE.with_borrow_mut(|page| {
+            if page.capacity() < 32 {
+                *page = BytesMut::with_capacity(4096);
+            }
+            page.put_slice(&hex(fastrand::u128(..)));
+            page.split().freeze()
+        });
+        Self(HeaderValue::from_maybe_shared(bytes).expect("hexadecimal digits make a header value"))
+    }
+
+    /// The id's characters.
+    pub fn as_str(&self) -> &str {
+        // Only visible ASCII gets into a `RequestId`.
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// The id as a header's value.
+    pub fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({self})")
+    }
+}
+
+/// A place in a distributed trace, after [W3C Trace Context](https://www.w3.org/TR/trace-context/).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    trace: u128,
+    span: u64,
+    parent: Option<u64>,
+    sampled: bool,
+}
+
+impl TraceContext {
+    /// Reads a `traceparent` header: the caller's span becomes the parent of a new one.
+    ///
+    /// `None` for anything the standard calls invalid.
+    pub fn parse(header: &[u8]) -> Option<Self> {
+        let version = *unhex(header.get(..2)?)?.to_be_bytes().last()?;
+        // A later version may append fields; this one may not.
+        let ends_well = match header.len() {
+            55 => true,
+            56.. => version > 0 && header[55] == b'-',
+            _ => false,
+        };
+        let dashes = [2, 35, 52].iter().all(|&at| header.get(at) == Some(&b'-'));
+        if version == 0xff || !ends_well || !dashes {
+            return None;
+        }
+        let trace = unhex(&header[3..35])?;
+        let parent = u64::try_from(unhex(&header[36..52])?).ok()?;
+        let flags = unhex(&header[53..55])?;
+        (trace != 0 && parent != 0).then(|| Self {
+            trace,
+            span: nonzero(),
+            parent: Some(parent),
+            sampled: flags & 1 == 1,
+        })
+    }
+
+    /// The root of a new trace, not sampled.
+    pub fn random() -> Self {
+        Self {
+            trace: fastrand::u128(1..),
+            span: nonzero(),
+            parent: None,
+            sampled: false,
+        }
+    }
+
+    /// The `traceparent` for a request that is made on behalf of this one.
+    pub fn traceparent(&self) -> String {
+        format!(
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace,
+            self.span,
+            u8::from(self.sampled)
+        )
+    }
+
+    /// The trace's id as 32 hexadecimal digits.
+    pub fn trace_id(&self) -> impl fmt::Display + use<> {
+        Hex(hex(self.trace))
+    }
+
+    /// This service's span in the trace, as 16 hexadecimal digits.
+    pub fn span_id(&self) -> impl fmt::Display + use<> {
+        SpanId(self.span)
+    }
+
+    /// The trace's id as ASCII digits, for the hot path.
+    pub(crate) fn trace_digits(&self) -> [u8; 32] {
+        hex(self.trace)
+    }
+
+    /// The numbers behind the ids: trace, span, and the caller's span.
+    pub fn as_numbers(&self) -> (u128, u64, Option<u64>) {
+        (self.trace, self.span, self.parent)
+    }
+
+    /// Whether the caller records this trace.
+    pub fn is_sampled(&self) -> bool {
+        self.sampled
+    }
+}
+
+struct Hex([u8; 32]);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.0).unwrap_or_default())
+    }
+}
+
+struct SpanId(u64);
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+fn nonzero() -> u64 {
+    fastrand::u64(1..)
+}
+
+fn hex(number: u128) -> [u8; 32] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
+    }
+    digits
+}
+
+/// Lower-case digits only: the standard forbids upper case.
+fn unhex(digits: &[u8]) -> Option<u128> {
+    digits.iter().try_fold(0, |number: u128, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u128::from(value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traceparent_is_continued_with_a_span_of_our_own() {
+        let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let context = TraceContext::parse(header.as_bytes()).expect("the standard's own example");
+        let (trace, span, parent) = context.as_numbers();
+        assert_eq!(trace, 0x4bf92f3577b34da6a3ce929d0e0e4736);
+        assert_eq!(parent, Some(0x00f067aa0ba902b7));
+        assert_ne!(Some(span), parent);
+        assert!(context.is_sampled());
+        assert!(
+            context
+                .traceparent()
+                .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")
+        );
+    }
+
+    #[test]
+    fn a_malformed_traceparent_starts_a_new_trace() {
+        let wrong = [
+            "",
+            "00",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00_4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7_01",
+        ];
+        for header in wrong {
+            assert_eq!(TraceContext::parse(header.as_bytes()), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_later_version_may_bring_more_fields() {
+        let header = b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
+        assert!(TraceContext::parse(header).is_some());
+    }
+
+    #[test]
+    fn a_request_id_is_kept_only_if_it_can_stand_in_a_log_line() {
+        for (id, kept) in [
+            ("abc-1.2_3", true),
+            ("a b", false),
+            ("a\"b", false),
+            ("", false),
+        ] {
+            let header = HeaderValue::from_bytes(id.as_bytes()).expect("a header value");
+            assert_eq!(RequestId::from_header(&header).is_some(), kept, "{id:?}");
+        }
+        let long = HeaderValue::from_str(&"x".repeat(129)).expect("a header value");
+        assert_eq!(RequestId::from_header(&long), None);
+    }
+
+    #[test]
+    fn made_up_request_ids_differ() {
+        let ids: std::collections::HashSet<_> =
+            (0..1000).map(|_| RequestId::random().to_string()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.len() == 32));
+    }
+}

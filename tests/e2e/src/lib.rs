@@ -1,0 +1,1 @@
+//! Tests that generate, build, ship and run services for real.
