@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod settings;
 pub mod trace;
 
 pub use prometheus;
