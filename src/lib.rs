@@ -3,6 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+mod cgroup;
+pub mod logs;
+pub mod metrics;
 pub mod settings;
 pub mod trace;
 
