@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use axum_chassis::logs::{self, Format, Logs, Settings};
+use axum_chassis::settings::Size;
 use serde_json::Value;
 use tracing::{Level, info};
 
@@ -14,10 +15,10 @@ const SOON: Duration = Duration::from_secs(20);
 
 // --- programs ---
 
-fn install(buffer: usize) -> Logs {
+fn install(buffer: u64) -> Logs {
     let settings = Settings {
         format: Format::Json,
-        buffer,
+        buffer: Size(buffer),
         ..Settings::default()
     };
     logs::install(&settings).unwrap()
