@@ -50,9 +50,9 @@ pub(crate) struct Arguments {
     sets: Vec<String>,
 }
 
-/// Reads a command line, its first word being the program's name.
+/// Reads a command line, without the program's name.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, lexopt::Error> {
-    let mut parser = lexopt::Parser::from_iter(words);
+    let mut parser = lexopt::Parser::from_args(words);
     let mut arguments = Arguments {
         task: Task::Run,
         sets: Vec::new(),
@@ -219,10 +219,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Arguments, String> {
-        let words = std::iter::once("service")
-            .chain(line.split_whitespace())
-            .map(OsString::from);
-        parse(words).map_err(|error| error.to_string())
+        parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
     }
 
     #[test]
