@@ -50,9 +50,10 @@ impl Effective {
 
     fn insert(&mut self, path: &[String], value: &Json, tree: &Node, shape: Option<&Shape>) {
         let origin = tree.origin_of(path);
-        let hidden = origin.is_secret() || shape.is_some_and(Shape::holds_secrets);
+        let written = tree.get(path);
+        let hidden =
+            shape.is_some_and(Shape::holds_secrets) || written.is_some_and(Node::holds_secrets);
         let nothing = value.is_null() || value == "";
-        let written = tree.get(path.iter().map(String::as_str));
         let entry = Entry {
             value: if hidden && !nothing {
                 REDACTED.into()

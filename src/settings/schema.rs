@@ -4,10 +4,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json, json};
 
 use super::Section;
-use super::fault::Fault;
 use super::names::Catalog;
 use super::shape::{Kind, Shape, Table};
-use super::tree::Origin;
 
 /// The JSON Schema of all settings: doc comments as descriptions, defaults, secrets as `writeOnly`.
 pub fn schema<A: Section, B: Section>() -> Json {
@@ -43,7 +41,8 @@ pub(super) struct Shapes {
     pub(super) catalog: Catalog,
     pub(super) chassis: Shape,
     pub(super) service: Shape,
-    pub(super) collisions: Vec<Fault>,
+    /// Sections that both have.
+    pub(super) collisions: Vec<String>,
 }
 
 pub(super) fn shapes<A: Section, B: Section>() -> Shapes {
@@ -58,24 +57,14 @@ pub(super) fn shapes<A: Section, B: Section>() -> Shapes {
         };
         for (key, shape) in &table.keys {
             if all.keys.insert(key.clone(), shape.clone()).is_some() {
-                let origin = Origin::Struct(std::any::type_name::<B>());
-                collisions.push(Fault::new(
-                    key,
-                    &origin,
-                    "the chassis has a section of this name; choose another",
-                ));
+                collisions.push(key.clone());
             }
         }
         all.required.extend(table.required.iter().cloned());
         all.rest = all.rest.take().or_else(|| table.rest.clone());
     }
-    let shape = Shape {
-        kind: Kind::Table(all),
-        secret: false,
-        optional: false,
-    };
     Shapes {
-        catalog: Catalog::new(shape),
+        catalog: Catalog::new(Shape::new(Kind::Table(all))),
         chassis,
         service,
         collisions,
@@ -87,10 +76,41 @@ fn halves<A: Section, B: Section>() -> (Json, Json, Map<String, Json>) {
     settings.inline_subschemas = true;
     settings.meta_schema = None;
     let mut generator = settings.into_generator();
-    let chassis = generator.subschema_for::<A>().to_value();
-    let service = generator.subschema_for::<B>().to_value();
+    let mut chassis = generator.subschema_for::<A>().to_value();
+    let mut service = generator.subschema_for::<B>().to_value();
+    spread_defaults(&mut chassis, None);
+    spread_defaults(&mut service, None);
     let definitions = generator.take_definitions(true);
     (chassis, service, definitions)
+}
+
+/// Says each default at its own key. A section's default, which may differ from those of its own
+/// struct, then holds for each key by itself; secrets have none to show.
+fn spread_defaults(schema: &mut Json, default: Option<Json>) {
+    let Json::Object(schema) = schema else { return };
+    let default = default.or_else(|| schema.get("default").cloned());
+    let tagged = schema.contains_key("oneOf") || schema.contains_key("anyOf");
+    if schema.get("writeOnly") == Some(&Json::Bool(true)) {
+        schema.remove("default");
+    } else if let (Some(Json::Object(properties)), false) = (schema.get_mut("properties"), tagged) {
+        for (key, property) in properties {
+            spread_defaults(
+                property,
+                default
+                    .as_ref()
+                    .and_then(|default| default.get(key))
+                    .cloned(),
+            );
+        }
+        schema.remove("default");
+        if let (Some(Json::Object(default)), Some(Json::Array(required))) =
+            (default, schema.get_mut("required"))
+        {
+            required.retain(|key| key.as_str().is_none_or(|key| !default.contains_key(key)));
+        }
+    } else if let Some(default) = default {
+        schema.insert("default".into(), default);
+    }
 }
 
 /// Unknown keys are errors, so editors should say so too.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json};
 
+use super::tree::{Node, Origin, Value};
 use super::units::{DURATION, SIZE};
 
 /// What one key takes.
@@ -15,6 +16,7 @@ pub(super) struct Shape {
     pub(super) secret: bool,
     /// `null` is a value, so an empty string means "unset".
     pub(super) optional: bool,
+    pub(super) default: Option<Json>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,11 +60,12 @@ impl Shape {
         read(schema, definitions, 0)
     }
 
-    fn new(kind: Kind) -> Self {
+    pub(super) fn new(kind: Kind) -> Self {
         Self {
             kind,
             secret: false,
             optional: false,
+            default: None,
         }
     }
 
@@ -91,6 +94,25 @@ impl Shape {
             };
         }
         Some(shape)
+    }
+
+    /// The lowest layer: what the structs themselves say. Secrets are left to them, since a schema
+    /// has no business to tell.
+    pub(super) fn defaults(&self) -> Node {
+        let mut node = Node::table(Origin::Default);
+        if let (Kind::Table(table), Value::Table(values)) = (&self.kind, &mut node.value) {
+            for (key, shape) in &table.keys {
+                let value = match (&shape.default, &shape.kind) {
+                    (Some(default), _) if !shape.holds_secrets() => {
+                        Some(Node::from_json(default, &Origin::Default))
+                    }
+                    (_, Kind::Table(_)) if !shape.optional => Some(shape.defaults()),
+                    _ => None,
+                };
+                values.extend(value.map(|value| (key.clone(), value)));
+            }
+        }
+        node
     }
 
     /// Every key there is, tables included, each as its path.
@@ -264,6 +286,7 @@ fn read(schema: &Json, definitions: &Map<String, Json>, depth: usize) -> Shape {
         shape = each(list).into_iter().fold(shape, both);
     }
     shape.secret |= schema.get("writeOnly") == Some(&Json::Bool(true));
+    shape.default = schema.get("default").cloned();
     shape
 }
 
@@ -441,9 +464,9 @@ fn both(one: Shape, other: Shape) -> Shape {
         (Kind::Any, kind) | (kind, _) => kind,
     };
     Shape {
-        kind,
         secret,
         optional: one.optional || other.optional,
+        ..Shape::new(kind)
     }
 }
 
@@ -453,7 +476,7 @@ fn whole(min: i128, max: i128) -> String {
         (true, true) => format!("a whole number from {min} to {max}"),
         (true, false) => format!("a whole number, at least {min}"),
         (false, true) => format!("a whole number, at most {max}"),
-        (false, false) => "a whole number".into(),
+        (false, false) => "a whole number of 64 bits".into(),
     }
 }
 
