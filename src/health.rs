@@ -440,6 +440,22 @@ mod tests {
         );
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn one_slow_check_does_not_delay_another() {
+        let readiness = Readiness::new(settings(1, 1));
+        let runs = Arc::new(AtomicU64::new(0));
+        readiness.check("slow", std::future::pending::<Result<(), String>>);
+        let counted = runs.clone();
+        readiness.check("quick", move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async { Ok::<_, String>(()) }
+        });
+        tokio::time::sleep(StdDuration::from_secs(51)).await;
+        assert_eq!(runs.load(Ordering::Relaxed), 11);
+        let checks = readiness.report().checks;
+        assert!(checks["quick"].up && !checks["slow"].up);
+    }
+
     #[tokio::test]
     async fn a_heart_that_does_not_beat_is_a_stall() {
         let heart = Heartbeat::new(StdDuration::ZERO);

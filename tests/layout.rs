@@ -83,7 +83,14 @@ fn files_stay_short() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for file in files(&source) {
         let text = fs::read_to_string(&file).expect("text");
-        let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
-        assert!(lines <= 420, "{} has {lines} lines before its tests", file.display());
+        let lines = text
+            .lines()
+            .take_while(|line| *line != "#[cfg(test)]")
+            .count();
+        assert!(
+            lines <= 420,
+            "{} has {lines} lines before its tests",
+            file.display()
+        );
     }
 }
