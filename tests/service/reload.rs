@@ -65,7 +65,7 @@ fn a_swap_takes_effect_and_a_wrong_one_changes_nothing() {
     swap(
         &config,
         4,
-        "[subject]\ngreeting = 'good day'\n[logs]\nfilter = 'warn'\n[server]\nmax_connections = 7\n",
+        "[subject]\ngreeting = 'good day'\n[logs]\nfilter = 'warn'\n[limits]\nbody = '10B'\n[server]\nmax_connections = 7\n",
     );
     let line = program.process.message("changed settings need a restart");
     assert_eq!(line["keys"], "server.max_connections");
