@@ -4,6 +4,7 @@
 
 mod admin;
 mod client;
+mod flags;
 mod hostile;
 mod outcomes;
 mod program;

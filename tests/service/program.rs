@@ -28,19 +28,31 @@ use crate::client::get;
 /// How long anything may take that is waited for.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// Before it comes what the test harness says on the same output.
+const BEGIN: &str = "--- the program ---";
+
 // --- the program ---
 
 #[test]
 #[ignore = "a program that other tests run"]
 fn program() {
+    // Past the test harness's own words.
+    println!("{BEGIN}");
     let code = Service::<Settings>::new("subject", "1.2.3")
         .build(Some("abc123"), None)
-        .arguments::<[&str; 0]>([])
+        .arguments(
+            std::env::var("ARGUMENTS")
+                .unwrap_or_default()
+                .split_whitespace(),
+        )
         .run(start);
     // Past the test harness, so that its words do not mix with the log.
-    std::process::exit(i32::from(
-        format!("{code:?}") != format!("{:?}", std::process::ExitCode::SUCCESS),
-    ));
+    // An exit code tells its number to nobody but a `Debug` reader.
+    let number: String = format!("{code:?}")
+        .chars()
+        .filter(char::is_ascii_digit)
+        .collect();
+    std::process::exit(number.parse().expect("an exit code"));
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -239,8 +251,26 @@ impl Setup {
         }
     }
 
+    /// Runs it to its end with these flags: the exit code, and what it said.
+    pub(crate) fn run(self, arguments: &str) -> Said {
+        let mut command = self.variable("ARGUMENTS", arguments).command();
+        let output = command.stderr(Stdio::piped()).output().expect("a shell");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        let stdout = text(output.stdout);
+        Said {
+            code: output.status.code(),
+            stdout: stdout.split_once(BEGIN).expect("the program's own words").1[1..].to_owned(),
+            stderr: text(output.stderr),
+        }
+    }
+
     /// Starts it without waiting for anything.
     pub(crate) fn launch(self) -> Process {
+        let mut command = self.command();
+        Process::watch(command.stderr(Stdio::null()).spawn().expect("a shell"))
+    }
+
+    fn command(self) -> Command {
         let mut command = Command::new("/bin/sh");
         let limit = self
             .files
@@ -264,13 +294,19 @@ impl Setup {
                 ("APP__ADMIN__PORT", "0"),
             ])
             .envs(self.variables)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .stdout(Stdio::piped());
         if let Some(folder) = self.folder {
             command.current_dir(folder);
         }
-        Process::watch(command.spawn().expect("a shell"))
+        command
     }
+}
+
+/// What a process that has ended said.
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// A process and its log. Dropped, it is killed.
