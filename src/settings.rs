@@ -59,6 +59,7 @@ mod check;
 mod effective;
 mod fault;
 mod files;
+mod from_schema;
 mod names;
 mod reload;
 mod schema;

@@ -22,28 +22,20 @@ pub(super) fn require(
     path: &mut Vec<String>,
     findings: &mut Findings,
 ) {
-    let Kind::Table(table) = &shape.kind else {
-        if let (Value::List(items), Kind::List(shape)) = (&mut node.value, &shape.kind) {
-            for (at, item) in items.iter_mut().enumerate() {
-                path.push(at.to_string());
-                require(item, shape, path, findings);
-                path.pop();
-            }
+    if let (Value::List(items), Some(list)) = (&mut node.value, shape.list()) {
+        for (at, item) in items.iter_mut().enumerate() {
+            path.push(at.to_string());
+            require(item, list.get(at), path, findings);
+            path.pop();
         }
+    }
+    let (Value::Table(values), Some(table)) = (&mut node.value, shape.table()) else {
         return;
     };
-    let Value::Table(values) = &mut node.value else {
-        return;
-    };
-    for key in table
-        .required
-        .iter()
-        .filter(|key| !values.contains_key(*key))
-        .collect::<Vec<_>>()
-    {
-        let Some(shape) = table.keys.get(key) else {
+    for (key, shape) in &table.keys {
+        if values.contains_key(key) || !table.required.contains(key) {
             continue;
-        };
+        }
         path.push(key.clone());
         if matches!(shape.kind, Kind::Table(_)) && !shape.optional {
             values.insert(key.clone(), Node::table(Origin::Default));
@@ -103,13 +95,17 @@ pub(super) fn build<T: Section>(tree: &Node, shape: &Shape, findings: &mut Findi
         let mut path = path_of(&error);
         let message = error.inner().to_string();
         if let Some(key) = missing_field(&message) {
+            // Of a variant that may not have been meant, nothing can be called missing.
+            let guessed = shape
+                .at(&path)
+                .and_then(Shape::table)
+                .is_some_and(|table| table.variants);
+            let holder = tree.origin_of(&path);
+            let doubtful = guessed && findings.is_spoilt(&path);
             path.push(key.to_owned());
-            missing(
-                &path,
-                tree.origin_of(&path[..path.len() - 1]),
-                shape.at(&path),
-                findings,
-            );
+            if !doubtful {
+                missing(&path, holder, shape.at(&path), findings);
+            }
         } else if !findings.is_spoilt(&path) {
             refuse(&path, &json, tree, shape, &message, findings);
         }

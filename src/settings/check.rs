@@ -8,7 +8,7 @@ use serde_json::{Number, Value as Json};
 use super::fault::Findings;
 use super::names::Catalog;
 use super::secret::REDACTED;
-use super::shape::{Kind, Shape, Table};
+use super::shape::{Kind, List, Shape, Table};
 use super::toml_file;
 use super::tree::{Node, Origin, Value};
 use super::units::{Duration, Size};
@@ -82,7 +82,7 @@ impl<'a> Checker<'a> {
             (Kind::Table(table), Value::Table(values)) => {
                 Some(self.check_table(path, values, table))
             }
-            (Kind::List(item), Value::List(items)) => Some(self.check_list(path, items, item)),
+            (Kind::List(list), Value::List(items)) => Some(self.check_list(path, items, list)),
             (Kind::Table(_) | Kind::List(_), Value::Text(text)) => {
                 match inline(text, shape, &node.origin) {
                     Some(node) => return self.check(path, &node, shape),
@@ -129,11 +129,11 @@ impl<'a> Checker<'a> {
         Value::Table(checked)
     }
 
-    fn check_list(&mut self, path: &mut Vec<String>, items: &[Node], item: &Shape) -> Value {
+    fn check_list(&mut self, path: &mut Vec<String>, items: &[Node], list: &List) -> Value {
         let mut checked = Vec::new();
         for (at, node) in items.iter().enumerate() {
             path.push(at.to_string());
-            checked.extend(self.check(path, node, item));
+            checked.extend(self.check(path, node, list.get(at)));
             path.pop();
         }
         Value::List(checked)

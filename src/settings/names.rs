@@ -11,7 +11,7 @@
 //! Neither case nor `-` or `_` make a difference to a key that the structs know. Keys of maps are
 //! taken as they stand, but for variables, where they are lower case.
 
-use super::shape::{Kind, Shape};
+use super::shape::Shape;
 use super::tree::dotted;
 
 /// What a variable that is a setting begins with.
@@ -49,29 +49,26 @@ impl Catalog {
         let mut shape = &self.shape;
         let mut path = Vec::new();
         for (at, segment) in segments.iter().enumerate() {
-            let step = match &shape.kind {
-                Kind::Table(table) => {
-                    let alike = || {
-                        table
-                            .keys
-                            .iter()
-                            .find(|(key, _)| plain_form(key) == plain_form(segment))
-                    };
-                    let rest = || {
-                        table
-                            .rest
-                            .as_deref()
-                            .filter(|_| !segment.is_empty())
-                            .map(|rest| (segment, rest))
-                    };
+            let step = shape.table().and_then(|table| {
+                let alike = || {
                     table
                         .keys
-                        .get_key_value(segment)
-                        .or_else(alike)
-                        .or_else(rest)
-                }
-                _ => None,
-            };
+                        .iter()
+                        .find(|(key, _)| plain_form(key) == plain_form(segment))
+                };
+                let rest = || {
+                    table
+                        .rest
+                        .as_deref()
+                        .filter(|_| !segment.is_empty())
+                        .map(|rest| (segment, rest))
+                };
+                table
+                    .keys
+                    .get_key_value(segment)
+                    .or_else(alike)
+                    .or_else(rest)
+            });
             match step {
                 Some((key, inner)) => {
                     path.push(key.clone());
@@ -91,17 +88,23 @@ impl Catalog {
         let is_list = |path: &[String]| {
             self.shape
                 .at(path)
-                .is_some_and(|shape| matches!(shape.kind, Kind::List(_)))
+                .is_some_and(|shape| shape.list().is_some())
         };
         (1..path.len())
             .map(|end| &path[..end])
             .find(|path| is_list(path))
     }
 
+    fn is_section(&self, path: &[String]) -> bool {
+        self.shape
+            .at(path)
+            .is_some_and(|shape| shape.table().is_some())
+    }
+
     fn is_value(&self, path: &[String]) -> bool {
         self.shape
             .at(path)
-            .is_some_and(|shape| !matches!(shape.kind, Kind::Table(_) | Kind::List(_)))
+            .is_some_and(|shape| shape.table().is_none() && shape.list().is_none())
     }
 
     /// The known key that looks most like an unknown one, if any does.
@@ -120,8 +123,10 @@ impl Catalog {
             if edits <= allowed {
                 return Some(edits);
             }
-            // `port` by itself is that of a section; which one, a plain variable may tell.
-            let within = path.len() < known.len() && known.last() == Some(last);
+            // `port` by itself is that of a section; which one, a plain variable may tell. In a section
+            // that there is, it may be that of another.
+            let astray = path.len() < known.len() || self.is_section(&path[..1]);
+            let within = known.last() == Some(last) && astray;
             let beyond = path.starts_with(known) && self.is_value(known);
             let by_plain = plain(last).is_some_and(|plain| plain == known[..]);
             (within || beyond).then(|| allowed + if by_plain { 1 } else { 2 })

@@ -3,13 +3,16 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json, json};
 
-use super::Section;
 use super::names::Catalog;
 use super::shape::{Kind, Shape, Table};
+use super::{Section, from_schema};
 
 /// The JSON Schema of all settings: doc comments as descriptions, defaults, secrets as `writeOnly`.
 pub fn schema<A: Section, B: Section>() -> Json {
-    let (chassis, service, definitions) = halves::<A, B>();
+    let (mut chassis, mut service, definitions) = halves::<A, B>();
+    for half in [&mut chassis, &mut service] {
+        spread_defaults(half, None, &definitions);
+    }
     let mut properties = Map::new();
     let mut required = Vec::new();
     for half in [chassis, service] {
@@ -47,8 +50,8 @@ pub(super) struct Shapes {
 
 pub(super) fn shapes<A: Section, B: Section>() -> Shapes {
     let (chassis, service, definitions) = halves::<A, B>();
-    let chassis = Shape::of(&chassis, &definitions);
-    let service = Shape::of(&service, &definitions);
+    let chassis = from_schema::shape(&chassis, &definitions);
+    let service = from_schema::shape(&service, &definitions);
     let mut all = Table::default();
     let mut collisions = Vec::new();
     for half in [&chassis, &service] {
@@ -76,40 +79,40 @@ fn halves<A: Section, B: Section>() -> (Json, Json, Map<String, Json>) {
     settings.inline_subschemas = true;
     settings.meta_schema = None;
     let mut generator = settings.into_generator();
-    let mut chassis = generator.subschema_for::<A>().to_value();
-    let mut service = generator.subschema_for::<B>().to_value();
-    spread_defaults(&mut chassis, None);
-    spread_defaults(&mut service, None);
+    let chassis = generator.subschema_for::<A>().to_value();
+    let service = generator.subschema_for::<B>().to_value();
     let definitions = generator.take_definitions(true);
     (chassis, service, definitions)
 }
 
-/// Says each default at its own key. A section's default, which may differ from those of its own
-/// struct, then holds for each key by itself; secrets have none to show.
-fn spread_defaults(schema: &mut Json, default: Option<Json>) {
+/// Says each default at its own key, where editors look. A section's own default, which may differ
+/// from those of its struct, goes to its keys as well, unless it holds secrets: then it is all or
+/// nothing, as [`Shape::defaults`] has it. Secrets have no default to show.
+fn spread_defaults(schema: &mut Json, from_holder: Option<Json>, definitions: &Map<String, Json>) {
+    let shape = from_schema::shape(schema, definitions);
     let Json::Object(schema) = schema else { return };
-    let default = default.or_else(|| schema.get("default").cloned());
-    let tagged = schema.contains_key("oneOf") || schema.contains_key("anyOf");
-    if schema.get("writeOnly") == Some(&Json::Bool(true)) {
-        schema.remove("default");
-    } else if let (Some(Json::Object(properties)), false) = (schema.get_mut("properties"), tagged) {
-        for (key, property) in properties {
-            spread_defaults(
-                property,
-                default
-                    .as_ref()
-                    .and_then(|default| default.get(key))
-                    .cloned(),
-            );
+    let default = from_holder.or_else(|| schema.remove("default"));
+    let Some(Json::Object(properties)) = schema.get_mut("properties") else {
+        if !shape.holds_secrets() {
+            schema.extend(default.map(|default| ("default".to_owned(), default)));
         }
-        schema.remove("default");
-        if let (Some(Json::Object(default)), Some(Json::Array(required))) =
-            (default, schema.get_mut("required"))
-        {
-            required.retain(|key| key.as_str().is_none_or(|key| !default.contains_key(key)));
-        }
-    } else if let Some(default) = default {
-        schema.insert("default".into(), default);
+        return;
+    };
+    let default = default.filter(|_| !shape.holds_secrets());
+    for (key, property) in properties {
+        spread_defaults(
+            property,
+            default
+                .as_ref()
+                .and_then(|default| default.get(key))
+                .cloned(),
+            definitions,
+        );
+    }
+    if let (Some(Json::Object(default)), Some(Json::Array(required))) =
+        (default, schema.get_mut("required"))
+    {
+        required.retain(|key| key.as_str().is_none_or(|key| !default.contains_key(key)));
     }
 }
 

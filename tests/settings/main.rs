@@ -3,6 +3,8 @@
 mod fixture;
 mod layers;
 mod names;
+mod reload;
+mod shapes;
 mod shown;
 mod structs;
 mod wrong;
