@@ -1,7 +1,7 @@
 //! `cargo xtask sync`: writes the files that are copies of others, or rendered from them.
 //!
 //! cargo-generate skips symlinks, so `template/` holds copies of the generic Docker files; and
-//! `k8s/` in the root, with the `config/` it mounts, is what a service named `service` gets.
+//! `k8s/` in the root is what a service named `service` gets.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -15,7 +15,7 @@ use crate::new::Target;
 /// From the root into `template/`, byte for byte.
 const COPIED: [&str; 3] = ["Dockerfile", "Dockerfile.distroless", ".dockerignore"];
 /// From a generated service into the root.
-const RENDERED: [&str; 3] = ["config", "k8s", "scripts"];
+const RENDERED: [&str; 3] = ["config/kustomization.yaml", "k8s", "scripts"];
 
 /// Its flags.
 #[derive(clap::Args)]
@@ -109,17 +109,15 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
     Ok(stale)
 }
 
-/// Every file below `folder`, which may be missing.
-fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// `path` if it is a file, every file below it if it is a folder, nothing if it is missing.
+fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
     let mut files = Vec::new();
-    if folder.is_dir() {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                files.extend(self::files(&path)?);
-            } else {
-                files.push(path);
-            }
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            files.extend(self::files(&entry?.path())?);
         }
     }
     Ok(files)
