@@ -94,7 +94,7 @@ impl Service {
                 }
             }
         });
-        let mut address = |wanted: &str| -> SocketAddr {
+        let address = |wanted: &str| -> SocketAddr {
             loop {
                 let (listener, address) = listeners.recv_timeout(PATIENCE).expect("a listener");
                 if listener == wanted {

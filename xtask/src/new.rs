@@ -123,6 +123,7 @@ impl Target {
             force: true,
             silent: true,
             no_workspace: true,
+            no_fmt: true,
             vcs: Some(Vcs::None),
             define,
             ..GenerateArgs::default()

@@ -288,6 +288,8 @@ fn try_generate(
         name: Some(name.to_owned()),
         destination: Some(into.to_owned()),
         silent: true,
+        // Unformatted sources of ours must not slip through.
+        no_fmt: true,
         // This build of it has no git.
         vcs: Some(Vcs::None),
         define: define.iter().map(|&define| define.to_owned()).collect(),
