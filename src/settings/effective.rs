@@ -94,6 +94,15 @@ impl Effective {
         changed.into_iter().map(|path| dotted(path)).collect()
     }
 
+    /// Takes these keys over as they are in `other`, and leaves the rest.
+    pub(crate) fn adopt(&mut self, other: &Self, keys: &[String]) {
+        let is_meant = |path: &[String]| keys.contains(&dotted(path));
+        self.entries.retain(|path, _| !is_meant(path));
+        let theirs = other.entries.iter().filter(|(path, _)| is_meant(path));
+        self.entries
+            .extend(theirs.map(|(path, entry)| (path.clone(), entry.clone())));
+    }
+
     /// TOML that reads back as these settings, but for the secrets, with each key's origin beside it.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
