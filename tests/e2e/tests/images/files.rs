@@ -1,6 +1,6 @@
 //! What the Dockerfiles themselves show, with no Docker.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use crate::docker::repository;
 
@@ -40,5 +40,64 @@ fn nothing_is_pulled_but_the_base_images() {
         {
             assert!(base.contains("gcr.io/distroless/"), "{name}: {base}");
         }
+    }
+}
+
+/// Runs a program in the repository; it has to succeed.
+fn passes(program: &str, arguments: &[&str]) {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(repository())
+        .output()
+        .expect(program);
+    let [out, err] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {out}{err}"
+    );
+}
+
+#[test]
+#[ignore = "needs hadolint"]
+fn the_dockerfiles_are_free_of_what_hadolint_knows() {
+    passes("hadolint", &["Dockerfile", "Dockerfile.distroless"]);
+}
+
+#[test]
+#[ignore = "needs check-jsonschema"]
+fn the_compose_file_fits_its_schema() {
+    passes(
+        "check-jsonschema",
+        &[
+            "--builtin-schema",
+            "vendor.compose-spec",
+            "docker-compose.yml",
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs promtool"]
+fn prometheus_takes_its_settings_and_the_rules_as_the_compose_file_makes_them() {
+    passes("promtool", &["check", "config", "compose/prometheus.yml"]);
+    let compose = read("docker-compose.yml");
+    let start = compose
+        .find("sed -n")
+        .expect("the command that makes the rules");
+    let end = start + compose[start..].find(" >/tmp").expect("its end");
+    let command = compose[start..end].replace("$$", "$");
+    let command = command.replace("/etc/prometheus/", "k8s/components/alerts/");
+    passes("sh", &["-c", &format!("{command} | promtool check rules")]);
+}
+
+#[test]
+fn what_the_compose_file_mounts_is_there() {
+    let compose = read("docker-compose.yml");
+    let sources = compose
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- ./"));
+    for source in sources.filter_map(|mount| mount.split(':').next()) {
+        assert!(repository().join(source).exists(), "{source}");
     }
 }
