@@ -90,6 +90,7 @@ RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
 ARG PACKAGE
 ARG BIN
 ARG FEATURES
+ARG CARGO_FLAGS
 ARG PROFILE=release
 ARG VARIANT
 ARG RUSTFLAGS
@@ -127,7 +128,7 @@ RUN mkdir -p /plan/.cargo; \
             print (kind[chosen] == "bin" ? "" : "examples/") name[chosen] >"/plan/artifact"; \
         }' >&2; \
     triple=$(cat /triple); \
-    echo "$(cat /plan/choice) --profile $PROFILE --target $triple ${FEATURES:+--features ${FEATURES// /,}}" >/plan/cargo-args; \
+    echo "$(cat /plan/choice) --profile $PROFILE --target $triple ${FEATURES:+--features ${FEATURES// /,}} $CARGO_FLAGS" >/plan/cargo-args; \
     case $PROFILE in dev | test) dir=debug ;; bench) dir=release ;; *) dir=$PROFILE ;; esac; \
     echo "/target/$triple/$dir/$(cat /plan/artifact)" >/plan/artifact; \
     case $VARIANT-$triple in \
@@ -211,7 +212,9 @@ RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
     cargo $auditable build --locked $(cat /cargo-args); \
     install -D "$(cat /artifact)" /out/app/service; \
     mkdir /out/app/config; \
-    if [ -d "$CONFIG" ]; then cp -r "$CONFIG"/. /out/app/config; fi
+    if [ -d "$CONFIG" ]; then cp -r "$CONFIG"/. /out/app/config; fi; \
+    # Readable for any user, whatever the umask of who checked it out.
+    chmod -R a+rX /out/app
 
 # --- Alike up to here ----------------------------------------------------------------------------
 

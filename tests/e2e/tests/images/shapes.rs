@@ -146,6 +146,31 @@ fn a_static_binary_resolves_names() {
 
 #[test]
 #[ignore = "needs Docker"]
+fn a_build_takes_packages_flags_and_a_processor() {
+    let image = build("single-bin", "Dockerfile")
+        .arg("BUILD_PACKAGES", "mold")
+        .arg("RUSTFLAGS", "-Clink-arg=-fuse-ld=mold -Cdebuginfo=0")
+        .arg("TARGET_CPU", "x86-64-v2")
+        .arg("CARGO_FLAGS", "--no-default-features")
+        .arg("RUNTIME_PACKAGES", "netbase")
+        .image();
+    serves(&image, "single-bin");
+    let linker = b"mold";
+    assert!(
+        image
+            .binary()
+            .windows(linker.len())
+            .any(|window| window == linker),
+        "linked by mold"
+    );
+    assert!(
+        image.output("cat", &["/etc/services"]).contains("https"),
+        "netbase is there at run time"
+    );
+}
+
+#[test]
+#[ignore = "needs Docker"]
 fn a_missing_lock_file_is_named() {
     let scratch = Scratch::copy_of("single-bin", "unlocked");
     fs::remove_file(scratch.0.join("Cargo.lock")).expect("a lock file");
