@@ -50,9 +50,9 @@ pub(crate) struct Arguments {
     sets: Vec<String>,
 }
 
-/// Reads a command line, its first word being the program's name.
+/// Reads a command line, without the program's name.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, lexopt::Error> {
-    let mut parser = lexopt::Parser::from_iter(words);
+    let mut parser = lexopt::Parser::from_args(words);
     let mut arguments = Arguments {
         task: Task::Run,
         sets: Vec::new(),
@@ -152,7 +152,14 @@ pub(crate) fn usage_error(error: &lexopt::Error) -> ExitCode {
 
 /// Says what keeps the service from running, before there is a log to say it in.
 pub(crate) fn fatal(error: &Error) -> ExitCode {
-    complain(&format!("error: {}\n", Chain(error)));
+    complain(&match error {
+        // One line for each thing that is wrong.
+        Error::Settings(faults) => {
+            let faults = faults.to_string().replace('\n', "\n  ");
+            format!("error: {error}\n  {faults}\n")
+        }
+        _ => format!("error: {}\n", Chain(error)),
+    });
     error.exit_code()
 }
 
@@ -219,10 +226,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Arguments, String> {
-        let words = std::iter::once("service")
-            .chain(line.split_whitespace())
-            .map(OsString::from);
-        parse(words).map_err(|error| error.to_string())
+        parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
     }
 
     #[test]

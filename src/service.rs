@@ -6,6 +6,7 @@ mod life;
 mod reload;
 mod threads;
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -89,6 +90,7 @@ pub type LoadedSettings<S> = Loaded<Sections, S>;
 #[derive(Debug)]
 pub struct Service<S = ()> {
     build: Build,
+    arguments: Option<Vec<OsString>>,
     settings: PhantomData<S>,
 }
 
@@ -106,6 +108,7 @@ impl<S: Section> Service<S> {
         };
         Self {
             build,
+            arguments: None,
             settings: PhantomData,
         }
     }
@@ -122,6 +125,13 @@ impl<S: Section> Service<S> {
         self
     }
 
+    /// Reads these flags instead of the process's own, for a program with a command line of its own.
+    #[must_use]
+    pub fn arguments<I: IntoIterator<Item: Into<OsString>>>(mut self, arguments: I) -> Self {
+        self.arguments = Some(arguments.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// The whole of a process: flags, settings, logs, the admin listener, the runtime, `start`, the
     /// main listener, and the orderly stop on SIGTERM or SIGINT.
     ///
@@ -129,7 +139,10 @@ impl<S: Section> Service<S> {
     /// The exit code is 0 after an orderly stop, 78 if the settings are wrong, and 1 if the start
     /// failed or the stop had to cut something off.
     pub fn run(self, start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>) -> ExitCode {
-        let arguments = match cli::parse(std::env::args_os()) {
+        let given = self
+            .arguments
+            .unwrap_or_else(|| std::env::args_os().skip(1).collect());
+        let arguments = match cli::parse(given) {
             Ok(arguments) => arguments,
             Err(problem) => return cli::usage_error(&problem),
         };
