@@ -1,7 +1,7 @@
 # Only to be measured against the Dockerfiles at the root: dependencies in a layer, by cargo-chef.
 FROM rust:1.95-slim-bookworm AS chef
 RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
-    cargo install --quiet --locked cargo-chef@0.1.78
+    cargo install --quiet --locked --debug cargo-chef@0.1.78
 WORKDIR /build
 
 FROM chef AS plan
