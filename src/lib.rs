@@ -3,6 +3,10 @@
 
 #![forbid(unsafe_code)]
 
+mod cgroup;
+pub mod logs;
+pub mod metrics;
+pub mod settings;
 pub mod trace;
 
 pub use prometheus;

@@ -1,0 +1,291 @@
+//! What the container is given, as the kernel tells it: cgroup v2, else v1.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How much CPU this process may use.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Quota {
+    /// In cores: 1.5 is one and a half.
+    pub(crate) cores: f64,
+    /// The file that says so.
+    pub(crate) source: PathBuf,
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cores by {}", self.cores, self.source.display())
+    }
+}
+
+/// The CPU quota, if there is one: the smallest of this cgroup and those around it.
+pub(crate) fn cpu_quota() -> Option<Quota> {
+    Cgroup::current().cpu_quota()
+}
+
+/// Where to read of this process's cgroup.
+#[derive(Clone, Debug)]
+pub(crate) struct Cgroup {
+    cpu: Controller,
+    memory: Controller,
+}
+
+/// How often the quota stopped this cgroup.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Throttling {
+    /// Periods in which the quota was enforced.
+    pub(crate) periods: u64,
+    /// Those in which it was used up.
+    pub(crate) throttled_periods: u64,
+    /// How long all the threads together stood still.
+    pub(crate) throttled_seconds: f64,
+}
+
+/// A controller's directories, from this process's cgroup up to the root that can be seen.
+#[derive(Clone, Debug)]
+struct Controller {
+    version: Version,
+    directories: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+// === impl Cgroup ===
+
+impl Cgroup {
+    /// The cgroup of this process.
+    pub(crate) fn current() -> Self {
+        let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        Self::at(Path::new("/sys/fs/cgroup"), &membership)
+    }
+
+    /// `mount` is the cgroup file system, `membership` what `/proc/self/cgroup` says.
+    fn at(mount: &Path, membership: &str) -> Self {
+        Self {
+            cpu: Controller::find(mount, membership, "cpu"),
+            memory: Controller::find(mount, membership, "memory"),
+        }
+    }
+
+    pub(crate) fn cpu_quota(&self) -> Option<Quota> {
+        let quotas = self.cpu.directories.iter().filter_map(|directory| {
+            let (cores, source) = match self.cpu.version {
+                Version::V2 => {
+                    let source = directory.join("cpu.max");
+                    let text = fs::read_to_string(&source).ok()?;
+                    let (quota, period) = text.trim().split_once(' ')?;
+                    (ratio(quota, period)?, source)
+                }
+                Version::V1 => {
+                    let source = directory.join("cpu.cfs_quota_us");
+                    let quota = fs::read_to_string(&source).ok()?;
+                    let period = fs::read_to_string(directory.join("cpu.cfs_period_us")).ok()?;
+                    (ratio(&quota, &period)?, source)
+                }
+            };
+            Some(Quota { cores, source })
+        });
+        quotas.min_by(|a, b| a.cores.total_cmp(&b.cores))
+    }
+
+    pub(crate) fn throttling(&self) -> Option<Throttling> {
+        let stat = fs::read_to_string(self.cpu.directories.first()?.join("cpu.stat")).ok()?;
+        let throttled_seconds = match self.cpu.version {
+            Version::V2 => keyed(&stat, "throttled_usec")? as f64 / 1e6,
+            Version::V1 => keyed(&stat, "throttled_time")? as f64 / 1e9,
+        };
+        Some(Throttling {
+            periods: keyed(&stat, "nr_periods")?,
+            throttled_periods: keyed(&stat, "nr_throttled")?,
+            throttled_seconds,
+        })
+    }
+
+    /// The smallest memory limit, in bytes, of this cgroup and those around it.
+    pub(crate) fn memory_limit(&self) -> Option<u64> {
+        let file = match self.memory.version {
+            Version::V2 => "memory.max",
+            Version::V1 => "memory.limit_in_bytes",
+        };
+        let limits = self.memory.directories.iter();
+        limits
+            .filter_map(|directory| number(&directory.join(file)))
+            // v1 writes "no limit" as the largest number of whole pages.
+            .filter(|&limit| limit < 1 << 60)
+            .min()
+    }
+
+    /// Bytes in use, the page cache included: what the limit is compared with.
+    pub(crate) fn memory_usage(&self) -> Option<u64> {
+        let file = match self.memory.version {
+            Version::V2 => "memory.current",
+            Version::V1 => "memory.usage_in_bytes",
+        };
+        number(&self.memory.directories.first()?.join(file))
+    }
+}
+
+// === impl Controller ===
+
+impl Controller {
+    fn find(mount: &Path, membership: &str, name: &str) -> Self {
+        // Lines are `ID:CONTROLLERS:PATH`; v2 has one, with no controllers.
+        let path_of = |wanted: &dyn Fn(&str) -> bool| {
+            membership.lines().find_map(|line| {
+                let (_, rest) = line.split_once(':')?;
+                let (controllers, path) = rest.split_once(':')?;
+                wanted(controllers).then_some(path)
+            })
+        };
+        let v1 = path_of(&|controllers| controllers.split(',').any(|one| one == name));
+        match v1 {
+            Some(path) => Self {
+                version: Version::V1,
+                directories: up_from(&mount.join(name), path),
+            },
+            None => Self {
+                version: Version::V2,
+                directories: up_from(mount, path_of(&str::is_empty).unwrap_or("/")),
+            },
+        }
+    }
+}
+
+/// The directories from `mount/path` up to `mount`, those that exist. In a container the path is
+/// often the host's, and the container's own directory is mounted as the root.
+fn up_from(mount: &Path, path: &str) -> Vec<PathBuf> {
+    mount
+        .join(path.trim_start_matches('/'))
+        .ancestors()
+        .take_while(|directory| directory.starts_with(mount))
+        .filter(|directory| directory.is_dir())
+        .map(Path::to_path_buf)
+        .collect()
+}
+
+/// `None` for v2's `max` and v1's `-1`: no quota.
+fn ratio(quota: &str, period: &str) -> Option<f64> {
+    let quota: f64 = quota.trim().parse().ok()?;
+    let period: f64 = period.trim().parse().ok()?;
+    (quota > 0.0 && period > 0.0).then(|| quota / period)
+}
+
+fn number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+/// The number behind `key` in lines of `key number`.
+fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(' ')?;
+        (name == key).then(|| value.trim().parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cgroup file system in a directory of its own, removed when it goes.
+    struct Mount(PathBuf);
+
+    impl Mount {
+        fn with(files: &[(&str, &str)]) -> Self {
+            let name = format!("cgroup-{}-{:x}", std::process::id(), fastrand::u64(..));
+            let mount = Self(std::env::temp_dir().join(name));
+            for (file, text) in files {
+                let file = mount.0.join(file);
+                fs::create_dir_all(file.parent().expect("a directory")).expect("created");
+                fs::write(file, text).expect("written");
+            }
+            mount
+        }
+    }
+
+    impl Drop for Mount {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn v2_is_read_where_the_container_is_mounted() {
+        let mount = Mount::with(&[
+            ("cpu.max", "150000 100000\n"),
+            (
+                "cpu.stat",
+                "usage_usec 1\nnr_periods 10\nnr_throttled 3\nthrottled_usec 2500000\n",
+            ),
+            ("memory.max", "134217728\n"),
+            ("memory.current", "1048576\n"),
+        ]);
+        // The path is the host's, and does not exist in here.
+        let cgroup = Cgroup::at(&mount.0, "0::/kubepods/pod1/container\n");
+        let quota = cgroup.cpu_quota().expect("a quota");
+        assert_eq!(quota.cores, 1.5);
+        assert_eq!(quota.source, mount.0.join("cpu.max"));
+        assert_eq!(
+            cgroup.throttling(),
+            Some(Throttling {
+                periods: 10,
+                throttled_periods: 3,
+                throttled_seconds: 2.5
+            })
+        );
+        assert_eq!(cgroup.memory_limit(), Some(128 << 20));
+        assert_eq!(cgroup.memory_usage(), Some(1 << 20));
+    }
+
+    #[test]
+    fn the_smallest_limit_on_the_way_up_counts() {
+        let mount = Mount::with(&[
+            ("slice/cpu.max", "50000 100000"),
+            ("slice/unit/cpu.max", "max 100000"),
+            ("slice/memory.max", "max"),
+            ("slice/unit/memory.max", "4096"),
+        ]);
+        let cgroup = Cgroup::at(&mount.0, "0::/slice/unit\n");
+        assert_eq!(cgroup.cpu_quota().map(|quota| quota.cores), Some(0.5));
+        assert_eq!(cgroup.memory_limit(), Some(4096));
+    }
+
+    #[test]
+    fn v1_has_a_directory_for_each_controller() {
+        let mount = Mount::with(&[
+            ("cpu/pod/cpu.cfs_quota_us", "200000\n"),
+            ("cpu/pod/cpu.cfs_period_us", "100000\n"),
+            (
+                "cpu/pod/cpu.stat",
+                "nr_periods 4\nnr_throttled 1\nthrottled_time 1500000000\n",
+            ),
+            ("memory/pod/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("memory/pod/memory.usage_in_bytes", "4096\n"),
+        ]);
+        let cgroup = Cgroup::at(&mount.0, "5:memory:/pod\n3:cpu,cpuacct:/pod\n0::/\n");
+        assert_eq!(cgroup.cpu_quota().map(|quota| quota.cores), Some(2.0));
+        assert_eq!(
+            cgroup
+                .throttling()
+                .map(|throttling| throttling.throttled_seconds),
+            Some(1.5)
+        );
+        assert_eq!(cgroup.memory_limit(), None, "that number means no limit");
+        assert_eq!(cgroup.memory_usage(), Some(4096));
+    }
+
+    #[test]
+    fn without_limits_there_are_none() {
+        let mount = Mount::with(&[("cpu.max", "max 100000\n"), ("memory.max", "max\n")]);
+        let cgroup = Cgroup::at(&mount.0, "0::/\n");
+        assert_eq!(cgroup.cpu_quota(), None);
+        assert_eq!(cgroup.memory_limit(), None);
+        let nowhere = Cgroup::at(Path::new("/nonexistent"), "");
+        assert_eq!(nowhere.cpu_quota(), None);
+        assert_eq!(nowhere.throttling(), None);
+    }
+}

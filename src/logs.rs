@@ -1,0 +1,346 @@
+//! Log lines: flat JSON for machines, text for people, written by a thread of their own.
+//!
+//! A line is formatted where it arises, into a buffer that is used again, and copied into a
+//! bounded queue. Whoever logs never waits for the output: what the queue cannot hold is dropped,
+//! counted, and reported when there is room again.
+//!
+//! In JSON each key stands once. First come `timestamp`, `level`, `target` and `message`, then the
+//! event's fields, then those of its spans, of which the inner ones win; lines of a request end
+//! with its `request_id`, `trace_id` and `span_id`. A field that is named like one of these is
+//! written as `field.NAME`.
+
+mod bridge;
+mod filter;
+mod layer;
+mod line;
+mod panics;
+mod queue;
+mod write;
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tracing::{Level, Subscriber};
+use tracing_subscriber::layer::SubscriberExt;
+
+use self::filter::{ACCESS, Filter};
+pub use self::filter::{BadFilter, check as check_filter};
+use self::line::{Line, Style};
+use self::queue::Queue;
+use crate::trace::Ids;
+
+/// The section `logs` of the settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Which lines are written: a level, and levels of targets, as in `info,sqlx=warn`.
+    pub filter: String,
+    /// `json` for machines, `text` for people, `auto` for text on a terminal and JSON elsewhere.
+    pub format: Format,
+    /// Whether each request leaves a line.
+    pub access: bool,
+    /// How many bytes of lines may wait for the output before lines are dropped.
+    pub buffer: usize,
+}
+
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// One flat JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Where lines go.
+pub struct Output {
+    write: Box<dyn Write + Send>,
+    terminal: bool,
+    colours: bool,
+}
+
+/// Why logs could not be started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The filter in the settings cannot be read.
+    Filter(BadFilter),
+    /// The thread that writes could not be started.
+    Thread(io::Error),
+    /// Another subscriber or logger is installed in this process.
+    Installed,
+}
+
+/// A handle on the logs of the process.
+///
+/// Lines still queued when the last handle goes are written, and then the thread ends.
+#[derive(Clone)]
+pub struct Logs {
+    shared: Arc<Shared>,
+}
+
+/// What an access line tells about a request.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessLine<'a> {
+    /// The request's method.
+    pub method: &'a str,
+    /// The pattern of the route that answered.
+    pub route: &'a str,
+    /// The path that was asked for, without its query.
+    pub path: &'a str,
+    /// The status that was answered.
+    pub status: u16,
+    /// From the head of the request to the end of the response.
+    pub duration: Duration,
+    /// Bytes of the request's body that were read.
+    pub request_bytes: u64,
+    /// Bytes of the response's body that were sent.
+    pub response_bytes: u64,
+    /// Who asked.
+    pub client: Option<SocketAddr>,
+    /// The ids of the request.
+    pub ids: &'a Ids,
+    /// What went wrong, if something did.
+    pub error: Option<&'a str>,
+}
+
+struct Shared {
+    style: Style,
+    access: bool,
+    filter: Filter,
+    queue: Arc<Queue>,
+    panics: AtomicU64,
+}
+
+/// Makes this process log to its standard output: everything that goes through `tracing` or
+/// `log`, and panics.
+///
+/// # Errors
+///
+/// If the filter cannot be read, the thread cannot be started, or the process logs already.
+pub fn install(settings: &Settings) -> Result<Logs, Error> {
+    let logs = start(settings, Output::stdout())?;
+    tracing::subscriber::set_global_default(logs.subscriber()).map_err(|_| Error::Installed)?;
+    log::set_boxed_logger(Box::new(bridge::Bridge(logs.shared.clone())))
+        .map_err(|_| Error::Installed)?;
+    bridge::set_max_level(logs.shared.filter.max_level());
+    std::panic::set_hook(Box::new(panics::hook(logs.shared.clone())));
+    Ok(logs)
+}
+
+/// Starts logs that write to `output`, without making them the process's own.
+///
+/// # Errors
+///
+/// If the filter cannot be read or the thread cannot be started.
+pub fn start(settings: &Settings, output: Output) -> Result<Logs, Error> {
+    let style = match settings.format {
+        Format::Json => Style::Json,
+        Format::Auto if !output.terminal => Style::Json,
+        Format::Auto | Format::Text => Style::Text {
+            colours: output.terminal && output.colours,
+        },
+    };
+    let report = move |lines, out: &mut Vec<u8>| report_dropped(style, lines, out);
+    let filter = Filter::new(&settings.filter).map_err(Error::Filter)?;
+    let queue =
+        Queue::start(output.write, settings.buffer, Box::new(report)).map_err(Error::Thread)?;
+    Ok(Logs {
+        shared: Arc::new(Shared {
+            style,
+            access: settings.access,
+            filter,
+            queue,
+            panics: AtomicU64::new(0),
+        }),
+    })
+}
+
+fn report_dropped(style: Style, lines: u64, out: &mut Vec<u8>) {
+    let mut line = Line::start(style, Level::WARN, module_path!());
+    line.message("log lines were dropped because the output does not keep up");
+    line.field("dropped", |out| write::integer(out, lines));
+    line.finish(None, |line| out.extend_from_slice(line));
+}
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+            format: Format::Auto,
+            access: true,
+            buffer: 4 * 1024 * 1024,
+        }
+    }
+}
+
+// === impl Output ===
+
+impl Output {
+    /// The process's standard output, with colours if it is a terminal and `NO_COLOR` is not set.
+    pub fn stdout() -> Self {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        Self {
+            write: unbuffered(stdout),
+            terminal,
+            colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+
+    /// Anything else that bytes can be written to.
+    pub fn to(write: impl Write + Send + 'static) -> Self {
+        Self {
+            write: Box::new(write),
+            terminal: false,
+            colours: false,
+        }
+    }
+
+    /// Says that the output is a terminal, and whether it shows colours.
+    #[must_use]
+    pub fn terminal(self, colours: bool) -> Self {
+        Self {
+            terminal: true,
+            colours,
+            ..self
+        }
+    }
+}
+
+/// Batches come whole: the standard library's line buffer would only copy them once more.
+fn unbuffered(stdout: io::Stdout) -> Box<dyn Write + Send> {
+    #[cfg(unix)]
+    if let Ok(descriptor) = std::os::fd::AsFd::as_fd(&stdout).try_clone_to_owned() {
+        return Box::new(std::fs::File::from(descriptor));
+    }
+    Box::new(stdout)
+}
+
+// === impl Logs ===
+
+impl Logs {
+    /// What `tracing` is to be told to log here: for tests, and for a `main` of one's own.
+    pub fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
+        tracing_subscriber::registry().with(layer::Lines(self.shared.clone()))
+    }
+
+    /// Puts another filter in force.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with `filter`; then the old one stays.
+    pub fn set_filter(&self, filter: &str) -> Result<(), BadFilter> {
+        self.shared.filter.set(filter)?;
+        tracing::callsite::rebuild_interest_cache();
+        bridge::set_max_level(self.shared.filter.max_level());
+        Ok(())
+    }
+
+    /// The filter in force.
+    pub fn filter(&self) -> String {
+        self.shared.filter.text()
+    }
+
+    /// Waits until every line so far is written, at most for `timeout`; false if it ran out.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.shared.queue.flush(timeout)
+    }
+
+    /// How many lines were produced at `level`, those dropped included.
+    pub fn lines(&self, level: Level) -> u64 {
+        self.shared.queue.lines(level)
+    }
+
+    /// How many lines were produced and did not reach the output.
+    pub fn dropped(&self) -> u64 {
+        self.shared.queue.dropped()
+    }
+
+    /// How often a thread of the process has panicked; counted once [`install`]ed.
+    pub fn panics(&self) -> u64 {
+        self.shared.panics.load(Ordering::Relaxed)
+    }
+
+    /// Whether [`Logs::access`] writes anything at present.
+    pub fn access_enabled(&self) -> bool {
+        self.shared.access && self.shared.filter.wants_access()
+    }
+
+    /// Writes the line of a request that has ended.
+    pub fn access(&self, request: &AccessLine<'_>) {
+        if !self.access_enabled() {
+            return;
+        }
+        let mut line = Line::start(self.shared.style, Level::INFO, ACCESS);
+        line.message("request");
+        line.field("method", |out| write::string(out, request.method));
+        line.field("route", |out| write::string(out, request.route));
+        line.field("path", |out| write::string(out, request.path));
+        line.field("status", |out| write::integer(out, request.status));
+        line.field("duration_ms", |out| {
+            write::milliseconds(out, request.duration)
+        });
+        line.field("request_bytes", |out| {
+            write::integer(out, request.request_bytes)
+        });
+        line.field("response_bytes", |out| {
+            write::integer(out, request.response_bytes)
+        });
+        if let Some(client) = request.client {
+            line.field("client", |out| write::address(out, client.ip()));
+        }
+        if let Some(error) = request.error {
+            line.field("error", |out| write::string(out, error));
+        }
+        line.finish(Some(request.ids), |line| {
+            self.shared.queue.push(Level::INFO, line);
+        });
+    }
+}
+
+impl std::fmt::Debug for Logs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Logs")
+            .field("filter", &self.filter())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+// === impl Error ===
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Filter(error) => error.fmt(f),
+            Self::Thread(_) => f.write_str("the thread that writes logs cannot be started"),
+            Self::Installed => f.write_str("this process has a subscriber or logger already"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Thread(error) => Some(error),
+            Self::Filter(_) | Self::Installed => None,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The two shapes of a line, and the buffers lines are built in.
+
+use std::cell::Cell;
+use std::fmt;
+
+use tracing::Level;
+
+use super::write;
+use crate::trace::{self, Ids};
+
+/// Keys that are the line's own. A field of such a name is written as `field.NAME`.
+const OWN: [&str; 4] = ["timestamp", "level", "target", "message"];
+/// Keys that are the line's own while a request is served.
+const IDS: [&str; 3] = ["request_id", "trace_id", "span_id"];
+
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// One flat JSON object.
+    Json,
+    /// For people: `TIME LEVEL target: message key=value`.
+    Text { colours: bool },
+}
+
+/// A line in the making, in buffers that are the thread's and used again.
+pub(super) struct Line {
+    pub(super) style: Style,
+    pub(super) out: Vec<u8>,
+    /// The keys written so far.
+    keys: Vec<&'static str>,
+    /// Lines of a request end with its ids.
+    in_request: bool,
+}
+
+#[derive(Default)]
+struct Buffers {
+    out: Vec<u8>,
+    keys: Vec<&'static str>,
+}
+
+thread_local! {
+    static BUFFERS: Cell<Buffers> = const { Cell::new(Buffers { out: Vec::new(), keys: Vec::new() }) };
+}
+
+// === impl Line ===
+
+impl Line {
+    /// Starts a line with everything that stands before the message.
+    pub(super) fn start(style: Style, level: Level, target: &str) -> Self {
+        // A value that logs while it is written finds no buffers here, and brings its own.
+        let Buffers { out, keys } = BUFFERS.try_with(Cell::take).unwrap_or_default();
+        let mut line = Self {
+            style,
+            out,
+            keys,
+            in_request: false,
+        };
+        line.head(level, target);
+        line
+    }
+
+    /// Ends the line with the ids of the request in hand, if there is one, and hands it over.
+    pub(super) fn finish(mut self, ids: Option<&Ids>, hand_over: impl FnOnce(&[u8])) {
+        if let Some(ids) = ids {
+            self.ids(ids);
+        }
+        if self.style == Style::Json {
+            self.out.push(b'}');
+        }
+        self.out.push(b'\n');
+        hand_over(&self.out);
+        let Self {
+            mut out, mut keys, ..
+        } = self;
+        out.clear();
+        keys.clear();
+        // One huge line should not be remembered for ever.
+        if out.capacity() <= 64 * 1024 {
+            let _ = BUFFERS.try_with(|buffers| buffers.set(Buffers { out, keys }));
+        }
+    }
+
+    fn head(&mut self, level: Level, target: &str) {
+        let out = &mut self.out;
+        match self.style {
+            Style::Json => {
+                out.extend_from_slice(b"{\"timestamp\":\"");
+                write::now(out);
+                out.extend_from_slice(b"\",\"level\":\"");
+                out.extend_from_slice(level.as_str().as_bytes());
+                out.extend_from_slice(b"\",\"target\":");
+                write::string(out, target);
+            }
+            Style::Text { colours } => {
+                let (dim, colour, reset) = match colours {
+                    true => ("\x1b[2m", colour(level), "\x1b[0m"),
+                    false => ("", "", ""),
+                };
+                out.extend_from_slice(dim.as_bytes());
+                write::now(out);
+                for part in [reset, " ", colour] {
+                    out.extend_from_slice(part.as_bytes());
+                }
+                out.extend_from_slice(&b"     "[level.as_str().len()..]);
+                for part in [level.as_str(), reset, " ", dim] {
+                    out.extend_from_slice(part.as_bytes());
+                }
+                write::escaped(out, target);
+                out.extend_from_slice(b":");
+                out.extend_from_slice(reset.as_bytes());
+            }
+        }
+    }
+
+    /// Writes the message; to be called once, before any field.
+    pub(super) fn message(&mut self, message: impl fmt::Display) {
+        match self.style {
+            Style::Json => {
+                self.out.extend_from_slice(b",\"message\":");
+                write::display(&mut self.out, message);
+            }
+            Style::Text { .. } => {
+                self.out.push(b' ');
+                write::display_escaped(&mut self.out, message);
+            }
+        }
+    }
+
+    /// From here on, fields named like a request's ids are renamed.
+    pub(super) fn in_request(&mut self) {
+        self.in_request = true;
+    }
+
+    /// Writes a field with a value that is written as JSON, unless the line has this key already.
+    pub(super) fn field(&mut self, name: &'static str, value: impl FnOnce(&mut Vec<u8>)) {
+        let name = name.strip_prefix("r#").unwrap_or(name);
+        if self.keys.contains(&name) {
+            return;
+        }
+        self.keys.push(name);
+        self.key(name);
+        value(&mut self.out);
+    }
+
+    fn key(&mut self, name: &str) {
+        let own = OWN.contains(&name)
+            || (self.in_request && IDS.contains(&name))
+            // So that nothing can be taken for a renamed field.
+            || name.starts_with("field.");
+        let prefix = if own { "field." } else { "" };
+        let out = &mut self.out;
+        match self.style {
+            Style::Json => {
+                out.extend_from_slice(b",\"");
+                out.extend_from_slice(prefix.as_bytes());
+                write::escaped(out, name);
+                out.extend_from_slice(b"\":");
+            }
+            Style::Text { colours } => {
+                out.push(b' ');
+                if colours {
+                    out.extend_from_slice(b"\x1b[2m");
+                }
+                out.extend_from_slice(prefix.as_bytes());
+                write::escaped(out, name);
+                out.push(b'=');
+                if colours {
+                    out.extend_from_slice(b"\x1b[0m");
+                }
+            }
+        }
+    }
+
+    fn ids(&mut self, ids: &Ids) {
+        self.in_request = false; // these are the keys that are kept free
+        self.key("request_id");
+        // Neither needs escapes: an id holds visible ASCII without quotes.
+        self.quoted(ids.request.as_str().as_bytes());
+        self.key("trace_id");
+        self.quoted(&ids.trace.trace_digits());
+        self.key("span_id");
+        write::display(&mut self.out, ids.trace.span_id());
+    }
+
+    fn quoted(&mut self, plain: &[u8]) {
+        self.out.push(b'"');
+        self.out.extend_from_slice(plain);
+        self.out.push(b'"');
+    }
+}
+
+/// Builds a line with a message and the current ids, and hands it over.
+pub(super) fn build(
+    style: Style,
+    level: Level,
+    target: &str,
+    message: impl fmt::Display,
+    fields: impl FnOnce(&mut Line),
+    hand_over: impl FnOnce(&[u8]),
+) {
+    let mut line = Line::start(style, level, target);
+    line.message(message);
+    with_ids(|ids| {
+        if ids.is_some() {
+            line.in_request();
+        }
+        fields(&mut line);
+        line.finish(ids, hand_over);
+    });
+}
+
+/// Calls `run` with the ids of the request in hand, if there is one.
+pub(super) fn with_ids(run: impl FnOnce(Option<&Ids>)) {
+    let mut run = Some(run);
+    trace::with_current(|ids| run.take().map(|run| run(Some(ids))));
+    if let Some(run) = run {
+        run(None);
+    }
+}
+
+fn colour(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        Level::DEBUG => "\x1b[34m",
+        Level::TRACE => "\x1b[35m",
+    }
+}

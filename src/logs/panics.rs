@@ -1,0 +1,64 @@
+//! Panics as lines.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::panic::PanicHookInfo;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use tracing::Level;
+
+use super::line;
+use super::{Shared, write};
+
+/// How long the last line of a process may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a panic that the process survives may wait, in case it does not.
+const PERHAPS_LAST: Duration = Duration::from_millis(50);
+
+/// What the process does when a thread panics: one line, counted and written out.
+pub(super) fn hook(shared: Arc<Shared>) -> impl Fn(&PanicHookInfo<'_>) {
+    move |panic| {
+        shared.panics.fetch_add(1, Ordering::Relaxed);
+        report(&shared, panic);
+        let thread = thread::current();
+        let last = cfg!(panic = "abort") || thread.name() == Some("main");
+        shared
+            .queue
+            .flush(if last { LAST_WORDS } else { PERHAPS_LAST });
+    }
+}
+
+fn report(shared: &Shared, panic: &PanicHookInfo<'_>) {
+    let backtrace = match std::env::var_os("RUST_BACKTRACE") {
+        Some(off) if off == "0" => Backtrace::disabled(),
+        _ => Backtrace::force_capture(),
+    };
+    line::build(
+        shared.style,
+        Level::ERROR,
+        "panic",
+        format_args!("panicked: {}", message(panic)),
+        |line| {
+            if let Some(location) = panic.location() {
+                line.field("location", |out| write::display(out, location));
+            }
+            line.field("thread", |out| {
+                write::string(out, thread::current().name().unwrap_or("(unnamed)"));
+            });
+            if backtrace.status() == BacktraceStatus::Captured {
+                line.field("backtrace", |out| write::display(out, &backtrace));
+            }
+        },
+        |line| shared.queue.push(Level::ERROR, line),
+    );
+}
+
+/// What `panic!` was given: a literal, or something formatted.
+fn message<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
+    let payload = panic.payload();
+    let literal = payload.downcast_ref::<&str>().copied();
+    let formatted = || payload.downcast_ref::<String>().map(String::as_str);
+    literal.or_else(formatted).unwrap_or("(no message)")
+}

@@ -1,0 +1,277 @@
+//! Writing parts of a line into a byte buffer, without allocating.
+
+use std::cell::Cell;
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// What each byte needs inside a string: nothing, an escape, or a look at the bytes behind it.
+const PLAIN: u8 = 0;
+const ESCAPE: u8 = 1;
+const LOOK: u8 = 2;
+static CLASS: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut class = [PLAIN; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        class[byte] = ESCAPE;
+        byte += 1;
+    }
+    class[b'"' as usize] = ESCAPE;
+    class[b'\\' as usize] = ESCAPE;
+    class[0x7f] = ESCAPE;
+    class[0xc2] = LOOK; // U+0080..=U+009F, the C1 controls
+    class[0xe2] = LOOK; // U+2028.. line separators and text direction
+    class
+}
+
+/// Appends `text`, with everything escaped that could end a string, break a line, or make a
+/// terminal obey it: control characters of both sets, line separators, changes of direction.
+pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    let mut done = 0;
+    let mut at = 0;
+    while at < bytes.len() {
+        let class = CLASS[usize::from(bytes[at])];
+        if class == PLAIN {
+            at += 1;
+            continue;
+        }
+        let (code, width) = match (class, &bytes[at..]) {
+            (ESCAPE, _) => (u16::from(bytes[at]), 1),
+            (_, [0xc2, second @ 0x80..=0x9f, ..]) => (u16::from(*second), 2),
+            (_, [0xe2, 0x80, third @ 0xa8..=0xae, ..]) => (0x2000 + u16::from(third - 0x80), 3),
+            (_, [0xe2, 0x81, third @ 0xa6..=0xa9, ..]) => (0x2040 + u16::from(third - 0x80), 3),
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        out.extend_from_slice(&bytes[done..at]);
+        escape(out, code);
+        at += width;
+        done = at;
+    }
+    out.extend_from_slice(&bytes[done..]);
+}
+
+fn escape(out: &mut Vec<u8>, code: u16) {
+    let short = match code {
+        0x22 => b'"',
+        0x5c => b'\\',
+        0x08 => b'b',
+        0x0c => b'f',
+        0x0a => b'n',
+        0x0d => b'r',
+        0x09 => b't',
+        _ => {
+            out.extend_from_slice(b"\\u");
+            for shift in [12, 8, 4, 0] {
+                out.push(HEX[usize::from(code >> shift & 0xf)]);
+            }
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+/// Appends `text` as a JSON string.
+pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    escaped(out, text);
+    out.push(b'"');
+}
+
+/// Appends what `value` displays as a JSON string.
+pub(super) fn display(out: &mut Vec<u8>, value: impl fmt::Display) {
+    out.push(b'"');
+    display_escaped(out, value);
+    out.push(b'"');
+}
+
+/// Appends what `value` displays, escaped and without quotes.
+pub(super) fn display_escaped(out: &mut Vec<u8>, value: impl fmt::Display) {
+    // A `Display` that gives up half-way leaves what it has written.
+    let _ = write!(Escaped(out), "{value}");
+}
+
+/// Escapes what is formatted into it.
+pub(super) struct Escaped<'a>(pub(super) &'a mut Vec<u8>);
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        escaped(self.0, text);
+        Ok(())
+    }
+}
+
+/// Appends a whole number.
+pub(super) fn integer(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends a number; JSON has none for infinities, so those become strings.
+pub(super) fn float(out: &mut Vec<u8>, number: f64) {
+    if number.is_finite() {
+        // `Debug` is the shortest form that reads back, and valid JSON.
+        let _ = write!(Escaped(out), "{number:?}");
+    } else {
+        display(out, number);
+    }
+}
+
+/// Appends milliseconds with three decimals.
+pub(super) fn milliseconds(out: &mut Vec<u8>, duration: Duration) {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    integer(out, micros / 1000);
+    out.push(b'.');
+    digits(out, micros % 1000, 3);
+}
+
+/// Appends an address as a JSON string, IPv4 in its own form also when mapped into IPv6.
+pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            out.push(b'"');
+            for (at, octet) in v4.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                integer(out, octet);
+            }
+            out.push(b'"');
+        }
+        v6 @ IpAddr::V6(_) => display(out, v6),
+    }
+}
+
+fn digits(out: &mut Vec<u8>, number: u64, width: u32) {
+    for place in (0..width).rev() {
+        // A single digit always fits.
+        out.push(b'0' + (number / 10_u64.pow(place) % 10) as u8);
+    }
+}
+
+/// Appends the time now as `2026-01-31T23:59:59.123456Z`.
+pub(super) fn now(out: &mut Vec<u8>) {
+    timestamp(out, SystemTime::now());
+}
+
+fn timestamp(out: &mut Vec<u8>, time: SystemTime) {
+    thread_local! {
+        // Dates change once a second, lines come by the thousand.
+        static SECOND: Cell<(u64, [u8; 20])> = const { Cell::new((u64::MAX, [0; 20])) };
+    }
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (mut second, mut text) = SECOND.get();
+    if second != since.as_secs() {
+        second = since.as_secs();
+        text = date_and_time(second);
+        SECOND.set((second, text));
+    }
+    out.extend_from_slice(&text);
+    digits(out, u64::from(since.subsec_micros()), 6);
+    out.push(b'Z');
+}
+
+/// `2026-01-31T23:59:59.` for seconds since 1970.
+fn date_and_time(second: u64) -> [u8; 20] {
+    // Days to civil date by Howard Hinnant's algorithm, for years that start in March.
+    let days = second / 86_400 + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+
+    let mut text = Vec::with_capacity(20);
+    for (number, width, after) in [
+        (year, 4, b'-'),
+        (month, 2, b'-'),
+        (day, 2, b'T'),
+        (second / 3600 % 24, 2, b':'),
+        (second / 60 % 60, 2, b':'),
+        (second % 60, 2, b'.'),
+    ] {
+        digits(&mut text, number, width);
+        text.push(after);
+    }
+    text.try_into().unwrap_or([b'0'; 20])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_string_reads_back_as_it_was_whatever_it_holds() {
+        let every: String = (0..0x3000).filter_map(char::from_u32).collect();
+        for text in ["", "plain", "\"\\\n\r\t\u{8}\u{c}\u{1b}[31m", &every, "€😀"] {
+            let json = written(|out| string(out, text));
+            let back: String = serde_json::from_str(&json).expect("JSON");
+            assert_eq!(back, text);
+            assert!(!json.chars().any(char::is_control), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_could_forge_a_line_is_escaped() {
+        for (text, json) in [
+            ("a\nb", r#""a\nb""#),
+            ("\u{7f}\u{85}", r#""\u007f\u0085""#),
+            (
+                "\u{2028}\u{2029}\u{202e}\u{2066}",
+                r#""\u2028\u2029\u202e\u2066""#,
+            ),
+            ("é—\u{a0}", "\"é—\u{a0}\""),
+        ] {
+            assert_eq!(written(|out| string(out, text)), json);
+        }
+    }
+
+    #[test]
+    fn times_are_utc_with_microseconds() {
+        for (seconds, micros, text) in [
+            (0, 0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_400, 1, "2000-02-29T00:00:00.000001Z"),
+            (1_709_251_199, 999_999, "2024-02-29T23:59:59.999999Z"),
+            (4_102_444_800, 5, "2100-01-01T00:00:00.000005Z"),
+        ] {
+            let time = UNIX_EPOCH + Duration::new(seconds, micros * 1000);
+            assert_eq!(written(|out| timestamp(out, time)), text);
+        }
+    }
+
+    #[test]
+    fn numbers_are_json() {
+        assert_eq!(
+            written(|out| integer(out, i128::MIN)),
+            i128::MIN.to_string()
+        );
+        assert_eq!(written(|out| float(out, 1.5e300)), "1.5e300");
+        assert_eq!(written(|out| float(out, f64::NAN)), "\"NaN\"");
+        assert_eq!(
+            written(|out| milliseconds(out, Duration::from_micros(12_034))),
+            "12.034"
+        );
+    }
+
+    #[test]
+    fn a_mapped_ipv4_address_is_an_ipv4_address() {
+        let mapped = IpAddr::V6("::ffff:10.0.0.7".parse().expect("an address"));
+        assert_eq!(written(|out| address(out, mapped)), "\"10.0.0.7\"");
+    }
+}

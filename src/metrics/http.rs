@@ -1,0 +1,304 @@
+//! The families of HTTP, under OpenTelemetry's names.
+//!
+//! A request is observed without a lock, a hash or an allocation: whoever serves a route holds its
+//! [`Route`], which leads to the histogram in a few steps. The number of series is bounded: routes
+//! are the router's, methods the standard's and `_OTHER`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use ::http::{Method, StatusCode};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{self, Metric, MetricFamily, MetricType};
+use prometheus::{IntCounter, IntGauge};
+
+use super::Metrics;
+use super::reading::{family, label};
+
+/// The `http_route` of a request that no route matched.
+pub const UNMATCHED: &str = "unmatched";
+
+/// OpenTelemetry's advice in nanoseconds, and two finer ones below: a service in Rust often
+/// answers within its first bucket.
+const BOUNDS: [u64; 16] = [
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    75_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    750_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    7_500_000_000,
+    10_000_000_000,
+];
+
+const METHODS: [&str; 10] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER",
+];
+const OTHER: usize = METHODS.len() - 1;
+
+/// What is counted about HTTP.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Http {
+    /// Requests that are being served.
+    pub active_requests: IntGauge,
+    /// Bytes of request bodies read.
+    pub request_bytes: IntCounter,
+    /// Bytes of response bodies sent.
+    pub response_bytes: IntCounter,
+    /// Requests refused because too many were being served.
+    pub requests_shed: IntCounter,
+    /// Connections that are open.
+    pub connections: IntGauge,
+    /// Connections ever accepted.
+    pub connections_total: IntCounter,
+    /// Connections cut at the deadline of a stop.
+    pub connections_cut: IntCounter,
+    /// Failures to accept a connection.
+    pub accept_errors: IntCounter,
+    routes: Arc<Routes>,
+}
+
+/// Durations of the requests of one route.
+#[derive(Debug)]
+pub struct Route {
+    pattern: Box<str>,
+    methods: [OnceLock<Box<Series>>; METHODS.len()],
+}
+
+#[derive(Debug)]
+struct Routes {
+    desc: Desc,
+    by_pattern: Mutex<BTreeMap<Box<str>, Arc<Route>>>,
+}
+
+/// The requests of a route and method that ended in one status, and a way to those that ended in
+/// the next: a route answers with few different ones.
+#[derive(Debug)]
+struct Series {
+    status: u16,
+    durations: Durations,
+    next: OnceLock<Box<Series>>,
+}
+
+#[derive(Debug, Default)]
+struct Durations {
+    /// One for each bound, and one for what is above them.
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    nanoseconds: AtomicU64,
+}
+
+// === impl Http ===
+
+impl Http {
+    pub(super) fn register(metrics: &Metrics) -> Result<Self, prometheus::Error> {
+        let counter = |name, help| metrics.counter(name, help);
+        let gauge = |name, help| metrics.registered(IntGauge::new(name, help)?);
+        let routes = Arc::new(Routes::new()?);
+        metrics.register(Box::new(Durable(routes.clone())))?;
+        Ok(Self {
+            active_requests: gauge(
+                "http_server_active_requests",
+                "Requests that are being served.",
+            )?,
+            request_bytes: counter(
+                "http_server_request_bytes_total",
+                "Bytes of request bodies read.",
+            )?,
+            response_bytes: counter(
+                "http_server_response_bytes_total",
+                "Bytes of response bodies sent.",
+            )?,
+            requests_shed: counter(
+                "http_server_requests_shed_total",
+                "Requests refused because too many were being served.",
+            )?,
+            connections: gauge("http_server_connections", "Connections that are open.")?,
+            connections_total: counter("http_server_connections_total", "Connections accepted.")?,
+            connections_cut: counter(
+                "http_server_connections_cut_total",
+                "Connections cut at the deadline of a stop.",
+            )?,
+            accept_errors: counter(
+                "http_server_accept_errors_total",
+                "Failures to accept a connection.",
+            )?,
+            routes,
+        })
+    }
+
+    /// The route with this pattern, such as `/orders/{id}`; to be kept by who serves it.
+    pub fn route(&self, pattern: &str) -> Arc<Route> {
+        let mut routes = self.routes.lock();
+        if let Some(route) = routes.get(pattern) {
+            return route.clone();
+        }
+        let route = Arc::new(Route::new(pattern));
+        routes.insert(pattern.into(), route.clone());
+        route
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    fn new(pattern: &str) -> Self {
+        Self {
+            pattern: pattern.into(),
+            methods: Default::default(),
+        }
+    }
+
+    /// The pattern it was made with.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// Counts a request that has ended.
+    pub fn observe(&self, method: &Method, status: StatusCode, duration: Duration) {
+        let mut slot = &self.methods[index(method)];
+        let status = status.as_u16();
+        loop {
+            // Whoever loses the race to fill a slot looks for its status behind it.
+            let series = slot.get_or_init(|| Box::new(Series::new(status)));
+            if series.status == status {
+                return series.durations.observe(duration);
+            }
+            slot = &series.next;
+        }
+    }
+}
+
+fn index(method: &Method) -> usize {
+    match *method {
+        Method::GET => 0,
+        Method::HEAD => 1,
+        Method::POST => 2,
+        Method::PUT => 3,
+        Method::DELETE => 4,
+        Method::CONNECT => 5,
+        Method::OPTIONS => 6,
+        Method::TRACE => 7,
+        Method::PATCH => 8,
+        _ => OTHER,
+    }
+}
+
+// === impl Series ===
+
+impl Series {
+    fn new(status: u16) -> Self {
+        Self {
+            status,
+            durations: Durations::default(),
+            next: OnceLock::new(),
+        }
+    }
+
+    fn metric(&self, method: &str, route: &str) -> Metric {
+        let mut metric = Metric::from_label(vec![
+            label("http_request_method", method),
+            label(
+                "http_response_status_code",
+                itoa::Buffer::new().format(self.status),
+            ),
+            label("http_route", route),
+        ]);
+        metric.set_histogram(self.durations.collect());
+        metric
+    }
+}
+
+// === impl Durations ===
+
+impl Durations {
+    fn observe(&self, duration: Duration) {
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        // From the front: most requests are quick.
+        let bucket = BOUNDS
+            .iter()
+            .position(|&bound| nanoseconds <= bound)
+            .unwrap_or(BOUNDS.len());
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    fn collect(&self) -> proto::Histogram {
+        let mut count = 0;
+        let mut buckets = Vec::with_capacity(BOUNDS.len());
+        for (bound, observed) in BOUNDS.iter().zip(&self.buckets) {
+            count += observed.load(Ordering::Relaxed);
+            let mut bucket = proto::Bucket::default();
+            bucket.set_upper_bound(*bound as f64 / 1e9);
+            bucket.set_cumulative_count(count);
+            buckets.push(bucket);
+        }
+        count += self.buckets[BOUNDS.len()].load(Ordering::Relaxed);
+        let mut histogram = proto::Histogram::default();
+        histogram.set_sample_count(count);
+        histogram.set_sample_sum(self.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9);
+        histogram.set_bucket(buckets);
+        histogram
+    }
+}
+
+// === impl Routes ===
+
+impl Routes {
+    fn new() -> Result<Self, prometheus::Error> {
+        let labels = [
+            "http_request_method",
+            "http_response_status_code",
+            "http_route",
+        ];
+        Ok(Self {
+            desc: Desc::new(
+                "http_server_request_duration_seconds".to_owned(),
+                "How long requests took, from their head to the end of the response.".to_owned(),
+                labels.map(str::to_owned).to_vec(),
+                Default::default(),
+            )?,
+            by_pattern: Mutex::default(),
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Box<str>, Arc<Route>>> {
+        self.by_pattern
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Collects the routes that its owner keeps adding.
+struct Durable(Arc<Routes>);
+
+impl Collector for Durable {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.0.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let routes: Vec<Arc<Route>> = self.0.lock().values().cloned().collect();
+        let mut metrics = Vec::new();
+        for route in &routes {
+            for (slot, method) in route.methods.iter().zip(METHODS) {
+                let mut next = slot.get();
+                while let Some(series) = next {
+                    metrics.push(series.metric(method, &route.pattern));
+                    next = series.next.get();
+                }
+            }
+        }
+        vec![family(&self.0.desc, MetricType::HISTOGRAM, metrics)]
+    }
+}

@@ -1,0 +1,232 @@
+//! What the operating system and the runtime tell about this process.
+
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::runtime::Handle;
+
+use super::Metrics;
+use crate::cgroup::Cgroup;
+
+type Result = std::result::Result<(), prometheus::Error>;
+
+/// What Linux counts CPU time in towards user space, on every architecture Rust has a server for.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Adds `process_*`, by the names every Prometheus client gives them.
+pub(super) fn process(metrics: &Metrics) -> Result {
+    if Process::read().is_none() {
+        return Ok(()); // not Linux
+    }
+    type Read = fn(&Process) -> f64;
+    let counters: [(&str, &str, Read); 1] = [(
+        "process_cpu_seconds_total",
+        "User and system CPU time of the process.",
+        |process| process.cpu_seconds,
+    )];
+    let gauges: [(&str, &str, Read); 3] = [
+        ("process_threads", "Threads of the process.", |process| {
+            process.threads
+        }),
+        (
+            "process_virtual_memory_bytes",
+            "Virtual memory of the process.",
+            |process| process.virtual_bytes,
+        ),
+        (
+            "process_resident_memory_bytes",
+            "Memory of the process that is in RAM.",
+            |_| resident_bytes(),
+        ),
+    ];
+    for (name, help, read) in counters {
+        metrics.counter_fn(name, help, &[], move || {
+            Process::read().as_ref().map_or(0.0, read)
+        })?;
+    }
+    for (name, help, read) in gauges {
+        metrics.gauge_fn(name, help, &[], move || {
+            Process::read().as_ref().map_or(0.0, read)
+        })?;
+    }
+    let started = started();
+    metrics.gauge_fn(
+        "process_start_time_seconds",
+        "When the process started, in seconds since 1970.",
+        &[],
+        move || started,
+    )?;
+    metrics.gauge_fn("process_open_fds", "Open file descriptors.", &[], || {
+        fs::read_dir("/proc/self/fd").map_or(0.0, |open| open.count() as f64)
+    })?;
+    metrics.gauge_fn(
+        "process_max_fds",
+        "How many file descriptors may be open.",
+        &[],
+        max_fds,
+    )
+}
+
+/// Adds `cgroup_*`, those that have a value.
+pub(super) fn cgroup(metrics: &Metrics) -> Result {
+    let cgroup = Cgroup::current();
+    if let Some(quota) = cgroup.cpu_quota() {
+        metrics.gauge_fn(
+            "cgroup_cpu_quota_cores",
+            "How much CPU the container may use.",
+            &[],
+            move || quota.cores,
+        )?;
+    }
+    if let Some(limit) = cgroup.memory_limit() {
+        metrics.gauge_fn(
+            "cgroup_memory_limit_bytes",
+            "How much memory the container may use.",
+            &[],
+            move || limit as f64,
+        )?;
+    }
+    if cgroup.memory_usage().is_some() {
+        let cgroup = cgroup.clone();
+        metrics.gauge_fn(
+            "cgroup_memory_usage_bytes",
+            "How much memory the container uses, its page cache included.",
+            &[],
+            move || cgroup.memory_usage().unwrap_or_default() as f64,
+        )?;
+    }
+    if cgroup.throttling().is_none() {
+        return Ok(());
+    }
+    type Read = fn(&crate::cgroup::Throttling) -> f64;
+    let counters: [(&str, &str, Read); 3] = [
+        (
+            "cgroup_cpu_periods_total",
+            "Periods in which the CPU quota was enforced.",
+            |throttling| throttling.periods as f64,
+        ),
+        (
+            "cgroup_cpu_throttled_periods_total",
+            "Periods in which the CPU quota was used up.",
+            |throttling| throttling.throttled_periods as f64,
+        ),
+        (
+            "cgroup_cpu_throttled_seconds_total",
+            "How long threads stood still because the CPU quota was used up.",
+            |throttling| throttling.throttled_seconds,
+        ),
+    ];
+    for (name, help, read) in counters {
+        let cgroup = cgroup.clone();
+        metrics.counter_fn(name, help, &[], move || {
+            cgroup.throttling().as_ref().map_or(0.0, read)
+        })?;
+    }
+    Ok(())
+}
+
+/// Adds `tokio_*`.
+pub(super) fn runtime(metrics: &Metrics, handle: &Handle) -> Result {
+    type Read = fn(&tokio::runtime::RuntimeMetrics) -> usize;
+    let gauges: [(&str, &str, Read); 3] = [
+        (
+            "tokio_workers",
+            "Worker threads of the service's runtime.",
+            |runtime| runtime.num_workers(),
+        ),
+        (
+            "tokio_alive_tasks",
+            "Tasks of the service's runtime that have not ended.",
+            |runtime| runtime.num_alive_tasks(),
+        ),
+        (
+            "tokio_global_queue_depth",
+            "Tasks that wait in the runtime's global queue.",
+            |runtime| runtime.global_queue_depth(),
+        ),
+    ];
+    for (name, help, read) in gauges {
+        let runtime = handle.metrics();
+        metrics.gauge_fn(name, help, &[], move || read(&runtime) as f64)?;
+    }
+    Ok(())
+}
+
+/// A part of `/proc/self/stat`.
+struct Process {
+    cpu_seconds: f64,
+    threads: f64,
+    started_ticks: f64,
+    virtual_bytes: f64,
+}
+
+// === impl Process ===
+
+impl Process {
+    fn read() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/self/stat").ok()?)
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
+        // The second field is a name in parentheses, which may hold spaces and parentheses.
+        let (_, rest) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        // proc(5) counts from 1, and `rest` starts at its third.
+        let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
+        Some(Self {
+            cpu_seconds: (field(14)? + field(15)?) / TICKS_PER_SECOND,
+            threads: field(20)?,
+            started_ticks: field(22)?,
+            virtual_bytes: field(23)?,
+        })
+    }
+}
+
+/// From the line `VmRSS:  3132 kB`: unlike `stat`, it needs no page size.
+fn resident_bytes() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| {
+        let rest = line.strip_prefix("VmRSS:")?.trim();
+        rest.strip_suffix("kB")?.trim().parse::<f64>().ok()
+    });
+    resident.unwrap_or_default() * 1024.0
+}
+
+fn started() -> f64 {
+    let uptime = fs::read_to_string("/proc/uptime").ok();
+    let since = uptime.as_deref().and_then(|text| {
+        let uptime: f64 = text.split_whitespace().next()?.parse().ok()?;
+        let age = uptime - Process::read()?.started_ticks / TICKS_PER_SECOND;
+        Duration::try_from_secs_f64(age).ok()
+    });
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    now.saturating_sub(since.unwrap_or_default()).as_secs_f64()
+}
+
+/// From the line `Max open files  SOFT  HARD  files`.
+fn max_fds() -> f64 {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let soft = limits.lines().find_map(|line| {
+        let rest = line.strip_prefix("Max open files")?;
+        rest.split_whitespace().next()?.parse().ok()
+    });
+    soft.unwrap_or(f64::INFINITY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_may_have_any_name() {
+        let stat =
+            "7 (a) b (c) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 4 0 1000 8192000 500 184";
+        let process = Process::parse(stat).expect("a stat line");
+        assert_eq!(process.cpu_seconds, 3.0);
+        assert_eq!(process.threads, 4.0);
+        assert_eq!(process.started_ticks, 1000.0);
+        assert_eq!(process.virtual_bytes, 8_192_000.0);
+    }
+}

@@ -1,0 +1,92 @@
+//! Metrics that are kept elsewhere and read at a scrape.
+
+use std::collections::HashMap;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+pub(super) struct Reading<F> {
+    desc: Desc,
+    kind: MetricType,
+    read: F,
+}
+
+// === impl Reading ===
+
+impl<F: Fn() -> f64> Reading<F> {
+    pub(super) fn counter(
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        read: F,
+    ) -> Result<Self, prometheus::Error> {
+        Self::new(name, help, labels, MetricType::COUNTER, read)
+    }
+
+    pub(super) fn gauge(
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        read: F,
+    ) -> Result<Self, prometheus::Error> {
+        Self::new(name, help, labels, MetricType::GAUGE, read)
+    }
+
+    fn new(
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        kind: MetricType,
+        read: F,
+    ) -> Result<Self, prometheus::Error> {
+        let labels: HashMap<_, _> = labels
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Ok(Self {
+            desc: Desc::new(name.to_owned(), help.to_owned(), Vec::new(), labels)?,
+            kind,
+            read,
+        })
+    }
+}
+
+impl<F: Fn() -> f64 + Send + Sync> Collector for Reading<F> {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut metric = Metric::from_label(self.desc.const_label_pairs.clone());
+        let value = (self.read)();
+        match self.kind {
+            MetricType::COUNTER => {
+                let mut counter = Counter::default();
+                counter.set_value(value);
+                metric.set_counter(counter);
+            }
+            _ => {
+                let mut gauge = Gauge::default();
+                gauge.set_value(value);
+                metric.set_gauge(gauge);
+            }
+        }
+        vec![family(&self.desc, self.kind, vec![metric])]
+    }
+}
+
+pub(super) fn family(desc: &Desc, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(desc.fq_name.clone());
+    family.set_help(desc.help.clone());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+pub(super) fn label(name: &str, value: &str) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    pair
+}

@@ -1,0 +1,168 @@
+//! Layered settings that cannot be wrong silently.
+//!
+//! Later layers win:
+//! 1. the defaults of the structs
+//! 2. `config/default.toml`
+//! 3. `config/{RUN_ENV}.toml`
+//! 4. secret files, each file of `/var/secrets`
+//! 5. `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`
+//! 6. variables such as `APP__SERVER__PORT`
+//! 7. `--set server.port=8081`
+//!
+//! ```
+//! use axum_chassis::schemars::{self, JsonSchema};
+//! use axum_chassis::settings::{Duration, Problems, Sources, Validate};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+//! #[serde(default)]
+//! struct Settings {
+//!     orders: Orders,
+//! }
+//!
+//! #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+//! #[serde(default)]
+//! struct Orders {
+//!     /// How long an order may take.
+//!     patience: Duration,
+//! }
+//!
+//! impl Default for Orders {
+//!     fn default() -> Self {
+//!         Self { patience: Duration::from_secs(30) }
+//!     }
+//! }
+//!
+//! impl Validate for Settings {
+//!     fn validate(&self, problems: &mut Problems) {
+//!         if self.orders.patience.is_zero() {
+//!             problems.add("orders.patience", "must be longer than nothing");
+//!         }
+//!     }
+//! }
+//!
+//! let sources = Sources::empty().with_var("APP__ORDERS__PATIENCE", "1m");
+//! let loaded = axum_chassis::settings::load::<(), Settings>(&sources)?;
+//! assert_eq!(loaded.service.orders.patience.as_secs(), 60);
+//!
+//! let sources = Sources::empty().with_var("APP__ORDERS__PATENCE", "1m");
+//! let invalid = axum_chassis::settings::load::<(), Settings>(&sources).unwrap_err();
+//! assert_eq!(
+//!     invalid.to_string(),
+//!     "orders.patence: no such setting (variable APP__ORDERS__PATENCE); did you mean `orders.patience`?"
+//! );
+//! # Ok::<(), axum_chassis::settings::Invalid>(())
+//! ```
+
+mod build;
+mod check;
+mod effective;
+mod fault;
+mod names;
+mod reload;
+mod schema;
+mod secret;
+mod shape;
+mod sources;
+mod toml_file;
+mod tree;
+mod units;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use effective::Effective;
+pub use fault::{Fault, Invalid, Problems};
+pub use reload::{Watcher, watch};
+pub use schema::schema;
+pub use secret::Secret;
+pub use sources::Sources;
+pub use units::{Duration, InvalidUnit, Size};
+
+use sources::Files;
+use tree::{Node, Origin};
+
+/// Rules between keys, which types cannot state.
+pub trait Validate {
+    /// Adds what is wrong to `problems`. Called only when every value by itself is right.
+    fn validate(&self, problems: &mut Problems) {
+        let _ = problems;
+    }
+}
+
+impl Validate for () {}
+
+/// A struct of settings. Its JSON Schema must be true: it decides which keys there are, which are
+/// secret, and how text becomes a value.
+pub trait Section:
+    Serialize + DeserializeOwned + JsonSchema + Validate + Clone + Send + Sync + 'static
+{
+}
+
+impl<T: Serialize + DeserializeOwned + JsonSchema + Validate + Clone + Send + Sync + 'static>
+    Section for T
+{
+}
+
+/// Settings that are complete and right.
+#[derive(Clone, Debug)]
+pub struct Loaded<A, B> {
+    /// The chassis's own.
+    pub chassis: A,
+    /// The service's own.
+    pub service: B,
+    /// Both, fit to be shown, with the origin of each key.
+    pub effective: Effective,
+}
+
+/// Loads two structs that share one namespace of keys, or says all that is wrong.
+///
+/// # Errors
+///
+/// Anything unknown, malformed, out of range, missing or against the structs' own rules, in any
+/// layer, even where a later layer sets the same key.
+pub fn load<A: Section, B: Section>(sources: &Sources) -> Result<Loaded<A, B>, Invalid> {
+    load_files(sources, &sources.read())
+}
+
+fn load_files<A: Section, B: Section>(
+    sources: &Sources,
+    files: &Files,
+) -> Result<Loaded<A, B>, Invalid> {
+    let shapes = schema::shapes::<A, B>();
+    let mut faults = shapes.collisions;
+    let shape = &shapes.catalog.shape;
+
+    let (layers, found) = sources.layers(files, &shapes.catalog);
+    faults.extend(found);
+    let mut tree = Node::table(Origin::Default);
+    for layer in layers {
+        tree.merge(layer);
+    }
+    build::require(&mut tree, shape, &mut Vec::new(), &mut faults);
+    let chassis = build::build::<A>(&tree, &shapes.chassis, &mut faults);
+    let service = build::build::<B>(&tree, &shapes.service, &mut faults);
+
+    let (Some(chassis), Some(service), true) = (chassis, service, faults.is_empty()) else {
+        return Err(Invalid::new(faults));
+    };
+    match build::printed(&chassis, &service) {
+        Ok(printed) => {
+            let effective = Effective::new(&printed, &tree, shape);
+            Ok(Loaded {
+                chassis,
+                service,
+                effective,
+            })
+        }
+        Err(error) => {
+            let origin = Origin::Struct(std::any::type_name::<B>());
+            Err(Invalid::new(vec![Fault::new(
+                "",
+                &origin,
+                format!("cannot be printed: {error}"),
+            )]))
+        }
+    }
+}

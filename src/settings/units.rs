@@ -1,0 +1,342 @@
+//! Values people write with a unit: `"30s"`, `"2MiB"`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+pub(super) const DURATION: &str = "human-duration";
+pub(super) const SIZE: &str = "human-size";
+
+/// A length of time in settings: `"250ms"`, `"30s"`, `"1h30m"`.
+///
+/// ```
+/// use axum_chassis::settings::Duration;
+///
+/// let timeout: Duration = "1m30s".parse()?;
+/// assert_eq!(timeout.as_secs(), 90);
+/// assert_eq!(timeout.to_string(), "90s");
+/// # Ok::<(), axum_chassis::settings::InvalidUnit>(())
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Duration(pub std::time::Duration);
+
+/// A number of bytes in settings: `"2MiB"`, `"512kB"`, or plainly `1024`.
+///
+/// `KiB`, `MiB` and `GiB` (also `Ki`, `Mi`, `Gi`) count in 1024s; `kB`, `MB` and `GB` in 1000s.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Size(pub u64);
+
+/// Text that is not a [`Duration`] or not a [`Size`]; its `Display` says what would have been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidUnit(&'static str);
+
+pub(super) const DURATION_EXPECTED: &str = r#"a duration such as "30s", "250ms" or "1h30m""#;
+pub(super) const SIZE_EXPECTED: &str = r#"a size such as "2MiB", "512KiB" or "1GB""#;
+
+/// Nanoseconds, from the largest unit to the smallest.
+const TIMES: [(&str, u128); 7] = [
+    ("d", 86_400_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("ns", 1),
+];
+
+const SIZES: [(&str, u64); 11] = [
+    ("gib", 1 << 30),
+    ("gi", 1 << 30),
+    ("gb", 1_000_000_000),
+    ("mib", 1 << 20),
+    ("mi", 1 << 20),
+    ("mb", 1_000_000),
+    ("kib", 1 << 10),
+    ("ki", 1 << 10),
+    ("kb", 1_000),
+    ("b", 1),
+    ("", 1),
+];
+
+// === impl Duration ===
+
+impl Duration {
+    /// So many seconds.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(std::time::Duration::from_secs(seconds))
+    }
+
+    /// So many milliseconds.
+    pub const fn from_millis(milliseconds: u64) -> Self {
+        Self(std::time::Duration::from_millis(milliseconds))
+    }
+}
+
+impl FromStr for Duration {
+    type Err = InvalidUnit;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUnit> {
+        parse_duration(text)
+            .map(Self)
+            .ok_or(InvalidUnit(DURATION_EXPECTED))
+    }
+}
+
+fn parse_duration(text: &str) -> Option<std::time::Duration> {
+    let mut rest = text;
+    let mut nanos = 0_u128;
+    let mut above = u128::MAX;
+    while !rest.is_empty() {
+        let (number, after) = split_digits(rest)?;
+        let unit_end = after
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_end);
+        let size = TIMES.iter().find(|(name, _)| *name == unit)?.1;
+        // "1s1h" and "1s1s" are slips, not sums.
+        if size >= above {
+            return None;
+        }
+        above = size;
+        nanos = nanos.checked_add(number.checked_mul(size)?)?;
+        rest = after;
+    }
+    if above == u128::MAX {
+        return None;
+    }
+    let seconds = u64::try_from(nanos / 1_000_000_000).ok()?;
+    Some(std::time::Duration::new(
+        seconds,
+        (nanos % 1_000_000_000) as u32,
+    ))
+}
+
+fn split_digits(text: &str) -> Option<(u128, &str)> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    Some((digits.parse::<u64>().ok()?.into(), rest))
+}
+
+impl fmt::Display for Duration {
+    /// In the largest unit that holds it exactly, so that it reads back as the same duration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = self.0.as_nanos();
+        if nanos == 0 {
+            return f.write_str("0s");
+        }
+        // Days and hours read worse than "90m", and worse still when they do not divide.
+        for (unit, size) in TIMES {
+            if nanos.is_multiple_of(size) {
+                return write!(f, "{}{unit}", nanos / size);
+            }
+        }
+        Ok(())
+    }
+}
+
+// === impl Size ===
+
+impl Size {
+    /// So many mebibytes.
+    pub const fn from_mib(mebibytes: u64) -> Self {
+        Self(mebibytes << 20)
+    }
+
+    /// The number of bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for Size {
+    type Err = InvalidUnit;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUnit> {
+        parse_size(text).map(Self).ok_or(InvalidUnit(SIZE_EXPECTED))
+    }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit) = split_digits(text)?;
+    let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();
+    let size = SIZES.iter().find(|(name, _)| *name == unit)?.1;
+    u64::try_from(number).ok()?.checked_mul(size)
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, size) in [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+            if self.0 != 0 && self.0.is_multiple_of(size) {
+                return write!(f, "{}{unit}", self.0 / size);
+            }
+        }
+        write!(f, "{}B", self.0)
+    }
+}
+
+// === both ===
+
+impl fmt::Debug for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Deref for Duration {
+    type Target = std::time::Duration;
+
+    fn deref(&self) -> &std::time::Duration {
+        &self.0
+    }
+}
+
+impl Deref for Size {
+    type Target = u64;
+
+    fn deref(&self) -> &u64 {
+        &self.0
+    }
+}
+
+impl From<std::time::Duration> for Duration {
+    fn from(duration: std::time::Duration) -> Self {
+        Self(duration)
+    }
+}
+
+impl From<Duration> for std::time::Duration {
+    fn from(duration: Duration) -> Self {
+        duration.0
+    }
+}
+
+impl From<u64> for Size {
+    fn from(bytes: u64) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<Size> for u64 {
+    fn from(size: Size) -> Self {
+        size.0
+    }
+}
+
+impl Serialize for Duration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Duration;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(DURATION_EXPECTED)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+                text.parse()
+                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrBytes;
+        impl Visitor<'_> for TextOrBytes {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(SIZE_EXPECTED)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                text.parse()
+                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+
+            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Size, E> {
+                Ok(Size(bytes))
+            }
+
+            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Size, E> {
+                u64::try_from(bytes)
+                    .map(Size)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(bytes), &self))
+            }
+        }
+        deserializer.deserialize_any(TextOrBytes)
+    }
+}
+
+impl JsonSchema for Duration {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "format": DURATION,
+            "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?([0-9]+us)?([0-9]+ns)?$",
+            "minLength": 2,
+        })
+    }
+}
+
+impl JsonSchema for Size {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "integer"],
+            "format": SIZE,
+            "pattern": "^[0-9]+ ?([kKmMgG]([iI]?[bB]|[iI])|[bB])?$",
+            "minimum": 0,
+        })
+    }
+}
+
+impl fmt::Display for InvalidUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}", self.0)
+    }
+}
+
+impl std::error::Error for InvalidUnit {}
