@@ -1,13 +1,67 @@
 //! What an axum service needs around its routes: layered settings, health, JSON logs, metrics,
 //! limits and an orderly stop.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use axum::{Router, routing::get};
+//! use axum_chassis::Service;
+//!
+//! fn main() -> ExitCode {
+//!     Service::<()>::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).run(async |chassis| {
+//!         // Inside the runtime, live and not yet ready.
+//!         chassis.readiness().check("store", async || anyhow::Ok(()));
+//!         chassis.on_stop("store", async || Ok(()));
+//!         Ok(Router::new().route("/", get("hello")))
+//!     })
+//! }
+//! ```
+//!
+//! The process listens on port 8080 for its clients and on 9090 for whoever runs it, logs JSON,
+//! stops in order on SIGTERM, and explains itself with `--help`.
+//!
+//! # Contents
+//!
+//! - [`Service`] is what `main` makes, [`Chassis`] what the service's own start gets, and
+//!   [`Problem`] what handlers return for errors.
+//! - [`settings`]: files, variables, secrets and flags, checked whole before anything starts.
+//! - [`health`]: live, started, ready; checks that run in the background.
+//! - [`logs`]: one flat JSON object a line, written without holding a request up.
+//! - [`metrics`]: OpenTelemetry's names, series bounded by construction.
+//! - [`trace`]: request ids and W3C trace context.
+//! - [`request`]: what happens around every request, and how each outcome looks.
+//! - [`server`], [`admin`]: the two listeners.
+//! - [`shutdown`]: the order of stopping.
+//! - [`limits`]: what requests may take.
+//!
+//! The parts are usable one by one, for a team that keeps its own `main`.
 
 #![forbid(unsafe_code)]
 
+// Lower rows never import higher ones; files of one row never import each other.
 mod cgroup;
+mod error;
+mod problem;
+pub mod trace;
+
+pub mod settings;
+
+pub mod health;
+pub mod limits;
 pub mod logs;
 pub mod metrics;
-pub mod settings;
-pub mod trace;
+pub mod shutdown;
+
+pub mod admin;
+pub mod request;
+pub mod server;
+
+mod cli;
+mod service;
+
+pub use error::Error;
+pub use problem::Problem;
+pub use service::{Chassis, LoadedSettings, Running, Sections, Service, Stopped};
 
 pub use prometheus;
 pub use schemars;

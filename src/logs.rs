@@ -32,6 +32,7 @@ use self::filter::{ACCESS, Filter};
 pub use self::filter::{BadFilter, check as check_filter};
 use self::line::{Line, Style};
 use self::queue::Queue;
+use crate::settings::{Problems, Size, Validate};
 use crate::trace::Ids;
 
 /// The section `logs` of the settings.
@@ -45,7 +46,7 @@ pub struct Settings {
     /// Whether each request leaves a line.
     pub access: bool,
     /// How many bytes of lines may wait for the output before lines are dropped.
-    pub buffer: usize,
+    pub buffer: Size,
 }
 
 /// What a line looks like.
@@ -152,8 +153,8 @@ pub fn start(settings: &Settings, output: Output) -> Result<Logs, Error> {
     };
     let report = move |lines, out: &mut Vec<u8>| report_dropped(style, lines, out);
     let filter = Filter::new(&settings.filter).map_err(Error::Filter)?;
-    let queue =
-        Queue::start(output.write, settings.buffer, Box::new(report)).map_err(Error::Thread)?;
+    let bound = usize::try_from(settings.buffer.bytes()).unwrap_or(usize::MAX);
+    let queue = Queue::start(output.write, bound, Box::new(report)).map_err(Error::Thread)?;
     Ok(Logs {
         shared: Arc::new(Shared {
             style,
@@ -180,7 +181,15 @@ impl Default for Settings {
             filter: "info".to_owned(),
             format: Format::Auto,
             access: true,
-            buffer: 4 * 1024 * 1024,
+            buffer: Size::from_mib(4),
+        }
+    }
+}
+
+impl Validate for Settings {
+    fn validate(&self, problems: &mut Problems) {
+        if let Err(error) = check_filter(&self.filter) {
+            problems.add("logs.filter", error.to_string());
         }
     }
 }

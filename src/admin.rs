@@ -1,0 +1,291 @@
+//! The admin listener: what operators, probes and scrapers ask, on a thread of its own so that it
+//! answers while the service's runtime is saturated or blocked.
+//!
+//! | route | answers |
+//! |---|---|
+//! | `/health/liveness` | 200; 503 when the service's runtime has run no task for `health.stall` |
+//! | `/health/readiness` | 200 or 503, and the checks as JSON; never calls a dependency |
+//! | `/health/startup` | 503 until the service's own start is done |
+//! | `/metrics` | Prometheus text, or OpenMetrics when asked for; gzip when asked for |
+//! | `/config` | the settings in force as JSON, redacted, with their origins |
+//! | `/log` | GET the log filter; PUT another, with `?ttl=10m` for a while only |
+//! | `/version` | name, version, commit, build time, compiler |
+//! | `/` | a page for people |
+
+mod log;
+mod page;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::{HeaderMap, StatusCode, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::error::Error;
+use crate::health::{Heartbeat, Readiness};
+use crate::logs::Logs;
+use crate::metrics::{self, Metrics};
+use crate::server::{self, Bound};
+use crate::settings::{Effective, Problems, Secret, Validate};
+use crate::shutdown::Trigger;
+
+pub(crate) use self::log::Filter;
+
+/// `[admin]`: the admin listener.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Settings {
+    /// The address to listen on.
+    pub host: String,
+    /// The port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// What a client that is not on this machine has to send, as `Authorization: Bearer`, to change
+    /// something. Unset, only this machine may.
+    pub token: Option<Secret>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            host: "0.0.0.0".to_owned(),
+            port: 9090,
+            token: None,
+        }
+    }
+}
+
+impl Validate for Settings {
+    fn validate(&self, problems: &mut Problems) {
+        if self
+            .token
+            .as_ref()
+            .is_some_and(|token| token.expose().is_empty())
+        {
+            problems.add("admin.token", "must not be empty");
+        }
+    }
+}
+
+/// What a build is called, for `/version` and `build_info`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Build {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) revision: &'static str,
+    pub(crate) created: &'static str,
+    pub(crate) rustc: &'static str,
+}
+
+/// What the admin listener shows.
+pub(crate) struct Admin {
+    pub(crate) build: Build,
+    pub(crate) token: Option<Secret>,
+    pub(crate) readiness: Readiness,
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) metrics: Metrics,
+    pub(crate) filter: Filter,
+    pub(crate) effective: RwLock<Effective>,
+    pub(crate) started: std::time::Instant,
+}
+
+impl Admin {
+    pub(crate) fn new(
+        build: Build,
+        settings: &Settings,
+        (readiness, heartbeat): (Readiness, Heartbeat),
+        metrics: Metrics,
+        logs: Logs,
+        effective: Effective,
+    ) -> Self {
+        Self {
+            build,
+            token: settings.token.clone(),
+            readiness,
+            heartbeat,
+            metrics,
+            filter: Filter::new(logs),
+            effective: RwLock::new(effective),
+            started: std::time::Instant::now(),
+        }
+    }
+
+    /// Shows other settings from now on.
+    pub(crate) fn set_effective(&self, effective: Effective) {
+        *self
+            .effective
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = effective;
+    }
+
+    fn effective(&self) -> Effective {
+        self.effective
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn router(self: Arc<Self>) -> Router {
+        Router::new()
+            .route("/", get(page::show))
+            .route("/health/liveness", get(liveness))
+            .route("/health/readiness", get(readiness))
+            .route("/health/startup", get(startup))
+            .route("/metrics", get(scrape))
+            .route("/config", get(config))
+            .route("/log", get(log::show).put(log::change))
+            .route("/version", get(version))
+            .with_state(self)
+    }
+}
+
+/// The health routes of the main listener: the same verdicts, from the service's own runtime.
+pub(crate) fn probes(readiness: Readiness) -> Router {
+    let verdict = move || {
+        let ready = readiness.is_ready();
+        async move {
+            status(
+                ready,
+                json!({ "status": if ready { "ready" } else { "not ready" } }),
+            )
+        }
+    };
+    Router::new()
+        .route(
+            "/health/liveness",
+            get(async || Json(json!({ "status": "live" }))),
+        )
+        .route("/health/readiness", get(verdict))
+}
+
+fn status(good: bool, body: serde_json::Value) -> Response {
+    let status = if good {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(body)).into_response()
+}
+
+async fn liveness(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.heartbeat.stalled() {
+        None => status(true, json!({ "status": "live" })),
+        Some(silent) => status(
+            false,
+            json!({ "status": "stalled", "stalled_seconds": silent.as_secs_f64() }),
+        ),
+    }
+}
+
+async fn readiness(State(admin): State<Arc<Admin>>) -> Response {
+    let report = admin.readiness.report();
+    status(report.ready, report.to_json())
+}
+
+async fn startup(State(admin): State<Arc<Admin>>) -> Response {
+    let started = admin.readiness.is_started();
+    status(
+        started,
+        json!({ "status": if started { "started" } else { "starting" } }),
+    )
+}
+
+async fn scrape(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let asked = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let (kind, text) = admin.metrics.encode(asked(header::ACCEPT));
+    let plain = [
+        (header::CONTENT_TYPE, kind),
+        (header::VARY, "accept, accept-encoding"),
+    ];
+    if metrics::accepts_gzip(asked(header::ACCEPT_ENCODING)) {
+        let packed = metrics::gzip(text.as_bytes());
+        return (plain, [(header::CONTENT_ENCODING, "gzip")], packed).into_response();
+    }
+    (plain, text).into_response()
+}
+
+async fn config(State(admin): State<Arc<Admin>>) -> Response {
+    Json(admin.effective().to_json()).into_response()
+}
+
+async fn version(State(admin): State<Arc<Admin>>) -> Response {
+    Json(&admin.build).into_response()
+}
+
+/// The thread with the admin listener on it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    handle: Handle,
+    trigger: Trigger,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Binds the listener and serves it on a thread of its own.
+    pub(crate) fn start(settings: &Settings, admin: Arc<Admin>) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::Runtime)?;
+        let bound = {
+            let _within = runtime.enter();
+            Bound::bind("admin", &settings.host, settings.port)?
+        };
+        let address = bound.address();
+        let handle = runtime.handle().clone();
+        // Its own traffic is no metric of the service: these are registered nowhere that is scraped.
+        let uncounted = Metrics::new().http().map_err(Error::Metrics)?;
+        let trigger = Trigger::new();
+        let shutdown = trigger.watch();
+        let serve = move || {
+            let settings = server::Settings {
+                max_connections: 256,
+                ..server::Settings::default()
+            };
+            runtime.block_on(bound.serve(admin.router(), settings, shutdown, uncounted));
+        };
+        let thread = thread::Builder::new()
+            .name("admin".to_owned())
+            .spawn(serve)
+            .map_err(Error::Runtime)?;
+        Ok(Self {
+            address,
+            handle,
+            trigger,
+            thread: Some(thread),
+        })
+    }
+
+    /// Runs a task on the admin thread, which keeps time whatever the service's runtime does.
+    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.handle.spawn(task)
+    }
+
+    /// Calls `set_up` where what it spawns runs on the admin thread.
+    pub(crate) fn within<T>(&self, set_up: impl FnOnce() -> T) -> T {
+        let _within = self.handle.enter();
+        set_up()
+    }
+}
+
+impl Drop for Running {
+    /// Stops the listener: the last thing of a stop.
+    fn drop(&mut self) {
+        self.trigger.advance(crate::shutdown::Phase::Cut);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

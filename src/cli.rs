@@ -1,0 +1,261 @@
+//! The flags of every service, with which its binary explains itself.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+
+use crate::admin::Build;
+use crate::error::{Chain, Error};
+use crate::service::Sections;
+use crate::settings::{self, Section, Sources};
+
+const HELP: &str = "\
+Options:
+      --check-config        Check the settings and exit: 0, or 78 with all that is wrong
+      --print-config        Print the settings in force as TOML, redacted, with their origins
+      --config-schema       Print the JSON Schema of the settings
+      --health-check [URL]  Ask a running service whether it is ready: exit 0 or 1
+      --set KEY=VALUE       Set a key, such as server.port=8081; may be repeated
+      --version             Print name, version, commit and compiler
+  -h, --help                Print this
+
+Settings come from config/default.toml, config/{RUN_ENV}.toml, /var/secrets, PORT, RUST_LOG,
+LOG_FORMAT, DATABASE_URL, REDIS_URL, APP__SECTION__KEY variables and --set: later ones win.
+APP_CONFIG_DIR and APP_SECRETS_DIR name other directories.
+";
+
+/// The longest a health check waits, below Docker's and Kubernetes' own patience.
+const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Run,
+    CheckConfig,
+    PrintConfig,
+    ConfigSchema,
+    HealthCheck(Option<String>),
+    Version,
+    Help,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    pub(crate) task: Task,
+    sets: Vec<String>,
+}
+
+/// Reads a command line, without the program's name.
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_args(words);
+    let mut arguments = Arguments {
+        task: Task::Run,
+        sets: Vec::new(),
+    };
+    while let Some(argument) = parser.next()? {
+        let task = match argument {
+            Long("check-config") => Task::CheckConfig,
+            Long("print-config") => Task::PrintConfig,
+            Long("config-schema") => Task::ConfigSchema,
+            Long("health-check") => {
+                let given = parser.optional_value();
+                let url = match given {
+                    Some(url) => Some(url),
+                    // The URL may stand alone: `--health-check http://...`
+                    None => parser.try_raw_args().and_then(|mut rest| {
+                        rest.next_if(|word| !word.to_string_lossy().starts_with('-'))
+                    }),
+                };
+                Task::HealthCheck(url.map(|url| url.string()).transpose()?)
+            }
+            Long("set") => {
+                arguments.sets.push(parser.value()?.string()?);
+                continue;
+            }
+            Long("version") | Short('V') => Task::Version,
+            Long("help") | Short('h') => Task::Help,
+            Value(_) | Long(_) | Short(_) => return Err(argument.unexpected()),
+        };
+        if arguments.task != Task::Run && arguments.task != task {
+            return Err("only one of the options that print something can be given".into());
+        }
+        arguments.task = task;
+    }
+    Ok(arguments)
+}
+
+/// Where the settings come from, the command line included.
+pub(crate) fn sources(arguments: &Arguments) -> Sources {
+    arguments
+        .sets
+        .iter()
+        .fold(Sources::from_env(), |sources, set| sources.with_set(set))
+}
+
+/// Does what was asked for, if that is not to run the service.
+pub(crate) fn answer<B: Section>(
+    arguments: &Arguments,
+    sources: &Sources,
+    build: &Build,
+) -> Option<ExitCode> {
+    let load = || settings::load::<Sections, B>(sources);
+    match &arguments.task {
+        Task::Run => None,
+        Task::CheckConfig => Some(match load() {
+            Ok(_) => print("the settings are right\n"),
+            Err(invalid) => fatal(&Error::Settings(invalid.into())),
+        }),
+        Task::PrintConfig => Some(match load() {
+            Ok(loaded) => print(&loaded.effective.to_toml()),
+            Err(invalid) => fatal(&Error::Settings(invalid.into())),
+        }),
+        Task::ConfigSchema => Some(print(&format!("{:#}\n", settings::schema::<Sections, B>()))),
+        Task::HealthCheck(Some(url)) => Some(health_check(url)),
+        Task::HealthCheck(None) => Some(match load() {
+            Ok(loaded) => {
+                let port = loaded.chassis.admin.port;
+                health_check(&format!("http://127.0.0.1:{port}/health/readiness"))
+            }
+            Err(invalid) => fatal(&Error::Settings(invalid.into())),
+        }),
+        Task::Version => {
+            let Build {
+                name,
+                version,
+                revision,
+                created,
+                rustc,
+            } = build;
+            Some(print(&format!(
+                "{name} {version} (commit {revision}, built {created}, rustc {rustc})\n"
+            )))
+        }
+        Task::Help => {
+            let Build { name, version, .. } = build;
+            Some(print(&format!(
+                "{name} {version}\n\nUsage: {name} [OPTIONS]\n\n{HELP}"
+            )))
+        }
+    }
+}
+
+/// Says what is wrong with the command line: exit code 64, `EX_USAGE`.
+pub(crate) fn usage_error(error: &lexopt::Error) -> ExitCode {
+    complain(&format!("error: {error}\n\n{HELP}"));
+    ExitCode::from(64)
+}
+
+/// Says what keeps the service from running, before there is a log to say it in.
+pub(crate) fn fatal(error: &Error) -> ExitCode {
+    complain(&format!("error: {}\n", Chain(error)));
+    error.exit_code()
+}
+
+fn print(text: &str) -> ExitCode {
+    // A reader that has seen enough (`| head`) is no failure.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn complain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn health_check(url: &str) -> ExitCode {
+    match ask(url) {
+        Ok(status) if (200..300).contains(&status) => ExitCode::SUCCESS,
+        Ok(status) => {
+            complain(&format!("{url} answers {status}\n"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            complain(&format!("{url}: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The status of a GET. A probe of this process's own kind needs no more of HTTP than this.
+fn ask(url: &str) -> std::io::Result<u16> {
+    let wrong =
+        |problem: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, problem.to_owned());
+    let uri: http::Uri = url.parse().map_err(|_| wrong("not a URL"))?;
+    let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(wrong("not a URL that begins with http://"));
+    };
+    let address = (
+        authority.host().trim_matches(['[', ']']),
+        authority.port_u16().unwrap_or(80),
+    )
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| wrong("the host has no address"))?;
+    let mut stream = TcpStream::connect_timeout(&address, HEALTH_CHECK_TIMEOUT)?;
+    stream.set_read_timeout(Some(HEALTH_CHECK_TIMEOUT))?;
+    stream.set_write_timeout(Some(HEALTH_CHECK_TIMEOUT))?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut request = String::new();
+    let _ = write!(
+        request,
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut head = Vec::new();
+    stream.take(64).read_to_end(&mut head)?;
+    std::str::from_utf8(&head)
+        .ok()
+        .and_then(|head| head.strip_prefix("HTTP/1.1 "))
+        .and_then(|rest| rest.get(..3)?.parse().ok())
+        .ok_or_else(|| wrong("the answer is not HTTP/1.1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Arguments, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_say_what_to_do() {
+        let cases = [
+            ("", Task::Run),
+            ("--check-config", Task::CheckConfig),
+            ("--health-check", Task::HealthCheck(None)),
+            (
+                "--health-check http://x:1/y",
+                Task::HealthCheck(Some("http://x:1/y".to_owned())),
+            ),
+            (
+                "--health-check=http://x:1/y",
+                Task::HealthCheck(Some("http://x:1/y".to_owned())),
+            ),
+            ("--health-check --set a=b", Task::HealthCheck(None)),
+            ("-h", Task::Help),
+        ];
+        for (line, task) in cases {
+            assert_eq!(parsed(line).expect(line).task, task, "{line}");
+        }
+        let sets = parsed("--set a=b --set=c=d").expect("two keys").sets;
+        assert_eq!(sets, ["a=b", "c=d"]);
+    }
+
+    #[test]
+    fn a_flag_that_does_not_exist_is_named() {
+        for (line, said) in [
+            ("--verbose", "--verbose"),
+            ("run", "run"),
+            ("--set", "--set"),
+        ] {
+            let error = parsed(line).expect_err(line);
+            assert!(error.contains(said), "{line}: {error}");
+        }
+        assert!(parsed("--version --check-config").is_err());
+    }
+}

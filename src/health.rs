@@ -1,0 +1,451 @@
+//! Whether the process is alive and whether it is ready.
+//!
+//! *Live* is about the process itself: its runtime still runs tasks. *Ready* is about its work: it
+//! has started, is not stopping, and what it depends on answers. Dependencies never decide liveness:
+//! restarting a service does not mend its database.
+//!
+//! Nothing here waits for a dependency when a probe asks: checks run in the background, and a probe
+//! reads their last verdicts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration as StdDuration, Instant};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::settings::{Duration, Problems, Validate};
+
+/// `[health]`: how readiness checks and the heartbeat run.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Settings {
+    /// Time between two runs of a readiness check.
+    pub interval: Duration,
+    /// How long one run may take.
+    pub timeout: Duration,
+    /// How many runs have to fail in a row before a check counts as down.
+    #[schemars(range(min = 1))]
+    pub failures: u32,
+    /// How many runs have to succeed in a row before a check counts as up again.
+    #[schemars(range(min = 1))]
+    pub successes: u32,
+    /// Liveness turns 503 when the service's runtime has run no task for this long.
+    pub stall: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            failures: 3,
+            successes: 1,
+            stall: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Validate for Settings {
+    fn validate(&self, problems: &mut Problems) {
+        for (key, value) in [
+            ("health.interval", self.interval),
+            ("health.timeout", self.timeout),
+            ("health.stall", self.stall),
+        ] {
+            if value.is_zero() {
+                problems.add(key, "must be longer than 0s");
+            }
+        }
+    }
+}
+
+/// Decides whether the service is ready. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Readiness(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    started: AtomicBool,
+    stopping: AtomicBool,
+    checks: Mutex<BTreeMap<String, Check>>,
+}
+
+/// What is known of one check.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    pub(crate) up: bool,
+    /// Why not, in the words of the last run that failed.
+    pub(crate) error: Option<String>,
+    /// How long the last run took.
+    pub(crate) took: StdDuration,
+    pub(crate) failures_total: u64,
+    in_a_row: u32,
+    last_succeeded: bool,
+    checked: Instant,
+}
+
+impl Readiness {
+    /// Not started, not stopping, no checks.
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(Inner {
+            settings,
+            started: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            checks: Mutex::default(),
+        }))
+    }
+
+    /// Adds a check that runs in the background for as long as the runtime lives, the first time at
+    /// once. Until it has succeeded the service is not ready.
+    ///
+    /// The error's text is shown to whoever asks the admin listener. A check of the same name is
+    /// replaced. A run that panics has failed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn check<C, F, E>(&self, name: impl Into<String>, check: C)
+    where
+        C: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + Send + 'static,
+    {
+        let name = name.into();
+        self.checks().insert(name.clone(), Check::pending());
+        let readiness = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let begun = Instant::now();
+                let verdict = run(&check, *readiness.0.settings.timeout).await;
+                let up = readiness.record(&name, verdict, begun.elapsed());
+                // Until it is up for the first time a service waits for it: ask more often.
+                let pause = if up {
+                    *readiness.0.settings.interval
+                } else {
+                    readiness.retry()
+                };
+                tokio::time::sleep(pause).await;
+            }
+        });
+    }
+
+    /// Says that the service's own start is done.
+    pub fn set_started(&self) {
+        self.0.started.store(true, Ordering::Release);
+    }
+
+    /// Says that the service is about to stop: not ready any more, whatever the checks say.
+    pub fn set_stopping(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the service's own start is done.
+    pub fn is_started(&self) -> bool {
+        self.0.started.load(Ordering::Acquire)
+    }
+
+    /// Whether requests should be sent here.
+    pub fn is_ready(&self) -> bool {
+        self.report().ready
+    }
+
+    /// The present verdict with all that led to it.
+    pub(crate) fn report(&self) -> Report {
+        let stale = self.stale();
+        let mut checks = self.checks().clone();
+        for check in checks.values_mut() {
+            let age = check.checked.elapsed();
+            if check.up && age > stale {
+                check.up = false;
+                check.error = Some(format!("has not been checked for {}", Duration::from(age)));
+            }
+        }
+        let (started, stopping) = (self.is_started(), self.0.stopping.load(Ordering::Acquire));
+        Report {
+            ready: started && !stopping && checks.values().all(|check| check.up),
+            started,
+            stopping,
+            checks,
+        }
+    }
+
+    fn record(&self, name: &str, verdict: Result<(), String>, took: StdDuration) -> bool {
+        let Settings {
+            failures,
+            successes,
+            ..
+        } = self.0.settings;
+        let mut checks = self.checks();
+        let Some(check) = checks.get_mut(name) else {
+            return true;
+        };
+        let succeeded = verdict.is_ok();
+        check.in_a_row = if check.last_succeeded == succeeded {
+            check.in_a_row.saturating_add(1)
+        } else {
+            1
+        };
+        check.last_succeeded = succeeded;
+        check.failures_total += u64::from(!succeeded);
+        check.took = took;
+        check.checked = Instant::now();
+        check.error = verdict.err();
+        let was_up = check.up;
+        match succeeded {
+            true if check.in_a_row >= successes => check.up = true,
+            false if check.in_a_row >= failures => check.up = false,
+            _ => {}
+        }
+        let (up, error) = (check.up, check.error.clone());
+        drop(checks);
+        if up && !was_up {
+            tracing::info!(check = name, "readiness check is up");
+        } else if was_up && !up {
+            tracing::warn!(check = name, error, "readiness check is down");
+        }
+        up
+    }
+
+    /// A verdict older than this says nothing: whole rounds of the check are missing.
+    fn stale(&self) -> StdDuration {
+        let Settings {
+            interval,
+            timeout,
+            failures,
+            ..
+        } = &self.0.settings;
+        (**interval + **timeout) * (*failures).max(2)
+    }
+
+    fn retry(&self) -> StdDuration {
+        (*self.0.settings.interval).min(StdDuration::from_secs(1))
+    }
+
+    fn checks(&self) -> MutexGuard<'_, BTreeMap<String, Check>> {
+        // Nothing panics while it holds the lock; if it did, the data would still be whole.
+        self.0.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.report().fmt(f)
+    }
+}
+
+impl Check {
+    fn pending() -> Self {
+        Self {
+            up: false,
+            error: Some("has not been checked yet".to_owned()),
+            took: StdDuration::ZERO,
+            failures_total: 0,
+            in_a_row: 0,
+            last_succeeded: true,
+            checked: Instant::now(),
+        }
+    }
+}
+
+async fn run<C, F, E>(check: &C, timeout: StdDuration) -> Result<(), String>
+where
+    C: Fn() -> F,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: fmt::Display + Send + 'static,
+{
+    let Ok(future) = std::panic::catch_unwind(AssertUnwindSafe(check)) else {
+        return Err("the check panicked".to_owned());
+    };
+    // A task of its own: a run that blocks or panics is this check's trouble only.
+    let mut task = tokio::spawn(async move { future.await.map_err(|error| error.to_string()) });
+    match tokio::time::timeout(timeout, &mut task).await {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(_)) => Err("the check panicked".to_owned()),
+        Err(_) => {
+            task.abort();
+            Err(format!("no answer within {}", Duration::from(timeout)))
+        }
+    }
+}
+
+/// A moment's verdict.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    pub(crate) ready: bool,
+    pub(crate) started: bool,
+    pub(crate) stopping: bool,
+    pub(crate) checks: BTreeMap<String, Check>,
+}
+
+impl Report {
+    /// One word for it.
+    pub(crate) fn status(&self) -> &'static str {
+        match self {
+            Self { ready: true, .. } => "ready",
+            Self { stopping: true, .. } => "stopping",
+            Self { started: false, .. } => "starting",
+            _ => "not ready",
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let checks: serde_json::Map<_, _> = self
+            .checks
+            .iter()
+            .map(|(name, check)| {
+                let value = serde_json::json!({
+                    "status": if check.up { "up" } else { "down" },
+                    "error": check.error,
+                    "duration_ms": check.took.as_secs_f64() * 1e3,
+                    "age_seconds": check.checked.elapsed().as_secs_f64(),
+                });
+                (name.clone(), value)
+            })
+            .collect();
+        serde_json::json!({ "status": self.status(), "checks": checks })
+    }
+}
+
+/// Beats as long as a runtime runs tasks. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub(crate) struct Heartbeat {
+    epoch: Instant,
+    /// Milliseconds after `epoch`.
+    last: Arc<AtomicU64>,
+    stall: StdDuration,
+}
+
+impl Heartbeat {
+    pub(crate) fn new(stall: StdDuration) -> Self {
+        Self {
+            epoch: Instant::now(),
+            last: Arc::default(),
+            stall,
+        }
+    }
+
+    /// Beats on the runtime this future is spawned on, until it is dropped.
+    pub(crate) async fn beat(self) {
+        let mut ticks = tokio::time::interval((self.stall / 4).min(StdDuration::from_secs(1)));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.last.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// For how long the runtime has been stalled, if it is.
+    pub(crate) fn stalled(&self) -> Option<StdDuration> {
+        let silent = StdDuration::from_millis(
+            self.now() - self.last.load(Ordering::Relaxed).min(self.now()),
+        );
+        (silent > self.stall).then_some(silent)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(failures: u32, successes: u32) -> Settings {
+        Settings {
+            failures,
+            successes,
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn a_check_goes_down_after_its_failures_and_up_after_its_successes() {
+        let readiness = Readiness::new(settings(3, 2));
+        readiness.checks().insert("db".to_owned(), Check::pending());
+        let mut run = |ok: bool| {
+            let verdict = if ok {
+                Ok(())
+            } else {
+                Err("refused".to_owned())
+            };
+            readiness.record("db", verdict, StdDuration::ZERO)
+        };
+        let verdicts: Vec<_> = [
+            true, true, false, false, true, false, false, false, true, true,
+        ]
+        .into_iter()
+        .map(&mut run)
+        .collect();
+        assert_eq!(
+            verdicts,
+            [
+                false, true, true, true, true, true, true, false, false, true
+            ]
+        );
+    }
+
+    #[test]
+    fn readiness_needs_the_start_every_check_and_no_stop() {
+        let readiness = Readiness::new(settings(1, 1));
+        assert_eq!(readiness.report().status(), "starting");
+        readiness.set_started();
+        assert_eq!(readiness.report().status(), "ready");
+        readiness.checks().insert("db".to_owned(), Check::pending());
+        assert_eq!(readiness.report().status(), "not ready");
+        readiness.record("db", Ok(()), StdDuration::ZERO);
+        assert!(readiness.is_ready());
+        readiness.set_stopping();
+        assert_eq!(readiness.report().status(), "stopping");
+    }
+
+    #[test]
+    fn an_old_verdict_counts_as_a_failure() {
+        let quick = Settings {
+            interval: Duration::from_millis(1),
+            timeout: Duration::from_millis(1),
+            ..settings(1, 1)
+        };
+        let readiness = Readiness::new(quick);
+        readiness.set_started();
+        let old = Check {
+            up: true,
+            error: None,
+            checked: Instant::now() - StdDuration::from_secs(1),
+            ..Check::pending()
+        };
+        readiness.checks().insert("db".to_owned(), old);
+        let report = readiness.report();
+        assert!(!report.ready);
+        let error = report.checks["db"].error.clone().expect("a reason");
+        assert!(error.starts_with("has not been checked for"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_hangs_or_panics_has_failed() {
+        let timeout = StdDuration::from_secs(2);
+        let hangs = || std::future::pending::<Result<(), String>>();
+        assert_eq!(
+            run(&hangs, timeout).await,
+            Err("no answer within 2s".to_owned())
+        );
+        let panics = || async { panic!("boom") as Result<(), String> };
+        assert_eq!(
+            run(&panics, timeout).await,
+            Err("the check panicked".to_owned())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_heart_that_does_not_beat_is_a_stall() {
+        let heart = Heartbeat::new(StdDuration::ZERO);
+        std::thread::sleep(StdDuration::from_millis(2));
+        assert!(heart.stalled().is_some());
+        let heart = Heartbeat::new(StdDuration::from_secs(3600));
+        assert_eq!(heart.stalled(), None);
+    }
+}

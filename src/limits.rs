@@ -1,0 +1,129 @@
+//! What one request, and all of them together, may take.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration as StdDuration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::settings::{Duration, Problems, Size, Validate};
+
+/// `[limits]`: bounds on requests. All of them can be changed while the service runs.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Settings {
+    /// How long a request may take until its response begins: 504 after it, or 408 where the
+    /// client has not sent all of its body by then. 0s means for ever.
+    pub request_timeout: Duration,
+    /// How large a request body may be that an extractor buffers (JSON, form, bytes, text): 413
+    /// beyond it. A route may set its own with axum's `DefaultBodyLimit`.
+    pub body: Size,
+    /// How many requests may be under way at once: 503 with Retry-After beyond it. 0 means any
+    /// number. Health routes are exempt.
+    pub concurrency: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(30),
+            body: Size::from_mib(2),
+            concurrency: 10_000,
+        }
+    }
+}
+
+impl Validate for Settings {
+    fn validate(&self, _: &mut Problems) {}
+}
+
+/// The limits in force. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits(Arc<Values>);
+
+#[derive(Debug, Default)]
+struct Values {
+    request_timeout_ms: AtomicU64,
+    body: AtomicU64,
+    concurrency: AtomicUsize,
+    under_way: AtomicUsize,
+}
+
+impl Limits {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let limits = Self(Arc::default());
+        limits.set(settings);
+        limits
+    }
+
+    /// Puts new limits in force, for requests to come.
+    pub(crate) fn set(&self, settings: &Settings) {
+        let timeout = u64::try_from(settings.request_timeout.as_millis()).unwrap_or(u64::MAX);
+        self.0.request_timeout_ms.store(timeout, Ordering::Relaxed);
+        self.0.body.store(settings.body.bytes(), Ordering::Relaxed);
+        self.0
+            .concurrency
+            .store(settings.concurrency, Ordering::Relaxed);
+    }
+
+    pub(crate) fn request_timeout(&self) -> Option<StdDuration> {
+        match self.0.request_timeout_ms.load(Ordering::Relaxed) {
+            0 => None,
+            ms => Some(StdDuration::from_millis(ms)),
+        }
+    }
+
+    pub(crate) fn body(&self) -> usize {
+        usize::try_from(self.0.body.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    /// Room for one more request, until the permit is dropped; `None` where there is none.
+    pub(crate) fn admit(&self) -> Option<Permit> {
+        let most = self.0.concurrency.load(Ordering::Relaxed);
+        let before = self.0.under_way.fetch_add(1, Ordering::Relaxed);
+        let permit = Permit(self.clone());
+        (most == 0 || before < most).then_some(permit)
+    }
+}
+
+/// One request under way.
+#[derive(Debug)]
+pub(crate) struct Permit(Limits);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_over_the_limit_is_turned_away_until_another_ends() {
+        let limits = Limits::new(&Settings {
+            concurrency: 2,
+            ..Settings::default()
+        });
+        let (first, _second) = (limits.admit(), limits.admit());
+        assert!(first.is_some());
+        assert!(limits.admit().is_none());
+        drop(first);
+        assert!(limits.admit().is_some());
+    }
+
+    #[test]
+    fn zero_means_no_limit() {
+        let none = Settings {
+            concurrency: 0,
+            request_timeout: Duration::from_secs(0),
+            ..Settings::default()
+        };
+        let limits = Limits::new(&none);
+        let permits: Vec<_> = (0..1000).map(|_| limits.admit()).collect();
+        assert!(permits.iter().all(Option::is_some));
+        assert_eq!(limits.request_timeout(), None);
+    }
+}

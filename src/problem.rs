@@ -1,0 +1,211 @@
+//! Errors as `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::trace::{self, RequestId};
+
+/// An error response that a handler returns.
+///
+/// ```
+/// use axum::{Json, extract::Path};
+/// use axum_chassis::Problem;
+///
+/// async fn order(Path(id): Path<u64>) -> Result<Json<u64>, Problem> {
+///     if id > 100 {
+///         return Err(Problem::not_found(format!("there is no order {id}")));
+///     }
+///     Ok(Json(id))
+/// }
+/// ```
+///
+/// Anything that converts into [`anyhow::Error`] becomes a 500 through `?`: its causes go to the
+/// log, and the client learns no more than the request's id.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    title: Option<Cow<'static, str>>,
+    kind: Option<Cow<'static, str>>,
+    detail: Option<Cow<'static, str>>,
+    fields: Map<String, Value>,
+    cause: Option<anyhow::Error>,
+}
+
+/// Put on every response that is a problem already, so that no layer renders it again.
+#[derive(Clone, Copy)]
+pub(crate) struct Rendered;
+
+impl Problem {
+    /// A problem of this status, titled with the status's standard phrase.
+    pub fn new(status: StatusCode) -> Self {
+        Self {
+            status,
+            title: None,
+            kind: None,
+            detail: None,
+            fields: Map::new(),
+            cause: None,
+        }
+    }
+
+    /// 400: the request makes no sense, for the given reason.
+    pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST).detail(detail)
+    }
+
+    /// 404: there is no such thing.
+    pub fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND).detail(detail)
+    }
+
+    /// 409: the request contradicts the present state.
+    pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::CONFLICT).detail(detail)
+    }
+
+    /// What went wrong this time, for the client to read.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// A short name for this kind of problem, the same each time.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<Cow<'static, str>>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// A URI that identifies this kind of problem; `about:blank` unless set.
+    #[must_use]
+    pub fn kind(mut self, uri: impl Into<Cow<'static, str>>) -> Self {
+        self.kind = Some(uri.into());
+        self
+    }
+
+    /// A further member of the body. The standard's own members cannot be replaced.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.fields.insert(name.into(), value.into());
+        self
+    }
+
+    /// What caused it: logged with all its own causes, never sent.
+    #[must_use]
+    pub fn cause(mut self, error: impl Into<anyhow::Error>) -> Self {
+        self.cause = Some(error.into());
+        self
+    }
+
+    /// The response's status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The response, bearing this request id.
+    pub(crate) fn render(self, request: Option<&RequestId>) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(
+                status = self.status.as_u16(),
+                error = format!("{cause:#}"),
+                "request failed"
+            );
+        }
+        let body = serde_json::to_vec(&Body {
+            kind: self.kind.as_deref().unwrap_or("about:blank"),
+            title: self
+                .title
+                .as_deref()
+                .or(self.status.canonical_reason())
+                .unwrap_or("Unknown"),
+            status: self.status.as_u16(),
+            detail: self.detail.as_deref(),
+            request_id: request.map(RequestId::as_str),
+            fields: &self.fields,
+        })
+        .unwrap_or_default();
+        let mut response = (self.status, body).into_response();
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        response.extensions_mut().insert(Rendered);
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let ids = trace::current();
+        self.render(ids.as_ref().map(|ids| &ids.request))
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Problem {
+    fn from(error: E) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR).cause(error)
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    title: &'a str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(flatten, serialize_with = "unreserved")]
+    fields: &'a Map<String, Value>,
+}
+
+fn unreserved<S: serde::Serializer>(fields: &Map<String, Value>, to: S) -> Result<S::Ok, S::Error> {
+    const RESERVED: [&str; 5] = ["type", "title", "status", "detail", "request_id"];
+    to.collect_map(
+        fields
+            .iter()
+            .filter(|(name, _)| !RESERVED.contains(&name.as_str())),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn json(problem: Problem) -> Value {
+        let body = axum::body::to_bytes(problem.into_response().into_body(), usize::MAX)
+            .await
+            .expect("a body in memory");
+        serde_json::from_slice(&body).expect("JSON")
+    }
+
+    #[tokio::test]
+    async fn a_problem_has_the_standards_members() {
+        let problem = Problem::not_found("there is no order 7")
+            .with("order", 7)
+            .with("status", 200);
+        assert_eq!(
+            json(problem).await,
+            serde_json::json!({
+                "type": "about:blank", "title": "Not Found", "status": 404,
+                "detail": "there is no order 7", "order": 7
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn the_cause_of_a_500_is_not_sent() {
+        let problem = Problem::from(anyhow::anyhow!("password hunter2 refused"));
+        assert_eq!(
+            json(problem).await,
+            serde_json::json!({"type": "about:blank", "title": "Internal Server Error", "status": 500})
+        );
+    }
+}

@@ -1,0 +1,275 @@
+//! What happens around every request: its ids, its limits, its outcome, its metrics and its line
+//! in the access log.
+//!
+//! One tower layer does all of it, because each part needs the others' results: an outcome is
+//! decided once and then counted, logged and shaped the same way. It goes onto a router, after
+//! every route, so that it sees the matched route:
+//!
+//! | what happens | status | what the client gets |
+//! |---|---|---|
+//! | no route | 404 | a problem |
+//! | wrong method | 405 | a problem, and `Allow` |
+//! | too many requests at once | 503 | a problem, and `Retry-After` |
+//! | the handler takes too long | 504 | a problem |
+//! | the client takes too long to send its body | 408 | a problem |
+//! | the handler panics | 500 | a problem |
+//! | the client goes away | 499 | nothing: it is gone; for the log and the metrics |
+//!
+//! A fast request costs no timer, no span and no allocation of its own.
+
+mod body;
+mod outcome;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use axum::body::HttpBody;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::response::Response;
+use http::{HeaderValue, Version, header};
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+use tower::{Layer, Service};
+
+use self::body::{Arrival, Departing};
+use self::outcome::Record;
+use crate::limits::{self, Limits};
+use crate::logs::Logs;
+use crate::metrics::Metrics;
+use crate::metrics::http::{Http, Route, UNMATCHED};
+use crate::problem::Problem;
+use crate::shutdown::{Phase, Shutdown};
+use crate::trace::{self, Ids};
+
+/// The layer. Put it onto a router with [`axum::Router::layer`], last.
+#[derive(Clone)]
+pub struct RequestLayer(Arc<Shared>);
+
+struct Shared {
+    limits: Limits,
+    logs: Logs,
+    http: Http,
+    shutdown: Option<Shutdown>,
+}
+
+impl RequestLayer {
+    /// A layer with these limits, for a program that keeps its own `main`.
+    ///
+    /// # Errors
+    /// When the HTTP metrics are registered there already.
+    pub fn new(
+        limits: &limits::Settings,
+        logs: &Logs,
+        metrics: &Metrics,
+    ) -> Result<Self, prometheus::Error> {
+        Ok(Self::with(
+            Limits::new(limits),
+            logs.clone(),
+            metrics.http()?,
+            None,
+        ))
+    }
+
+    pub(crate) fn with(limits: Limits, logs: Logs, http: Http, shutdown: Option<Shutdown>) -> Self {
+        Self(Arc::new(Shared {
+            limits,
+            logs,
+            http,
+            shutdown,
+        }))
+    }
+}
+
+impl<S> Layer<S> for RequestLayer {
+    type Service = RequestService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequestService {
+            inner,
+            shared: self.0.clone(),
+            route: Arc::default(),
+        }
+    }
+}
+
+/// One endpoint of the router with the layer around it.
+#[derive(Clone)]
+pub struct RequestService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+    /// The metrics of the route this endpoint serves, looked up by the first request.
+    route: Arc<OnceLock<Arc<Route>>>,
+}
+
+impl<S> RequestService<S> {
+    /// An endpoint nearly always serves one route; one that serves several is looked up each time.
+    fn route(&self, request: &Request) -> Arc<Route> {
+        let path = request
+            .extensions()
+            .get::<MatchedPath>()
+            .map_or(UNMATCHED, MatchedPath::as_str);
+        let known = self.route.get_or_init(|| self.shared.http.route(path));
+        if known.pattern() == path {
+            known.clone()
+        } else {
+            self.shared.http.route(path)
+        }
+    }
+}
+
+impl<S> Service<Request> for RequestService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let ids = Ids::from_headers(request.headers());
+        let record = Record::begin(&self.shared, self.route(&request), &request, ids.clone());
+        let version = request.version();
+
+        if !record.admitted() {
+            let busy = Problem::new(http::StatusCode::SERVICE_UNAVAILABLE)
+                .detail("the service is at its limit of concurrent requests");
+            let mut response = busy.render(Some(&ids.request));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            return ResponseFuture::new(
+                State::Answered {
+                    response: Some(response),
+                },
+                record,
+                version,
+                None,
+            );
+        }
+
+        let mut arrival = None;
+        if !request.body().is_end_stream() {
+            DefaultBodyLimit::max(self.shared.limits.body()).apply(&mut request);
+            let (watched, state) = Arrival::watch(std::mem::take(request.body_mut()));
+            *request.body_mut() = watched;
+            arrival = Some(state);
+        }
+        // A handler that is not async runs in `call` already.
+        let state = match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
+            Ok(future) => State::Running {
+                future: trace::scoped(ids, future),
+            },
+            Err(_) => State::Answered {
+                response: Some(outcome::panicked(&ids)),
+            },
+        };
+        ResponseFuture::new(state, record, version, arrival)
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Running { #[pin] future: trace::Scoped<F> },
+        Answered { response: Option<Response> },
+    }
+}
+
+pin_project! {
+    /// The response, once the outcome is decided.
+    pub struct ResponseFuture<F> {
+        #[pin]
+        state: State<F>,
+        // Set once the handler has not answered at once: most do, and need no timer.
+        #[pin]
+        timeout: Option<Sleep>,
+        arrival: Option<Arrival>,
+        version: Version,
+        record: Option<Record>,
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    fn new(state: State<F>, record: Record, version: Version, arrival: Option<Arrival>) -> Self {
+        Self {
+            state,
+            timeout: None,
+            arrival,
+            version,
+            record: Some(record),
+        }
+    }
+}
+
+impl<F> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Some(record) = this.record.as_ref() else {
+            return Poll::Pending; // polled after it was done
+        };
+        let response = match this.state.project() {
+            StateProj::Answered { response } => response.take().unwrap_or_default(),
+            StateProj::Running { future } => {
+                match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
+                    Ok(Poll::Ready(Ok(response))) => response,
+                    Ok(Poll::Pending) => {
+                        if this.timeout.is_none() {
+                            this.timeout
+                                .set(record.deadline().map(tokio::time::sleep_until));
+                        }
+                        match this
+                            .timeout
+                            .as_mut()
+                            .as_pin_mut()
+                            .map(|timeout| timeout.poll(context))
+                        {
+                            Some(Poll::Ready(())) => {
+                                outcome::timed_out(record.ids(), this.arrival.as_ref())
+                            }
+                            _ => return Poll::Pending,
+                        }
+                    }
+                    Err(_) => outcome::panicked(record.ids()),
+                }
+            }
+        };
+        let mut response = outcome::shape(response, record.ids());
+        let headers = response.headers_mut();
+        headers.insert(trace::REQUEST_ID, record.ids().request.header());
+        if record.is_draining() && *this.version < Version::HTTP_2 {
+            // The client leaves before the socket does.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let Some(record) = this.record.take() else {
+            return Poll::Pending;
+        };
+        Poll::Ready(Ok(Departing::attend(response, record)))
+    }
+}
+
+impl Shared {
+    fn is_draining(&self) -> bool {
+        self.shutdown
+            .as_ref()
+            .is_some_and(|shutdown| shutdown.phase() >= Phase::Draining)
+    }
+
+    fn is_cut(&self) -> bool {
+        self.shutdown
+            .as_ref()
+            .is_some_and(|shutdown| shutdown.phase() == Phase::Cut)
+    }
+}

@@ -1,0 +1,295 @@
+//! A service around its routes: [`Service`] is what `main` makes, [`Chassis`] is what the service's
+//! own start gets, and [`Running`] is what a test holds.
+
+mod collect;
+mod life;
+mod reload;
+mod threads;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::admin::{self, Build};
+use crate::cli;
+use crate::error::Error;
+use crate::health::{self, Readiness};
+use crate::limits;
+use crate::logs;
+use crate::metrics::Metrics;
+use crate::server;
+use crate::settings::{Duration, Loaded, Problems, Section, Sources, Validate};
+use crate::shutdown::{self, Hooks, Shutdown};
+
+/// `[service]`: how the service runs as a whole.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Settings {
+    /// How long the service's own start may take.
+    pub start_timeout: Duration,
+    /// How many worker threads run the service; 0 chooses by the CPU quota of the container, or by
+    /// the processors there are.
+    pub threads: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            start_timeout: Duration::from_secs(60),
+            threads: 0,
+        }
+    }
+}
+
+/// The chassis's own sections of the settings. A service's own stand beside them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[allow(missing_docs)] // each section's type says what it is
+pub struct Sections {
+    pub server: server::Settings,
+    pub admin: admin::Settings,
+    pub health: health::Settings,
+    pub logs: logs::Settings,
+    pub limits: limits::Settings,
+    pub shutdown: shutdown::Settings,
+    pub service: Settings,
+}
+
+impl Validate for Sections {
+    fn validate(&self, problems: &mut Problems) {
+        self.server.validate(problems);
+        self.admin.validate(problems);
+        self.health.validate(problems);
+        self.logs.validate(problems);
+        self.limits.validate(problems);
+        self.shutdown.validate(problems);
+        if self.server.port == self.admin.port && self.server.port != 0 {
+            problems.add(
+                "admin.port",
+                "must not be server.port: the listeners are two",
+            );
+        }
+        if self.service.start_timeout.is_zero() {
+            problems.add("service.start_timeout", "must be longer than 0s");
+        }
+    }
+}
+
+/// A service's settings as they were loaded: the chassis's sections and its own.
+pub type LoadedSettings<S> = Loaded<Sections, S>;
+
+/// A service that is about to run. `S` holds its own settings; `()` if it has none.
+#[derive(Debug)]
+pub struct Service<S = ()> {
+    build: Build,
+    arguments: Option<Vec<OsString>>,
+    settings: PhantomData<S>,
+}
+
+impl<S: Section> Service<S> {
+    /// A service of this name and version; give it `env!("CARGO_PKG_NAME")` and
+    /// `env!("CARGO_PKG_VERSION")`.
+    pub fn new(name: &'static str, version: &'static str) -> Self {
+        let unknown = "unknown";
+        let build = Build {
+            name,
+            version,
+            revision: unknown,
+            created: unknown,
+            rustc: env!("CHASSIS_RUSTC"),
+        };
+        Self {
+            build,
+            arguments: None,
+            settings: PhantomData,
+        }
+    }
+
+    /// Says what was built: the commit, and the time. Give it `option_env!("REVISION")` and
+    /// `option_env!("CREATED")`, which the Dockerfiles set.
+    #[must_use]
+    pub fn build(mut self, revision: Option<&'static str>, created: Option<&'static str>) -> Self {
+        let known = |value: Option<&'static str>| {
+            value.filter(|value| !value.is_empty()).unwrap_or("unknown")
+        };
+        self.build.revision = known(revision);
+        self.build.created = known(created);
+        self
+    }
+
+    /// Reads these flags instead of the process's own, for a program with a command line of its own.
+    #[must_use]
+    pub fn arguments<I: IntoIterator<Item: Into<OsString>>>(mut self, arguments: I) -> Self {
+        self.arguments = Some(arguments.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The whole of a process: flags, settings, logs, the admin listener, the runtime, `start`, the
+    /// main listener, and the orderly stop on SIGTERM or SIGINT.
+    ///
+    /// `start` runs inside the runtime, live and not yet ready, and returns the service's routes.
+    /// The exit code is 0 after an orderly stop, 78 if the settings are wrong, and 1 if the start
+    /// failed or the stop had to cut something off.
+    pub fn run(self, start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>) -> ExitCode {
+        let given = self
+            .arguments
+            .unwrap_or_else(|| std::env::args_os().skip(1).collect());
+        let arguments = match cli::parse(given) {
+            Ok(arguments) => arguments,
+            Err(problem) => return cli::usage_error(&problem),
+        };
+        let sources = cli::sources(&arguments);
+        match cli::answer::<S>(&arguments, &sources, &self.build) {
+            Some(code) => code,
+            None => {
+                life::run(self.build, sources, start).unwrap_or_else(|error| cli::fatal(&error))
+            }
+        }
+    }
+
+    /// Starts the service inside a test: on the test's runtime, both listeners on free ports of
+    /// this machine, no signals, no global log.
+    ///
+    /// The settings are read from `sources`, where a test sets what it needs:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+    /// use axum::{Router, routing::get};
+    /// use axum_chassis::{Service, settings::Sources};
+    ///
+    /// let service = Service::<()>::new("greeter", "1.0.0");
+    /// let routes = async |_| Ok(Router::new().route("/", get("hello")));
+    /// let running = service.start(Sources::empty(), routes).await?;
+    /// assert!(running.address().port() > 0);
+    /// assert!(running.stop().await.is_orderly());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As a process would end with them.
+    pub async fn start(
+        self,
+        sources: Sources,
+        start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
+    ) -> Result<Running, Error> {
+        let sources = ["server", "admin"]
+            .into_iter()
+            .fold(sources, |sources, listener| {
+                sources
+                    .set(format!("{listener}.host"), "127.0.0.1")
+                    .set(format!("{listener}.port"), "0")
+            });
+        life::start(self.build, sources, start).await
+    }
+}
+
+/// What the service's own start gets, and may keep. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Chassis<S> {
+    settings: watch::Receiver<Arc<S>>,
+    initial: Arc<S>,
+    readiness: Readiness,
+    metrics: Metrics,
+    shutdown: Shutdown,
+    hooks: Arc<Mutex<Hooks>>,
+}
+
+impl<S> Chassis<S> {
+    /// The service's own settings, as they were at the start.
+    pub fn settings(&self) -> &S {
+        &self.initial
+    }
+
+    /// The service's own settings as they change while it runs.
+    pub fn watch(&self) -> watch::Receiver<Arc<S>> {
+        self.settings.clone()
+    }
+
+    /// Where readiness checks go.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Where the service's own metrics go.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The stop, for streams, WebSockets and background work that have to take part in it.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Has `hook` run when the last request is gone; the hook registered last runs first.
+    ///
+    /// Each may take `shutdown.hook_timeout`. One that fails is logged, and the rest run.
+    pub fn on_stop<F, Fut>(&self, name: impl Into<String>, hook: F)
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        hooks.push(name.into(), hook);
+    }
+}
+
+/// A service that runs inside a test. Dropped, it is stopped as well.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    admin: SocketAddr,
+    stop: mpsc::UnboundedSender<&'static str>,
+    stopped: oneshot::Receiver<Stopped>,
+}
+
+impl Running {
+    /// Where the service's routes are.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin routes are.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Stops the service as SIGTERM would, and waits for it.
+    pub async fn stop(mut self) -> Stopped {
+        let _ = self.stop.send("test");
+        // The other end is gone only if the test's runtime is.
+        (&mut self.stopped).await.unwrap_or_default()
+    }
+}
+
+/// How a stop went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Connections that were still open at the deadline, and were cut.
+    pub cut: usize,
+    /// Hooks that failed, or took too long.
+    pub failed_hooks: usize,
+}
+
+impl Stopped {
+    /// Whether nothing was cut off and nothing failed.
+    pub fn is_orderly(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn exit_code(self) -> ExitCode {
+        if self.is_orderly() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}

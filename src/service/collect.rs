@@ -1,0 +1,117 @@
+//! What other modules know, as metrics: read when a scrape asks for them.
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
+
+use crate::health::Readiness;
+use crate::logs::Logs;
+use crate::metrics::Metrics;
+
+/// Registers what the log and the readiness checks know.
+pub(super) fn register(
+    metrics: &Metrics,
+    readiness: &Readiness,
+    logs: &Logs,
+) -> prometheus::Result<()> {
+    use tracing::Level;
+    for (level, name) in [
+        (Level::ERROR, "error"),
+        (Level::WARN, "warn"),
+        (Level::INFO, "info"),
+        (Level::DEBUG, "debug"),
+        (Level::TRACE, "trace"),
+    ] {
+        let logs = logs.clone();
+        metrics.counter_fn(
+            "log_lines_total",
+            "Log lines produced.",
+            &[("level", name)],
+            move || logs.lines(level) as f64,
+        )?;
+    }
+    let log = logs.clone();
+    metrics.counter_fn(
+        "log_lines_dropped_total",
+        "Log lines dropped because the reader of the log was too slow.",
+        &[],
+        move || log.dropped() as f64,
+    )?;
+    let log = logs.clone();
+    metrics.counter_fn(
+        "panics_total",
+        "Panics, in handlers and elsewhere.",
+        &[],
+        move || log.panics() as f64,
+    )?;
+    let ready = readiness.clone();
+    metrics.gauge_fn(
+        "readiness_ready",
+        "Whether requests should be sent here: 1 or 0.",
+        &[],
+        move || f64::from(u8::from(ready.is_ready())),
+    )?;
+    metrics.register(Box::new(Checks::new(readiness.clone())?))
+}
+
+/// The verdicts of the readiness checks, which the service may add to at any time.
+struct Checks {
+    readiness: Readiness,
+    up: IntGaugeVec,
+    duration: GaugeVec,
+    failures: IntCounterVec,
+}
+
+impl Checks {
+    fn new(readiness: Readiness) -> prometheus::Result<Self> {
+        let opts = |name: &str, help: &str| Opts::new(name, help);
+        Ok(Self {
+            readiness,
+            up: IntGaugeVec::new(
+                opts(
+                    "readiness_check_up",
+                    "Whether a readiness check is up: 1 or 0.",
+                ),
+                &["check"],
+            )?,
+            duration: GaugeVec::new(
+                opts(
+                    "readiness_check_duration_seconds",
+                    "How long the check's last run took.",
+                ),
+                &["check"],
+            )?,
+            failures: IntCounterVec::new(
+                opts(
+                    "readiness_check_failures_total",
+                    "Runs of the check that failed.",
+                ),
+                &["check"],
+            )?,
+        })
+    }
+}
+
+impl Collector for Checks {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.up.desc(), self.duration.desc(), self.failures.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        for (name, check) in self.readiness.report().checks {
+            let name = [name.as_str()];
+            self.up.with_label_values(&name).set(i64::from(check.up));
+            self.duration
+                .with_label_values(&name)
+                .set(check.took.as_secs_f64());
+            let failures = self.failures.with_label_values(&name);
+            failures.inc_by(check.failures_total.saturating_sub(failures.get()));
+        }
+        [
+            self.up.collect(),
+            self.duration.collect(),
+            self.failures.collect(),
+        ]
+        .concat()
+    }
+}

@@ -1,0 +1,382 @@
+//! The order of start and stop.
+//!
+//! Whatever decides about the process's life (signals, deadlines) runs on the admin thread: with
+//! every worker of the service's runtime blocked, that runtime keeps no time and hears no signal.
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration as StdDuration, Instant};
+
+use axum::Router;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::reload::Reload;
+use super::threads::Threads;
+use super::{Chassis, LoadedSettings, Running, Sections, Stopped, collect};
+use crate::admin::{self, Admin, Build};
+use crate::error::{Chain, Error};
+use crate::health::{Heartbeat, Readiness};
+use crate::limits::Limits;
+use crate::logs::{self, Logs};
+use crate::metrics::Metrics;
+use crate::metrics::http::Http;
+use crate::request::RequestLayer;
+use crate::server::Bound;
+use crate::settings::{self, Section, Sources};
+use crate::shutdown::{self, Hooks, Phase, Signals, Trigger};
+
+/// How long what has been cut may take to notice it.
+const LAST_MOMENT: StdDuration = StdDuration::from_millis(500);
+
+/// A whole process, from its settings to its exit code.
+pub(super) fn run<S: Section>(
+    build: Build,
+    sources: Sources,
+    start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
+) -> Result<ExitCode, Error> {
+    let loaded = load::<S>(&sources)?;
+    let logs = logs::install(&loaded.chassis.logs).map_err(|error| Error::Logs(error.into()))?;
+    let code = match process(build, sources, loaded, &logs, start) {
+        Ok(stopped) => stopped.exit_code(),
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), "the service cannot run");
+            error.exit_code()
+        }
+    };
+    logs.flush(StdDuration::from_secs(2));
+    Ok(code)
+}
+
+fn process<S: Section>(
+    build: Build,
+    sources: Sources,
+    loaded: LoadedSettings<S>,
+    logs: &Logs,
+    start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
+) -> Result<Stopped, Error> {
+    tracing::info!(
+        name = build.name,
+        version = build.version,
+        revision = build.revision,
+        "starting"
+    );
+    let parts = Parts::assemble(build, sources, loaded, logs.clone())?;
+    let admin = parts.admin()?;
+    let signals = admin.within(Signals::listen).map_err(Error::Runtime)?;
+    let threads = Threads::choose(parts.loaded.chassis.service.threads);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads.number)
+        .thread_name("service")
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    tracing::info!(
+        threads = threads.number,
+        reason = threads.reason,
+        "runtime sized"
+    );
+    parts
+        .metrics
+        .runtime(runtime.handle())
+        .map_err(Error::Metrics)?;
+
+    let life = async {
+        match parts.begin(&admin, signals, start).await? {
+            Begun::Serving(life) => Ok(admin.spawn(life.attend()).await.unwrap_or_default()),
+            Begun::Stopped(stopped) => Ok(stopped),
+        }
+    };
+    let stopped = runtime.block_on(life);
+    runtime.shutdown_timeout(LAST_MOMENT);
+    // The admin listener answers to the last.
+    drop(admin);
+    stopped
+}
+
+/// The same inside a test.
+pub(super) async fn start<S: Section>(
+    build: Build,
+    sources: Sources,
+    start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
+) -> Result<Running, Error> {
+    let loaded = load::<S>(&sources)?;
+    let logs = logs::start(&loaded.chassis.logs, logs::Output::to(std::io::sink()))
+        .map_err(|error| Error::Logs(error.into()))?;
+    let parts = Parts::assemble(build, sources, loaded, logs)?;
+    let admin = parts.admin()?;
+    parts
+        .metrics
+        .runtime(&Handle::current())
+        .map_err(Error::Metrics)?;
+    let (stop, signals) = Signals::channel();
+    let Begun::Serving(life) = parts.begin(&admin, signals, start).await? else {
+        unreachable!("nobody can have asked for a stop yet")
+    };
+    let (address, admin_address) = (life.address, admin.address);
+    let (report, stopped) = oneshot::channel();
+    let attended = admin.spawn(life.attend());
+    tokio::spawn(async move {
+        let _ = report.send(attended.await.unwrap_or_default());
+        // Its thread is joined: not a matter for the test's runtime.
+        tokio::task::spawn_blocking(|| drop(admin));
+    });
+    Ok(Running {
+        address,
+        admin: admin_address,
+        stop,
+        stopped,
+    })
+}
+
+fn load<S: Section>(sources: &Sources) -> Result<LoadedSettings<S>, Error> {
+    settings::load::<Sections, S>(sources).map_err(|error| Error::Settings(error.into()))
+}
+
+/// All there is before the service's own start.
+struct Parts<S> {
+    sources: Sources,
+    loaded: LoadedSettings<S>,
+    logs: Logs,
+    metrics: Metrics,
+    http: Http,
+    readiness: Readiness,
+    heartbeat: Heartbeat,
+    limits: Limits,
+    trigger: Trigger,
+    admin: Arc<Admin>,
+}
+
+/// What came of the start.
+enum Begun {
+    Serving(Box<Life>),
+    /// A signal came first.
+    Stopped(Stopped),
+}
+
+impl<S: Section> Parts<S> {
+    fn assemble(
+        build: Build,
+        sources: Sources,
+        loaded: LoadedSettings<S>,
+        logs: Logs,
+    ) -> Result<Self, Error> {
+        let sections = &loaded.chassis;
+        let readiness = Readiness::new(sections.health.clone());
+        let heartbeat = Heartbeat::new(*sections.health.stall);
+        let metrics = Metrics::new();
+        let register = || {
+            metrics.build_info(&[
+                ("name", build.name),
+                ("version", build.version),
+                ("revision", build.revision),
+                ("rustc", build.rustc),
+            ])?;
+            metrics.machine()?;
+            collect::register(&metrics, &readiness, &logs)?;
+            metrics.http()
+        };
+        let http = register().map_err(Error::Metrics)?;
+        let admin = Admin::new(
+            build,
+            &sections.admin,
+            (readiness.clone(), heartbeat.clone()),
+            metrics.clone(),
+            logs.clone(),
+            loaded.effective.clone(),
+        );
+        Ok(Self {
+            limits: Limits::new(&sections.limits),
+            trigger: Trigger::new(),
+            admin: Arc::new(admin),
+            sources,
+            loaded,
+            logs,
+            metrics,
+            http,
+            readiness,
+            heartbeat,
+        })
+    }
+
+    fn admin(&self) -> Result<admin::Running, Error> {
+        let running = admin::Running::start(&self.loaded.chassis.admin, self.admin.clone())?;
+        tracing::info!(listener = "admin", address = %running.address, "listening");
+        Ok(running)
+    }
+
+    /// Binds, runs the service's own start, and serves.
+    async fn begin(
+        self,
+        admin: &admin::Running,
+        mut signals: Signals,
+        start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
+    ) -> Result<Begun, Error> {
+        let began = Instant::now();
+        let sections = self.loaded.chassis.clone();
+        tokio::spawn(self.heartbeat.clone().beat());
+        let bound = Bound::bind("main", &sections.server.host, sections.server.port)?;
+        let address = bound.address();
+
+        let initial = Arc::new(self.loaded.service.clone());
+        let settings = watch::Sender::new(initial.clone());
+        let hooks = Arc::new(Mutex::new(Hooks::default()));
+        let chassis = Chassis {
+            settings: settings.subscribe(),
+            initial,
+            readiness: self.readiness.clone(),
+            metrics: self.metrics.clone(),
+            shutdown: self.trigger.watch(),
+            hooks: hooks.clone(),
+        };
+        let limit = *sections.service.start_timeout;
+        // Inside the task, so that it is the admin thread that keeps this time.
+        let too_late = admin.spawn(async move { tokio::time::sleep(limit).await });
+        let router = tokio::select! {
+            biased;
+            router = start(chassis) => router.map_err(Error::Start),
+            _ = too_late => Err(Error::StartTimeout(limit)),
+            signal = signals.next() => {
+                tracing::info!(signal, "stopping before the start was done");
+                let failed_hooks = end(&hooks, &sections.shutdown, Handle::current()).await;
+                return Ok(Begun::Stopped(Stopped { cut: 0, failed_hooks }));
+            }
+        };
+        let router = match router {
+            Ok(router) => router,
+            Err(error) => {
+                end(&hooks, &sections.shutdown, Handle::current()).await;
+                return Err(error);
+            }
+        };
+
+        let layer = RequestLayer::with(
+            self.limits.clone(),
+            self.logs.clone(),
+            self.http.clone(),
+            Some(self.trigger.watch()),
+        );
+        // The probes first: of two default fallbacks, merging keeps the second.
+        let router = admin::probes(self.readiness.clone()).merge(router.layer(layer));
+        let served = bound.serve(
+            router,
+            sections.server,
+            self.trigger.watch(),
+            self.http.clone(),
+        );
+        let server = tokio::spawn(served);
+        self.readiness.set_started();
+        tracing::info!(listener = "main", %address, "listening");
+        tracing::info!(duration_ms = began.elapsed().as_secs_f64() * 1e3, "started");
+
+        let reload = Reload::watch(
+            self.sources,
+            self.loaded,
+            self.limits,
+            self.admin,
+            settings,
+            &self.metrics,
+        )?;
+        Ok(Begun::Serving(Box::new(Life {
+            address,
+            signals,
+            readiness: self.readiness,
+            trigger: self.trigger,
+            http: self.http,
+            settings: sections.shutdown,
+            hooks,
+            server,
+            service: Handle::current(),
+            _reload: reload,
+        })))
+    }
+}
+
+/// A service that serves.
+struct Life {
+    address: std::net::SocketAddr,
+    signals: Signals,
+    readiness: Readiness,
+    trigger: Trigger,
+    http: Http,
+    settings: shutdown::Settings,
+    hooks: Arc<Mutex<Hooks>>,
+    server: JoinHandle<()>,
+    service: Handle,
+    _reload: Reload,
+}
+
+impl Life {
+    /// Waits for the signal to stop, and stops in order. Runs on the admin thread.
+    async fn attend(mut self: Box<Self>) -> Stopped {
+        let signal = self.signals.next().await;
+        let began = Instant::now();
+        let deadline = *self.settings.deadline;
+        let delay = self.settings.delay();
+        tracing::info!(signal, delay_ms = delay.as_millis() as u64, "stopping");
+
+        self.readiness.set_stopping();
+        self.trigger.advance(Phase::Draining);
+        let kept = if lock(&self.hooks).is_empty() {
+            StdDuration::ZERO
+        } else {
+            *self.settings.hook_timeout
+        };
+        let drained = async {
+            tokio::time::sleep(delay).await;
+            self.trigger.advance(Phase::Closing);
+            tracing::info!(
+                connections = self.http.connections.get(),
+                "accepting no more"
+            );
+            let _ = (&mut self.server).await;
+        };
+        let hurried = tokio::select! {
+            drained = tokio::time::timeout(deadline.saturating_sub(kept), drained) => {
+                drained.err().map(|_| "the deadline")
+            }
+            signal = self.signals.next() => Some(signal),
+        };
+        let cut = match hurried {
+            None => 0,
+            Some(reason) => self.cut(reason).await,
+        };
+        let left = deadline.saturating_sub(began.elapsed());
+        let settings = shutdown::Settings {
+            deadline: left.into(),
+            ..self.settings
+        };
+        let failed_hooks = end(&self.hooks, &settings, self.service).await;
+        tracing::info!(
+            cut,
+            failed_hooks,
+            duration_ms = began.elapsed().as_secs_f64() * 1e3,
+            "stopped"
+        );
+        Stopped { cut, failed_hooks }
+    }
+
+    async fn cut(&mut self, reason: &str) -> usize {
+        let connections = self.http.connections.get();
+        let requests = self.http.active_requests.get();
+        self.trigger.advance(Phase::Cut);
+        self.http
+            .connections_cut
+            .inc_by(u64::try_from(connections).unwrap_or_default());
+        tracing::warn!(connections, requests, reason, "cutting what is left");
+        let _ = tokio::time::timeout(LAST_MOMENT, &mut self.server).await;
+        usize::try_from(connections).unwrap_or_default()
+    }
+}
+
+/// Runs the hooks that there are: how many failed.
+async fn end(hooks: &Mutex<Hooks>, settings: &shutdown::Settings, service: Handle) -> usize {
+    let hooks = std::mem::take(&mut *lock(hooks));
+    let deadline = tokio::time::Instant::now() + *settings.deadline;
+    hooks.run(*settings.hook_timeout, deadline, &service).await
+}
+
+fn lock(hooks: &Mutex<Hooks>) -> std::sync::MutexGuard<'_, Hooks> {
+    hooks.lock().unwrap_or_else(PoisonError::into_inner)
+}

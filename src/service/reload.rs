@@ -1,0 +1,148 @@
+//! Settings that change while the service runs.
+
+use std::sync::Arc;
+
+use prometheus::{Gauge, IntCounterVec};
+use tokio::sync::watch;
+
+use super::{LoadedSettings, Sections};
+use crate::admin::Admin;
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::settings::{self, Invalid, Section, Sources};
+
+/// The chassis's keys that take effect at once. So do all of the service's own, by its watch.
+const RELOADABLE: [&str; 2] = ["logs.filter", "limits."];
+/// The sections whose keys are the chassis's.
+const SECTIONS: [&str; 7] = [
+    "server.",
+    "admin.",
+    "health.",
+    "logs.",
+    "limits.",
+    "shutdown.",
+    "service.",
+];
+
+/// Watches the settings' directories for as long as it lives.
+pub(super) struct Reload {
+    _watcher: Option<settings::Watcher>,
+}
+
+impl Reload {
+    pub(super) fn watch<S: Section>(
+        sources: Sources,
+        loaded: LoadedSettings<S>,
+        limits: Limits,
+        admin: Arc<Admin>,
+        service: watch::Sender<Arc<S>>,
+        metrics: &Metrics,
+    ) -> Result<Self, Error> {
+        let mut current =
+            Current::new(loaded, limits, admin, service, metrics).map_err(Error::Metrics)?;
+        let watcher =
+            settings::watch::<Sections, S>(sources, move |loaded| current.replace(loaded));
+        if let Err(error) = &watcher {
+            tracing::warn!(%error, "settings are not watched: changes need a restart");
+        }
+        Ok(Self {
+            _watcher: watcher.ok(),
+        })
+    }
+}
+
+struct Current<S> {
+    loaded: LoadedSettings<S>,
+    limits: Limits,
+    admin: Arc<Admin>,
+    service: watch::Sender<Arc<S>>,
+    reloads: IntCounterVec,
+    last_success: Gauge,
+}
+
+impl<S: Section> Current<S> {
+    fn new(
+        loaded: LoadedSettings<S>,
+        limits: Limits,
+        admin: Arc<Admin>,
+        service: watch::Sender<Arc<S>>,
+        metrics: &Metrics,
+    ) -> prometheus::Result<Self> {
+        let reloads = metrics.counter_vec(
+            "settings_reload_total",
+            "Changes of the settings' files: applied, rejected, or waiting for a restart.",
+            &["result"],
+        )?;
+        for result in ["applied", "rejected", "needs_restart"] {
+            reloads.with_label_values(&[result]);
+        }
+        let last_success = metrics.gauge(
+            "settings_reload_last_success_timestamp_seconds",
+            "When settings were last taken over, at the start or since.",
+        )?;
+        last_success.set(seconds_since_epoch());
+        Ok(Self {
+            loaded,
+            limits,
+            admin,
+            service,
+            reloads,
+            last_success,
+        })
+    }
+
+    fn replace(&mut self, loaded: Result<LoadedSettings<S>, Invalid>) {
+        match loaded {
+            Ok(loaded) => self.take_over(loaded),
+            Err(invalid) => {
+                self.count("rejected");
+                tracing::error!(error = %invalid, "the changed settings are wrong: the old ones stay");
+            }
+        }
+    }
+
+    fn take_over(&mut self, loaded: LoadedSettings<S>) {
+        let changed = loaded.effective.diff(&self.loaded.effective);
+        if changed.is_empty() {
+            return;
+        }
+        let (now, later): (Vec<_>, Vec<_>) =
+            changed.into_iter().partition(|key| is_reloadable(key));
+        if !later.is_empty() {
+            self.count("needs_restart");
+            tracing::warn!(keys = later.join(", "), "changed settings need a restart");
+        }
+        if now.is_empty() {
+            return;
+        }
+        self.limits.set(&loaded.chassis.limits);
+        // It has been checked with the rest of the settings.
+        let _ = self.admin.filter.set_base(&loaded.chassis.logs.filter);
+        if now.iter().any(|key| !is_of_the_chassis(key)) {
+            self.service.send_replace(Arc::new(loaded.service.clone()));
+        }
+        self.admin.set_effective(loaded.effective.clone());
+        self.loaded = loaded;
+        self.count("applied");
+        self.last_success.set(seconds_since_epoch());
+        tracing::info!(keys = now.join(", "), "changed settings are in force");
+    }
+
+    fn count(&self, result: &str) {
+        self.reloads.with_label_values(&[result]).inc();
+    }
+}
+
+fn is_reloadable(key: &str) -> bool {
+    RELOADABLE.iter().any(|start| key.starts_with(start)) || !is_of_the_chassis(key)
+}
+
+fn is_of_the_chassis(key: &str) -> bool {
+    SECTIONS.iter().any(|section| key.starts_with(section))
+}
+
+fn seconds_since_epoch() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}

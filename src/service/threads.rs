@@ -1,0 +1,82 @@
+//! How many worker threads the service gets, and why.
+
+use crate::cgroup;
+
+/// A number of threads with its reason, for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Threads {
+    pub(super) number: usize,
+    pub(super) reason: String,
+}
+
+impl Threads {
+    /// As set; else the CPU quota, rounded up; else one for each processor.
+    ///
+    /// Rounded up, since with two threads on 1.5 CPUs no time is left over, and with one there is.
+    /// More threads than the quota would use it up early in each period and then wait, all of them.
+    pub(super) fn choose(set: usize) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::from(
+            set,
+            cgroup::cpu_quota().map(|quota| (quota.cores, quota.source.display().to_string())),
+            processors,
+        )
+    }
+
+    fn from(set: usize, quota: Option<(f64, String)>, processors: usize) -> Self {
+        if set > 0 {
+            return Self {
+                number: set,
+                reason: "service.threads is set".to_owned(),
+            };
+        }
+        match quota {
+            Some((cores, source)) if cores <= processors as f64 => Self {
+                number: (cores.ceil() as usize).clamp(1, processors.max(1)),
+                reason: format!("CPU quota of {cores} in {source}"),
+            },
+            _ => Self {
+                number: processors,
+                reason: format!("no CPU quota below the {processors} processors there are"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quota_decides_unless_a_number_is_set() {
+        let quota = |cores: f64| Some((cores, "cpu.max".to_owned()));
+        let cases = [
+            (3, quota(0.5), 8, 3, "service.threads is set"),
+            (0, quota(0.5), 8, 1, "CPU quota of 0.5 in cpu.max"),
+            (0, quota(1.0), 8, 1, "CPU quota of 1 in cpu.max"),
+            (0, quota(1.5), 8, 2, "CPU quota of 1.5 in cpu.max"),
+            (0, quota(4.0), 8, 4, "CPU quota of 4 in cpu.max"),
+            (
+                0,
+                quota(16.0),
+                8,
+                8,
+                "no CPU quota below the 8 processors there are",
+            ),
+            (
+                0,
+                None,
+                8,
+                8,
+                "no CPU quota below the 8 processors there are",
+            ),
+        ];
+        for (set, quota, processors, number, reason) in cases {
+            let expected = Threads {
+                number,
+                reason: reason.to_owned(),
+            };
+            assert_eq!(Threads::from(set, quota, processors), expected);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The order of stopping: its phases, its one deadline, and the hooks that run at its end.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration as StdDuration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::settings::{Duration, Problems, Validate};
+
+/// `[shutdown]`: how a stop goes.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Settings {
+    /// How long to go on serving after readiness turned 503, while load balancers learn of it.
+    /// Unset, it is 5 s in Kubernetes and 0 s elsewhere.
+    pub delay: Option<Duration>,
+    /// How long the whole stop may take, the delay included. Keep it below the pod's grace period.
+    pub deadline: Duration,
+    /// How long each `on_stop` hook may take; also what is kept of the deadline for the hooks.
+    pub hook_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            delay: None,
+            deadline: Duration::from_secs(25),
+            hook_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Settings {
+    /// The delay in force: as set, or by where the process runs.
+    pub fn delay(&self) -> StdDuration {
+        match self.delay {
+            Some(delay) => *delay,
+            None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
+                StdDuration::from_secs(5)
+            }
+            None => StdDuration::ZERO,
+        }
+    }
+}
+
+impl Validate for Settings {
+    fn validate(&self, problems: &mut Problems) {
+        if self.delay() + *self.hook_timeout >= *self.deadline {
+            problems.add(
+                "shutdown.deadline",
+                format!(
+                    "must be longer than shutdown.delay ({}) and shutdown.hook_timeout ({}) together",
+                    Duration::from(self.delay()),
+                    self.hook_timeout
+                ),
+            );
+        }
+    }
+}
+
+/// How far a stop has come. The phases only ever advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// No stop has been asked for.
+    Running,
+    /// Not ready any more, and still serving; clients are told to go elsewhere.
+    Draining,
+    /// Accepts nothing new; what is in flight may finish.
+    Closing,
+    /// What is left is dropped.
+    Cut,
+}
+
+/// A view of the stop, for whoever has to take part in it. Cheap to clone.
+#[derive(Clone)]
+pub struct Shutdown {
+    phase: watch::Receiver<Phase>,
+}
+
+impl Shutdown {
+    /// Whether the service stops accepting requests, or has stopped.
+    pub fn is_stopping(&self) -> bool {
+        self.phase() >= Phase::Closing
+    }
+
+    /// Completes when the service stops accepting requests: the moment for streams, WebSockets and
+    /// background work to come to their end.
+    pub async fn stopping(&self) {
+        self.reached(Phase::Closing).await;
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    pub(crate) async fn reached(&self, phase: Phase) {
+        let mut watch = self.phase.clone();
+        // An error means that the trigger is gone, and the stop with it: it is over.
+        let _ = watch.wait_for(|now| *now >= phase).await;
+    }
+}
+
+impl fmt::Debug for Shutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shutdown").field(&self.phase()).finish()
+    }
+}
+
+/// The other end of every [`Shutdown`]: advances the phases.
+#[derive(Debug)]
+pub(crate) struct Trigger {
+    phase: watch::Sender<Phase>,
+}
+
+impl Trigger {
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: watch::Sender::new(Phase::Running),
+        }
+    }
+
+    pub(crate) fn watch(&self) -> Shutdown {
+        Shutdown {
+            phase: self.phase.subscribe(),
+        }
+    }
+
+    /// Advances to `phase`; a phase that has passed stays passed.
+    pub(crate) fn advance(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let later = phase > *now;
+            *now = phase.max(*now);
+            later
+        });
+    }
+}
+
+/// The requests to stop that reach the process: SIGTERM and SIGINT.
+pub(crate) struct Signals(mpsc::UnboundedReceiver<&'static str>);
+
+impl Signals {
+    /// Takes the signals over from their default action, which is to end the process at once.
+    ///
+    /// # Errors
+    /// When the operating system refuses to.
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        let (send, signals) = Self::channel();
+        #[cfg(unix)]
+        for (name, kind) in [
+            ("SIGTERM", tokio::signal::unix::SignalKind::terminate()),
+            ("SIGINT", tokio::signal::unix::SignalKind::interrupt()),
+        ] {
+            let mut signal = tokio::signal::unix::signal(kind)?;
+            let send = send.clone();
+            tokio::spawn(async move {
+                while signal.recv().await.is_some() && send.send(name).is_ok() {}
+            });
+        }
+        #[cfg(not(unix))]
+        tokio::spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() && send.send("Ctrl-C").is_ok() {}
+        });
+        Ok(signals)
+    }
+
+    /// Signals that somebody in this process gives, by name.
+    pub(crate) fn channel() -> (mpsc::UnboundedSender<&'static str>, Self) {
+        let (send, receive) = mpsc::unbounded_channel();
+        (send, Self(receive))
+    }
+
+    /// The next one's name. Never completes once none can come any more.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        match self.0.recv().await {
+            Some(name) => name,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+type Act = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send>;
+
+/// What the service wants done once the last request is gone.
+#[derive(Default)]
+pub(crate) struct Hooks(Vec<(String, Act)>);
+
+impl Hooks {
+    pub(crate) fn push<F, Fut>(&mut self, name: String, act: F)
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.0.push((name, Box::new(move || Box::pin(act()))));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Runs the hooks, last registered first, each for at most `each` and none past `deadline`.
+    ///
+    /// A hook that fails, panics or takes too long is logged, and the next one runs. Returns how
+    /// many of them did not do their work.
+    ///
+    /// The hooks run on the runtime of `service`, the clock is the caller's.
+    pub(crate) async fn run(self, each: StdDuration, deadline: Instant, service: &Handle) -> usize {
+        let mut failed = 0;
+        for (hook, act) in self.0.into_iter().rev() {
+            let until = deadline.min(Instant::now() + each);
+            // A task of its own, so that a panic is one hook's failure.
+            let mut task = service.spawn(async move { act().await });
+            let problem = match tokio::time::timeout_at(until, &mut task).await {
+                Ok(Ok(Ok(()))) => continue,
+                Ok(Ok(Err(error))) => format!("{error:#}"),
+                Ok(Err(panic)) => panic.to_string(),
+                Err(_) => {
+                    task.abort();
+                    "took too long".to_owned()
+                }
+            };
+            failed += 1;
+            tracing::error!(hook, error = problem, "stop hook failed");
+        }
+        failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn phases_only_advance() {
+        let trigger = Trigger::new();
+        let shutdown = trigger.watch();
+        trigger.advance(Phase::Closing);
+        trigger.advance(Phase::Draining);
+        assert_eq!(shutdown.phase(), Phase::Closing);
+        shutdown.stopping().await;
+        assert!(shutdown.is_stopping());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hooks_run_last_first_and_a_bad_one_does_not_stop_the_rest() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut hooks = Hooks::default();
+        let note = |name: &'static str| {
+            let order = order.clone();
+            move || async move {
+                order.lock().expect("not poisoned").push(name);
+                match name {
+                    "hangs" => std::future::pending().await,
+                    "fails" => anyhow::bail!("no"),
+                    "panics" => panic!("no"),
+                    _ => Ok(()),
+                }
+            }
+        };
+        for name in ["first", "hangs", "fails", "panics", "last"] {
+            hooks.push(name.to_owned(), note(name));
+        }
+        let begun = Instant::now();
+        let failed = hooks
+            .run(
+                StdDuration::from_secs(3),
+                begun + StdDuration::from_secs(25),
+                &Handle::current(),
+            )
+            .await;
+        assert_eq!(
+            *order.lock().expect("not poisoned"),
+            ["last", "panics", "fails", "hangs", "first"]
+        );
+        assert_eq!(failed, 3);
+        assert_eq!(begun.elapsed(), StdDuration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_hook_outlives_the_deadline() {
+        let mut hooks = Hooks::default();
+        for _ in 0..10 {
+            hooks.push("hangs".to_owned(), std::future::pending);
+        }
+        let begun = Instant::now();
+        let failed = hooks
+            .run(
+                StdDuration::from_secs(3),
+                begun + StdDuration::from_secs(4),
+                &Handle::current(),
+            )
+            .await;
+        assert_eq!((failed, begun.elapsed()), (10, StdDuration::from_secs(4)));
+    }
+}

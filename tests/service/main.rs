@@ -1,0 +1,11 @@
+//! Services as processes of their own: real sockets, real signals, real clients.
+
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod client;
+mod hostile;
+mod outcomes;
+mod program;
+mod reload;
+mod stop;

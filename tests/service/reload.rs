@@ -1,0 +1,75 @@
+//! Settings that change under a running service, as a ConfigMap changes.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::client::get;
+use crate::program::{Setup, eventually};
+
+/// Puts a new version of the settings in place as the kubelet does: the files are links through
+/// `..data`, and `..data` is swapped by one rename.
+fn swap(config: &Path, version: u32, text: &str) {
+    let data = config.join(format!("..{version}"));
+    fs::create_dir_all(&data).unwrap();
+    fs::write(data.join("default.toml"), text).unwrap();
+    symlink(format!("..{version}"), config.join("..data_tmp")).unwrap();
+    fs::rename(config.join("..data_tmp"), config.join("..data")).unwrap();
+    let link = config.join("default.toml");
+    if !link.exists() {
+        symlink("..data/default.toml", link).unwrap();
+    }
+}
+
+#[test]
+fn a_swap_takes_effect_and_a_wrong_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    fs::create_dir(&config).unwrap();
+    swap(&config, 1, "[subject]\ngreeting = 'hello'\n");
+    let mut program = Setup::default().folder(folder.path()).start();
+    assert_eq!(get(program.main, "/greeting").body, "hello");
+    let reloads = |result: &str| format!("settings_reload_total{{result=\"{result}\"}}");
+
+    swap(
+        &config,
+        2,
+        "[subject]\ngreeting = 'good day'\n[logs]\nfilter = 'warn'\n[limits]\nbody = '10B'\n",
+    );
+    eventually("the greeting", || {
+        get(program.main, "/greeting").body == "good day"
+    });
+    assert_eq!(get(program.admin, "/log").json()["filter"], "warn");
+    assert_eq!(
+        crate::client::post(program.main, "/bytes", "text/plain", "more than ten").status,
+        413
+    );
+    assert_eq!(program.metric(&reloads("applied")), 1.0);
+
+    swap(
+        &config,
+        3,
+        "[subject]\ngreeting = 7\n[logs]\nfilter = 'loud'\n",
+    );
+    let line = program
+        .process
+        .message("the changed settings are wrong: the old ones stay");
+    let error = line["error"].as_str().unwrap();
+    assert!(
+        error.contains("subject.greeting") && error.contains("default.toml"),
+        "{error}"
+    );
+    assert_eq!(get(program.main, "/greeting").body, "good day");
+    assert_eq!(program.metric(&reloads("rejected")), 1.0);
+
+    swap(
+        &config,
+        4,
+        "[subject]\ngreeting = 'good day'\n[logs]\nfilter = 'warn'\n[server]\nmax_connections = 7\n",
+    );
+    let line = program.process.message("changed settings need a restart");
+    assert_eq!(line["keys"], "server.max_connections");
+    assert_eq!(program.metric(&reloads("needs_restart")), 1.0);
+    assert_eq!(get(program.main, "/greeting").status, 200);
+    assert_eq!(program.stop().0, Some(0));
+}

@@ -1,0 +1,378 @@
+//! The orderly stop: nothing lost that can be kept, nothing that outlives the deadline.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::client::{Connection, get};
+use crate::program::{Program, Setup, eventually};
+
+/// Each way, this many processes are stopped under load.
+const STOPS: usize = 20;
+/// So many at a time, since most of their time they sleep.
+const AT_ONCE: usize = 5;
+/// Long enough for every client to hear that it should leave.
+const DELAY: &str = "400ms";
+
+fn message<'a>(log: &'a [Value], message: &str) -> &'a Value {
+    let line = log.iter().find(|line| line["message"] == message);
+    line.unwrap_or_else(|| panic!("no {message:?} in {log:#?}"))
+}
+
+/// Stops [`STOPS`] services while `load` runs, which returns how many requests succeeded.
+fn stop_under_load(load: impl Fn(SocketAddr, usize, &AtomicBool) -> usize + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while next.fetch_add(1, Ordering::Relaxed) < STOPS {
+                    let program = Setup::default().set("shutdown.delay", DELAY).start();
+                    let (main, stopping) = (program.main, AtomicBool::new(false));
+                    let (code, log, done) = std::thread::scope(|clients| {
+                        let clients: Vec<_> = (0..6)
+                            .map(|client| {
+                                let (load, stopping) = (&load, &stopping);
+                                clients.spawn(move || load(main, client, stopping))
+                            })
+                            .collect();
+                        std::thread::sleep(Duration::from_millis(300));
+                        stopping.store(true, Ordering::SeqCst);
+                        let (code, log) = program.stop();
+                        let done: usize = clients
+                            .into_iter()
+                            .map(|client| client.join().unwrap())
+                            .sum();
+                        (code, log, done)
+                    });
+                    assert_eq!(code, Some(0), "{log:#?}");
+                    assert_eq!(message(&log, "stopped")["cut"], 0);
+                    let logged = log.iter().filter(|line| line["target"] == "access").count();
+                    assert_eq!(logged, done, "every request has its answer and its line");
+                    assert!(done > 12, "{done} requests are no load");
+                }
+            });
+        }
+    });
+}
+
+/// From 0 ms to 2 s.
+fn path(client: usize, request: usize) -> String {
+    let milliseconds = [0, 1, 0, 20, 0, 2000, 0, 100][(client * 5 + request) % 8];
+    format!("/sleep/{milliseconds}")
+}
+
+#[test]
+fn keep_alive_clients_lose_no_request_over_a_stop() {
+    stop_under_load(|address, client, stopping| {
+        let mut done = 0;
+        let mut connection = None;
+        loop {
+            let mut open = match connection.take() {
+                Some(open) => open,
+                // Told to leave, a client goes elsewhere: here there is no elsewhere.
+                None if done > 0 && stopping.load(Ordering::SeqCst) => return done,
+                None => Connection::open(address).expect("accepted as long as it is open"),
+            };
+            let path = path(client, done);
+            let answer = open
+                .get(&path)
+                .unwrap_or_else(|error| panic!("{path}: {error}"));
+            assert_eq!(answer.status, 200);
+            done += 1;
+            if answer.header("connection") != Some("close") {
+                connection = Some(open);
+            }
+        }
+    });
+}
+
+#[test]
+fn http2_clients_lose_no_request_over_a_stop() {
+    stop_under_load(|address, client, _| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let done = std::rc::Rc::new(std::cell::Cell::new(0));
+            let tasks = tokio::task::LocalSet::new();
+            tasks
+                .run_until(async {
+                    let mut under_way = Vec::new();
+                    for request in 0.. {
+                        // Not ready any more: the service has said GOAWAY.
+                        let Ok(mut ready) = send.clone().ready().await else {
+                            break;
+                        };
+                        if connection.is_finished() {
+                            break;
+                        }
+                        let path = path(client, request);
+                        let get = http::Request::get(format!("http://test{path}"))
+                            .body(())
+                            .unwrap();
+                        let Ok((response, _)) = ready.send_request(get, true) else {
+                            break;
+                        };
+                        send = ready;
+                        let done = done.clone();
+                        under_way.push(tokio::task::spawn_local(async move {
+                            match response.await {
+                                Ok(response) => {
+                                    assert_eq!(response.status(), 200);
+                                    let mut body = response.into_body();
+                                    while let Some(data) = body.data().await {
+                                        data.unwrap_or_else(|error| panic!("{path}: {error}"));
+                                    }
+                                    done.set(done.get() + 1);
+                                }
+                                // The service never saw it, and says so: it is safe to send elsewhere.
+                                Err(error) => assert!(
+                                    error.is_go_away()
+                                        && error.reason() == Some(h2::Reason::NO_ERROR)
+                                        || error.reason() == Some(h2::Reason::REFUSED_STREAM),
+                                    "{path}: {error}"
+                                ),
+                            }
+                        }));
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    for request in under_way {
+                        request.await.unwrap();
+                    }
+                })
+                .await;
+            done.get()
+        })
+    });
+}
+
+#[test]
+fn readiness_turns_first_and_clients_are_told_while_they_are_served() {
+    let mut program = Setup::default().set("shutdown.delay", "2s").start();
+    let mut kept = Connection::open(program.main).unwrap();
+    assert_eq!(kept.get("/").unwrap().header("connection"), None);
+    program.process.signal(Signal::TERM);
+    program.process.message("stopping");
+    eventually("not ready", || {
+        get(program.admin, "/health/readiness").status == 503
+    });
+    assert_eq!(get(program.main, "/health/readiness").status, 503);
+    assert_eq!(get(program.admin, "/health/liveness").status, 200);
+    let answer = kept.get("/").unwrap();
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (200, Some("close"))
+    );
+    // New connections are still taken.
+    assert_eq!(get(program.main, "/").status, 200);
+    let (code, log) = program.process.wait();
+    assert_eq!(code, Some(0));
+    assert!(message(&log, "stopped")["duration_ms"].as_f64().unwrap() >= 2000.0);
+}
+
+#[test]
+fn a_stream_without_an_end_and_an_idle_websocket_are_cut_at_the_deadline_and_counted() {
+    let program = Setup::default()
+        .set("shutdown.deadline", "1s")
+        .set("shutdown.hook_timeout", "200ms")
+        .start();
+    let mut stream = Connection::open(program.main).unwrap();
+    assert_eq!(stream.get("/endless").unwrap().status, 200);
+    let mut socket = Connection::open(program.main).unwrap();
+    socket
+        .send(
+            b"GET /socket HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .unwrap();
+    assert_eq!(socket.answer().unwrap().status, 101);
+    let began = Instant::now();
+    let (code, log) = program.stop();
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(code, Some(1));
+    assert_eq!(message(&log, "stopped")["cut"], 2);
+    assert_eq!(
+        message(&log, "cutting what is left")["reason"],
+        "the deadline"
+    );
+    let line = log
+        .iter()
+        .find(|line| line["path"] == "/endless")
+        .expect("its line");
+    assert_eq!(
+        (&line["status"], &line["error"]),
+        (&json!(503), &json!("cut at the shutdown deadline"))
+    );
+}
+
+#[test]
+fn a_stream_that_heeds_the_stop_ends_in_order() {
+    let program = Program::start();
+    let mut client = Connection::open(program.main).unwrap();
+    client
+        .send(b"GET /polite HTTP/1.1\r\nhost: test\r\n\r\n")
+        .unwrap();
+    eventually("it is under way", || {
+        program.metric("http_server_active_requests") == 1.0
+    });
+    let (code, _) = program.stop();
+    assert_eq!(client.answer().unwrap().body, "the service stops");
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_second_signal_cuts_at_once() {
+    let mut program = Setup::default().set("shutdown.delay", "20s").start();
+    let mut client = Connection::open(program.main).unwrap();
+    client
+        .send(b"GET /sleep/60000 HTTP/1.1\r\nhost: test\r\n\r\n")
+        .unwrap();
+    eventually("it is under way", || {
+        program.metric("http_server_active_requests") == 1.0
+    });
+    let began = Instant::now();
+    program.process.signal(Signal::TERM);
+    program.process.message("stopping");
+    program.process.signal(Signal::INT);
+    let (code, log) = program.process.wait();
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        (code, &message(&log, "cutting what is left")["reason"]),
+        (Some(1), &json!("SIGINT"))
+    );
+}
+
+#[test]
+fn hooks_run_last_first_and_none_outlives_the_deadline() {
+    for bad in ["hangs", "blocks"] {
+        let hooks = format!("fine,{bad},fails,last");
+        let program = Setup::default()
+            .set("subject.hooks", hooks)
+            .set("shutdown.hook_timeout", "500ms")
+            .start();
+        let began = Instant::now();
+        let (code, log) = program.stop();
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "{bad}: {:?}",
+            began.elapsed()
+        );
+        let ran: Vec<_> = log
+            .iter()
+            .filter(|line| line["message"] == "hook runs")
+            .map(|line| &line["hook"])
+            .collect();
+        assert_eq!(ran, ["last", "fails", bad, "fine"]);
+        assert_eq!(
+            (code, &message(&log, "stopped")["failed_hooks"]),
+            (Some(1), &json!(2))
+        );
+    }
+}
+
+#[test]
+fn a_service_whose_workers_are_all_blocked_still_stops_by_its_deadline() {
+    let program = Setup::default()
+        .set("service.threads", 2)
+        .set("shutdown.deadline", "1s")
+        .set("shutdown.hook_timeout", "200ms")
+        .start();
+    let clients: Vec<_> = (0..2)
+        .map(|_| {
+            let mut client = Connection::open(program.main).unwrap();
+            client
+                .send(b"GET /block/60000 HTTP/1.1\r\nhost: test\r\n\r\n")
+                .unwrap();
+            client
+        })
+        .collect();
+    eventually("they are under way", || {
+        program.metric("http_server_active_requests") == 2.0
+    });
+    let began = Instant::now();
+    let (code, log) = program.stop();
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        (code, &message(&log, "stopped")["cut"]),
+        (Some(1), &json!(2))
+    );
+    drop(clients);
+}
+
+#[test]
+fn a_signal_during_the_start_ends_it_in_order() {
+    let mut process = Setup::default()
+        .set("subject.start", "1m")
+        .set("subject.hooks", "fine")
+        .launch();
+    process.message("runtime sized");
+    process.line(|line| line["listener"] == "admin");
+    process.signal(Signal::TERM);
+    let (code, log) = process.wait();
+    assert_eq!(code, Some(0), "{log:#?}");
+    message(&log, "stopping before the start was done");
+    assert!(!log.iter().any(|line| line["listener"] == "main"));
+}
+
+#[test]
+fn a_start_that_fails_or_takes_too_long_says_so_and_runs_its_hooks() {
+    let broken = Setup::default()
+        .set("subject.broken", true)
+        .set("subject.hooks", "fine");
+    let slow = Setup::default()
+        .set("subject.start", "1m")
+        .set("service.start_timeout", "100ms")
+        .set("subject.hooks", "fine");
+    let cases = [
+        (
+            broken,
+            "the service's own start failed: the store cannot be opened: connection refused",
+        ),
+        (
+            slow,
+            "the service's own start took longer than service.start_timeout (100ms)",
+        ),
+    ];
+    for (setup, error) in cases {
+        let (code, log) = setup.launch().wait();
+        assert_eq!(code, Some(1));
+        assert_eq!(message(&log, "the service cannot run")["error"], error);
+        message(&log, "hook runs");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    for listener in ["server", "admin"] {
+        let (code, log) = Setup::default()
+            .set(&format!("{listener}.port"), address.port())
+            .launch()
+            .wait();
+        let error = message(&log, "the service cannot run")["error"]
+            .as_str()
+            .unwrap();
+        assert!(error.contains(&address.to_string()), "{error}");
+        assert_eq!(code, Some(1));
+    }
+}
