@@ -55,7 +55,13 @@ pub(crate) fn apply(
         scaling::check(check, overlay, &workloads, faults)?;
     }
     faults.enter("");
-    let live = live.context("the binary accepts no overlay's settings, so it cannot be run")?;
+    let live = match live {
+        Some(live) => live,
+        // What it shows does not depend on the settings that it refused.
+        None => binary.start(&Inputs::default()).context(
+            "the binary starts neither with an overlay's settings nor with its defaults",
+        )?,
+    };
     queries::check(check, overlays, &live, faults)
 }
 
