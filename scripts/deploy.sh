@@ -150,7 +150,7 @@ judge() {
     kubectl create --dry-run=client --filename "$top/rendered.yaml"
   fi
 }
-refused="the cluster would not take all of it. Some components need their operators: docs/kubernetes.md"
+refused="the cluster would not take all of it. Some components need their operators: k8s/README.md"
 if [ "$dry_run" = yes ]; then
   if kubectl version --request-timeout=5s >/dev/null 2>&1; then
     judge || fail "$refused"
