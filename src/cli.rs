@@ -152,7 +152,14 @@ pub(crate) fn usage_error(error: &lexopt::Error) -> ExitCode {
 
 /// Says what keeps the service from running, before there is a log to say it in.
 pub(crate) fn fatal(error: &Error) -> ExitCode {
-    complain(&format!("error: {}\n", Chain(error)));
+    complain(&match error {
+        // One line for each thing that is wrong.
+        Error::Settings(faults) => {
+            let faults = faults.to_string().replace('\n', "\n  ");
+            format!("error: {error}\n  {faults}\n")
+        }
+        _ => format!("error: {}\n", Chain(error)),
+    });
     error.exit_code()
 }
 

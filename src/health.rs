@@ -17,6 +17,7 @@ use std::time::{Duration as StdDuration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::task::AbortHandle;
 
 use crate::settings::{Duration, Problems, Validate};
 
@@ -73,6 +74,8 @@ struct Inner {
     started: AtomicBool,
     stopping: AtomicBool,
     checks: Mutex<BTreeMap<String, Check>>,
+    /// What runs them.
+    tasks: Mutex<BTreeMap<String, AbortHandle>>,
 }
 
 /// What is known of one check.
@@ -97,6 +100,7 @@ impl Readiness {
             started: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             checks: Mutex::default(),
+            tasks: Mutex::default(),
         }))
     }
 
@@ -114,15 +118,14 @@ impl Readiness {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: fmt::Display + Send + 'static,
     {
-        let name = name.into();
-        self.checks().insert(name.clone(), Check::pending());
-        let readiness = self.clone();
-        tokio::spawn(async move {
+        let name: String = name.into();
+        let (readiness, checked) = (self.clone(), name.clone());
+        let repeat = async move {
             loop {
                 let begun = Instant::now();
                 let verdict = run(&check, *readiness.0.settings.timeout).await;
-                let up = readiness.record(&name, verdict, begun.elapsed());
-                // Until it is up for the first time a service waits for it: ask more often.
+                let up = readiness.record(&checked, verdict, begun.elapsed());
+                // While it is down, requests wait for it to come up: ask more often.
                 let pause = if up {
                     *readiness.0.settings.interval
                 } else {
@@ -130,7 +133,13 @@ impl Readiness {
                 };
                 tokio::time::sleep(pause).await;
             }
-        });
+        };
+        let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(replaced) = tasks.remove(&name) {
+            replaced.abort();
+        }
+        self.checks().insert(name.clone(), Check::pending());
+        tasks.insert(name, tokio::spawn(repeat).abort_handle());
     }
 
     /// Says that the service's own start is done.
@@ -438,6 +447,32 @@ mod tests {
             run(&panics, timeout).await,
             Err("the check panicked".to_owned())
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_slow_check_does_not_delay_another() {
+        let readiness = Readiness::new(settings(1, 1));
+        let runs = Arc::new(AtomicU64::new(0));
+        readiness.check("slow", std::future::pending::<Result<(), String>>);
+        let counted = runs.clone();
+        readiness.check("quick", move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async { Ok::<_, String>(()) }
+        });
+        tokio::time::sleep(StdDuration::from_secs(51)).await;
+        assert_eq!(runs.load(Ordering::Relaxed), 11);
+        let checks = readiness.report().checks;
+        assert!(checks["quick"].up && !checks["slow"].up);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_of_the_same_name_takes_the_others_place() {
+        let readiness = Readiness::new(settings(1, 1));
+        readiness.check("db", async || Err::<(), _>("the old one"));
+        readiness.check("db", async || Ok::<(), String>(()));
+        tokio::time::sleep(StdDuration::from_secs(11)).await;
+        let check = readiness.report().checks["db"].clone();
+        assert_eq!((check.up, check.failures_total), (true, 0));
     }
 
     #[tokio::test]

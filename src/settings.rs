@@ -58,6 +58,8 @@ mod build;
 mod check;
 mod effective;
 mod fault;
+mod files;
+mod from_schema;
 mod names;
 mod reload;
 mod schema;
@@ -80,8 +82,9 @@ pub use secret::Secret;
 pub use sources::Sources;
 pub use units::{Duration, InvalidUnit, Size};
 
-use sources::Files;
-use tree::{Node, Origin};
+use check::Checker;
+use files::Files;
+use tree::Origin;
 
 /// Rules between keys, which types cannot state.
 pub trait Validate {
@@ -130,39 +133,44 @@ fn load_files<A: Section, B: Section>(
     sources: &Sources,
     files: &Files,
 ) -> Result<Loaded<A, B>, Invalid> {
-    let shapes = schema::shapes::<A, B>();
-    let mut faults = shapes.collisions;
-    let shape = &shapes.catalog.shape;
+    let schema::Shapes {
+        catalog,
+        chassis,
+        service,
+        collisions,
+    } = schema::shapes::<A, B>();
+    let mut checker = Checker::new(&catalog);
+    let service_struct = Origin::Struct(std::any::type_name::<B>());
+    for key in collisions {
+        checker.findings.spoil(
+            &[key],
+            &service_struct,
+            "the chassis has a section of this name already",
+        );
+    }
 
-    let (layers, found) = sources.layers(files, &shapes.catalog);
-    faults.extend(found);
-    let mut tree = Node::table(Origin::Default);
-    for layer in layers {
+    let mut tree = catalog.shape.defaults();
+    for layer in sources.layers(files, &mut checker) {
         tree.merge(layer);
     }
-    build::require(&mut tree, shape, &mut Vec::new(), &mut faults);
-    let chassis = build::build::<A>(&tree, &shapes.chassis, &mut faults);
-    let service = build::build::<B>(&tree, &shapes.service, &mut faults);
-
-    let (Some(chassis), Some(service), true) = (chassis, service, faults.is_empty()) else {
-        return Err(Invalid::new(faults));
-    };
-    match build::printed(&chassis, &service) {
-        Ok(printed) => {
-            let effective = Effective::new(&printed, &tree, shape);
-            Ok(Loaded {
-                chassis,
-                service,
-                effective,
-            })
-        }
-        Err(error) => {
-            let origin = Origin::Struct(std::any::type_name::<B>());
-            Err(Invalid::new(vec![Fault::new(
-                "",
-                &origin,
-                format!("cannot be printed: {error}"),
-            )]))
+    let mut findings = checker.findings;
+    build::require(&mut tree, &catalog.shape, &mut Vec::new(), &mut findings);
+    let chassis = build::build::<A>(&tree, &chassis, &mut findings);
+    let service = build::build::<B>(&tree, &service, &mut findings);
+    if let (Some(chassis), Some(service), true) = (chassis, service, findings.is_empty()) {
+        match build::print(&chassis, &service) {
+            Ok(printed) => {
+                let effective = Effective::new(&printed, &tree, &catalog.shape);
+                return Ok(Loaded {
+                    chassis,
+                    service,
+                    effective,
+                });
+            }
+            Err(error) => {
+                findings.note(&[], &service_struct, format!("cannot be printed: {error}"))
+            }
         }
     }
+    Err(findings.finish(&service_struct))
 }

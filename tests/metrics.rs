@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum_chassis::metrics::Metrics;
+use axum_chassis::metrics::{Metrics, accepts_gzip, gzip};
 use http::{Method, StatusCode};
 
 /// The value of one series in Prometheus' text.
@@ -143,5 +143,69 @@ async fn the_machine_and_the_runtime_are_told() {
         assert!(value(&text, "process_open_fds").unwrap() >= 3.0);
         assert!(value(&text, "process_max_fds").unwrap() >= 3.0);
         assert!(value(&text, "process_threads").unwrap() >= 1.0);
+    }
+}
+
+#[tokio::test]
+async fn promtool_finds_nothing_to_complain_about() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    let metrics = Metrics::new();
+    metrics.machine().unwrap();
+    metrics.runtime(&tokio::runtime::Handle::current()).unwrap();
+    let http = metrics.http().unwrap();
+    http.route("/")
+        .observe(&Method::GET, StatusCode::OK, Duration::from_millis(3));
+    let started = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut promtool) = started else {
+        eprintln!("skipped: promtool (Debian's package prometheus) is not here");
+        return;
+    };
+    let (_, text) = metrics.encode(None);
+    let mut stdin = promtool.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).unwrap();
+    drop(stdin);
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn a_scrape_of_thousands_of_series_is_gzipped_and_reads_back() {
+    use std::io::Read;
+
+    let metrics = Metrics::new();
+    let http = metrics.http().unwrap();
+    for number in 0..125 {
+        let route = http.route(&format!("/items-{number}/{{id}}"));
+        route.observe(&Method::GET, StatusCode::OK, Duration::from_millis(3));
+    }
+    let (_, text) = metrics.encode(None);
+    assert_eq!(text.matches("le=\"").count(), 125 * 17);
+    let compressed = gzip(text.as_bytes());
+    assert!(compressed.len() * 10 < text.len());
+    let mut back = String::new();
+    flate2::read::GzDecoder::new(compressed.as_slice())
+        .read_to_string(&mut back)
+        .unwrap();
+    assert_eq!(back, text);
+}
+
+#[test]
+fn gzip_is_for_those_who_accept_it() {
+    for (header, accepted) in [
+        (Some("gzip"), true),
+        (Some("br, GZIP;q=0.5"), true),
+        (Some("gzip;q=0"), false),
+        (Some("identity"), false),
+        (None, false),
+    ] {
+        assert_eq!(accepts_gzip(header), accepted, "{header:?}");
     }
 }

@@ -41,7 +41,12 @@ struct State {
     /// Lines ever produced, per level: what was dropped is among them.
     lines: [u64; 5],
     dropped: u64,
+    /// Of those dropped, the ones that no written line tells about.
     unreported: u64,
+    /// Such a line is being written.
+    reporting: bool,
+    /// The last write failed: reports wait until there is something else to write.
+    failing: bool,
     idle: bool,
     hurry: bool,
     closed: bool,
@@ -101,7 +106,7 @@ impl Queue {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
         let target = state.queued;
-        while state.done < target {
+        while state.done < target || state.owes_report() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -139,6 +144,14 @@ impl Queue {
     }
 }
 
+// === impl State ===
+
+impl State {
+    fn owes_report(&self) -> bool {
+        (self.unreported > 0 || self.reporting) && !self.failing
+    }
+}
+
 fn index(level: Level) -> usize {
     match level {
         Level::ERROR => 0,
@@ -167,6 +180,8 @@ impl Writer {
             let mut state = self.queue.lock();
             state.dropped += lost;
             state.unreported += lost;
+            state.failing = lost > 0;
+            state.reporting = false;
             state.done += state.in_flight as u64;
             state.in_flight = 0;
             drop(state);
@@ -182,7 +197,7 @@ impl Writer {
     fn take(&self, batch: &mut Vec<u8>) -> bool {
         let queue = &self.queue;
         let mut state = queue.lock();
-        while state.bytes.is_empty() {
+        while state.bytes.is_empty() && !state.owes_report() {
             if state.closed {
                 return false;
             }
@@ -210,10 +225,9 @@ impl Writer {
         std::mem::swap(&mut state.bytes, batch);
         state.in_flight = batch.len();
         let unreported = std::mem::take(&mut state.unreported);
-        if unreported > 0 {
-            // A line like any other, but one that is not bound by the bound.
-            state.lines[index(Level::WARN)] += 1;
-        }
+        state.reporting = unreported > 0;
+        // A line like any other, though none that could be dropped.
+        state.lines[index(Level::WARN)] += u64::from(state.reporting);
         drop(state);
         if unreported > 0 {
             (self.report)(unreported, batch);
@@ -258,4 +272,136 @@ fn write_all(output: &mut impl Write, rest: &mut &[u8]) -> io::Result<()> {
 
 fn line_ends(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// An output that takes so many bytes, and fails until it gets a new allowance.
+    struct Rationed {
+        written: Arc<Mutex<Vec<u8>>>,
+        allowance: Arc<Mutex<usize>>,
+    }
+
+    impl Write for Rationed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut allowance = self.allowance.lock().unwrap();
+            if *allowance == 0 {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+            let taken = bytes.len().min(*allowance);
+            *allowance -= taken;
+            self.written
+                .lock()
+                .unwrap()
+                .extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn report() -> Report {
+        Box::new(|lines, out| writeln!(out, "dropped {lines}").unwrap())
+    }
+
+    #[test]
+    fn a_line_that_was_torn_is_lost_and_the_next_one_is_whole() {
+        let written = Arc::default();
+        let allowance = Arc::new(Mutex::new(8));
+        let output = Rationed {
+            written: Arc::clone(&written),
+            allowance: allowance.clone(),
+        };
+        let queue = Queue::start(Box::new(output), 1 << 20, report()).unwrap();
+        queue.push(Level::INFO, b"first\n");
+        assert!(queue.flush(SOON));
+        queue.push(Level::INFO, b"second\n");
+        assert!(queue.flush(SOON), "lost is also done with");
+        assert_eq!(queue.dropped(), 1);
+        *allowance.lock().unwrap() = 1000;
+        queue.push(Level::ERROR, b"third\n");
+        assert!(queue.flush(SOON));
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, "first\nse\nthird\ndropped 1\n");
+        assert_eq!(queue.lines(Level::INFO), 2);
+        assert_eq!(queue.lines(Level::ERROR), 1);
+        assert_eq!(queue.lines(Level::WARN), 1, "the report is a line too");
+    }
+
+    /// An output that says when it is written to, and waits to be let go.
+    struct Gated(mpsc::Sender<usize>, mpsc::Receiver<()>);
+
+    impl Write for Gated {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.send(bytes.len());
+            let _ = self.1.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_being_written_counts_towards_the_bound() {
+        let (writes, written) = mpsc::channel();
+        let (open, gate) = mpsc::channel();
+        let queue = Queue::start(Box::new(Gated(writes, gate)), 10, report()).unwrap();
+        queue.push(Level::INFO, b"12345\n");
+        assert_eq!(written.recv_timeout(SOON), Ok(6));
+        queue.push(Level::INFO, b"789\n");
+        assert_eq!(queue.dropped(), 0, "ten bytes fit");
+        queue.push(Level::INFO, b"\n");
+        assert_eq!(queue.dropped(), 1);
+        assert!(!queue.flush(Duration::from_millis(1)), "nobody reads");
+        open.send(()).unwrap();
+        assert_eq!(written.recv_timeout(SOON), Ok(4 + "dropped 1\n".len()));
+        open.send(()).unwrap();
+        assert!(queue.flush(SOON));
+    }
+
+    #[test]
+    fn a_busy_moment_is_one_write() {
+        let (writes, written) = mpsc::channel();
+        let (open, gate) = mpsc::channel();
+        let queue = Queue::start(Box::new(Gated(writes, gate)), 1 << 20, report()).unwrap();
+        for _ in 0..3 {
+            open.send(()).unwrap();
+        }
+        for _ in 0..1000 {
+            queue.push(Level::INFO, b"line\n");
+        }
+        assert!(queue.flush(SOON));
+        let sizes: Vec<usize> = written.try_iter().collect();
+        assert_eq!(sizes.iter().sum::<usize>(), 5000);
+        assert!(sizes.len() <= 3, "{sizes:?}");
+    }
+
+    #[test]
+    fn the_thread_writes_what_is_queued_and_ends_with_its_owner() {
+        let written = Arc::default();
+        let output = Rationed {
+            written: Arc::clone(&written),
+            allowance: Arc::new(Mutex::new(1000)),
+        };
+        let queue = Queue::start(Box::new(output), 1 << 20, report()).unwrap();
+        queue.push(Level::INFO, b"last\n");
+        queue.close();
+        let deadline = Instant::now() + SOON;
+        // The thread's own handle goes when it ends.
+        while Arc::strong_count(&queue) > 1 {
+            assert!(Instant::now() < deadline, "the thread is still there");
+            thread::yield_now();
+        }
+        assert_eq!(*written.lock().unwrap(), b"last\n");
+    }
 }

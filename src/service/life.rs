@@ -230,6 +230,15 @@ impl<S: Section> Parts<S> {
             shutdown: self.trigger.watch(),
             hooks: hooks.clone(),
         };
+        // From here on, so that a change during a long start is not missed.
+        let reload = Reload::watch(
+            self.sources,
+            self.loaded.effective,
+            self.limits.clone(),
+            self.admin,
+            settings,
+            &self.metrics,
+        )?;
         let limit = *sections.service.start_timeout;
         // Inside the task, so that it is the admin thread that keeps this time.
         let too_late = admin.spawn(async move { tokio::time::sleep(limit).await });
@@ -270,14 +279,6 @@ impl<S: Section> Parts<S> {
         tracing::info!(listener = "main", %address, "listening");
         tracing::info!(duration_ms = began.elapsed().as_secs_f64() * 1e3, "started");
 
-        let reload = Reload::watch(
-            self.sources,
-            self.loaded,
-            self.limits,
-            self.admin,
-            settings,
-            &self.metrics,
-        )?;
         Ok(Begun::Serving(Box::new(Life {
             address,
             signals,

@@ -10,7 +10,7 @@ use crate::admin::Admin;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::settings::{self, Invalid, Section, Sources};
+use crate::settings::{self, Effective, Invalid, Section, Sources};
 
 /// The chassis's keys that take effect at once. So do all of the service's own, by its watch.
 const RELOADABLE: [&str; 2] = ["logs.filter", "limits."];
@@ -33,14 +33,14 @@ pub(super) struct Reload {
 impl Reload {
     pub(super) fn watch<S: Section>(
         sources: Sources,
-        loaded: LoadedSettings<S>,
+        in_force: Effective,
         limits: Limits,
         admin: Arc<Admin>,
         service: watch::Sender<Arc<S>>,
         metrics: &Metrics,
     ) -> Result<Self, Error> {
         let mut current =
-            Current::new(loaded, limits, admin, service, metrics).map_err(Error::Metrics)?;
+            Current::new(in_force, limits, admin, service, metrics).map_err(Error::Metrics)?;
         let watcher =
             settings::watch::<Sections, S>(sources, move |loaded| current.replace(loaded));
         if let Err(error) = &watcher {
@@ -53,7 +53,7 @@ impl Reload {
 }
 
 struct Current<S> {
-    loaded: LoadedSettings<S>,
+    in_force: Effective,
     limits: Limits,
     admin: Arc<Admin>,
     service: watch::Sender<Arc<S>>,
@@ -63,7 +63,7 @@ struct Current<S> {
 
 impl<S: Section> Current<S> {
     fn new(
-        loaded: LoadedSettings<S>,
+        in_force: Effective,
         limits: Limits,
         admin: Arc<Admin>,
         service: watch::Sender<Arc<S>>,
@@ -83,7 +83,7 @@ impl<S: Section> Current<S> {
         )?;
         last_success.set(seconds_since_epoch());
         Ok(Self {
-            loaded,
+            in_force,
             limits,
             admin,
             service,
@@ -103,7 +103,7 @@ impl<S: Section> Current<S> {
     }
 
     fn take_over(&mut self, loaded: LoadedSettings<S>) {
-        let changed = loaded.effective.diff(&self.loaded.effective);
+        let changed = loaded.effective.diff(&self.in_force);
         if changed.is_empty() {
             return;
         }
@@ -122,8 +122,8 @@ impl<S: Section> Current<S> {
         if now.iter().any(|key| !is_of_the_chassis(key)) {
             self.service.send_replace(Arc::new(loaded.service.clone()));
         }
-        self.admin.set_effective(loaded.effective.clone());
-        self.loaded = loaded;
+        self.in_force.adopt(&loaded.effective, &now);
+        self.admin.set_effective(self.in_force.clone());
         self.count("applied");
         self.last_success.set(seconds_since_epoch());
         tracing::info!(keys = now.join(", "), "changed settings are in force");

@@ -1,128 +1,130 @@
-//! From what was written to the structs: what is missing, what serde refuses, what the structs'
-//! own rules refuse.
+//! From what was written to the structs: what is missing, what serde refuses, and what the
+//! structs' own rules forbid.
 
 use serde_json::{Map, Value as Json};
+use serde_path_to_error::Segment;
 
 use super::Section;
 use super::check::shown;
-use super::fault::{Fault, Problems};
-use super::names::variable_for;
+use super::fault::{Findings, Problems};
+use super::names::{flag, variable_for};
 use super::shape::{Kind, Shape};
-use super::tree::{Node, Origin, Value, dotted};
+use super::tree::{Node, Origin, Value};
 
 /// More repairs than any settings need; it ends a search that makes no headway.
 const MAX_REPAIRS: usize = 200;
 
-/// Reports required keys that no layer sets. Tables that are missing are made, since their own
+/// Reports required keys that no layer sets. Sections that are missing are made, since their own
 /// keys may all have defaults.
 pub(super) fn require(
     node: &mut Node,
     shape: &Shape,
     path: &mut Vec<String>,
-    faults: &mut Vec<Fault>,
+    findings: &mut Findings,
 ) {
-    let (Value::Table(values), Kind::Table(table)) = (&mut node.value, &shape.kind) else {
+    if let (Value::List(items), Some(list)) = (&mut node.value, shape.list()) {
+        for (at, item) in items.iter_mut().enumerate() {
+            path.push(at.to_string());
+            require(item, list.get(at), path, findings);
+            path.pop();
+        }
+    }
+    let (Value::Table(values), Some(table)) = (&mut node.value, shape.table()) else {
         return;
     };
-    for key in &table.required {
-        let Some(shape) = table.keys.get(key) else {
-            continue;
-        };
-        if values.contains_key(key) {
+    for (key, shape) in &table.keys {
+        if values.contains_key(key) || !table.required.contains(key) {
             continue;
         }
         path.push(key.clone());
         if matches!(shape.kind, Kind::Table(_)) && !shape.optional {
             values.insert(key.clone(), Node::table(Origin::Default));
-        } else if !faults.iter().any(|fault| fault.key == dotted(path)) {
-            let message = format!(
-                "required, expected {}, for example in {}",
-                shape.expected(),
-                variable_for(path)
-            );
-            faults.push(Fault::new(dotted(path), &Origin::Nowhere, message));
+        } else {
+            missing(path, &node.origin, Some(shape), findings);
         }
         path.pop();
     }
     for (key, node) in values {
         if let Some(shape) = table.get(key) {
             path.push(key.clone());
-            require(node, shape, path, faults);
+            require(node, shape, path, findings);
             path.pop();
         }
     }
 }
 
-/// One of the two structs, from those of the keys that are its own.
-pub(super) fn build<T: Section>(tree: &Node, shape: &Shape, faults: &mut Vec<Fault>) -> Option<T> {
+/// `holder` is where the table that lacks the key was written.
+fn missing(path: &[String], holder: &Origin, shape: Option<&Shape>, findings: &mut Findings) {
+    let expected = shape.map_or_else(|| "a value".to_owned(), Shape::expected);
+    let in_list = path.iter().any(|key| key.parse::<usize>().is_ok());
+    if in_list {
+        findings.missing(path, holder, format!("required, expected {expected}"));
+    } else {
+        let message = format!(
+            "required, expected {expected}, for example in {}",
+            variable_for(path)
+        );
+        findings.missing(path, &Origin::Nowhere, message);
+    }
+}
+
+/// One of the two structs, from those of the keys that are its own. What serde refuses is reported
+/// and replaced, so that it may find the next fault.
+pub(super) fn build<T: Section>(tree: &Node, shape: &Shape, findings: &mut Findings) -> Option<T> {
     let Kind::Table(table) = &shape.kind else {
         // The unit struct of a service without settings.
         return serde_json::from_value(Json::Null).ok();
     };
-    let Json::Object(mut all) = tree.to_json() else {
+    let Json::Object(mut values) = tree.to_json() else {
         return None;
     };
-    all.retain(|key, _| table.get(key).is_some());
-    let mut json = Json::Object(all);
-    let before = faults.len();
-    let own = |fault: &Fault| {
-        !fault.message.starts_with("no such") && {
-            let first = fault.key.split('.').next().unwrap_or_default();
-            table.get(first).is_some()
-        }
-    };
-    let mut sound = !faults.iter().any(own);
+    values.retain(|key, _| table.get(key).is_some());
+    let sound = findings.are_sound(values.keys().chain(table.keys.keys()));
+    let mut json = Json::Object(values);
 
-    for _ in 0..MAX_REPAIRS {
-        let error = match serde_path_to_error::deserialize::<_, T>(json.clone()) {
+    for repairs in 0..MAX_REPAIRS {
+        let error = match serde_path_to_error::deserialize::<_, T>(&json) {
             Ok(built) => {
-                if sound {
-                    validate(&built, tree, faults);
+                if sound && repairs == 0 {
+                    validate(&built, tree, findings);
                 }
-                return (faults.len() == before || !sound).then_some(built);
+                return Some(built);
             }
             Err(error) => error,
         };
-        sound = false;
-        let path: Vec<String> = error
-            .path()
-            .iter()
-            .map(|segment| segment.to_string())
-            .collect();
-        if let Some(missing) = missing_field(&error.inner().to_string()) {
-            // Reported already, or out of the schema's sight.
-            let mut path = path.clone();
-            path.push(missing.to_owned());
-            if !known(faults, &path) {
-                let message = format!("required, for example in {}", variable_for(&path));
-                faults.push(Fault::new(dotted(&path), &Origin::Nowhere, message));
+        let mut path = path_of(&error);
+        let message = error.inner().to_string();
+        if let Some(key) = missing_field(&message) {
+            // Of a variant that may not have been meant, nothing can be called missing.
+            let guessed = shape
+                .at(&path)
+                .and_then(Shape::table)
+                .is_some_and(|table| table.variants);
+            let holder = tree.origin_of(&path);
+            let doubtful = guessed && findings.is_spoilt(&path);
+            path.push(key.to_owned());
+            if !doubtful {
+                missing(&path, holder, shape.at(&path), findings);
             }
-            let value = shape.at(&path).map_or(Json::Null, Shape::placeholder);
-            if !put(&mut json, &path, value) {
-                return None;
-            }
-            continue;
+        } else if !findings.is_spoilt(&path) {
+            refuse(&path, &json, tree, shape, &message, findings);
         }
-        if known(faults, &path) {
-            return None;
-        }
-        faults.push(refusal(
-            &path,
-            &json,
-            tree,
-            shape,
-            &error.inner().to_string(),
-        ));
         if !repair(&mut json, &path, shape) {
-            return None;
+            break;
         }
     }
     None
 }
 
-fn known(faults: &[Fault], path: &[String]) -> bool {
-    let key = dotted(path);
-    faults.iter().any(|fault| fault.key == key)
+fn path_of(error: &serde_path_to_error::Error<serde_json::Error>) -> Vec<String> {
+    let segments = error.path().iter();
+    let keys = segments.filter_map(|segment| match segment {
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Enum { variant } => Some(variant.clone()),
+        Segment::Unknown => None,
+    });
+    keys.collect()
 }
 
 fn missing_field(message: &str) -> Option<&str> {
@@ -130,34 +132,36 @@ fn missing_field(message: &str) -> Option<&str> {
 }
 
 /// What serde said, unless it may quote a secret.
-fn refusal(path: &[String], json: &Json, tree: &Node, shape: &Shape, message: &str) -> Fault {
+fn refuse(
+    path: &[String],
+    json: &Json,
+    tree: &Node,
+    shape: &Shape,
+    message: &str,
+    findings: &mut Findings,
+) {
     let origin = tree.origin_of(path);
-    let here = shape.at(path);
-    let secret = origin.is_secret() || here.is_some_and(Shape::holds_secrets);
-    let pointer: String = path
-        .iter()
-        .map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1")))
-        .collect();
-    let found = json.pointer(&pointer).map(|value| {
+    let hidden = [
+        tree.get(path).is_some_and(Node::holds_secrets),
+        shape.at(path).is_none_or(Shape::holds_secrets),
+    ];
+    let secret = hidden.contains(&true);
+    let problem = match message.rsplit_once(", expected ") {
+        _ if secret => "not acceptable".to_owned(),
+        Some((_, expected)) => format!("expected {expected}"),
+        None => message.to_owned(),
+    };
+    let found = at(json, path).map(|value| {
         shown(
             &Node::new(origin.clone(), Value::Scalar(value.clone())),
             secret,
         )
     });
-    let found = found.unwrap_or_else(|| "nothing".into());
-    let message = match message.rsplit_once(", expected ") {
-        _ if secret => "not accepted".to_owned(),
-        Some((_, expected)) => format!("expected {expected}"),
-        None => one_line(message),
-    };
-    Fault::new(dotted(path), origin, format!("{message}, found {found}"))
-}
-
-fn one_line(message: &str) -> String {
-    message
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    findings.spoil(
+        path,
+        origin,
+        format!("{problem}, found {}", found.as_deref().unwrap_or("nothing")),
+    );
 }
 
 /// Takes the refused value out, or puts one in its place that may do.
@@ -169,37 +173,26 @@ fn repair(json: &mut Json, path: &[String], shape: &Shape) -> bool {
         Kind::Table(table) => table.required.contains(key),
         _ => false,
     });
-    let Some(holder) = parent
-        .iter()
-        .try_fold(&mut *json, |value, key| step(value, key))
-    else {
-        return false;
-    };
-    match holder {
-        Json::Object(table) if required => {
+    match parent.iter().try_fold(json, |value, key| step(value, key)) {
+        Some(Json::Object(table)) if required || !table.contains_key(key) => {
             let value = shape.at(path).map_or(Json::Null, Shape::placeholder);
-            table.insert(key.clone(), value).is_some()
+            table.insert(key.clone(), value.clone()) != Some(value)
         }
-        Json::Object(table) => table.remove(key).is_some(),
-        Json::Array(items) => match key.parse::<usize>() {
-            Ok(at) if at < items.len() => {
-                items.remove(at);
-                true
-            }
-            _ => false,
-        },
+        Some(Json::Object(table)) => table.remove(key).is_some(),
+        Some(list @ Json::Array(_)) => {
+            *list = Json::Array(Vec::new());
+            true
+        }
         _ => false,
     }
 }
 
-fn put(json: &mut Json, path: &[String], value: Json) -> bool {
-    let Some((key, parent)) = path.split_last() else {
-        return false;
-    };
-    match parent.iter().try_fold(json, |value, key| step(value, key)) {
-        Some(Json::Object(table)) => table.insert(key.clone(), value).is_none(),
-        _ => false,
-    }
+fn at<'j>(json: &'j Json, path: &[String]) -> Option<&'j Json> {
+    path.iter().try_fold(json, |value, key| match value {
+        Json::Object(table) => table.get(key),
+        Json::Array(items) => items.get(key.parse::<usize>().ok()?),
+        _ => None,
+    })
 }
 
 fn step<'j>(value: &'j mut Json, key: &str) -> Option<&'j mut Json> {
@@ -210,17 +203,17 @@ fn step<'j>(value: &'j mut Json, key: &str) -> Option<&'j mut Json> {
     }
 }
 
-fn validate<T: Section>(built: &T, tree: &Node, faults: &mut Vec<Fault>) {
+fn validate<T: Section>(built: &T, tree: &Node, findings: &mut Findings) {
     let mut problems = Problems::default();
     built.validate(&mut problems);
     for (key, message) in problems.0 {
-        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
-        faults.push(Fault::new(key, tree.origin_of(&path), message));
+        let path = flag(&key);
+        findings.note(&path, tree.origin_of(&path), message);
     }
 }
 
 /// Both structs as they print themselves, in one table.
-pub(super) fn printed<A: Section, B: Section>(
+pub(super) fn print<A: Section, B: Section>(
     chassis: &A,
     service: &B,
 ) -> Result<Json, serde_json::Error> {

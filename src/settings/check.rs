@@ -3,83 +3,67 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
-use serde_json::Value as Json;
+use serde_json::{Number, Value as Json};
 
-use super::fault::Fault;
+use super::fault::Findings;
 use super::names::Catalog;
 use super::secret::REDACTED;
-use super::shape::{Kind, Shape, Table};
+use super::shape::{Kind, List, Shape, Table};
 use super::toml_file;
-use super::tree::{Node, Origin, Value, dotted};
+use super::tree::{Node, Origin, Value};
 use super::units::{Duration, Size};
 
 /// Long enough to recognise a value, short enough for one line.
 const MAX_SHOWN: usize = 60;
 
-/// Finds the faults of one layer after the other.
+/// Checks one layer after the other: what is wrong goes to `findings`, and what is left is typed.
 pub(super) struct Checker<'a> {
-    catalog: &'a Catalog,
-    pub(super) faults: Vec<Fault>,
+    pub(super) catalog: &'a Catalog,
+    pub(super) findings: Findings,
 }
 
 impl<'a> Checker<'a> {
     pub(super) fn new(catalog: &'a Catalog) -> Self {
         Self {
             catalog,
-            faults: Vec::new(),
+            findings: Findings::default(),
         }
     }
 
-    /// What is left of a layer without its faults, every text typed.
-    pub(super) fn layer(&mut self, node: &Node) -> Option<Node> {
-        let catalog = self.catalog;
-        self.check(&mut Vec::new(), node, &catalog.shape)
+    /// A layer that is written as one tree.
+    pub(super) fn tree(&mut self, node: &Node) -> Option<Node> {
+        self.check(&mut Vec::new(), node, &self.catalog.shape)
     }
 
-    /// One value of a layer that is written value by value, standing at its key.
+    /// A value of a layer that is written value by value.
     pub(super) fn entry(
-        &mut self,
-        segments: &[String],
-        text: &str,
-        origin: Origin,
-    ) -> Option<Node> {
-        let catalog = self.catalog;
-        match catalog.resolve(segments) {
-            Ok(path) => {
-                let node = Node::new(origin, Value::Text(text.to_owned()));
-                let checked = self.check(&mut path.clone(), &node, catalog.shape.at(&path)?)?;
-                Some(checked.at(&path))
-            }
-            Err(path) => {
-                self.unknown(&path, &origin);
-                None
-            }
-        }
-    }
-
-    /// The same for a value that may not be text.
-    pub(super) fn os_entry(
         &mut self,
         segments: &[String],
         text: &OsStr,
         origin: Origin,
     ) -> Option<Node> {
-        match text.to_str() {
-            Some(text) => self.entry(segments, text, origin),
-            None => {
-                let fault = Fault::new(
-                    dotted(segments).to_lowercase(),
-                    &origin,
-                    "expected UTF-8, found something else",
-                );
-                self.faults.push(fault);
-                None
+        let catalog = self.catalog;
+        let (mut path, shape) = match catalog.resolve(segments) {
+            Ok(found) => found,
+            Err(path) => {
+                match self.catalog.list_in(&path) {
+                    Some(list) => self.findings.note(
+                        list,
+                        &origin,
+                        r#"a list, set as a whole: "a,b" or '["a", "b"]'"#,
+                    ),
+                    None => self.unknown(&path, &origin),
+                }
+                return None;
             }
-        }
-    }
-
-    pub(super) fn knows(&self, path: &[String]) -> bool {
-        self.catalog.shape.at(path).is_some()
+        };
+        let Some(text) = text.to_str() else {
+            self.findings
+                .spoil(&path, &origin, "expected UTF-8, found something else");
+            return None;
+        };
+        let node = Node::new(origin, Value::Text(text.to_owned()));
+        Some(self.check(&mut path, &node, shape)?.at(&path))
     }
 
     fn check(&mut self, path: &mut Vec<String>, node: &Node, shape: &Shape) -> Option<Node> {
@@ -87,25 +71,41 @@ impl<'a> Checker<'a> {
             return Some(Node::new(node.origin.clone(), Value::Scalar(Json::Null)));
         }
         let value = match (&shape.kind, &node.value) {
-            (Kind::Any, Value::Text(text)) => Value::Scalar(text.as_str().into()),
-            (Kind::Any, value) => value.clone(),
-            (Kind::Either(either), _) => return self.check_either(path, node, shape, either),
-            (Kind::Table(table), Value::Table(values)) => self.check_table(path, values, table),
-            (Kind::List(item), Value::List(items)) => self.check_list(path, items, item),
+            (Kind::Any, Value::Text(text)) => Some(Value::Scalar(text.as_str().into())),
+            (Kind::Any, value) => Some(value.clone()),
+            (Kind::Either(either), _) => {
+                let fitting = either
+                    .iter()
+                    .find_map(|shape| self.attempt(path, node, shape));
+                fitting.map(|node| node.value)
+            }
+            (Kind::Table(table), Value::Table(values)) => {
+                Some(self.check_table(path, values, table))
+            }
+            (Kind::List(list), Value::List(items)) => Some(self.check_list(path, items, list)),
             (Kind::Table(_) | Kind::List(_), Value::Text(text)) => {
                 match inline(text, shape, &node.origin) {
                     Some(node) => return self.check(path, &node, shape),
-                    None => return self.misfit(path, node, shape),
+                    None => None,
                 }
             }
-            (kind, Value::Text(text)) => match typed(kind, text) {
-                Some(scalar) => Value::Scalar(scalar),
-                None => return self.misfit(path, node, shape),
-            },
-            (kind, Value::Scalar(scalar)) if fits(kind, scalar) => Value::Scalar(scalar.clone()),
-            _ => return self.misfit(path, node, shape),
+            (kind, Value::Text(text)) => typed(kind, text).map(Value::Scalar),
+            (kind, Value::Scalar(scalar)) => fits(kind, scalar).then(|| node.value.clone()),
+            _ => None,
         };
-        Some(Node::new(node.origin.clone(), value))
+        if value.is_none() {
+            let found = shown(node, shape.holds_secrets());
+            let message = format!("expected {}, found {found}", shape.expected());
+            self.findings.spoil(path, &node.origin, message);
+        }
+        Some(Node::new(node.origin.clone(), value?))
+    }
+
+    /// The value as one of several shapes would have it; its faults are nobody's business.
+    fn attempt(&self, path: &mut Vec<String>, node: &Node, shape: &Shape) -> Option<Node> {
+        let mut trial = Checker::new(self.catalog);
+        let checked = trial.check(path, node, shape);
+        checked.filter(|_| trial.findings.is_empty())
     }
 
     fn check_table(
@@ -129,47 +129,20 @@ impl<'a> Checker<'a> {
         Value::Table(checked)
     }
 
-    fn check_list(&mut self, path: &mut Vec<String>, items: &[Node], item: &Shape) -> Value {
+    fn check_list(&mut self, path: &mut Vec<String>, items: &[Node], list: &List) -> Value {
         let mut checked = Vec::new();
         for (at, node) in items.iter().enumerate() {
             path.push(at.to_string());
-            checked.extend(self.check(path, node, item));
+            checked.extend(self.check(path, node, list.get(at)));
             path.pop();
         }
         Value::List(checked)
     }
 
-    /// The first of several shapes that the value fits without a fault.
-    fn check_either(
-        &mut self,
-        path: &mut Vec<String>,
-        node: &Node,
-        shape: &Shape,
-        either: &[Shape],
-    ) -> Option<Node> {
-        for shape in either {
-            let mut trial = Checker::new(self.catalog);
-            let checked = trial.check(path, node, shape);
-            if trial.faults.is_empty() {
-                return checked;
-            }
-        }
-        self.misfit(path, node, shape)
-    }
-
-    fn misfit(&mut self, path: &[String], node: &Node, shape: &Shape) -> Option<Node> {
-        let found = shown(node, shape.holds_secrets());
-        let message = format!("expected {}, found {found}", shape.expected());
-        self.faults
-            .push(Fault::new(dotted(path), &node.origin, message));
-        None
-    }
-
     /// The value of an unknown key is never shown: it may be a secret under a misspelt name.
-    pub(super) fn unknown(&mut self, path: &[String], origin: &Origin) {
-        let fault = Fault::new(dotted(path), origin, "no such setting")
-            .suggesting(self.catalog.nearest(path));
-        self.faults.push(fault);
+    fn unknown(&mut self, path: &[String], origin: &Origin) {
+        self.findings
+            .suggest(path, origin, "no such setting", self.catalog.nearest(path));
     }
 }
 
@@ -180,15 +153,15 @@ fn is_empty(node: &Node) -> bool {
 /// What was written, on one line and not too long; nothing at all of a secret.
 pub(super) fn shown(node: &Node, secret: bool) -> String {
     let text = match &node.value {
-        Value::Table(_) => return "a table".into(),
-        Value::List(_) => return "a list".into(),
+        Value::Table(_) | Value::Scalar(Json::Object(_)) => return "a table".into(),
+        Value::List(_) | Value::Scalar(Json::Array(_)) => return "a list".into(),
         _ if secret || node.origin.is_secret() => return REDACTED.into(),
-        Value::Text(text) | Value::Scalar(Json::String(text)) => format!("{text:?}"),
-        Value::Scalar(scalar) => scalar.to_string(),
+        Value::Text(text) | Value::Scalar(Json::String(text)) => text,
+        Value::Scalar(scalar) => return scalar.to_string(),
     };
     match text.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
     }
 }
 
@@ -196,19 +169,14 @@ pub(super) fn shown(node: &Node, secret: bool) -> String {
 fn inline(text: &str, shape: &Shape, origin: &Origin) -> Option<Node> {
     let text = text.trim();
     let list = matches!(shape.kind, Kind::List(_));
-    let bracketed = text.starts_with(if list { '[' } else { '{' });
-    if bracketed && let Some(node) = toml_file::inline(text, origin) {
+    if text.starts_with(if list { '[' } else { '{' })
+        && let Some(node) = toml_file::parse_value(text, origin)
+    {
         return Some(node);
     }
-    if !list {
-        return None;
-    }
-    let items = text
-        .split(',')
-        .map(str::trim)
-        .filter(|item| !text.is_empty() || !item.is_empty());
-    let items = items.map(|item| Node::new(origin.clone(), Value::Text(item.to_owned())));
-    Some(Node::new(origin.clone(), Value::List(items.collect())))
+    let items = text.split(',').filter(|_| !text.is_empty());
+    let items = items.map(|item| Node::new(origin.clone(), Value::Text(item.trim().to_owned())));
+    list.then(|| Node::new(origin.clone(), Value::List(items.collect())))
 }
 
 /// Text as the type it should have.
@@ -216,17 +184,9 @@ fn typed(kind: &Kind, text: &str) -> Option<Json> {
     let value = match kind {
         Kind::Switch if text.eq_ignore_ascii_case("true") => Json::Bool(true),
         Kind::Switch if text.eq_ignore_ascii_case("false") => Json::Bool(false),
-        Kind::Whole { .. } => text
-            .parse()
-            .ok()
-            .and_then(serde_json::Number::from_i128)
-            .map(Json::Number)?,
-        Kind::Number { .. } => text
-            .parse()
-            .ok()
-            .and_then(serde_json::Number::from_f64)
-            .map(Json::Number)?,
-        Kind::Choice(_) | Kind::Duration | Kind::Size | Kind::Text { .. } => Json::from(text),
+        Kind::Whole { .. } => Json::Number(Number::from_i128(text.parse().ok()?)?),
+        Kind::Number { .. } => Json::Number(Number::from_f64(text.parse().ok()?)?),
+        Kind::Choice(_) | Kind::Duration | Kind::Size | Kind::Text { .. } => text.into(),
         _ => return None,
     };
     fits(kind, &value).then_some(value)

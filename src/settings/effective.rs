@@ -50,9 +50,10 @@ impl Effective {
 
     fn insert(&mut self, path: &[String], value: &Json, tree: &Node, shape: Option<&Shape>) {
         let origin = tree.origin_of(path);
-        let hidden = origin.is_secret() || shape.is_some_and(Shape::holds_secrets);
+        let written = tree.get(path);
+        let hidden =
+            shape.is_some_and(Shape::holds_secrets) || written.is_some_and(Node::holds_secrets);
         let nothing = value.is_null() || value == "";
-        let written = tree.get(path.iter().map(String::as_str));
         let entry = Entry {
             value: if hidden && !nothing {
                 REDACTED.into()
@@ -91,6 +92,15 @@ impl Effective {
         let mut changed: Vec<&Vec<String>> = mine.map(|(path, _)| path).chain(theirs).collect();
         changed.sort();
         changed.into_iter().map(|path| dotted(path)).collect()
+    }
+
+    /// Takes these keys over as they are in `other`, and leaves the rest.
+    pub(crate) fn adopt(&mut self, other: &Self, keys: &[String]) {
+        let is_meant = |path: &[String]| keys.contains(&dotted(path));
+        self.entries.retain(|path, _| !is_meant(path));
+        let theirs = other.entries.iter().filter(|(path, _)| is_meant(path));
+        self.entries
+            .extend(theirs.map(|(path, entry)| (path.clone(), entry.clone())));
     }
 
     /// TOML that reads back as these settings, but for the secrets, with each key's origin beside it.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::tree::Origin;
+use super::tree::{Origin, dotted};
 
 /// All that is wrong with the settings; `Display` is one line a fault.
 #[derive(Clone, Debug)]
@@ -28,12 +28,97 @@ pub struct Fault {
 #[derive(Debug, Default)]
 pub struct Problems(pub(super) Vec<(String, String)>);
 
-impl Invalid {
-    pub(super) fn new(faults: Vec<Fault>) -> Self {
-        Self { faults }
+/// The faults found so far, and what they leave in doubt.
+#[derive(Default)]
+pub(super) struct Findings {
+    faults: Vec<Fault>,
+    /// Keys whose value was wrong or missing: nothing further is said of them.
+    spoilt: Vec<Vec<String>>,
+    /// A whole file could not be read, so nothing can be called missing.
+    unread: bool,
+}
+
+// === impl Findings ===
+
+impl Findings {
+    pub(super) fn is_empty(&self) -> bool {
+        self.faults.is_empty()
     }
 
-    /// The faults, in the order of the layers they were found in.
+    /// All of them. There is always one: a struct that refuses without a reason is at fault itself.
+    pub(super) fn finish(mut self, origin: &Origin) -> Invalid {
+        if self.faults.is_empty() {
+            self.note(&[], origin, "cannot be read from what its schema allows");
+        }
+        Invalid {
+            faults: self.faults,
+        }
+    }
+
+    /// A fault that leaves every value as it was.
+    pub(super) fn note(&mut self, path: &[String], origin: &Origin, message: impl AsRef<str>) {
+        self.suggest(path, origin, message, None);
+    }
+
+    pub(super) fn suggest(
+        &mut self,
+        path: &[String],
+        origin: &Origin,
+        message: impl AsRef<str>,
+        suggestion: Option<String>,
+    ) {
+        self.faults.push(Fault {
+            key: dotted(path),
+            message: one_line(message.as_ref()),
+            origin: origin.to_string(),
+            suggestion,
+        });
+    }
+
+    /// The value of a key is wrong, and left out.
+    pub(super) fn spoil(&mut self, path: &[String], origin: &Origin, message: impl AsRef<str>) {
+        self.note(path, origin, message);
+        self.spoilt.push(path.to_vec());
+    }
+
+    /// A required key is not set.
+    pub(super) fn missing(&mut self, path: &[String], origin: &Origin, message: impl AsRef<str>) {
+        if !self.unread && !self.is_spoilt(path) {
+            self.spoil(path, origin, message);
+        }
+    }
+
+    /// A file, a directory or a flag is wrong as a whole.
+    pub(super) fn unreadable(&mut self, origin: &Origin, message: impl AsRef<str>) {
+        self.note(&[], origin, message);
+        self.unread = true;
+    }
+
+    /// Whether a fault of this key, of one in it or of one that holds it has been found.
+    pub(super) fn is_spoilt(&self, path: &[String]) -> bool {
+        self.spoilt
+            .iter()
+            .any(|spoilt| spoilt.starts_with(path) || path.starts_with(spoilt))
+    }
+
+    /// Whether all values of these sections are as they were written.
+    pub(super) fn are_sound<'a>(&self, mut sections: impl Iterator<Item = &'a String>) -> bool {
+        !self.unread && sections.all(|section| !self.is_spoilt(std::slice::from_ref(section)))
+    }
+}
+
+/// A fault is one line, whatever a type's own error says.
+fn one_line(message: &str) -> String {
+    message
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+// === impl Invalid ===
+
+impl Invalid {
+    /// The faults: those of the layers, lowest first, then what is missing, then broken rules.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
@@ -53,22 +138,6 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-impl Fault {
-    pub(super) fn new(key: impl Into<String>, origin: &Origin, message: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            message: message.into(),
-            origin: origin.to_string(),
-            suggestion: None,
-        }
-    }
-
-    pub(super) fn suggesting(mut self, suggestion: Option<String>) -> Self {
-        self.suggestion = suggestion;
-        self
-    }
-}
-
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.key.is_empty() {
@@ -82,6 +151,8 @@ impl fmt::Display for Fault {
         }
     }
 }
+
+// === impl Problems ===
 
 impl Problems {
     /// Says what is wrong at a key, such as `"orders.max"`, `"must be at least orders.min"`.

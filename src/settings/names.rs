@@ -8,13 +8,16 @@
 //! | `PORT`, secret file `port` | `server.port` |
 //! | `DATABASE_URL`, secret file `database-url` | `database.url` |
 //!
-//! Case does not matter in variables and secret files, nor does `-` or `_`.
+//! Neither case nor `-` or `_` make a difference to a key that the structs know. Keys of maps are
+//! taken as they stand, but for variables, where they are lower case.
 
-use super::shape::{Kind, Shape};
-use super::tree::{Origin, dotted};
+use super::shape::Shape;
+use super::tree::dotted;
 
 /// What a variable that is a setting begins with.
-pub(super) const PREFIX: &str = "APP__";
+const PREFIX: &str = "APP__";
+/// What it must not begin with instead; Kubernetes' service links do, though without `__`.
+const NEAR_PREFIX: &str = "APP_";
 
 /// Variables that platforms set, and the keys they stand for.
 pub(super) const PLAIN: [(&str, [&str; 2]); 5] = [
@@ -37,64 +40,110 @@ impl Catalog {
         Self { shape, known }
     }
 
-    /// The key that a path means, spelt as the structs spell it; `Err` is the path in lower case.
-    pub(super) fn resolve(&self, segments: &[String]) -> Result<Vec<String>, Vec<String>> {
+    /// The key that these segments mean, spelt as the structs spell it, and what it takes. `Err`
+    /// is the path as far as it is known, and then as it was written.
+    pub(super) fn resolve(
+        &self,
+        segments: &[String],
+    ) -> Result<(Vec<String>, &Shape), Vec<String>> {
         let mut shape = &self.shape;
         let mut path = Vec::new();
-        for segment in segments {
-            let unknown = || {
-                segments
-                    .iter()
-                    .map(|segment| segment.to_lowercase())
-                    .collect()
-            };
-            let Kind::Table(table) = &shape.kind else {
-                return Err(unknown());
-            };
-            let known = table.keys.get_key_value(segment).or_else(|| {
-                let mut keys = table.keys.iter();
-                keys.find(|(key, _)| plain_form(key) == plain_form(segment))
+        for (at, segment) in segments.iter().enumerate() {
+            let step = shape.table().and_then(|table| {
+                let alike = || {
+                    table
+                        .keys
+                        .iter()
+                        .find(|(key, _)| plain_form(key) == plain_form(segment))
+                };
+                let rest = || {
+                    table
+                        .rest
+                        .as_deref()
+                        .filter(|_| !segment.is_empty())
+                        .map(|rest| (segment, rest))
+                };
+                table
+                    .keys
+                    .get_key_value(segment)
+                    .or_else(alike)
+                    .or_else(rest)
             });
-            match (known, &table.rest) {
-                (Some((key, inner)), _) => {
+            match step {
+                Some((key, inner)) => {
                     path.push(key.clone());
                     shape = inner;
                 }
-                (None, Some(rest)) if !segment.is_empty() => {
-                    path.push(segment.to_lowercase());
-                    shape = rest;
+                None => {
+                    path.extend_from_slice(&segments[at..]);
+                    return Err(path);
                 }
-                (None, _) => return Err(unknown()),
             }
         }
-        Ok(path)
+        Ok((path, shape))
+    }
+
+    /// The list that a path leads into, where only a whole list can be set.
+    pub(super) fn list_in<'p>(&self, path: &'p [String]) -> Option<&'p [String]> {
+        let is_list = |path: &[String]| {
+            self.shape
+                .at(path)
+                .is_some_and(|shape| shape.list().is_some())
+        };
+        (1..path.len())
+            .map(|end| &path[..end])
+            .find(|path| is_list(path))
+    }
+
+    fn is_section(&self, path: &[String]) -> bool {
+        self.shape
+            .at(path)
+            .is_some_and(|shape| shape.table().is_some())
+    }
+
+    fn is_value(&self, path: &[String]) -> bool {
+        self.shape
+            .at(path)
+            .is_some_and(|shape| shape.table().is_none() && shape.list().is_none())
     }
 
     /// The known key that looks most like an unknown one, if any does.
     pub(super) fn nearest(&self, path: &[String]) -> Option<String> {
-        let wrong = dotted(path);
-        let flat = |text: &str| text.to_lowercase().replace(['.', '-'], "_");
-        let wrong_flat = flat(&wrong);
+        // Items of a list are all alike.
+        let path: Vec<String> = path
+            .iter()
+            .filter(|key| key.parse::<usize>().is_err())
+            .cloned()
+            .collect();
+        let wrong = flat(&path);
         let last = path.last()?;
+        let allowed = (wrong.chars().count() / 3).clamp(1, 4);
         let score = |known: &Vec<String>| {
-            let spelt = distance(&wrong_flat, &flat(&dotted(known)));
-            // `port` at the top level probably means `server.port`.
-            let nested = path.len() < known.len() && known.last() == Some(last);
-            let allowed = (wrong_flat.chars().count() / 3).clamp(1, 4);
-            if spelt <= allowed {
-                Some(spelt)
-            } else {
-                nested.then_some(allowed + 1)
+            let edits = distance(&wrong, &flat(known));
+            if edits <= allowed {
+                return Some(edits);
             }
+            // `port` by itself is that of a section; which one, a plain variable may tell. In a section
+            // that there is, it may be that of another.
+            let astray = path.len() < known.len() || self.is_section(&path[..1]);
+            let within = known.last() == Some(last) && astray;
+            let beyond = path.starts_with(known) && self.is_value(known);
+            let by_plain = plain(last).is_some_and(|plain| plain == known[..]);
+            (within || beyond).then(|| allowed + if by_plain { 1 } else { 2 })
         };
         let scored = self
             .known
             .iter()
             .filter_map(|known| Some((score(known)?, known)));
-        scored
-            .min_by_key(|(score, known)| (*score, known.len().abs_diff(path.len())))
-            .map(|(_, known)| dotted(known))
+        let (_, known) =
+            scored.min_by_key(|(score, known)| (*score, known.len().abs_diff(path.len())))?;
+        Some(dotted(known))
     }
+}
+
+/// `APP__SERVER_PORT` is one segment and `server.port` two, but they look alike.
+fn flat(path: &[String]) -> String {
+    plain_form(&path.join("_").replace('.', "_"))
 }
 
 fn plain_form(key: &str) -> String {
@@ -102,7 +151,7 @@ fn plain_form(key: &str) -> String {
 }
 
 /// The key of a plain variable or of a secret file with such a name.
-pub(super) fn plain(name: &str) -> Option<[&'static str; 2]> {
+fn plain(name: &str) -> Option<[&'static str; 2]> {
     let name = plain_form(name);
     PLAIN
         .iter()
@@ -112,23 +161,41 @@ pub(super) fn plain(name: &str) -> Option<[&'static str; 2]> {
 
 /// The path in a variable's name, if it is one of ours.
 pub(super) fn variable(name: &str) -> Option<Vec<String>> {
-    let prefix = name.get(..PREFIX.len())?;
-    let rest = prefix
-        .eq_ignore_ascii_case(PREFIX)
-        .then(|| &name[PREFIX.len()..])?;
-    Some(rest.split("__").map(str::to_owned).collect())
+    let rest = strip_prefix(name, PREFIX)?;
+    Some(rest.split("__").map(str::to_lowercase).collect())
 }
 
-/// The path in a secret file's name; folders are levels.
+/// The path in `APP_SERVER__PORT`, which lacks an underscore. `APP_SERVER_PORT` is none: it may
+/// well be Kubernetes' link to a service called `app-server`.
+pub(super) fn near_variable(name: &str) -> Option<Vec<String>> {
+    let rest = strip_prefix(name, NEAR_PREFIX)?;
+    let levels = !rest.starts_with('_') && rest.contains("__");
+    levels.then(|| rest.split("__").map(str::to_lowercase).collect())
+}
+
+fn strip_prefix<'n>(name: &'n str, prefix: &str) -> Option<&'n str> {
+    let start = name.get(..prefix.len())?;
+    start
+        .eq_ignore_ascii_case(prefix)
+        .then(|| &name[prefix.len()..])
+}
+
+/// The path in a secret file's name; folders are levels, and the name may be a variable's.
 pub(super) fn secret_file(name: &str) -> Vec<String> {
     if let Some(path) = plain(name) {
         return path.map(str::to_owned).to_vec();
     }
-    let name = variable(name).map_or_else(|| name.to_owned(), |path| path.join("."));
-    name.replace("__", ".")
-        .split(['.', '/'])
-        .map(str::to_owned)
-        .collect()
+    variable(name).unwrap_or_else(|| {
+        name.replace("__", ".")
+            .split(['.', '/'])
+            .map(str::to_owned)
+            .collect()
+    })
+}
+
+/// The path in the key of a flag.
+pub(super) fn flag(key: &str) -> Vec<String> {
+    key.trim().split('.').map(str::to_owned).collect()
 }
 
 /// The variable that sets a key, for hints.
@@ -148,10 +215,8 @@ fn distance(a: &str, b: &str) -> usize {
     for i in 1..=a.len() {
         let mut row = vec![i];
         for j in 1..=b.len() {
-            let same = a[i - 1] == b[j - 1];
-            let mut best = (above[j] + 1)
-                .min(row[j - 1] + 1)
-                .min(above[j - 1] + usize::from(!same));
+            let replaced = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = replaced.min(above[j] + 1).min(row[j - 1] + 1);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 best = best.min(before[j - 2] + 1);
             }
@@ -162,7 +227,23 @@ fn distance(a: &str, b: &str) -> usize {
     above[b.len()]
 }
 
-/// A variable or flag that cannot be read at all still has a name to report.
-pub(super) fn printable(name: &std::ffi::OsStr) -> Origin {
-    Origin::Variable(name.to_string_lossy().escape_debug().to_string())
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn distance_counts_edits_and_swaps() {
+        for (a, b, edits) in [
+            ("", "", 0),
+            ("port", "", 4),
+            ("port", "port", 0),
+            ("prot", "port", 1),
+            ("servr", "server", 1),
+            ("sorver", "server", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(a, b), edits, "{a} {b}");
+            assert_eq!(distance(b, a), edits, "{b} {a}");
+        }
+    }
 }

@@ -3,15 +3,16 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json, json};
 
-use super::Section;
-use super::fault::Fault;
 use super::names::Catalog;
 use super::shape::{Kind, Shape, Table};
-use super::tree::Origin;
+use super::{Section, from_schema};
 
 /// The JSON Schema of all settings: doc comments as descriptions, defaults, secrets as `writeOnly`.
 pub fn schema<A: Section, B: Section>() -> Json {
-    let (chassis, service, definitions) = halves::<A, B>();
+    let (mut chassis, mut service, definitions) = halves::<A, B>();
+    for half in [&mut chassis, &mut service] {
+        spread_defaults(half, None, &definitions);
+    }
     let mut properties = Map::new();
     let mut required = Vec::new();
     for half in [chassis, service] {
@@ -43,13 +44,14 @@ pub(super) struct Shapes {
     pub(super) catalog: Catalog,
     pub(super) chassis: Shape,
     pub(super) service: Shape,
-    pub(super) collisions: Vec<Fault>,
+    /// Sections that both have.
+    pub(super) collisions: Vec<String>,
 }
 
 pub(super) fn shapes<A: Section, B: Section>() -> Shapes {
     let (chassis, service, definitions) = halves::<A, B>();
-    let chassis = Shape::of(&chassis, &definitions);
-    let service = Shape::of(&service, &definitions);
+    let chassis = from_schema::shape(&chassis, &definitions);
+    let service = from_schema::shape(&service, &definitions);
     let mut all = Table::default();
     let mut collisions = Vec::new();
     for half in [&chassis, &service] {
@@ -58,24 +60,14 @@ pub(super) fn shapes<A: Section, B: Section>() -> Shapes {
         };
         for (key, shape) in &table.keys {
             if all.keys.insert(key.clone(), shape.clone()).is_some() {
-                let origin = Origin::Struct(std::any::type_name::<B>());
-                collisions.push(Fault::new(
-                    key,
-                    &origin,
-                    "the chassis has a section of this name; choose another",
-                ));
+                collisions.push(key.clone());
             }
         }
         all.required.extend(table.required.iter().cloned());
         all.rest = all.rest.take().or_else(|| table.rest.clone());
     }
-    let shape = Shape {
-        kind: Kind::Table(all),
-        secret: false,
-        optional: false,
-    };
     Shapes {
-        catalog: Catalog::new(shape),
+        catalog: Catalog::new(Shape::new(Kind::Table(all))),
         chassis,
         service,
         collisions,
@@ -91,6 +83,37 @@ fn halves<A: Section, B: Section>() -> (Json, Json, Map<String, Json>) {
     let service = generator.subschema_for::<B>().to_value();
     let definitions = generator.take_definitions(true);
     (chassis, service, definitions)
+}
+
+/// Says each default at its own key, where editors look. A section's own default, which may differ
+/// from those of its struct, goes to its keys as well, unless it holds secrets: then it is all or
+/// nothing, as [`Shape::defaults`] has it. Secrets have no default to show.
+fn spread_defaults(schema: &mut Json, from_holder: Option<Json>, definitions: &Map<String, Json>) {
+    let shape = from_schema::shape(schema, definitions);
+    let Json::Object(schema) = schema else { return };
+    let default = from_holder.or_else(|| schema.remove("default"));
+    let Some(Json::Object(properties)) = schema.get_mut("properties") else {
+        if !shape.holds_secrets() {
+            schema.extend(default.map(|default| ("default".to_owned(), default)));
+        }
+        return;
+    };
+    let default = default.filter(|_| !shape.holds_secrets());
+    for (key, property) in properties {
+        spread_defaults(
+            property,
+            default
+                .as_ref()
+                .and_then(|default| default.get(key))
+                .cloned(),
+            definitions,
+        );
+    }
+    if let (Some(Json::Object(default)), Some(Json::Array(required))) =
+        (default, schema.get_mut("required"))
+    {
+        required.retain(|key| key.as_str().is_none_or(|key| !default.contains_key(key)));
+    }
 }
 
 /// Unknown keys are errors, so editors should say so too.

@@ -1,24 +1,19 @@
-//! Where settings come from, and what was found there.
+//! Where settings come from: two directories, variables and flags.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 
 use super::check::Checker;
-use super::fault::Fault;
-use super::names::{self, Catalog};
+use super::files::{Files, printable};
+use super::names;
 use super::toml_file;
-use super::tree::{Node, Origin};
+use super::tree::{Node, Origin, dotted};
 
 const CONFIG_DIR: &str = "APP_CONFIG_DIR";
 const SECRETS_DIR: &str = "APP_SECRETS_DIR";
 const RUN_ENV: &str = "RUN_ENV";
-
-/// Kubernetes allows no larger Secret or ConfigMap.
-const MAX_FILE: u64 = 1 << 20;
-/// Folders in the secrets directory are levels of a key; no key has more.
-const MAX_LEVELS: usize = 8;
 
 /// Where settings are read from: directories, variables and flags.
 #[derive(Clone)]
@@ -30,43 +25,20 @@ pub struct Sources {
     sets: Vec<String>,
 }
 
-/// The files as they were at one moment.
-#[derive(Hash)]
-pub(super) struct Files {
-    config: Vec<File>,
-    secrets: Vec<File>,
-}
-
-#[derive(Hash)]
-struct File {
-    /// Shown to people; for a secret file, its path below the directory is its name.
-    path: String,
-    name: String,
-    text: Result<String, String>,
-}
-
-// === impl Sources ===
-
 impl Sources {
     /// What a service uses: the process's variables, and the directories they name.
     pub fn from_env() -> Self {
-        let vars: Vec<_> = std::env::vars_os().collect();
-        let var = |name: &str| {
-            let found = vars
-                .iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.clone());
-            found.filter(|value| !value.is_empty())
-        };
-        Self {
-            config_dir: Some(var(CONFIG_DIR).map_or_else(|| "config".into(), PathBuf::from)),
-            secrets_dir: Some(
-                var(SECRETS_DIR).map_or_else(|| "/var/secrets".into(), PathBuf::from),
-            ),
-            run_env: var(RUN_ENV).unwrap_or_else(|| "dev".into()),
-            vars,
-            sets: Vec::new(),
-        }
+        let mut sources = Self::empty();
+        sources.vars = std::env::vars_os().collect();
+        sources.config_dir = Some(sources.var(CONFIG_DIR).unwrap_or("config".as_ref()).into());
+        sources.secrets_dir = Some(
+            sources
+                .var(SECRETS_DIR)
+                .unwrap_or("/var/secrets".as_ref())
+                .into(),
+        );
+        sources.run_env = sources.var(RUN_ENV).unwrap_or("dev".as_ref()).to_owned();
+        sources
     }
 
     /// No files and no variables, so defaults only: for tests.
@@ -81,10 +53,8 @@ impl Sources {
     }
 
     /// Sets a key over every other layer, as `--set KEY=VALUE` does.
-    pub fn set(mut self, key: impl AsRef<str>, value: impl AsRef<str>) -> Self {
-        self.sets
-            .push(format!("{}={}", key.as_ref(), value.as_ref()));
-        self
+    pub fn set(self, key: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        self.with_set(format!("{}={}", key.as_ref(), value.as_ref()))
     }
 
     /// Adds the argument of a `--set` flag, `KEY=VALUE`.
@@ -119,6 +89,12 @@ impl Sources {
         self
     }
 
+    /// A variable that says something; an empty one does not.
+    fn var(&self, name: &str) -> Option<&OsStr> {
+        let (_, value) = self.vars.iter().find(|(key, _)| key == name)?;
+        Some(value.as_os_str()).filter(|value| !value.is_empty())
+    }
+
     /// Whether there is a directory whose files may change.
     pub(super) fn can_change(&self) -> bool {
         [&self.config_dir, &self.secrets_dir]
@@ -128,77 +104,36 @@ impl Sources {
     }
 
     pub(super) fn read(&self) -> Files {
-        Files {
-            config: self.read_config(),
-            secrets: self.read_secrets(),
-        }
+        let run_env = self
+            .run_env
+            .to_str()
+            .filter(|name| is_file_name(name) && *name != "default");
+        let stems: Vec<&str> = ["default"].into_iter().chain(run_env).collect();
+        Files::read(
+            self.config_dir.as_deref(),
+            &stems,
+            self.secrets_dir.as_deref(),
+        )
     }
 
-    fn read_config(&self) -> Vec<File> {
-        let Some(directory) = &self.config_dir else {
-            return Vec::new();
-        };
-        let mut names = vec!["default.toml".to_owned()];
-        if let Some(run_env) = self.run_env.to_str().filter(|name| is_file_name(name)) {
-            names.push(format!("{run_env}.toml"));
-        }
-        names
-            .iter()
-            .filter_map(|name| File::read(directory, name))
-            .collect()
+    /// Every layer above the defaults, lowest first, without what is wrong in it.
+    pub(super) fn layers(&self, files: &Files, checker: &mut Checker<'_>) -> Vec<Node> {
+        self.check_directories(checker);
+        let mut layers = config_layers(files, checker);
+        layers.extend(secret_layer(files, checker));
+        layers.extend(self.plain_layer(checker));
+        layers.extend(self.variable_layer(checker));
+        layers.extend(self.flag_layer(checker));
+        layers
     }
 
-    fn read_secrets(&self) -> Vec<File> {
-        let mut files = Vec::new();
-        if let Some(directory) = &self.secrets_dir {
-            collect_secrets(directory, "", MAX_LEVELS, &mut files);
-        }
-        files.sort_by(|a, b| a.name.cmp(&b.name));
-        files
-    }
-
-    /// Every layer above the defaults, lowest first, with what was wrong in it left out.
-    pub(super) fn layers(&self, files: &Files, catalog: &Catalog) -> (Vec<Node>, Vec<Fault>) {
-        let mut checker = Checker::new(catalog);
-        let mut layers = Vec::new();
-        self.check_directories(&mut checker.faults);
-        for file in &files.config {
-            match &file.text {
-                Ok(text) => {
-                    let (node, faults) = toml_file::parse(&file.path, text);
-                    checker.faults.extend(faults);
-                    layers.extend(checker.layer(&node));
-                }
-                Err(problem) => checker.faults.push(Fault::new("", &file.origin(), problem)),
-            }
-        }
-        for file in &files.secrets {
-            let origin = Origin::SecretFile(file.path.clone());
-            match &file.text {
-                Ok(text) => {
-                    let text = text.strip_suffix('\n').unwrap_or(text);
-                    let text = text.strip_suffix('\r').unwrap_or(text);
-                    layers.extend(checker.entry(&names::secret_file(&file.name), text, origin));
-                }
-                Err(problem) => checker.faults.push(Fault::new("", &origin, problem)),
-            }
-        }
-        layers.extend(self.plain_layer(&mut checker));
-        layers.extend(self.variables_layer(&mut checker));
-        layers.extend(self.sets_layer(&mut checker));
-        (layers, checker.faults)
-    }
-
-    fn check_directories(&self, faults: &mut Vec<Fault>) {
+    /// A directory that is named must be there; the usual ones need not be.
+    fn check_directories(&self, checker: &mut Checker<'_>) {
         for (variable, directory) in [
             (CONFIG_DIR, &self.config_dir),
             (SECRETS_DIR, &self.secrets_dir),
         ] {
-            let named = self
-                .vars
-                .iter()
-                .any(|(name, value)| name == variable && !value.is_empty());
-            if named
+            if self.var(variable).is_some()
                 && let Some(directory) = directory
                 && !directory.is_dir()
             {
@@ -206,7 +141,9 @@ impl Sources {
                     "expected a directory, found none at {}",
                     printable(directory)
                 );
-                faults.push(Fault::new("", &Origin::Variable(variable.into()), message));
+                checker
+                    .findings
+                    .unreadable(&Origin::Variable(variable.into()), message);
             }
         }
         if !self.run_env.to_str().is_some_and(is_file_name) {
@@ -214,7 +151,9 @@ impl Sources {
                 "expected a name such as \"production\", found {:?}",
                 self.run_env
             );
-            faults.push(Fault::new("", &Origin::Variable(RUN_ENV.into()), message));
+            checker
+                .findings
+                .unreadable(&Origin::Variable(RUN_ENV.into()), message);
         }
     }
 
@@ -223,173 +162,130 @@ impl Sources {
         let mut layer = Vec::new();
         for (name, path) in names::PLAIN {
             let path = path.map(str::to_owned);
-            if !checker.knows(&path) {
-                continue;
-            }
-            let values = self
-                .vars
-                .iter()
-                .filter(|(key, value)| key == name && !value.is_empty());
-            for (_, value) in values {
-                layer.extend(checker.os_entry(&path, value, Origin::Variable(name.into())));
+            if let Some(value) = self.var(name)
+                && checker.catalog.resolve(&path).is_ok()
+            {
+                layer.extend(checker.entry(&path, value, Origin::Variable(name.into())));
             }
         }
         layer
     }
 
-    fn variables_layer(&self, checker: &mut Checker<'_>) -> Vec<Node> {
-        let mut found: Vec<(Vec<String>, &OsStr, Origin)> = Vec::new();
+    fn variable_layer(&self, checker: &mut Checker<'_>) -> Vec<Node> {
+        let mut entries = Vec::new();
         for (name, value) in &self.vars {
-            let lossy = name.to_string_lossy();
-            if let Some(path) = names::variable(&lossy) {
-                found.push((path, value, names::printable(name)));
+            let name = name.to_string_lossy();
+            let origin = Origin::Variable(name.escape_debug().to_string());
+            if let Some(path) = names::near_variable(&name)
+                && let Ok((path, _)) = checker.catalog.resolve(&path)
+            {
+                let message = format!(
+                    "not read from here, but from {}",
+                    names::variable_for(&path)
+                );
+                checker.findings.note(&path, &origin, message);
             }
+            entries.extend(names::variable(&name).map(|path| (path, value.as_os_str(), origin)));
         }
-        // Tables before what is in them, and the same order on every machine.
-        found.sort_by(|a, b| (a.0.len(), &a.0).cmp(&(b.0.len(), &b.0)));
-        let mut layer = Vec::new();
-        let mut seen: Vec<(Vec<String>, Origin)> = Vec::new();
-        for (path, value, origin) in found {
-            let lower: Vec<String> = path.iter().map(|key| key.to_lowercase()).collect();
-            if let Some((_, first)) = seen.iter().find(|(path, _)| *path == lower) {
-                let message = format!("set twice, by {first} too");
-                checker
-                    .faults
-                    .push(Fault::new(super::tree::dotted(&lower), &origin, message));
-                continue;
-            }
-            seen.push((lower, origin.clone()));
-            layer.extend(checker.os_entry(&path, value, origin));
-        }
-        layer
+        layer_of(entries, checker)
     }
 
-    fn sets_layer(&self, checker: &mut Checker<'_>) -> Vec<Node> {
+    fn flag_layer(&self, checker: &mut Checker<'_>) -> Vec<Node> {
         let mut layer = Vec::new();
         for (at, set) in self.sets.iter().enumerate() {
-            // Without "=" it may be a value, and a secret one.
+            // What has no "=" may be a value, and a secret one.
             let Some((key, value)) = set.split_once('=') else {
                 let origin = Origin::Flag(format!("number {}", at + 1));
-                checker.faults.push(Fault::new(
-                    "",
-                    &origin,
-                    "expected KEY=VALUE, found no \"=\"",
-                ));
+                checker
+                    .findings
+                    .note(&[], &origin, "expected KEY=VALUE, found no \"=\"");
                 continue;
             };
-            let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
-            layer.extend(checker.entry(&path, value, Origin::Flag(super::tree::dotted(&path))));
+            let path = names::flag(key);
+            layer.extend(checker.entry(&path, value.as_ref(), Origin::Flag(dotted(&path))));
         }
         layer
     }
 }
 
-impl std::fmt::Debug for Sources {
+fn config_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Node> {
+    let mut layers = Vec::new();
+    for file in &files.config {
+        match file
+            .text
+            .as_ref()
+            .map(|text| toml_file::parse(&file.path, text))
+        {
+            Ok(Ok(tree)) => layers.extend(checker.tree(&tree)),
+            Ok(Err(faults)) => {
+                faults
+                    .iter()
+                    .for_each(|(origin, message)| checker.findings.unreadable(origin, message));
+            }
+            Err(problem) => checker
+                .findings
+                .unreadable(&Origin::file(&file.path), problem),
+        }
+    }
+    layers
+}
+
+fn secret_layer(files: &Files, checker: &mut Checker<'_>) -> Vec<Node> {
+    let mut entries = Vec::new();
+    for file in &files.secrets {
+        let origin = Origin::SecretFile(file.path.clone());
+        match &file.text {
+            Ok(text) => {
+                // Editors and `echo` end a file with a newline that nobody means.
+                let text = text.strip_suffix('\n').map_or(text.as_str(), |text| {
+                    text.strip_suffix('\r').unwrap_or(text)
+                });
+                entries.push((names::secret_file(&file.name), OsStr::new(text), origin));
+            }
+            Err(problem) => checker.findings.unreadable(&origin, problem),
+        }
+    }
+    layer_of(entries, checker)
+}
+
+/// A layer without an order of its own, in which no key may be set twice.
+fn layer_of(entries: Vec<(Vec<String>, &OsStr, Origin)>, checker: &mut Checker<'_>) -> Vec<Node> {
+    // Sorted by key: tables come before what is in them, and faults always in the same order.
+    let mut unique: BTreeMap<Vec<String>, (&OsStr, Origin)> = BTreeMap::new();
+    for (path, text, origin) in entries {
+        let path = checker
+            .catalog
+            .resolve(&path)
+            .map_or_else(|path| path, |(path, _)| path);
+        match unique.get(&path) {
+            Some((_, first)) => {
+                checker
+                    .findings
+                    .note(&path, &origin, format!("set already by {first}"))
+            }
+            None => {
+                unique.insert(path, (text, origin));
+            }
+        }
+    }
+    unique
+        .into_iter()
+        .filter_map(|(path, (text, origin))| checker.entry(&path, text, origin))
+        .collect()
+}
+
+fn is_file_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !name.is_empty() && !name.starts_with('.') && name.chars().all(plain)
+}
+
+impl fmt::Debug for Sources {
     /// Without the values of variables and flags, which may be secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sources")
             .field("config_dir", &self.config_dir)
             .field("secrets_dir", &self.secrets_dir)
             .field("run_env", &self.run_env)
             .finish_non_exhaustive()
     }
-}
-
-// === impl Files ===
-
-impl Files {
-    /// Equal files have equal fingerprints; it tells nothing of what is in them.
-    pub(super) fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        hasher.finish()
-    }
-
-    /// How many files there are.
-    pub(super) fn count(&self) -> usize {
-        self.config.len() + self.secrets.len()
-    }
-}
-
-impl File {
-    /// `None` if there is no such file.
-    fn read(directory: &Path, name: &str) -> Option<Self> {
-        let path = directory.join(name);
-        let text = match read_text(&path) {
-            Ok(text) => Ok(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(error) => Err(error.to_string()),
-        };
-        Some(Self {
-            path: printable(&path),
-            name: name.to_owned(),
-            text,
-        })
-    }
-
-    fn origin(&self) -> Origin {
-        Origin::File {
-            path: self.path.clone(),
-            line: 1,
-        }
-    }
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    let metadata = std::fs::metadata(path)?;
-    // A pipe would block for ever.
-    if !metadata.is_file() {
-        return Err(io::Error::other("expected a file, found something else"));
-    }
-    if metadata.len() > MAX_FILE {
-        return Err(io::Error::other("expected at most 1 MiB, found more"));
-    }
-    String::from_utf8(std::fs::read(path)?).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        io::Error::other(format!(
-            "expected UTF-8, found something else at byte {}",
-            at + 1
-        ))
-    })
-}
-
-/// Dot-files are skipped: Kubernetes keeps its versions in `..data` and the like.
-fn collect_secrets(directory: &Path, prefix: &str, levels: usize, files: &mut Vec<File>) {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with('.') {
-            continue;
-        }
-        let inner = if prefix.is_empty() {
-            name.to_string()
-        } else {
-            format!("{prefix}/{name}")
-        };
-        if entry.path().is_dir() {
-            if levels > 1 {
-                collect_secrets(&entry.path(), &inner, levels - 1, files);
-            }
-        } else if let Some(file) = File::read(directory, &name) {
-            files.push(File {
-                name: inner,
-                ..file
-            });
-        }
-    }
-}
-
-fn is_file_name(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-        && !name.starts_with('.')
-}
-
-fn printable(path: &Path) -> String {
-    path.to_string_lossy().escape_debug().to_string()
 }

@@ -1,89 +1,90 @@
 //! TOML text as a tree in which every value knows its line.
 
 use serde_json::Value as Json;
-use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::fault::Fault;
 use super::tree::{Node, Origin, Value};
 
-/// Everything that can be read of a file, and a fault for each thing that cannot.
-pub(super) fn parse(path: &str, text: &str) -> (Node, Vec<Fault>) {
+/// What a file says; otherwise each thing that is not TOML, with its line and column.
+pub(super) fn parse(path: &str, text: &str) -> Result<Node, Vec<(Origin, String)>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (table, errors) = DeTable::parse_recoverable(text);
-    let faults = errors
-        .iter()
-        .map(|error| {
-            // The error's own Display quotes the line, and with it a secret perhaps.
-            let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-            let origin = Origin::File {
-                path: format!("{path}:{line}"),
-                line: column,
-            };
-            Fault::new(
-                "",
-                &origin,
-                format!("not TOML: {}", error.message().replace('\n', ", ")),
-            )
-        })
-        .collect();
-    let place = |at: usize| Origin::File {
-        path: path.to_owned(),
-        line: position(text, at).0,
-    };
-    (self::table(table.get_ref(), place(0), &place), faults)
+    if errors.is_empty() {
+        let place = |at: usize| {
+            let (line, _) = position(text, at);
+            Origin::File {
+                path: path.to_owned(),
+                line: Some(line),
+                column: None,
+            }
+        };
+        return Ok(from_table(table.get_ref(), Origin::file(path), &place));
+    }
+    let faults = errors.iter().map(|error| {
+        let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+        let origin = Origin::File {
+            path: path.to_owned(),
+            line: Some(line),
+            column: Some(column),
+        };
+        // The error's own Display quotes the line, and with it a secret perhaps.
+        (
+            origin,
+            format!("not TOML: {}", error.message().replace('\n', ", ")),
+        )
+    });
+    Err(faults.collect())
 }
 
 /// A single value, as in a variable; `None` if it is not TOML.
-pub(super) fn inline(text: &str, origin: &Origin) -> Option<Node> {
+pub(super) fn parse_value(text: &str, origin: &Origin) -> Option<Node> {
     let parsed = DeValue::parse(text).ok()?;
-    Some(value(parsed.get_ref(), origin.clone(), &|_| origin.clone()))
+    Some(from_value(parsed.get_ref(), origin.clone(), &|_| {
+        origin.clone()
+    }))
 }
 
-fn table(table: &DeTable<'_>, origin: Origin, place: &dyn Fn(usize) -> Origin) -> Node {
+fn from_table(table: &DeTable<'_>, origin: Origin, place: &dyn Fn(usize) -> Origin) -> Node {
     let entries = table.iter().map(|(key, value)| {
         let origin = place(key.span().start);
         (
             key.get_ref().to_string(),
-            self::value(value.get_ref(), origin, place),
+            from_value(value.get_ref(), origin, place),
         )
     });
     Node::new(origin, Value::Table(entries.collect()))
 }
 
-fn value(value: &DeValue<'_>, origin: Origin, place: &dyn Fn(usize) -> Origin) -> Node {
+fn from_value(value: &DeValue<'_>, origin: Origin, place: &dyn Fn(usize) -> Origin) -> Node {
     let scalar = match value {
-        DeValue::Table(inner) => return table(inner, origin, place),
+        DeValue::Table(table) => return from_table(table, origin, place),
         DeValue::Array(items) => {
-            let items = items.iter().map(|item: &Spanned<DeValue<'_>>| {
-                self::value(item.get_ref(), place(item.span().start), place)
-            });
-            let items = items.collect();
-            return Node::new(origin, Value::List(items));
+            let items = items
+                .iter()
+                .map(|item| from_value(item.get_ref(), place(item.span().start), place));
+            return Node::new(origin, Value::List(items.collect()));
         }
         DeValue::String(text) => Json::from(text.as_ref()),
-        DeValue::Integer(integer) => integer_value(integer),
-        DeValue::Float(float) => {
-            let number = float
-                .as_str()
-                .parse()
-                .ok()
-                .and_then(serde_json::Number::from_f64);
-            number.map_or_else(|| Json::from(float.as_str()), Json::Number)
-        }
-        DeValue::Boolean(switch) => Json::Bool(*switch),
+        DeValue::Integer(integer) => from_integer(integer),
+        // JSON has no infinity: it stays text, and so is found to be no number.
+        DeValue::Float(float) => float
+            .as_str()
+            .parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite())
+            .map_or_else(|| Json::from(float.as_str()), Json::from),
+        DeValue::Boolean(switch) => Json::from(*switch),
         DeValue::Datetime(time) => Json::from(time.to_string()),
     };
     Node::new(origin, Value::Scalar(scalar))
 }
 
-/// What no integer holds stays a float, so that it is found out of range where it is used.
-fn integer_value(integer: &DeInteger<'_>) -> Json {
+/// What no integer holds stays text too.
+fn from_integer(integer: &DeInteger<'_>) -> Json {
     let digits = integer.as_str();
     i128::from_str_radix(digits, integer.radix())
         .ok()
         .and_then(serde_json::Number::from_i128)
-        .or_else(|| digits.parse().ok().and_then(serde_json::Number::from_f64))
         .map_or_else(|| Json::from(digits), Json::Number)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fmt::Write;
 
 use serde_json::Value as Json;
 
@@ -12,7 +13,8 @@ pub(super) enum Origin {
     Nowhere,
     File {
         path: String,
-        line: usize,
+        line: Option<usize>,
+        column: Option<usize>,
     },
     SecretFile(String),
     Variable(String),
@@ -38,6 +40,14 @@ pub(super) enum Value {
 }
 
 impl Origin {
+    pub(super) fn file(path: &str) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            line: None,
+            column: None,
+        }
+    }
+
     /// Whether everything written there is confidential, whatever its key.
     pub(super) fn is_secret(&self) -> bool {
         matches!(self, Self::SecretFile(_))
@@ -49,11 +59,17 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::Nowhere => f.write_str("set nowhere"),
-            Self::File { path, line } => write!(f, "{path}:{line}"),
+            Self::File { path, line, column } => {
+                f.write_str(path)?;
+                [line, column]
+                    .into_iter()
+                    .flatten()
+                    .try_for_each(|number| write!(f, ":{number}"))
+            }
             Self::SecretFile(path) => write!(f, "secret file {path}"),
             Self::Variable(name) => write!(f, "variable {name}"),
-            Self::Struct(name) => write!(f, "struct {name}"),
             Self::Flag(key) => write!(f, "--set {key}"),
+            Self::Struct(name) => write!(f, "struct {name}"),
         }
     }
 }
@@ -65,6 +81,33 @@ impl Node {
 
     pub(super) fn table(origin: Origin) -> Self {
         Self::new(origin, Value::Table(BTreeMap::new()))
+    }
+
+    pub(super) fn from_json(json: &Json, origin: &Origin) -> Self {
+        let inner = |json| Self::from_json(json, origin);
+        let value = match json {
+            Json::Object(table) => Value::Table(
+                table
+                    .iter()
+                    .map(|(key, json)| (key.clone(), inner(json)))
+                    .collect(),
+            ),
+            Json::Array(items) => Value::List(items.iter().map(inner).collect()),
+            scalar => Value::Scalar(scalar.clone()),
+        };
+        Self::new(origin.clone(), value)
+    }
+
+    pub(super) fn to_json(&self) -> Json {
+        match &self.value {
+            Value::Text(text) => text.as_str().into(),
+            Value::Scalar(scalar) => scalar.clone(),
+            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Table(table) => table
+                .iter()
+                .map(|(key, node)| (key.clone(), node.to_json()))
+                .collect(),
+        }
     }
 
     /// Lays `over` upon this: tables merge key by key, anything else is replaced.
@@ -95,27 +138,23 @@ impl Node {
         })
     }
 
-    pub(super) fn get<'p>(&self, path: impl IntoIterator<Item = &'p str>) -> Option<&Self> {
-        let mut node = self;
-        for key in path {
-            match &node.value {
-                Value::Table(table) => node = table.get(key)?,
-                _ => return None,
-            }
+    pub(super) fn get(&self, path: &[String]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, key| node.step(key))
+    }
+
+    fn step(&self, key: &str) -> Option<&Self> {
+        match &self.value {
+            Value::Table(table) => table.get(key),
+            Value::List(items) => items.get(key.parse::<usize>().ok()?),
+            _ => None,
         }
-        Some(node)
     }
 
     /// The origin of what stands at `path`, or of the nearest value that holds it.
     pub(super) fn origin_of(&self, path: &[String]) -> &Origin {
         let mut node = self;
         for key in path {
-            let inner = match &node.value {
-                Value::Table(table) => table.get(key),
-                Value::List(items) => key.parse().ok().and_then(|at: usize| items.get(at)),
-                _ => None,
-            };
-            match inner {
+            match node.step(key) {
                 Some(inner) => node = inner,
                 // A table is written in many places, so it cannot vouch for what it lacks.
                 None if matches!(node.value, Value::Table(_)) => return &Origin::Default,
@@ -125,16 +164,14 @@ impl Node {
         &node.origin
     }
 
-    pub(super) fn to_json(&self) -> Json {
-        match &self.value {
-            Value::Text(text) => Json::String(text.clone()),
-            Value::Scalar(scalar) => scalar.clone(),
-            Value::List(items) => items.iter().map(Self::to_json).collect(),
-            Value::Table(table) => table
-                .iter()
-                .map(|(key, node)| (key.clone(), node.to_json()))
-                .collect(),
-        }
+    /// Whether this, or anything in it, was written in a confidential place.
+    pub(super) fn holds_secrets(&self) -> bool {
+        self.origin.is_secret()
+            || match &self.value {
+                Value::Table(table) => table.values().any(Self::holds_secrets),
+                Value::List(items) => items.iter().any(Self::holds_secrets),
+                _ => false,
+            }
     }
 }
 
@@ -153,7 +190,23 @@ pub(super) fn quoted_if_odd(key: &str) -> String {
     }
 }
 
-/// A TOML basic string: JSON's escapes, and DEL, which JSON lets pass.
+/// A TOML basic string, with everything escaped that could confuse a terminal or a log.
 pub(super) fn toml_string(text: &str) -> String {
-    Json::from(text).to_string().replace('\u{7f}', "\\u007F")
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            // Rust's own notion of what is printable.
+            _ if c.escape_debug().len() > 1 && c != '\'' => {
+                let _ = write!(quoted, "\\U{:08X}", u32::from(c));
+            }
+            _ => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }

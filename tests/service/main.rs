@@ -4,7 +4,9 @@
 
 mod admin;
 mod client;
+mod flags;
 mod hostile;
+mod log;
 mod outcomes;
 mod program;
 mod reload;

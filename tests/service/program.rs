@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -28,19 +28,31 @@ use crate::client::get;
 /// How long anything may take that is waited for.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// Before it comes what the test harness says on the same output.
+const BEGIN: &str = "--- the program ---";
+
 // --- the program ---
 
 #[test]
 #[ignore = "a program that other tests run"]
 fn program() {
+    // Past the test harness's own words.
+    println!("{BEGIN}");
     let code = Service::<Settings>::new("subject", "1.2.3")
         .build(Some("abc123"), None)
-        .arguments::<[&str; 0]>([])
+        .arguments(
+            std::env::var("ARGUMENTS")
+                .unwrap_or_default()
+                .split_whitespace(),
+        )
         .run(start);
     // Past the test harness, so that its words do not mix with the log.
-    std::process::exit(i32::from(
-        format!("{code:?}") != format!("{:?}", std::process::ExitCode::SUCCESS),
-    ));
+    // An exit code tells its number to nobody but a `Debug` reader.
+    let number: String = format!("{code:?}")
+        .chars()
+        .filter(char::is_ascii_digit)
+        .collect();
+    std::process::exit(number.parse().expect("an exit code"));
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -239,8 +251,26 @@ impl Setup {
         }
     }
 
+    /// Runs it to its end with these flags: the exit code, and what it said.
+    pub(crate) fn run(self, arguments: &str) -> Said {
+        let mut command = self.variable("ARGUMENTS", arguments).command();
+        let output = command.stderr(Stdio::piped()).output().expect("a shell");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        let stdout = text(output.stdout);
+        Said {
+            code: output.status.code(),
+            stdout: stdout.split_once(BEGIN).expect("the program's own words").1[1..].to_owned(),
+            stderr: text(output.stderr),
+        }
+    }
+
     /// Starts it without waiting for anything.
     pub(crate) fn launch(self) -> Process {
+        let mut command = self.command();
+        Process::watch(command.stderr(Stdio::null()).spawn().expect("a shell"))
+    }
+
+    fn command(self) -> Command {
         let mut command = Command::new("/bin/sh");
         let limit = self
             .files
@@ -264,13 +294,19 @@ impl Setup {
                 ("APP__ADMIN__PORT", "0"),
             ])
             .envs(self.variables)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .stdout(Stdio::piped());
         if let Some(folder) = self.folder {
             command.current_dir(folder);
         }
-        Process::watch(command.spawn().expect("a shell"))
+        command
     }
+}
+
+/// What a process that has ended said.
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// A process and its log. Dropped, it is killed.
@@ -278,12 +314,16 @@ pub(crate) struct Process {
     child: Child,
     lines: Vec<Value>,
     more: mpsc::Receiver<Value>,
+    /// Whoever holds it keeps the log from being read.
+    gate: Arc<Mutex<()>>,
 }
 
 impl Process {
     fn watch(mut child: Child) -> Self {
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let (send, more) = mpsc::channel();
+        let gate = Arc::new(Mutex::new(()));
+        let passed = gate.clone();
         std::thread::spawn(move || {
             // The test harness has its say on the same output.
             let lines = stdout
@@ -291,6 +331,7 @@ impl Process {
                 .map_while(Result::ok)
                 .filter(|line| line.starts_with('{'));
             for line in lines {
+                drop(passed.lock());
                 let line =
                     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
                 let _ = send.send(line);
@@ -300,6 +341,7 @@ impl Process {
             child,
             lines: Vec::new(),
             more,
+            gate,
         }
     }
 
@@ -337,6 +379,17 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         let process = Pid::from_child(&self.child);
         kill_process(process, signal).expect("a process that runs");
+    }
+
+    /// Until the guard is dropped, nobody reads what the process logs.
+    pub(crate) fn gate(&self) -> Arc<Mutex<()>> {
+        self.gate.clone()
+    }
+
+    /// How many lines of the log have been read.
+    pub(crate) fn read(&mut self) -> usize {
+        self.lines.extend(self.more.try_iter());
+        self.lines.len()
     }
 
     /// Waits for its end: the exit code, and all of its log.

@@ -65,11 +65,15 @@ fn a_swap_takes_effect_and_a_wrong_one_changes_nothing() {
     swap(
         &config,
         4,
-        "[subject]\ngreeting = 'good day'\n[logs]\nfilter = 'warn'\n[server]\nmax_connections = 7\n",
+        "[subject]\ngreeting = 'good day'\n[logs]\nfilter = 'warn'\n[limits]\nbody = '10B'\n[server]\nmax_connections = 7\n",
     );
     let line = program.process.message("changed settings need a restart");
     assert_eq!(line["keys"], "server.max_connections");
     assert_eq!(program.metric(&reloads("needs_restart")), 1.0);
+    // What is shown is what is in force.
+    let config = get(program.admin, "/config").json();
+    assert_eq!(config["settings"]["server"]["max_connections"], 10_000);
+    assert_eq!(config["settings"]["limits"]["body"], "10B");
     assert_eq!(get(program.main, "/greeting").status, 200);
     assert_eq!(program.stop().0, Some(0));
 }

@@ -9,19 +9,19 @@ use axum_chassis::settings::{
 };
 use serde::{Deserialize, Serialize};
 
-pub type Settings = Loaded<Chassis, Service>;
+pub(crate) type Settings = Loaded<Chassis, Service>;
 
-pub fn load_from(sources: &Sources) -> Result<Settings, Invalid> {
+pub(crate) fn load_from(sources: &Sources) -> Result<Settings, Invalid> {
     load::<Chassis, Service>(sources)
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Chassis {
-    pub server: Server,
-    pub admin: Admin,
-    pub logs: Logs,
-    pub limits: Limits,
+pub(crate) struct Chassis {
+    pub(crate) server: Server,
+    pub(crate) admin: Admin,
+    pub(crate) logs: Logs,
+    pub(crate) limits: Limits,
 }
 
 impl Validate for Chassis {
@@ -34,13 +34,13 @@ impl Validate for Chassis {
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Server {
+pub(crate) struct Server {
     /// The address that is bound.
-    pub host: std::net::IpAddr,
+    pub(crate) host: std::net::IpAddr,
     /// The port of the service's routes; 0 for any that is free.
-    pub port: u16,
+    pub(crate) port: u16,
     /// How long a connection may stay idle.
-    pub idle_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
 }
 
 impl Default for Server {
@@ -55,10 +55,10 @@ impl Default for Server {
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Admin {
-    pub port: u16,
+pub(crate) struct Admin {
+    pub(crate) port: u16,
     /// Whoever bears it may write.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
 }
 
 impl Default for Admin {
@@ -72,15 +72,15 @@ impl Default for Admin {
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Logs {
-    pub filter: String,
-    pub format: Format,
-    pub access: bool,
+pub(crate) struct Logs {
+    pub(crate) filter: String,
+    pub(crate) format: Format,
+    pub(crate) access: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub(crate) enum Format {
     Auto,
     Json,
     /// For people.
@@ -99,9 +99,9 @@ impl Default for Logs {
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Limits {
-    pub body: Size,
-    pub request_timeout: Duration,
+pub(crate) struct Limits {
+    pub(crate) body: Size,
+    pub(crate) request_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -115,10 +115,10 @@ impl Default for Limits {
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Service {
-    pub database: Database,
-    pub orders: Orders,
-    pub v2_api: V2Api,
+pub(crate) struct Service {
+    pub(crate) database: Database,
+    pub(crate) orders: Orders,
+    pub(crate) v2_api: V2Api,
 }
 
 impl Validate for Service {
@@ -131,12 +131,12 @@ impl Validate for Service {
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Database {
-    pub url: Secret,
+pub(crate) struct Database {
+    pub(crate) url: Secret,
     #[schemars(range(min = 1, max = 100))]
-    pub pool: u32,
+    pub(crate) pool: u32,
     /// Waits this long for a connection, if at all.
-    pub patience: Option<Duration>,
+    pub(crate) patience: Option<Duration>,
 }
 
 impl Default for Database {
@@ -151,25 +151,25 @@ impl Default for Database {
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Orders {
-    pub min: i64,
-    pub max: i64,
-    pub share: f64,
-    pub tags: Vec<String>,
-    pub weights: Vec<u8>,
-    pub labels: BTreeMap<String, String>,
-    pub peers: Vec<SocketAddr>,
-    pub note: Option<String>,
-    pub tiers: Vec<Tier>,
+pub(crate) struct Orders {
+    pub(crate) min: i64,
+    pub(crate) max: i64,
+    pub(crate) share: f64,
+    pub(crate) tags: Vec<String>,
+    pub(crate) weights: Vec<u8>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) peers: Vec<SocketAddr>,
+    pub(crate) note: Option<String>,
+    pub(crate) tiers: Vec<Tier>,
     #[serde(rename = "retry-after")]
-    pub retry_after: Duration,
+    pub(crate) retry_after: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Tier {
-    pub name: String,
+pub(crate) struct Tier {
+    pub(crate) name: String,
     #[serde(default)]
-    pub price: u32,
+    pub(crate) price: u32,
 }
 
 impl Default for Orders {
@@ -192,8 +192,8 @@ impl Default for Orders {
 /// Digits and underscores in names.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct V2Api {
-    pub max_2xx_age: u32,
+pub(crate) struct V2Api {
+    pub(crate) max_2xx_age: u32,
 }
 
 impl Default for V2Api {

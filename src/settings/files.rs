@@ -1,0 +1,143 @@
+//! The files as they were at one moment: what is compared is what is loaded.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::path::Path;
+
+/// Kubernetes allows no larger Secret or ConfigMap.
+const MAX_SIZE: u64 = 1 << 20;
+/// Folders in the secrets directory are levels of a key; no key has more.
+const MAX_LEVELS: usize = 8;
+
+/// Formats that people may expect to be read.
+const OTHER_FORMATS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// What was found in the two directories.
+#[derive(Hash)]
+pub(super) struct Files {
+    /// Lowest layer first.
+    pub(super) config: Vec<File>,
+    pub(super) secrets: Vec<File>,
+}
+
+#[derive(Hash)]
+pub(super) struct File {
+    /// As shown to people.
+    pub(super) path: String,
+    /// Below its directory.
+    pub(super) name: String,
+    /// `Err` says why there is none.
+    pub(super) text: Result<String, String>,
+}
+
+impl Files {
+    pub(super) fn read(config: Option<&Path>, stems: &[&str], secrets: Option<&Path>) -> Self {
+        let mut files = Self {
+            config: Vec::new(),
+            secrets: Vec::new(),
+        };
+        if let Some(directory) = config {
+            for stem in stems {
+                files
+                    .config
+                    .extend(File::read(directory, &format!("{stem}.toml")));
+                let others = OTHER_FORMATS
+                    .iter()
+                    .map(|format| format!("{stem}.{format}"));
+                files
+                    .config
+                    .extend(others.filter_map(|name| File::foreign(directory, &name)));
+            }
+        }
+        if let Some(directory) = secrets {
+            read_secrets(directory, "", MAX_LEVELS, &mut files.secrets);
+            files.secrets.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        files
+    }
+
+    /// Equal files have equal fingerprints; it tells nothing of what is in them.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// How many files there are.
+    pub(super) fn count(&self) -> usize {
+        self.config.len() + self.secrets.len()
+    }
+}
+
+impl File {
+    /// `None` if there is no such file.
+    fn read(directory: &Path, name: &str) -> Option<Self> {
+        let path = directory.join(name);
+        let text = match read_text(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            text => text.map_err(|error| error.to_string()),
+        };
+        Some(Self {
+            path: printable(&path),
+            name: name.to_owned(),
+            text,
+        })
+    }
+
+    /// A file that somebody wrote in vain.
+    fn foreign(directory: &Path, name: &str) -> Option<Self> {
+        let path = directory.join(name);
+        let text = Err("not read: settings are TOML, in files that end in .toml".to_owned());
+        path.is_file().then(|| Self {
+            path: printable(&path),
+            name: name.to_owned(),
+            text,
+        })
+    }
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let metadata = std::fs::metadata(path)?;
+    // A pipe would block for ever.
+    if !metadata.is_file() {
+        return Err(io::Error::other("expected a file, found something else"));
+    }
+    if metadata.len() > MAX_SIZE {
+        return Err(io::Error::other(format!(
+            "expected at most 1 MiB, found {} bytes",
+            metadata.len()
+        )));
+    }
+    String::from_utf8(std::fs::read(path)?).map_err(|error| {
+        let at = error.utf8_error().valid_up_to() + 1;
+        io::Error::other(format!("expected UTF-8, found something else at byte {at}"))
+    })
+}
+
+/// Dot-files are skipped: Kubernetes keeps its versions in `..data` and the like.
+fn read_secrets(directory: &Path, prefix: &str, levels: usize, files: &mut Vec<File>) {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
+        if !path.is_dir() {
+            let file = File::read(directory, &name);
+            files.extend(file.map(|file| File {
+                name: format!("{prefix}{name}"),
+                ..file
+            }));
+        } else if levels > 1 {
+            read_secrets(&path, &format!("{prefix}{name}/"), levels - 1, files);
+        }
+    }
+}
+
+/// A path without anything that could confuse a terminal or a log.
+pub(super) fn printable(path: &Path) -> String {
+    path.to_string_lossy().escape_debug().to_string()
+}

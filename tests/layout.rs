@@ -1,0 +1,96 @@
+//! The order of the modules: lower rows never import higher ones, and files of one row never import
+//! each other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From the lowest.
+const ROWS: [&[&str]; 5] = [
+    &["cgroup", "trace", "error"],
+    &["problem", "settings"],
+    &["logs", "metrics", "health", "shutdown", "limits"],
+    &["server", "request", "admin"],
+    &["service", "cli"],
+];
+
+/// What composes may use everything, `service` its own `cli`, and the admin listener is a server.
+const EXCEPTIONS: [(&str, &str); 3] = [("service", "cli"), ("cli", "service"), ("admin", "server")];
+
+fn row(module: &str) -> usize {
+    let row = ROWS.iter().position(|row| row.contains(&module));
+    row.unwrap_or_else(|| panic!("`{module}` is in no row: add it to ROWS and to lib.rs"))
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn lower_rows_never_import_higher_ones() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for file in files(&source) {
+        let name = file
+            .strip_prefix(&source)
+            .expect("below it")
+            .components()
+            .next()
+            .expect("a name");
+        let module = name.as_os_str().to_string_lossy().replace(".rs", "");
+        if module == "lib" {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("text");
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            for used in line.split("crate::").skip(1) {
+                let used: String = used
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
+                let is_module = used.chars().next().is_some_and(char::is_lowercase);
+                if !is_module || used == module || EXCEPTIONS.contains(&(&module, &used)) {
+                    continue;
+                }
+                seen += 1;
+                assert!(
+                    row(&used) < row(&module),
+                    "{}: {}",
+                    file.display(),
+                    line.trim()
+                );
+            }
+        }
+    }
+    assert!(seen > 30, "only {seen} imports were found");
+}
+
+#[test]
+fn files_stay_short() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in files(&source) {
+        let text = fs::read_to_string(&file).expect("text");
+        let lines = text
+            .lines()
+            .take_while(|line| *line != "#[cfg(test)]")
+            .count();
+        assert!(
+            lines <= 420,
+            "{} has {lines} lines before its tests",
+            file.display()
+        );
+    }
+}

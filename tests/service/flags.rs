@@ -1,0 +1,119 @@
+//! The flags with which a binary explains itself.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::program::{Program, Setup};
+
+#[test]
+fn settings_that_are_wrong_are_all_named_and_the_exit_code_is_78() {
+    let wrong = || {
+        Setup::default()
+            .variable("APP__SERVR__PORT", "1")
+            .variable("APP__LIMITS__BODY", "lots")
+            .variable("APP__SUBJECT__START", "soon")
+            .variable("PORT", "99999")
+    };
+    for flags in ["--check-config", "--print-config", ""] {
+        let said = wrong().run(flags);
+        assert_eq!(said.code, Some(78), "{flags}: {}", said.stderr);
+        for part in [
+            "servr.port",
+            "APP__SERVR__PORT",
+            "did you mean `server.port`",
+            "limits.body",
+            "APP__LIMITS__BODY",
+            "subject.start",
+            "PORT",
+        ] {
+            assert!(
+                said.stderr.contains(part),
+                "{flags}: no {part} in {}",
+                said.stderr
+            );
+        }
+    }
+}
+
+#[test]
+fn settings_that_are_right_are_said_to_be() {
+    let said = Setup::default().run("--check-config --set server.port=8081");
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn the_settings_are_printed_with_their_origins_and_without_their_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("config")).unwrap();
+    fs::write(
+        folder.path().join("config/default.toml"),
+        "[subject]\ngreeting = 'hello'\n",
+    )
+    .unwrap();
+    let said = Setup::default()
+        .folder(folder.path())
+        .set("admin.token", "hunter2")
+        .run("--print-config --set limits.body=3MiB");
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    for line in [
+        "greeting = \"hello\" # config/default.toml",
+        "token = \"[redacted]\" # variable APP__ADMIN__TOKEN",
+        "body = \"3MiB\" # --set limits.body",
+        "header_timeout = \"5s\" # default",
+    ] {
+        assert!(said.stdout.contains(line), "no {line} in {}", said.stdout);
+    }
+    assert!(!said.stdout.contains("hunter2"));
+}
+
+#[test]
+fn the_schema_knows_both_the_chassis_and_the_service() {
+    let said = Setup::default().run("--config-schema");
+    let schema: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert!(schema["properties"]["server"].is_object(), "{schema:#}");
+    assert!(schema["properties"]["subject"].is_object(), "{schema:#}");
+    assert!(said.stdout.contains("\"writeOnly\": true"));
+    assert!(said.stdout.contains("The port to listen on"));
+}
+
+#[test]
+fn a_health_check_asks_the_service_that_runs() {
+    let program = Program::start();
+    let check = |arguments: String| Setup::default().run(&arguments);
+    let url = |path: &str| format!("--health-check http://{}{path}", program.admin);
+    assert_eq!(check(url("/health/liveness")).code, Some(0));
+    let missing = check(url("/health/nothing"));
+    assert_eq!(missing.code, Some(1));
+    assert!(missing.stderr.contains("404"), "{}", missing.stderr);
+    let port = program.admin.port();
+    assert_eq!(
+        check(format!(
+            "--health-check --set admin.port={port} --set server.port=1"
+        ))
+        .code,
+        Some(0)
+    );
+    assert_eq!(program.stop().0, Some(0));
+    let gone = check(format!("--health-check http://127.0.0.1:{port}/"));
+    assert_eq!(gone.code, Some(1));
+    assert!(gone.stderr.contains("refused"), "{}", gone.stderr);
+    assert_eq!(
+        check("--health-check https://127.0.0.1/".to_owned()).code,
+        Some(1)
+    );
+}
+
+#[test]
+fn version_and_help_say_what_it_is_and_a_wrong_flag_is_named() {
+    let version = Setup::default().run("--version").stdout;
+    assert!(
+        version.starts_with("subject 1.2.3 (commit abc123, built unknown, rustc 1."),
+        "{version}"
+    );
+    let help = Setup::default().run("--help");
+    assert!(help.code == Some(0) && help.stdout.contains("--check-config"));
+    let wrong = Setup::default().run("--verbose");
+    assert_eq!(wrong.code, Some(64));
+    assert!(wrong.stderr.contains("--verbose"), "{}", wrong.stderr);
+}

@@ -1,0 +1,131 @@
+//! Files, variables and flags for one load.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum_chassis::settings::{Effective, Invalid, Sources};
+
+use crate::structs::{Settings, load_from};
+
+/// A directory of its own, gone when it is dropped.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("settings-{}-{number}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What one load finds.
+pub(crate) struct Fixture {
+    config: Folder,
+    secrets: Folder,
+    sources: Sources,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let (config, secrets) = (Folder::new(), Folder::new());
+        let sources = Sources::empty()
+            .with_config_dir(config.path())
+            .with_secrets_dir(secrets.path());
+        Self {
+            config,
+            secrets,
+            sources,
+        }
+    }
+
+    /// `config/default.toml`
+    pub(crate) fn default_toml(self, toml: impl AsRef<[u8]>) -> Self {
+        self.file("default.toml", toml)
+    }
+
+    /// `config/production.toml`, with `RUN_ENV=production`
+    pub(crate) fn production_toml(mut self, toml: &str) -> Self {
+        self.sources = self.sources.with_run_env("production");
+        self.file("production.toml", toml)
+    }
+
+    pub(crate) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        self.config.write(name, content);
+        self
+    }
+
+    pub(crate) fn secret(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        self.secrets.write(name, content);
+        self
+    }
+
+    pub(crate) fn var(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.sources = self.sources.with_var(name, value);
+        self
+    }
+
+    /// `--set KEY=VALUE`
+    pub(crate) fn flag(mut self, set: &str) -> Self {
+        self.sources = self.sources.with_set(set);
+        self
+    }
+
+    pub(crate) fn with(mut self, change: impl FnOnce(Sources) -> Sources) -> Self {
+        self.sources = change(self.sources);
+        self
+    }
+
+    pub(crate) fn load(&self) -> Result<Settings, Invalid> {
+        load_from(&self.sources)
+    }
+
+    /// The settings, which must be right.
+    pub(crate) fn settings(&self) -> Settings {
+        self.load().unwrap_or_else(|invalid| panic!("{invalid}"))
+    }
+
+    /// The value of one key as TOML, and where it came from.
+    pub(crate) fn value(&self, key: &str) -> (String, String) {
+        value(&self.settings().effective, key)
+    }
+
+    /// The faults, a line each, with the directories as a service would see them.
+    pub(crate) fn faults(&self) -> String {
+        match self.load() {
+            Ok(_) => String::new(),
+            Err(invalid) => self.plain(&invalid.to_string()),
+        }
+    }
+
+    pub(crate) fn plain(&self, text: &str) -> String {
+        text.replace(&*self.config.path().to_string_lossy(), "config")
+            .replace(&*self.secrets.path().to_string_lossy(), "/var/secrets")
+    }
+}
+
+pub(crate) fn value(effective: &Effective, key: &str) -> (String, String) {
+    let pointer = format!("/settings/{}", key.replace('.', "/"));
+    let json = effective.to_json();
+    let value = json.pointer(&pointer).unwrap_or_else(|| panic!("no {key}"));
+    (value.to_string(), effective.origin(key).unwrap().to_owned())
+}
