@@ -1,13 +1,15 @@
 //! Image and manifests: the same user, ports and folder.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 
 use super::Workload;
 use crate::Check;
 use crate::fault::Faults;
 
-/// What the last stage of a Dockerfile says.
-#[derive(Debug, Default)]
+/// What the last stage of a Dockerfile says, with what it has from the stages that it is made from.
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Image {
     user: String,
     workdir: String,
@@ -17,30 +19,50 @@ struct Image {
 
 impl Image {
     fn parse(text: &str) -> Self {
+        let mut stages: BTreeMap<String, Self> = BTreeMap::new();
+        let mut arguments = BTreeMap::new();
+        let mut name = String::new();
         let mut image = Self::default();
         for line in text.lines() {
-            let (word, rest) = line
-                .trim()
-                .split_once(char::is_whitespace)
-                .unwrap_or((line.trim(), ""));
+            let line = line.trim();
+            let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
             let rest = rest.trim();
             match word.to_ascii_uppercase().as_str() {
-                "FROM" => image = Self::default(),
+                "ARG" => {
+                    let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
+                    // Repeated without a value, it keeps the one from before the first stage.
+                    arguments.entry(key.to_owned()).or_insert(value.to_owned());
+                }
+                "FROM" => {
+                    stages.insert(std::mem::take(&mut name), image);
+                    let mut words = rest
+                        .split_whitespace()
+                        .filter(|word| !word.starts_with("--"));
+                    let parent = with_arguments(words.next().unwrap_or_default(), &arguments);
+                    image = stages.get(&parent).cloned().unwrap_or_default();
+                    // FROM parent AS name
+                    words.nth(1).unwrap_or_default().clone_into(&mut name);
+                }
                 "USER" => rest.clone_into(&mut image.user),
                 "WORKDIR" => rest.clone_into(&mut image.workdir),
-                "EXPOSE" => image
-                    .exposed
-                    .extend(rest.split_whitespace().filter_map(|port| {
-                        port.split('/')
-                            .next()
-                            .and_then(|port| port.parse::<u64>().ok())
-                    })),
+                "EXPOSE" => image.exposed.extend(
+                    rest.split_whitespace()
+                        .filter_map(|port| port.split('/').next()?.parse::<u64>().ok()),
+                ),
                 "ENTRYPOINT" => rest.clone_into(&mut image.entrypoint),
                 _ => {}
             }
         }
         image
     }
+}
+
+fn with_arguments(text: &str, arguments: &BTreeMap<String, String>) -> String {
+    arguments
+        .iter()
+        .fold(text.to_owned(), |text, (key, value)| {
+            text.replace(&format!("${{{key}}}"), value)
+        })
 }
 
 pub(super) fn check(
@@ -108,5 +130,21 @@ fn against(image: &Image, file: &str, workload: &Workload<'_>, faults: &mut Faul
             ),
             "remove it",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Image;
+
+    #[test]
+    fn the_last_stage_has_what_its_parents_say() {
+        let text = "ARG KIND=plain\nFROM --platform=linux/amd64 rust AS build\nUSER 0\nEXPOSE 1\n\
+                    FROM base AS runtime\nWORKDIR /app\nUSER 65532:65532\nEXPOSE 8080 9090/tcp\n\
+                    FROM runtime AS other\nUSER 1\nFROM runtime AS last-plain\nARG KIND\nFROM last-${KIND}\n";
+        let image = Image::parse(text);
+        assert_eq!(image.user, "65532:65532");
+        assert_eq!(image.workdir, "/app");
+        assert_eq!(image.exposed, [8080, 9090]);
     }
 }

@@ -1,6 +1,7 @@
 //! Manifests, alerts, dashboard and scripts: valid by their own schemas and tools, and in agreement with the binary.
 
 mod agreement;
+mod logs;
 mod prometheus;
 mod schemas;
 mod scripts;
