@@ -136,4 +136,19 @@ mod tests {
     fn every_copy_is_in_step_with_its_source() {
         super::run(super::Args { check: true }).expect("nothing to write");
     }
+
+    #[test]
+    fn a_service_is_built_with_the_profiles_of_this_workspace() {
+        let profiles = |manifest: &str| {
+            let manifest = std::fs::read_to_string(crate::root().join(manifest)).expect("text");
+            let start = manifest
+                .find("# A service wants")
+                .expect("the first profile");
+            manifest[start..].to_owned()
+        };
+        assert_eq!(
+            profiles("template/Cargo.toml.liquid"),
+            profiles("Cargo.toml")
+        );
+    }
 }
