@@ -6,6 +6,7 @@ mod admin;
 mod client;
 mod flags;
 mod hostile;
+mod log;
 mod outcomes;
 mod program;
 mod reload;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -149,6 +149,7 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
                 upgrade.on_upgrade(async |mut socket| while socket.recv().await.is_some() {})
             }),
         )
+        .route("/large", on_get(async || vec![b'x'; 64 * 1024 * 1024]))
         .route(
             "/dependency/{state}",
             post(async |Path(state): Path<u8>| {
@@ -314,12 +315,16 @@ pub(crate) struct Process {
     child: Child,
     lines: Vec<Value>,
     more: mpsc::Receiver<Value>,
+    /// Whoever holds it keeps the log from being read.
+    gate: Arc<Mutex<()>>,
 }
 
 impl Process {
     fn watch(mut child: Child) -> Self {
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let (send, more) = mpsc::channel();
+        let gate = Arc::new(Mutex::new(()));
+        let passed = gate.clone();
         std::thread::spawn(move || {
             // The test harness has its say on the same output.
             let lines = stdout
@@ -327,6 +332,7 @@ impl Process {
                 .map_while(Result::ok)
                 .filter(|line| line.starts_with('{'));
             for line in lines {
+                drop(passed.lock());
                 let line =
                     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
                 let _ = send.send(line);
@@ -336,6 +342,7 @@ impl Process {
             child,
             lines: Vec::new(),
             more,
+            gate,
         }
     }
 
@@ -373,6 +380,17 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         let process = Pid::from_child(&self.child);
         kill_process(process, signal).expect("a process that runs");
+    }
+
+    /// Until the guard is dropped, nobody reads what the process logs.
+    pub(crate) fn gate(&self) -> Arc<Mutex<()>> {
+        self.gate.clone()
+    }
+
+    /// How many lines of the log have been read.
+    pub(crate) fn read(&mut self) -> usize {
+        self.lines.extend(self.more.try_iter());
+        self.lines.len()
     }
 
     /// Waits for its end: the exit code, and all of its log.

@@ -1,9 +1,154 @@
-//! `cargo xtask sync`.
+//! `cargo xtask sync`: writes the files that are copies of others, or rendered from them.
+//!
+//! cargo-generate skips symlinks, so `template/` holds copies of the generic Docker files; and
+//! `k8s/` in the root is what a service named `service` gets.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, ensure};
+
+use crate::new::Target;
+
+/// From the root into `template/`, byte for byte.
+const COPIED: [&str; 3] = ["Dockerfile", "Dockerfile.distroless", ".dockerignore"];
+/// From a generated service into the root.
+const RENDERED: [&str; 3] = ["config/kustomization.yaml", "k8s", "scripts"];
 
 /// Its flags.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Writes nothing, and fails if there were something to write
+    #[arg(long)]
+    check: bool,
+}
 
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("`sync` is not written yet")
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let root = crate::root();
+    let stale = stale(&root)?;
+    if args.check {
+        ensure!(
+            stale.is_empty(),
+            "out of step with their sources; run `cargo xtask sync`:\n  {}",
+            stale
+                .keys()
+                .map(|path| path.display().to_string())
+                .collect::<Vec<_>>()
+                .join("\n  ")
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (path, file) in stale {
+        let target = root.join(&path);
+        match file {
+            Some(file) => {
+                eprintln!("writing {}", path.display());
+                fs::create_dir_all(target.parent().context("a file has a folder")?)?;
+                fs::write(&target, file.contents)?;
+                fs::set_permissions(&target, file.permissions)?;
+            }
+            None => {
+                eprintln!("deleting {}", path.display());
+                fs::remove_file(&target)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct File {
+    contents: Vec<u8>,
+    permissions: Permissions,
+}
+
+impl File {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let unreadable = || format!("cannot read {}", path.display());
+        Ok(Self {
+            contents: fs::read(path).with_context(unreadable)?,
+            permissions: path.metadata().with_context(unreadable)?.permissions(),
+        })
+    }
+
+    /// A script has to stay executable; git keeps no more than that of a file's mode.
+    fn is_same(&self, other: &Self) -> bool {
+        let executable = |file: &Self| file.permissions.mode() & 0o100;
+        self.contents == other.contents && executable(self) == executable(other)
+    }
+}
+
+/// The files to write, and, without contents, those to delete; by their path in the root.
+fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
+    let mut wanted = BTreeMap::new();
+    for name in COPIED.into_iter().filter(|name| root.join(name).exists()) {
+        wanted.insert(
+            Path::new("template").join(name),
+            File::read(&root.join(name))?,
+        );
+    }
+
+    let scratch = tempfile::tempdir()?;
+    let service = Target::parse(&scratch.path().join("service"))?
+        .generate(&root.join("template"), vec!["chassis=registry".to_owned()])?;
+    let mut present = Vec::new();
+    for folder in RENDERED {
+        for path in files(&service.join(folder))? {
+            wanted.insert(path.strip_prefix(&service)?.to_owned(), File::read(&path)?);
+        }
+        present.extend(files(&root.join(folder))?);
+    }
+
+    let mut stale = BTreeMap::new();
+    for path in present {
+        let path = path.strip_prefix(root)?.to_owned();
+        if !wanted.contains_key(&path) {
+            stale.insert(path, None);
+        }
+    }
+    for (path, file) in wanted {
+        if !File::read(&root.join(&path)).is_ok_and(|present| present.is_same(&file)) {
+            stale.insert(path, Some(file));
+        }
+    }
+    Ok(stale)
+}
+
+/// `path` if it is a file, every file below it if it is a folder, nothing if it is missing.
+fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            files.extend(self::files(&entry?.path())?);
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_copy_is_in_step_with_its_source() {
+        super::run(super::Args { check: true }).expect("nothing to write");
+    }
+
+    #[test]
+    fn a_service_is_built_with_the_profiles_of_this_workspace() {
+        let profiles = |manifest: &str| {
+            let manifest = std::fs::read_to_string(crate::root().join(manifest)).expect("text");
+            let start = manifest
+                .find("# A service wants")
+                .expect("the first profile");
+            manifest[start..].to_owned()
+        };
+        assert_eq!(
+            profiles("template/Cargo.toml.liquid"),
+            profiles("Cargo.toml")
+        );
+    }
 }

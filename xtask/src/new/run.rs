@@ -1,0 +1,144 @@
+//! Runs a new service: waits until it is ready, shows what it answers, and passes signals on.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, ExitCode, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{cargo, say};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) fn run(name: &str, folder: &Path) -> anyhow::Result<ExitCode> {
+    let main = free_port(8080, &[])?;
+    let admin = free_port(9090, &[main])?;
+
+    // Before the service starts, so that no signal falls between the two.
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    say(format_args!("Starting {name}"));
+    let mut service = cargo(folder)
+        .args(["run", "--quiet"])
+        .env("APP__SERVER__PORT", main.to_string())
+        .env("APP__ADMIN__PORT", admin.to_string())
+        .stdin(Stdio::null())
+        // A group of its own: Ctrl-C reaches it once, through us, and not a second time from the
+        // terminal, which it would take as an order to drop what it is doing.
+        .process_group(0)
+        .spawn()
+        .context("cannot start cargo")?;
+    let pid = Pid::from_child(&service);
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if let Some(signal) = Signal::from_named_raw(signal) {
+                // Fails only when the service is gone already.
+                let _ = kill_process(pid, signal);
+            }
+        }
+    });
+
+    if let Some(ended) = wait_until_ready(&mut service, admin)? {
+        say(format_args!("{name} ended before it was ready: {ended}"));
+        return Ok(exit_code(ended));
+    }
+    show(name, main, admin);
+    Ok(exit_code(service.wait()?))
+}
+
+/// `Some` if the service ended before it was ready.
+fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(ended) = service.try_wait()? {
+            return Ok(Some(ended));
+        }
+        if matches!(get(admin, "/health/readiness"), Ok((200, _))) {
+            return Ok(None);
+        }
+        if Instant::now() > deadline {
+            service.kill()?;
+            bail!("the service was not ready after {} s", PATIENCE.as_secs());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Prints URLs to try, each with what it answers right now.
+fn show(name: &str, main: u16, admin: u16) {
+    say(format_args!("{name} is ready. Try, in another terminal:"));
+    for (port, path) in [
+        (main, "/"),
+        (main, "/orders"),
+        (main, "/health/readiness"),
+        (admin, "/version"),
+        (admin, "/metrics"),
+    ] {
+        let url = format!("http://localhost:{port}{path}");
+        match get(port, path) {
+            Ok((status, body)) => eprintln!("  {url:<40} {status}  {}", summary(&body)),
+            Err(error) => eprintln!("  {url:<40} {error}"),
+        }
+    }
+    eprintln!(r#"  curl --json '{{"item":"tea","quantity":2}}' http://localhost:{main}/orders"#);
+    eprintln!("Everything else is on http://localhost:{admin}/. Ctrl-C stops the service.");
+}
+
+/// The first line, cut to a screen's width, and how many follow.
+fn summary(body: &str) -> String {
+    let mut lines = body.lines();
+    let first = lines.next().unwrap_or_default();
+    let mut shown: String = first.chars().take(60).collect();
+    if shown.len() < first.len() {
+        shown.push('…');
+    }
+    match lines.count() {
+        0 => shown,
+        more => format!("{shown}  (and {more} lines more)"),
+    }
+}
+
+/// The wanted port, or the next one that is free.
+fn free_port(wanted: u16, taken: &[u16]) -> anyhow::Result<u16> {
+    let free = (wanted..wanted.saturating_add(100))
+        .filter(|port| !taken.contains(port))
+        .find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
+        .with_context(|| format!("no port from {wanted} on is free"))?;
+    if free != wanted {
+        say(format_args!(
+            "Port {wanted} is taken by another program, so {free} it is"
+        ));
+    }
+    Ok(free)
+}
+
+fn get(port: u16, path: &str) -> io::Result<(u16, String)> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    // HTTP/1.0, which has no chunks to put together.
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n")?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| io::Error::other("no HTTP answer"))?;
+    Ok((status, body.to_owned()))
+}
+
+/// The service's own code; as a shell would put it if a signal ended the service.
+fn exit_code(ended: ExitStatus) -> ExitCode {
+    let code = ended
+        .code()
+        .or_else(|| ended.signal().map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
