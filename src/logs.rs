@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 
-use self::filter::{ACCESS, Filter};
+use self::filter::Filter;
 pub use self::filter::{BadFilter, check as check_filter};
 use self::line::{Line, Style};
 use self::queue::Queue;
@@ -292,8 +292,7 @@ impl Logs {
         if !self.access_enabled() {
             return;
         }
-        let mut line = Line::start(self.shared.style, Level::INFO, ACCESS);
-        line.message("request");
+        let mut line = Line::access(self.shared.style);
         write::string(line.known(b",\"method\":"), request.method);
         write::string(line.known(b",\"route\":"), request.route);
         write::string(line.known(b",\"path\":"), request.path);
