@@ -19,7 +19,7 @@
 //! - An empty string unsets an optional key. Text becomes the type of its key; lists are `a,b`.
 //! - Files are TOML only: one format is enough, and this one tells the line of every key.
 //!
-//! The JSON Schema of the structs is where all of this comes from, and [`schema`] prints it.
+//! The JSON Schema of the structs is where all of this comes from, and [`schema()`] prints it.
 //!
 //! ```
 //! use axum_chassis::schemars::{self, JsonSchema};
