@@ -169,7 +169,9 @@ fn written() -> impl Strategy<Value = Written> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None,
+        // A case is a directory full of files: shrink for seconds rather than minutes.
+        max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_written_makes_it_panic_tell_a_secret_or_lose_an_origin(

@@ -11,4 +11,5 @@ mod reload;
 mod shapes;
 mod shown;
 mod structs;
+mod units;
 mod wrong;

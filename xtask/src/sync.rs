@@ -3,6 +3,8 @@
 //! cargo-generate skips symlinks, so `template/` holds copies of the generic Docker files; and
 //! `k8s/` in the root is what a service named `service` gets.
 
+mod readme;
+
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -89,6 +91,10 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
             File::read(&root.join(name))?,
         );
     }
+
+    let mut readme = File::read(&root.join("README.md"))?;
+    readme.contents = readme::fill(&String::from_utf8(readme.contents)?)?.into_bytes();
+    wanted.insert(PathBuf::from("README.md"), readme);
 
     let scratch = tempfile::tempdir()?;
     let service = Target::parse(&scratch.path().join("service"))?
