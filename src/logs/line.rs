@@ -171,15 +171,39 @@ impl Line {
         }
     }
 
+    /// Starts a field whose key is known to be free and plain: `key` is `,"NAME":`.
+    #[inline]
+    pub(super) fn known(&mut self, key: &'static [u8]) -> &mut Vec<u8> {
+        match self.style {
+            Style::Json => self.out.extend_from_slice(key),
+            Style::Text { colours } => {
+                let [start, end] = if colours {
+                    ["\x1b[2m", "\x1b[0m"]
+                } else {
+                    [""; 2]
+                };
+                for part in [
+                    b" ",
+                    start.as_bytes(),
+                    &key[2..key.len() - 2],
+                    b"=",
+                    end.as_bytes(),
+                ] {
+                    self.out.extend_from_slice(part);
+                }
+            }
+        }
+        &mut self.out
+    }
+
     fn ids(&mut self, ids: &Ids) {
-        self.in_request = false; // these are the keys that are kept free
-        self.key("request_id");
-        // Neither needs escapes: an id holds visible ASCII without quotes.
+        // Neither of the first two needs escapes: an id holds visible ASCII without quotes.
+        self.known(b",\"request_id\":");
         self.quoted(ids.request.as_str().as_bytes());
-        self.key("trace_id");
+        self.known(b",\"trace_id\":");
         self.quoted(&ids.trace.trace_digits());
-        self.key("span_id");
-        write::display(&mut self.out, ids.trace.span_id());
+        let (_, span, _) = ids.trace.as_numbers();
+        write::hex(self.known(b",\"span_id\":"), span);
     }
 
     fn quoted(&mut self, plain: &[u8]) {

@@ -254,8 +254,8 @@ fn enums_may_carry_settings() {
             &[("APP__STORE__URI", "hunter2")]
         ),
         [
-            "limit: expected a whole number, at least 0, or true or false, or a string, found 1.5",
-            "mode: expected one of \"read-only\", or a table, found \"read_only\"",
+            "limit: expected a whole number from 0 to 4294967295, or true or false, or a string, found 1.5",
+            "mode: expected \"read-only\", or a table, found \"read_only\"",
             "store.uri: no such setting",
         ]
     );

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -71,6 +72,12 @@ impl File {
             permissions: path.metadata().with_context(unreadable)?.permissions(),
         })
     }
+
+    /// A script has to stay executable; git keeps no more than that of a file's mode.
+    fn is_same(&self, other: &Self) -> bool {
+        let executable = |file: &Self| file.permissions.mode() & 0o100;
+        self.contents == other.contents && executable(self) == executable(other)
+    }
 }
 
 /// The files to write, and, without contents, those to delete; by their path in the root.
@@ -102,7 +109,7 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
         }
     }
     for (path, file) in wanted {
-        if fs::read(root.join(&path)).ok().as_ref() != Some(&file.contents) {
+        if !File::read(&root.join(&path)).is_ok_and(|present| present.is_same(&file)) {
             stale.insert(path, Some(file));
         }
     }
@@ -128,5 +135,20 @@ mod tests {
     #[test]
     fn every_copy_is_in_step_with_its_source() {
         super::run(super::Args { check: true }).expect("nothing to write");
+    }
+
+    #[test]
+    fn a_service_is_built_with_the_profiles_of_this_workspace() {
+        let profiles = |manifest: &str| {
+            let manifest = std::fs::read_to_string(crate::root().join(manifest)).expect("text");
+            let start = manifest
+                .find("# A service wants")
+                .expect("the first profile");
+            manifest[start..].to_owned()
+        };
+        assert_eq!(
+            profiles("template/Cargo.toml.liquid"),
+            profiles("Cargo.toml")
+        );
     }
 }

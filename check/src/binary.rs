@@ -1,0 +1,316 @@
+//! The binary's own words: what it makes of settings, which there are, what it answers, what it shows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long the service may take to open its listeners.
+const START: Duration = Duration::from_secs(30);
+
+/// A service's executable.
+#[derive(Debug)]
+pub(crate) struct Binary {
+    path: PathBuf,
+    secrets: BTreeMap<String, Vec<u8>>,
+    schema: Value,
+}
+
+/// What a pod gives it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inputs {
+    pub(crate) env: BTreeMap<String, String>,
+    /// The files of its configuration, by name.
+    pub(crate) config: BTreeMap<String, Vec<u8>>,
+    /// The files of its secrets, by name.
+    pub(crate) secrets: BTreeMap<String, Vec<u8>>,
+}
+
+/// The service, running.
+#[derive(Debug)]
+pub(crate) struct Live {
+    process: Child,
+    listeners: BTreeMap<String, SocketAddr>,
+    _folder: TempDir,
+}
+
+/// What a scrape shows: each sample's name, its labels, and their values.
+#[derive(Debug, Default)]
+pub(crate) struct Scrape {
+    samples: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+}
+
+// === impl Binary ===
+
+impl Binary {
+    pub(crate) fn new(path: &Path, secrets: Option<&Path>) -> anyhow::Result<Self> {
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("there is no binary {}", path.display()))?;
+        let mut files = BTreeMap::new();
+        if let Some(folder) = secrets {
+            for entry in folder
+                .read_dir()
+                .with_context(|| format!("cannot read {}", folder.display()))?
+            {
+                let entry = entry?;
+                files.insert(
+                    entry.file_name().display().to_string(),
+                    std::fs::read(entry.path())?,
+                );
+            }
+        }
+        let mut binary = Self {
+            path,
+            secrets: files,
+            schema: Value::Null,
+        };
+        let (folder, mut command) = binary.command(&Inputs::default())?;
+        let output = command
+            .arg("--config-schema")
+            .output()
+            .context("cannot run the binary")?;
+        drop(folder);
+        ensure!(
+            output.status.success(),
+            "--config-schema failed: {}",
+            said(&output)
+        );
+        binary.schema =
+            serde_json::from_slice(&output.stdout).context("--config-schema printed no JSON")?;
+        Ok(binary)
+    }
+
+    /// Whether a dotted key is one of its settings.
+    pub(crate) fn knows(&self, key: &str) -> bool {
+        let mut here = &self.schema;
+        for part in key.split('.') {
+            here = self.resolved(here);
+            let properties = here
+                .get("properties")
+                .and_then(|properties| properties.get(part));
+            match properties.or_else(|| {
+                here.get("additionalProperties")
+                    .filter(|more| more.is_object())
+            }) {
+                Some(next) => here = next,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Follows `$ref`, and the `anyOf` of an optional setting.
+    fn resolved<'a>(&'a self, mut schema: &'a Value) -> &'a Value {
+        for _ in 0..8 {
+            if let Some(pointer) = schema.get("$ref").and_then(Value::as_str) {
+                schema = self
+                    .schema
+                    .pointer(pointer.trim_start_matches('#'))
+                    .unwrap_or(&Value::Null);
+                continue;
+            }
+            let choices = ["anyOf", "allOf", "oneOf"]
+                .iter()
+                .find_map(|word| schema.get(word)?.as_array());
+            match choices.and_then(|choices| {
+                choices
+                    .iter()
+                    .find(|choice| choice.get("type") != Some(&"null".into()))
+            }) {
+                Some(choice) if schema.get("properties").is_none() => schema = choice,
+                _ => break,
+            }
+        }
+        schema
+    }
+
+    /// The settings in force with these inputs, or what the binary has against them.
+    pub(crate) fn settings(&self, inputs: &Inputs) -> anyhow::Result<Result<Value, String>> {
+        let (_folder, mut command) = self.command(inputs)?;
+        let output = command.arg("--check-config").output()?;
+        if !output.status.success() {
+            return Ok(Err(said(&output)));
+        }
+        let (_folder, mut command) = self.command(inputs)?;
+        let output = command.arg("--print-config").output()?;
+        ensure!(
+            output.status.success(),
+            "--print-config failed: {}",
+            said(&output)
+        );
+        let text = String::from_utf8(output.stdout).context("--print-config printed no text")?;
+        let settings = toml::from_str(&text).context("--print-config printed no TOML")?;
+        Ok(Ok(settings))
+    }
+
+    /// Runs it, on ports of the system's choice.
+    pub(crate) fn start(&self, inputs: &Inputs) -> anyhow::Result<Live> {
+        let (folder, mut command) = self.command(inputs)?;
+        for setting in [
+            "server.port=0",
+            "admin.port=0",
+            "logs.format=json",
+            "logs.filter=info",
+            "logs.access=false",
+        ] {
+            command.args(["--set", setting]);
+        }
+        let mut process = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()?;
+        let output = process.stdout.take().context("its output is piped")?;
+        let mut live = Live {
+            process,
+            listeners: BTreeMap::new(),
+            _folder: folder,
+        };
+        let (send, lines) = mpsc::channel();
+        // Reads on after the start, so that the service never waits for room.
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = send.send(line);
+            }
+        });
+        let deadline = Instant::now() + START;
+        let mut seen = String::new();
+        while live.listeners.len() < 2 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = lines.recv_timeout(left) else {
+                bail!(
+                    "{} did not open its listeners; it said:\n{seen}",
+                    self.path.display()
+                );
+            };
+            if let Ok(event) = serde_json::from_str::<Value>(&line)
+                && let (Some("listening"), Some(name), Some(address)) = (
+                    text(&event, "message"),
+                    text(&event, "listener"),
+                    text(&event, "address"),
+                )
+            {
+                let port = address
+                    .parse::<SocketAddr>()
+                    .context("an address that is none")?
+                    .port();
+                live.listeners
+                    .insert(name.to_owned(), SocketAddr::from(([127, 0, 0, 1], port)));
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+        Ok(live)
+    }
+
+    /// The binary in a folder like the image's, with nothing of this process's environment.
+    fn command(&self, inputs: &Inputs) -> anyhow::Result<(TempDir, Command)> {
+        let folder = tempfile::tempdir()?;
+        for (name, files) in [
+            ("config", vec![&inputs.config]),
+            ("secrets", vec![&inputs.secrets, &self.secrets]),
+        ] {
+            std::fs::create_dir(folder.path().join(name))?;
+            for (file, contents) in files.into_iter().flatten() {
+                std::fs::write(folder.path().join(name).join(file), contents)?;
+            }
+        }
+        let mut command = Command::new(&self.path);
+        command
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .env_clear()
+            .envs(&inputs.env)
+            // As in a cluster, where defaults differ.
+            .env("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+            .env("APP_CONFIG_DIR", folder.path().join("config"))
+            .env("APP_SECRETS_DIR", folder.path().join("secrets"));
+        Ok((folder, command))
+    }
+}
+
+fn said(output: &std::process::Output) -> String {
+    let text = [&output.stderr[..], &output.stdout[..]].concat();
+    String::from_utf8_lossy(&text).trim().to_owned()
+}
+
+fn text<'a>(event: &'a Value, key: &str) -> Option<&'a str> {
+    event.get(key)?.as_str()
+}
+
+// === impl Live ===
+
+impl Live {
+    /// The status and body of a GET on `listener`, `main` or `admin`.
+    pub(crate) fn get(&self, listener: &str, path: &str) -> anyhow::Result<(u16, String)> {
+        let address = self
+            .listeners
+            .get(listener)
+            .with_context(|| format!("there is no listener {listener}"))?;
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        Ok((status.context("no HTTP status")?, body.to_owned()))
+    }
+
+    /// What `path` of the admin listener shows after a few requests of each kind.
+    pub(crate) fn scrape(&self, path: &str) -> anyhow::Result<Scrape> {
+        for path in ["/", "/no-such-route"] {
+            self.get("main", path)?;
+        }
+        let (status, body) = self.get("admin", path)?;
+        ensure!(status == 200, "{path} answers {status}");
+        Ok(Scrape::parse(&body))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // It has nothing worth an orderly stop.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+// === impl Scrape ===
+
+impl Scrape {
+    fn parse(text: &str) -> Self {
+        let mut scrape = Self::default();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            // A sample without its number reads as a selector does.
+            let query = line.rsplit_once(' ').map_or(line, |(sample, _)| sample);
+            for selector in crate::promql::scan(query).selectors {
+                let labels = scrape.samples.entry(selector.metric).or_default();
+                for (label, value) in selector.labels {
+                    labels.entry(label).or_default().extend(value);
+                }
+            }
+        }
+        scrape
+    }
+
+    /// The labels of a metric and their values, if it is shown.
+    pub(crate) fn labels(&self, metric: &str) -> Option<&BTreeMap<String, BTreeSet<String>>> {
+        self.samples.get(metric)
+    }
+
+    /// Every name.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.samples.keys().map(String::as_str)
+    }
+}

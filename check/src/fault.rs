@@ -1,0 +1,84 @@
+//! What is wrong, where, and what to do about it.
+
+use std::fmt;
+
+/// Something that does not agree with something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fault {
+    /// The file to edit.
+    pub file: String,
+    /// The field in it, such as `spec.replicas`.
+    pub field: String,
+    /// What it says, and what it should agree with.
+    pub problem: String,
+    /// What to do.
+    pub remedy: String,
+    /// Where it shows.
+    pub overlays: Vec<String>,
+}
+
+/// Faults as they are found: the same one in several overlays is one.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    faults: Vec<Fault>,
+    overlay: String,
+}
+
+// === impl Fault ===
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.file, self.field)?;
+        writeln!(f, "    {}", self.problem.replace('\n', "\n    "))?;
+        write!(f, "    remedy: {}", self.remedy)?;
+        if !self.overlays.is_empty() {
+            write!(f, "\n    in: {}", self.overlays.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+// === impl Faults ===
+
+impl Faults {
+    /// Faults from here on are those of this overlay; of none if it is empty.
+    pub(crate) fn enter(&mut self, overlay: &str) {
+        overlay.clone_into(&mut self.overlay);
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        file: &str,
+        field: impl Into<String>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let (field, problem) = (field.into(), problem.into());
+        let known = self
+            .faults
+            .iter_mut()
+            .find(|fault| fault.file == file && fault.field == field && fault.problem == problem);
+        let overlays = match known {
+            Some(fault) => &mut fault.overlays,
+            None => {
+                self.faults.push(Fault {
+                    file: file.to_owned(),
+                    field,
+                    problem,
+                    remedy: remedy.into(),
+                    overlays: Vec::new(),
+                });
+                let last = self.faults.len() - 1;
+                &mut self.faults[last].overlays
+            }
+        };
+        if !self.overlay.is_empty() && !overlays.contains(&self.overlay) {
+            overlays.push(self.overlay.clone());
+        }
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Fault> {
+        self.faults
+    }
+}

@@ -1,0 +1,189 @@
+//! Overlays, rendered as kubectl does, as lists of resources that know which file they come from.
+
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+
+const ORIGIN: &str = "config.kubernetes.io/origin";
+
+/// A rendered overlay.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    /// Its path below the manifests.
+    pub(crate) name: String,
+    pub(crate) resources: Vec<Resource>,
+}
+
+/// One resource.
+#[derive(Clone, Debug)]
+pub(crate) struct Resource {
+    /// The file that it was read from, or the kustomization that generates it.
+    pub(crate) file: String,
+    pub(crate) value: Value,
+}
+
+/// The overlays below `manifests`: `base` and each of `overlays`.
+pub(crate) fn names(manifests: &Path, only: &[String]) -> anyhow::Result<Vec<String>> {
+    if !only.is_empty() {
+        return Ok(only.to_vec());
+    }
+    let mut names = Vec::new();
+    if manifests.join("base/kustomization.yaml").is_file() {
+        names.push("base".to_owned());
+    }
+    if let Ok(entries) = manifests.join("overlays").read_dir() {
+        for entry in entries {
+            let entry = entry?;
+            if entry.path().join("kustomization.yaml").is_file() {
+                names.push(format!("overlays/{}", entry.file_name().display()));
+            }
+        }
+    }
+    ensure!(
+        !names.is_empty(),
+        "{} has neither base nor overlays with a kustomization.yaml",
+        manifests.display()
+    );
+    names.sort();
+    Ok(names)
+}
+
+/// Renders each of them.
+pub(crate) fn overlays(manifests: &Path, only: &[String]) -> anyhow::Result<Vec<Overlay>> {
+    names(manifests, only)?
+        .into_iter()
+        .map(|name| {
+            let resources = render(manifests, &name)?;
+            Ok(Overlay { name, resources })
+        })
+        .collect()
+}
+
+fn render(manifests: &Path, name: &str) -> anyhow::Result<Vec<Resource>> {
+    let manifests = manifests
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", manifests.display()))?;
+    let top = tempfile::tempdir()?;
+    let folder = top.path().canonicalize()?;
+    // kustomize itself tells which file a resource is from, if it is asked at the top.
+    let wrapper = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n\
+         resources: [{:?}]\nbuildMetadata: [originAnnotations]\n",
+        relative(&folder, &manifests.join(name))
+    );
+    std::fs::write(folder.join("kustomization.yaml"), wrapper)?;
+    let output = Command::new("kubectl")
+        .arg("kustomize")
+        .arg(&folder)
+        .output()
+        .context("cannot run kubectl, which renders the overlays")?;
+    if !output.status.success() {
+        bail!(
+            "{name} does not render:\n{}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    let home = manifests.parent().unwrap_or(&manifests);
+    let mut resources = Vec::new();
+    for document in serde_yaml_ng::Deserializer::from_slice(&output.stdout) {
+        let mut value = Value::deserialize(document)
+            .with_context(|| format!("{name} renders to something that is not YAML"))?;
+        if value.is_null() {
+            continue;
+        }
+        let file = match origin(&mut value) {
+            Some(path) => normal(&folder.join(path)),
+            None => manifests.join(name),
+        };
+        let file = file.strip_prefix(home).unwrap_or(&file);
+        resources.push(Resource {
+            file: file.display().to_string(),
+            value,
+        });
+    }
+    Ok(resources)
+}
+
+/// Takes kustomize's note out of the resource.
+fn origin(value: &mut Value) -> Option<String> {
+    let annotations = value
+        .pointer_mut("/metadata/annotations")?
+        .as_object_mut()?;
+    let note = annotations.remove(ORIGIN)?;
+    let note: Value = serde_yaml_ng::from_str(note.as_str()?).ok()?;
+    let path = note.get("path").or_else(|| note.get("configuredIn"))?;
+    path.as_str().map(str::to_owned)
+}
+
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let up = from
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_)));
+    let mut path: PathBuf = up.map(|_| "..").collect();
+    path.extend(
+        to.components()
+            .filter(|part| matches!(part, Component::Normal(_))),
+    );
+    path
+}
+
+/// Without `..`, which is safe since the path was canonical before kustomize added to it.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::CurDir => {}
+            part => normal.push(part),
+        }
+    }
+    normal
+}
+
+// === impl Resource ===
+
+impl Resource {
+    pub(crate) fn kind(&self) -> &str {
+        self.text("/kind")
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.text("/metadata/name")
+    }
+
+    /// What a JSON pointer leads to; null if it leads nowhere.
+    pub(crate) fn at(&self, pointer: &str) -> &Value {
+        self.value.pointer(pointer).unwrap_or(&Value::Null)
+    }
+
+    /// The text there, or none.
+    pub(crate) fn text(&self, pointer: &str) -> &str {
+        self.at(pointer).as_str().unwrap_or_default()
+    }
+
+    /// The list there, or an empty one.
+    pub(crate) fn list(&self, pointer: &str) -> &[Value] {
+        self.at(pointer).as_array().map_or(&[], Vec::as_slice)
+    }
+}
+
+// === impl Overlay ===
+
+impl Overlay {
+    pub(crate) fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Resource> {
+        self.resources
+            .iter()
+            .filter(move |resource| resource.kind() == kind)
+    }
+
+    pub(crate) fn find(&self, kind: &str, name: &str) -> Option<&Resource> {
+        self.resources
+            .iter()
+            .find(|resource| resource.kind() == kind && resource.name() == name)
+    }
+}

@@ -1,0 +1,269 @@
+//! What must hold.
+
+mod image;
+mod network;
+mod pods;
+mod queries;
+mod scaling;
+mod settings;
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use base64::Engine;
+use serde_json::Value;
+
+use crate::Check;
+use crate::binary::{Binary, Inputs, Live};
+use crate::fault::Faults;
+use crate::render::{Overlay, Resource};
+
+/// A Deployment, and what the binary makes of it.
+struct Workload<'a> {
+    deployment: &'a Resource,
+    /// The container that the service runs in: the first.
+    container: &'a Value,
+    inputs: Inputs,
+    /// Null if the binary refuses them.
+    settings: Value,
+}
+
+/// Holds everything against everything.
+pub(crate) fn apply(
+    check: &Check,
+    overlays: &[Overlay],
+    binary: &Binary,
+    faults: &mut Faults,
+) -> anyhow::Result<()> {
+    let mut live = None;
+    for overlay in overlays {
+        faults.enter(&overlay.name);
+        let mut workloads = Vec::new();
+        for deployment in overlay.of_kind("Deployment") {
+            let workload = Workload::read(overlay, deployment, binary, faults)?;
+            if live.is_none() && !workload.settings.is_null() {
+                live = Some(binary.start(&workload.inputs)?);
+            }
+            workloads.push(workload);
+        }
+        for workload in &workloads {
+            settings::check(overlay, workload, binary, faults);
+            pods::check(workload, live.as_ref(), faults)?;
+            image::check(check, workload, faults)?;
+        }
+        network::check(overlay, &workloads, live.as_ref(), faults)?;
+        scaling::check(check, overlay, &workloads, faults)?;
+    }
+    faults.enter("");
+    let live = match live {
+        Some(live) => live,
+        // What it shows does not depend on the settings that it refused.
+        None => binary.start(&Inputs::default()).context(
+            "the binary starts neither with an overlay's settings nor with its defaults",
+        )?,
+    };
+    queries::check(check, overlays, &live, faults)
+}
+
+// === impl Workload ===
+
+impl<'a> Workload<'a> {
+    fn read(
+        overlay: &Overlay,
+        deployment: &'a Resource,
+        binary: &Binary,
+        faults: &mut Faults,
+    ) -> anyhow::Result<Self> {
+        let containers = deployment.list("/spec/template/spec/containers");
+        let container = containers
+            .first()
+            .context("a Deployment without containers")?;
+        let inputs = inputs(overlay, deployment, container);
+        let settings = match binary.settings(&inputs)? {
+            Ok(settings) => settings,
+            Err(complaint) => {
+                settings::refused(overlay, deployment, &complaint, faults);
+                Value::Null
+            }
+        };
+        Ok(Self {
+            deployment,
+            container,
+            inputs,
+            settings,
+        })
+    }
+
+    fn file(&self) -> &str {
+        &self.deployment.file
+    }
+
+    fn labels(&self) -> &Value {
+        self.deployment.at("/spec/template/metadata/labels")
+    }
+
+    fn field(&self, rest: &str) -> String {
+        let name = self.container["name"].as_str().unwrap_or("0");
+        format!("spec.template.spec.containers[{name}]{rest}")
+    }
+
+    /// A setting, such as `server.port`.
+    fn setting(&self, key: &str) -> &Value {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        self.settings.pointer(&pointer).unwrap_or(&Value::Null)
+    }
+
+    /// A setting that is a duration, in seconds.
+    fn seconds(&self, key: &str) -> Option<f64> {
+        seconds(self.setting(key).as_str()?)
+    }
+
+    /// The number of a port that a probe or a Service names or numbers.
+    fn port(&self, port: &Value) -> Option<u64> {
+        let ports = self.container["ports"].as_array()?;
+        let named = |listed: &&Value| match port {
+            Value::String(name) => listed["name"] == name.as_str(),
+            port => listed["containerPort"] == *port,
+        };
+        ports.iter().find(named)?["containerPort"].as_u64()
+    }
+
+    /// Which of the binary's listeners a port is.
+    fn listener(&self, port: u64) -> Option<&'static str> {
+        let is = |key| self.setting(key).as_u64() == Some(port);
+        if is("server.port") {
+            Some("main")
+        } else if is("admin.port") {
+            Some("admin")
+        } else {
+            None
+        }
+    }
+
+    /// What the Deployment's ports and listeners are, for a message.
+    fn ports(&self) -> String {
+        let ports = self.container["ports"].as_array().into_iter().flatten();
+        let ports: Vec<String> = ports
+            .map(|port| {
+                format!(
+                    "{} ({})",
+                    port["name"].as_str().unwrap_or("unnamed"),
+                    port["containerPort"]
+                )
+            })
+            .collect();
+        ports.join(", ")
+    }
+
+    /// What answers a GET through a port, if the service listens there.
+    fn answer(&self, live: Option<&Live>, port: u64, path: &str) -> anyhow::Result<Option<u16>> {
+        match (live, self.listener(port)) {
+            (Some(live), Some(listener)) => Ok(Some(live.get(listener, path)?.0)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// What the pod gives the binary: variables and files.
+fn inputs(overlay: &Overlay, deployment: &Resource, container: &Value) -> Inputs {
+    let mut inputs = Inputs::default();
+    for source in container["envFrom"].as_array().into_iter().flatten() {
+        let map = source["configMapRef"]["name"]
+            .as_str()
+            .and_then(|name| overlay.find("ConfigMap", name));
+        let secret = source["secretRef"]["name"]
+            .as_str()
+            .and_then(|name| overlay.find("Secret", name));
+        for (key, value) in map.or(secret).map(contents).unwrap_or_default() {
+            inputs
+                .env
+                .insert(key, String::from_utf8_lossy(&value).into_owned());
+        }
+    }
+    for variable in container["env"].as_array().into_iter().flatten() {
+        if let (Some(name), Some(value)) = (variable["name"].as_str(), variable["value"].as_str()) {
+            inputs.env.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    for volume in deployment.list("/spec/template/spec/volumes") {
+        let map = volume["configMap"]["name"]
+            .as_str()
+            .and_then(|name| overlay.find("ConfigMap", name));
+        inputs.config.extend(map.map(contents).unwrap_or_default());
+        let secret = volume["secret"]["secretName"]
+            .as_str()
+            .and_then(|name| overlay.find("Secret", name));
+        inputs
+            .secrets
+            .extend(secret.map(contents).unwrap_or_default());
+    }
+    inputs
+}
+
+/// What a ConfigMap or a Secret holds.
+fn contents(resource: &Resource) -> BTreeMap<String, Vec<u8>> {
+    let mut contents = BTreeMap::new();
+    let entries = |pointer| resource.at(pointer).as_object().into_iter().flatten();
+    for (key, value) in entries("/data").chain(entries("/stringData")) {
+        let text = value.as_str().unwrap_or_default();
+        let bytes = match resource.kind() {
+            "Secret" => base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .unwrap_or_default(),
+            _ => text.as_bytes().to_vec(),
+        };
+        contents.insert(key.clone(), bytes);
+    }
+    contents
+}
+
+/// Whether labels satisfy a selector without expressions. An empty one matches nothing here: no rule means it.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    selector.as_object().is_some_and(|wanted| {
+        !wanted.is_empty()
+            && wanted
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
+    })
+}
+
+/// `30s`, `500ms`, `2m`.
+fn seconds(text: &str) -> Option<f64> {
+    let units = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+        ("d", 86400.0),
+    ];
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+    let (_, size) = units.into_iter().find(|(name, _)| *name == unit)?;
+    Some(number.parse::<f64>().ok()? * size)
+}
+
+/// `250m` or `1` cores, `64Mi` bytes.
+fn quantity(value: &Value) -> Option<f64> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let units = [
+        ("m", 1e-3),
+        ("", 1.0),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("Ki", 1024.0),
+        ("Mi", 1_048_576.0),
+        ("Gi", 1_073_741_824.0),
+    ];
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let (_, size) = units.into_iter().find(|(name, _)| *name == unit)?;
+    Some(number.parse::<f64>().ok()? * size)
+}

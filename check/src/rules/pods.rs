@@ -1,0 +1,318 @@
+//! Pods: restricted, probed where something answers, given time to end, and sized.
+
+use serde_json::{Value, json};
+
+use super::{Workload, quantity};
+use crate::binary::Live;
+use crate::fault::Faults;
+
+pub(super) fn check(
+    workload: &Workload<'_>,
+    live: Option<&Live>,
+    faults: &mut Faults,
+) -> anyhow::Result<()> {
+    restricted(workload, faults);
+    ports(workload, faults);
+    ending(workload, faults);
+    resources(workload, faults);
+    rollout(workload, faults);
+    probes(workload, live, faults)?;
+    scrape_annotations(workload, live, faults)
+}
+
+/// Pod Security's *restricted*, and a root file system that cannot be written.
+fn restricted(workload: &Workload<'_>, faults: &mut Faults) {
+    let pod = workload
+        .deployment
+        .at("/spec/template/spec/securityContext");
+    let own = &workload.container["securityContext"];
+    // A container's own word counts more than its pod's.
+    let either = |key: &str| {
+        if own[key].is_null() {
+            &pod[key]
+        } else {
+            &own[key]
+        }
+    };
+    let wanted = [
+        ("runAsNonRoot", either("runAsNonRoot"), json!(true)),
+        (
+            "allowPrivilegeEscalation",
+            &own["allowPrivilegeEscalation"],
+            json!(false),
+        ),
+        (
+            "readOnlyRootFilesystem",
+            &own["readOnlyRootFilesystem"],
+            json!(true),
+        ),
+        (
+            "capabilities.drop",
+            &own["capabilities"]["drop"],
+            json!(["ALL"]),
+        ),
+        (
+            "seccompProfile.type",
+            &either("seccompProfile")["type"],
+            json!("RuntimeDefault"),
+        ),
+    ];
+    for (key, value, wanted) in wanted {
+        if *value != wanted {
+            faults.add(
+                workload.file(),
+                workload.field(&format!(".securityContext.{key}")),
+                format!("is {value}, which Pod Security \"restricted\" or a read-only image does not allow"),
+                format!("set it to {wanted}"),
+            );
+        }
+    }
+    if workload
+        .deployment
+        .at("/spec/template/spec/automountServiceAccountToken")
+        != &json!(false)
+    {
+        faults.add(
+            workload.file(),
+            "spec.template.spec.automountServiceAccountToken",
+            "a token for the API server is mounted, and the service has no use for one",
+            "set it to false",
+        );
+    }
+}
+
+/// The ports that are declared are those that the binary opens.
+fn ports(workload: &Workload<'_>, faults: &mut Faults) {
+    if workload.settings.is_null() {
+        return;
+    }
+    for (name, key) in [("http", "server.port"), ("admin", "admin.port")] {
+        let opened = workload.setting(key);
+        let declared = workload.port(&name.into());
+        if declared != opened.as_u64() {
+            faults.add(
+                workload.file(),
+                workload.field(&format!(".ports[{name}].containerPort")),
+                match declared {
+                    Some(port) => format!("is {port}, but the service opens {opened} ({key})"),
+                    None => format!(
+                        "there is no port named {name}, and the service opens {opened} ({key})"
+                    ),
+                },
+                format!("declare port {opened} as {name}, or set {key}"),
+            );
+        }
+    }
+}
+
+/// One deadline covers the delay and the draining; the kubelet must be more patient.
+fn ending(workload: &Workload<'_>, faults: &mut Faults) {
+    let Some(deadline) = workload.seconds("shutdown.deadline") else {
+        return;
+    };
+    // Unset it is five seconds in a cluster.
+    let delay = workload.seconds("shutdown.delay").unwrap_or(5.0);
+    let hook = &workload.container["lifecycle"]["preStop"];
+    let sleep = hook["sleep"]["seconds"].as_f64().unwrap_or(0.0);
+    let grace = workload
+        .deployment
+        .at("/spec/template/spec/terminationGracePeriodSeconds")
+        .as_f64()
+        .unwrap_or(30.0);
+    if grace <= sleep + deadline {
+        let before = if sleep > 0.0 {
+            format!(" after {sleep}s of preStop")
+        } else {
+            String::new()
+        };
+        faults.add(
+            workload.file(),
+            "spec.template.spec.terminationGracePeriodSeconds",
+            format!("is {grace}s, but the service may take shutdown.deadline = {deadline}s{before}, and is killed before it is done"),
+            format!("set it to {} or more, or lower shutdown.deadline", sleep + deadline + 5.0),
+        );
+    }
+    if delay >= deadline {
+        faults.add(
+            workload.file(),
+            "settings: shutdown.deadline",
+            format!("is {deadline}s and covers shutdown.delay = {delay}s: nothing is left for requests in flight"),
+            format!("raise shutdown.deadline well above {delay}s"),
+        );
+    }
+    if !hook["exec"].is_null() {
+        faults.add(
+            workload.file(),
+            workload.field(".lifecycle.preStop.exec"),
+            "runs a program, and the image has none but the service",
+            "remove it: shutdown.delay keeps the service serving while it leaves the endpoints",
+        );
+    }
+}
+
+fn resources(workload: &Workload<'_>, faults: &mut Faults) {
+    let resources = &workload.container["resources"];
+    for (field, why) in [
+        (
+            "/requests/cpu",
+            "the scheduler and the autoscaler reckon with it",
+        ),
+        (
+            "/requests/memory",
+            "without it the pod is among the first to be evicted",
+        ),
+        (
+            "/limits/memory",
+            "without it one pod can take the node's memory",
+        ),
+    ] {
+        if resources.pointer(field).and_then(quantity).is_none() {
+            faults.add(
+                workload.file(),
+                workload.field(&format!(".resources{}", field.replace('/', "."))),
+                format!("is not set, and {why}"),
+                "set it; `kubectl top pod` or the vpa component says to what",
+            );
+        }
+    }
+    let limit = quantity(&resources["limits"]["cpu"]);
+    let threads = workload.setting("service.threads").as_u64();
+    if limit.is_none() && threads == Some(0) {
+        faults.add(
+            workload.file(),
+            workload.field(".resources.limits.cpu"),
+            "is not set and service.threads is 0: there would be a worker thread for each core of the node",
+            "set it to a whole number of cores, or set APP__SERVICE__THREADS",
+        );
+    }
+}
+
+fn rollout(workload: &Workload<'_>, faults: &mut Faults) {
+    let strategy = workload.deployment.at("/spec/strategy");
+    if strategy["type"] == "Recreate" || strategy["rollingUpdate"]["maxUnavailable"] != json!(0) {
+        faults.add(
+            workload.file(),
+            "spec.strategy.rollingUpdate.maxUnavailable",
+            "a rolling update may take serving pods away before new ones are ready",
+            "set type RollingUpdate with maxUnavailable 0 and maxSurge 1",
+        );
+    }
+}
+
+fn probes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) -> anyhow::Result<()> {
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let get = &workload.container[probe]["httpGet"];
+        let field = workload.field(&format!(".{probe}"));
+        let Some(path) = get["path"].as_str() else {
+            faults.add(
+                workload.file(),
+                field,
+                "is missing, or asks otherwise than by HTTP",
+                format!(
+                    "httpGet /health/{} on port admin",
+                    probe.trim_end_matches("Probe")
+                ),
+            );
+            continue;
+        };
+        let Some(port) = workload.port(&get["port"]) else {
+            faults.add(
+                workload.file(),
+                format!("{field}.httpGet.port"),
+                format!(
+                    "the container has no port {}: it has {}",
+                    get["port"],
+                    workload.ports()
+                ),
+                "name port admin",
+            );
+            continue;
+        };
+        let answer = workload.answer(live, port, path)?;
+        // Not ready is an answer too: what readiness depends on is not here.
+        if answer.is_some_and(|status| status != 200 && status != 503) {
+            faults.add(
+                workload.file(),
+                format!("{field}.httpGet.path"),
+                format!(
+                    "{path} on port {port} answers {}",
+                    answer.unwrap_or_default()
+                ),
+                "ask for /health/startup, /health/liveness or /health/readiness on port admin",
+            );
+        }
+        if probe == "livenessProbe" && path.contains("readiness") {
+            faults.add(
+                workload.file(),
+                format!("{field}.httpGet.path"),
+                "restarts the pod when something it depends on is down",
+                "ask for /health/liveness",
+            );
+        }
+    }
+    startup_budget(workload, faults);
+    Ok(())
+}
+
+fn startup_budget(workload: &Workload<'_>, faults: &mut Faults) {
+    let probe = &workload.container["startupProbe"];
+    let Some(start) = workload.seconds("service.start_timeout") else {
+        return;
+    };
+    if probe.is_null() {
+        return;
+    }
+    let number = |key: &str, usual: f64| probe[key].as_f64().unwrap_or(usual);
+    let (period, failures) = (
+        number("periodSeconds", 10.0),
+        number("failureThreshold", 3.0),
+    );
+    let budget = number("initialDelaySeconds", 0.0) + period * failures;
+    if budget < start {
+        faults.add(
+            workload.file(),
+            workload.field(".startupProbe.failureThreshold"),
+            format!("gives up after {budget}s, but the service may take service.start_timeout = {start}s"),
+            format!("set it to {} or more", (start / period).ceil()),
+        );
+    }
+}
+
+/// For a Prometheus that finds pods by annotation.
+fn scrape_annotations(
+    workload: &Workload<'_>,
+    live: Option<&Live>,
+    faults: &mut Faults,
+) -> anyhow::Result<()> {
+    let annotations = workload
+        .deployment
+        .at("/spec/template/metadata/annotations");
+    if annotations["prometheus.io/scrape"] != "true" {
+        return Ok(());
+    }
+    let number = annotations["prometheus.io/port"]
+        .as_str()
+        .and_then(|port| port.parse::<u64>().ok());
+    let port = number.and_then(|port| workload.port(&Value::from(port)));
+    let path = annotations["prometheus.io/path"]
+        .as_str()
+        .unwrap_or("/metrics");
+    let answer = match port {
+        Some(port) => workload.answer(live, port, path)?,
+        None => Some(0),
+    };
+    if answer.is_some_and(|status| status != 200) {
+        let key = if port.is_none() {
+            "prometheus.io/port"
+        } else {
+            "prometheus.io/path"
+        };
+        faults.add(
+            workload.file(),
+            format!("spec.template.metadata.annotations[{key}]"),
+            format!("nothing is scraped there: {}", annotations[key]),
+            "port 9090 (admin.port), path /metrics",
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,361 @@
+//! Alerts, the adapter's rule and the dashboard name only what a live scrape shows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use crate::Check;
+use crate::binary::{Live, Scrape};
+use crate::fault::Faults;
+use crate::promql::{self, Query};
+use crate::render::Overlay;
+
+/// Labels that Prometheus and a ServiceMonitor give every series.
+const TARGET: [&str; 10] = [
+    "job",
+    "namespace",
+    "pod",
+    "service",
+    "container",
+    "endpoint",
+    "instance",
+    "node",
+    "track",
+    "__name__",
+];
+/// Series that Prometheus makes itself.
+const OWN: [&str; 5] = [
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "ALERTS",
+    "ALERTS_FOR_STATE",
+];
+/// What the chassis shows only where there is something to tell: limits on the container, checks of the service.
+const CONDITIONAL: [(&str, &[&str]); 9] = [
+    ("cgroup_cpu_quota_cores", &[]),
+    ("cgroup_cpu_periods_total", &[]),
+    ("cgroup_cpu_throttled_periods_total", &[]),
+    ("cgroup_cpu_throttled_seconds_total", &[]),
+    ("cgroup_memory_limit_bytes", &[]),
+    ("cgroup_memory_usage_bytes", &[]),
+    ("readiness_check_up", &["check"]),
+    ("readiness_check_duration_seconds", &["check"]),
+    ("readiness_check_failures_total", &["check"]),
+];
+
+/// The rules of prometheus-adapter.
+#[derive(Debug)]
+pub(super) struct Adapter {
+    file: String,
+    rules: Vec<Value>,
+}
+
+/// Names that a query may use.
+struct Known<'a> {
+    scrape: &'a Scrape,
+    /// What recording rules make, with the labels they keep.
+    recorded: BTreeMap<String, BTreeSet<String>>,
+}
+
+pub(super) fn check(
+    check: &Check,
+    overlays: &[Overlay],
+    live: &Live,
+    faults: &mut Faults,
+) -> anyhow::Result<()> {
+    let scrape = live.scrape("/metrics")?;
+    let mut known = Known {
+        scrape: &scrape,
+        recorded: BTreeMap::new(),
+    };
+    let rules: Vec<_> = overlays
+        .iter()
+        .flat_map(|overlay| overlay.of_kind("PrometheusRule"))
+        .flat_map(|resource| {
+            resource
+                .list("/spec/groups")
+                .iter()
+                .map(move |group| (&resource.file, group))
+        })
+        .flat_map(|(file, group)| {
+            group["rules"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(move |rule| (file, rule))
+        })
+        .collect();
+    for (_, rule) in &rules {
+        if let (Some(name), Some(query)) = (rule["record"].as_str(), rule["expr"].as_str()) {
+            known
+                .recorded
+                .entry(name.to_owned())
+                .or_default()
+                .extend(promql::scan(query).grouping);
+        }
+    }
+    for (file, rule) in rules {
+        let name = rule["alert"]
+            .as_str()
+            .or(rule["record"].as_str())
+            .unwrap_or("unnamed");
+        known.check(
+            file,
+            &format!("rule {name}: expr"),
+            rule["expr"].as_str().unwrap_or_default(),
+            faults,
+        );
+    }
+    if let Some(adapter) = Adapter::read(check)? {
+        adapter.check(&known, faults);
+    }
+    for overlay in overlays {
+        for map in overlay.of_kind("ConfigMap") {
+            for (key, text) in map.at("/data").as_object().into_iter().flatten() {
+                if Path::new(key)
+                    .extension()
+                    .is_some_and(|extension| extension == "json")
+                {
+                    let file = Path::new(&map.file)
+                        .with_file_name(key)
+                        .display()
+                        .to_string();
+                    dashboard(&known, &file, text.as_str().unwrap_or_default(), faults);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn dashboard(known: &Known<'_>, file: &str, text: &str, faults: &mut Faults) {
+    let Ok(dashboard) = serde_json::from_str::<Value>(text) else {
+        faults.add(file, "the file", "is no JSON", "export the dashboard again");
+        return;
+    };
+    for panel in dashboard["panels"].as_array().into_iter().flatten() {
+        let title = panel["title"].as_str().unwrap_or("untitled");
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            known.check(
+                file,
+                &format!("panel {title:?}: expr"),
+                target["expr"].as_str().unwrap_or_default(),
+                faults,
+            );
+        }
+    }
+    for annotation in dashboard["annotations"]["list"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        known.check(
+            file,
+            "annotations: expr",
+            annotation["expr"].as_str().unwrap_or_default(),
+            faults,
+        );
+    }
+    for variable in dashboard["templating"]["list"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        let query = variable["definition"].as_str().unwrap_or_default();
+        // label_values(SELECTOR, LABEL): the label is no metric.
+        let inner = query
+            .strip_prefix("label_values(")
+            .and_then(|rest| rest.strip_suffix(')'));
+        if let Some((selector, label)) = inner.and_then(|inner| inner.rsplit_once(',')) {
+            let query = format!("sum by ({}) ({selector})", label.trim());
+            known.check(
+                file,
+                &format!("variable {}", variable["name"]),
+                &query,
+                faults,
+            );
+        }
+    }
+}
+
+// === impl Known ===
+
+impl Known<'_> {
+    fn check(&self, file: &str, field: &str, query: &str, faults: &mut Faults) {
+        let found = promql::scan(query);
+        for selector in &found.selectors {
+            let metric = selector.metric.as_str();
+            let Some(labels) = self.labels(metric) else {
+                faults.add(
+                    file,
+                    field,
+                    format!("names {metric}, which a live scrape does not show"),
+                    match self.nearest(metric) {
+                        Some(near) => format!("did you mean {near}?"),
+                        None => "use a metric that /metrics shows".to_owned(),
+                    },
+                );
+                continue;
+            };
+            for (label, value) in &selector.labels {
+                if !labels.contains(label.as_str()) {
+                    faults.add(
+                        file,
+                        field,
+                        format!("{metric} has no label {label}: it has {}", listed(&labels)),
+                        "use one that it has",
+                    );
+                } else if let (true, Some(bound)) = (label == "le", value) {
+                    self.bound(file, field, metric, bound, faults);
+                }
+            }
+        }
+        self.grouping(file, field, &found, faults);
+    }
+
+    /// A bucket's bound must be one: between bounds there is nothing to count.
+    fn bound(&self, file: &str, field: &str, metric: &str, bound: &str, faults: &mut Faults) {
+        let bounds = self
+            .scrape
+            .labels(metric)
+            .and_then(|labels| labels.get("le"));
+        if bounds.is_some_and(|bounds| !bounds.contains(bound)) {
+            let bounds: BTreeSet<&str> = bounds.into_iter().flatten().map(String::as_str).collect();
+            faults.add(
+                file,
+                field,
+                format!(
+                    "{metric} has no bucket le=\"{bound}\": it has {}",
+                    listed(&bounds)
+                ),
+                "use one that it has, written alike",
+            );
+        }
+    }
+
+    fn grouping(&self, file: &str, field: &str, found: &Query, faults: &mut Faults) {
+        let selectors = found.selectors.iter();
+        let all: BTreeSet<&str> = selectors
+            .filter_map(|selector| self.labels(&selector.metric))
+            .flatten()
+            .collect();
+        for label in &found.grouping {
+            if !all.is_empty() && !all.contains(label.as_str()) {
+                faults.add(
+                    file,
+                    field,
+                    format!(
+                        "groups by {label}, which none of its metrics has: they have {}",
+                        listed(&all)
+                    ),
+                    "use one that they have",
+                );
+            }
+        }
+    }
+
+    fn labels<'a>(&'a self, metric: &str) -> Option<BTreeSet<&'a str>> {
+        let mut labels: BTreeSet<&str> = TARGET.into_iter().collect();
+        let conditional = CONDITIONAL.iter().find(|(name, _)| *name == metric);
+        if let Some(shown) = self.scrape.labels(metric) {
+            labels.extend(shown.keys().map(String::as_str));
+        } else if let Some((_, own)) = conditional {
+            labels.extend(*own);
+        } else if let Some(kept) = self.recorded.get(metric) {
+            labels.extend(kept.iter().map(String::as_str));
+        } else if !OWN.contains(&metric) {
+            return None;
+        }
+        Some(labels)
+    }
+
+    /// The known name that shares the longest beginning and end with `metric`.
+    fn nearest(&self, metric: &str) -> Option<&str> {
+        let alike = |name: &str| {
+            let start = name
+                .bytes()
+                .zip(metric.bytes())
+                .take_while(|(a, b)| a == b)
+                .count();
+            let end = name
+                .bytes()
+                .rev()
+                .zip(metric.bytes().rev())
+                .take_while(|(a, b)| a == b)
+                .count();
+            start + end
+        };
+        let names = self.scrape.names().chain(CONDITIONAL.map(|(name, _)| name));
+        let near = names.max_by_key(|name| alike(name))?;
+        (alike(near) * 2 > metric.len()).then_some(near)
+    }
+}
+
+fn listed(names: &BTreeSet<&str>) -> String {
+    names.iter().copied().collect::<Vec<_>>().join(", ")
+}
+
+// === impl Adapter ===
+
+impl Adapter {
+    /// Its values, if the manifests have some.
+    pub(super) fn read(check: &Check) -> anyhow::Result<Option<Self>> {
+        let relative = "cluster/prometheus-adapter/values.yaml";
+        let path = check.manifests().join(relative);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let values: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&path)?)
+            .with_context(|| format!("{} is not YAML", path.display()))?;
+        let rules = values["rules"]["custom"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let folder = check.manifests().file_name().unwrap_or_default().display();
+        Ok(Some(Self {
+            file: format!("{folder}/{relative}"),
+            rules,
+        }))
+    }
+
+    /// The names that it gives.
+    pub(super) fn metrics(&self) -> impl Iterator<Item = &str> {
+        self.rules
+            .iter()
+            .filter_map(|rule| rule["name"]["as"].as_str())
+    }
+
+    fn check(&self, known: &Known<'_>, faults: &mut Faults) {
+        for rule in &self.rules {
+            let name = rule["name"]["as"].as_str().unwrap_or("unnamed");
+            let series = rule["seriesQuery"].as_str().unwrap_or_default();
+            known.check(
+                &self.file,
+                &format!("rules.custom[{name}].seriesQuery"),
+                series,
+                faults,
+            );
+            // The adapter fills in what stands in angle brackets.
+            let metric = promql::scan(series)
+                .selectors
+                .into_iter()
+                .next()
+                .unwrap_or_default()
+                .metric;
+            let query = rule["metricsQuery"].as_str().unwrap_or_default();
+            let query = query
+                .replace("<<.Series>>", &metric)
+                .replace("<<.LabelMatchers>>", "")
+                .replace("<<.GroupBy>>", "pod");
+            known.check(
+                &self.file,
+                &format!("rules.custom[{name}].metricsQuery"),
+                &query,
+                faults,
+            );
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What a pod gives the binary is what the binary knows, and where it looks for it.
+
+use super::Workload;
+use crate::binary::Binary;
+use crate::fault::Faults;
+use crate::render::{Overlay, Resource};
+
+/// The variables that platforms set and the chassis reads.
+const PLAIN: [&str; 8] = [
+    "PORT",
+    "RUST_LOG",
+    "LOG_FORMAT",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "RUN_ENV",
+    "APP_CONFIG_DIR",
+    "APP_SECRETS_DIR",
+];
+const CONFIG: &str = "/app/config";
+const SECRETS: &str = "/var/secrets";
+
+/// The binary refuses the settings: its own words name key, origin and the nearest known one.
+pub(super) fn refused(
+    overlay: &Overlay,
+    deployment: &Resource,
+    complaint: &str,
+    faults: &mut Faults,
+) {
+    // The file to edit is the one whose ConfigMap holds what is complained of; else the Deployment.
+    let holder = overlay
+        .of_kind("ConfigMap")
+        .chain(overlay.of_kind("Secret"))
+        .find(|resource| {
+            let keys = resource.at("/data").as_object().into_iter().flatten();
+            keys.into_iter()
+                .any(|(key, _)| complaint.contains(key.as_str()))
+        });
+    faults.add(
+        &holder.unwrap_or(deployment).file,
+        "settings",
+        format!(
+            "the service would not start with what {} gives it:\n{complaint}",
+            deployment.name()
+        ),
+        "correct what the lines name; the binary's --config-schema lists every setting",
+    );
+}
+
+pub(super) fn check(
+    overlay: &Overlay,
+    workload: &Workload<'_>,
+    binary: &Binary,
+    faults: &mut Faults,
+) {
+    variables(overlay, workload, binary, faults);
+    mount(workload, "configMap", "APP_CONFIG_DIR", CONFIG, faults);
+    mount(workload, "secret", "APP_SECRETS_DIR", SECRETS, faults);
+    secrets_by_reference(overlay, workload, binary, faults);
+}
+
+/// Names are checked even where values are unknown, such as a secret's; `--check-config` sees only the others.
+fn variables(overlay: &Overlay, workload: &Workload<'_>, binary: &Binary, faults: &mut Faults) {
+    let listed = workload.container["env"].as_array().into_iter().flatten();
+    let listed = listed.filter_map(|variable| variable["name"].as_str());
+    for name in listed.chain(workload.inputs.env.keys().map(String::as_str)) {
+        if PLAIN.contains(&name) || !name.starts_with("APP_") {
+            continue;
+        }
+        let key = name
+            .strip_prefix("APP__")
+            .map(|rest| rest.replace("__", ".").to_lowercase());
+        if key.is_some_and(|key| binary.knows(&key)) {
+            continue;
+        }
+        let holder = overlay
+            .of_kind("ConfigMap")
+            .find(|map| map.at("/data").get(name).is_some());
+        faults.add(
+            holder.map_or(workload.file(), |map| &map.file),
+            name,
+            format!("no setting has the variable {name}"),
+            "name it APP__SECTION__KEY after a key of --config-schema, or remove it",
+        );
+    }
+}
+
+fn mount(workload: &Workload<'_>, kind: &str, variable: &str, usual: &str, faults: &mut Faults) {
+    let path = workload
+        .inputs
+        .env
+        .get(variable)
+        .map_or(usual, String::as_str);
+    for volume in workload.deployment.list("/spec/template/spec/volumes") {
+        if volume[kind].is_null() {
+            continue;
+        }
+        let mounts = workload.container["volumeMounts"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let Some(mount) = mounts
+            .into_iter()
+            .find(|mount| mount["name"] == volume["name"])
+        else {
+            faults.add(
+                workload.file(),
+                workload.field(".volumeMounts"),
+                format!(
+                    "volume {} is not mounted, so the service does not see it",
+                    volume["name"]
+                ),
+                format!("mount it at {path}"),
+            );
+            continue;
+        };
+        let name = volume["name"].as_str().unwrap_or_default();
+        if mount["mountPath"] != path {
+            faults.add(
+                workload.file(),
+                workload.field(&format!(".volumeMounts[{name}].mountPath")),
+                format!(
+                    "{} is not where the service looks, which is {path}",
+                    mount["mountPath"]
+                ),
+                format!("mount it at {path}, or set {variable}"),
+            );
+        }
+        if !mount["subPath"].is_null() {
+            faults.add(
+                workload.file(),
+                workload.field(&format!(".volumeMounts[{name}].subPath")),
+                "a file mounted by subPath never changes, so the service cannot reload it",
+                "mount the whole volume",
+            );
+        }
+    }
+}
+
+/// What an ExternalSecret will put into the mounted Secret must be settings too.
+fn secrets_by_reference(
+    overlay: &Overlay,
+    workload: &Workload<'_>,
+    binary: &Binary,
+    faults: &mut Faults,
+) {
+    let volumes = workload.deployment.list("/spec/template/spec/volumes");
+    for secret in overlay.of_kind("ExternalSecret") {
+        let target = secret.at("/spec/target/name");
+        if !volumes
+            .iter()
+            .any(|volume| !target.is_null() && volume["secret"]["secretName"] == *target)
+        {
+            continue;
+        }
+        for entry in secret.list("/spec/data") {
+            let file = entry["secretKey"].as_str().unwrap_or_default();
+            let plain = file.to_uppercase().replace('-', "_");
+            if !PLAIN.contains(&plain.as_str()) && !binary.knows(&file.replace("__", ".")) {
+                faults.add(
+                    &secret.file,
+                    format!("spec.data[{file}].secretKey"),
+                    format!(
+                        "{file} is no setting, and the service refuses secret files that are none"
+                    ),
+                    "name the file after a key of --config-schema, such as admin.token",
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{quantity, seconds};
+    use serde_json::json;
+
+    #[test]
+    fn durations_and_quantities_read_as_their_makers_write_them() {
+        assert_eq!(seconds("25s"), Some(25.0));
+        assert_eq!(seconds("1500ms"), Some(1.5));
+        assert_eq!(seconds("soon"), None);
+        assert_eq!(quantity(&json!("250m")), Some(0.25));
+        assert_eq!(quantity(&json!(2)), Some(2.0));
+        assert_eq!(quantity(&json!("64Mi")), Some(67_108_864.0));
+    }
+}

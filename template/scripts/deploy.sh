@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# Builds, ships and rolls out one version, and takes it back if it does not become ready.
+set -Eeuo pipefail
+
+usage() {
+  cat <<'USAGE'
+usage: scripts/deploy.sh [options]
+
+  Builds the image, pushes it, applies an overlay with it, waits for the rollout, asks the service for its
+  readiness through its Service, and undoes the rollout if any of that fails. Exits 0 only if the new version
+  serves.
+
+  --registry HOST/PATH   where the image goes             (or REGISTRY; needed unless --image)
+  --version VERSION      its tag                          (or VERSION; default: git describe)
+  --image IMAGE          deploy this image; build nothing (name:tag or name@sha256:...)
+  --overlay DIR          what to apply                    (or OVERLAY; default: k8s/overlays/production)
+  --dockerfile FILE      default: Dockerfile.distroless
+  --timeout DURATION     for the rollout                  (default: 300s)
+  --no-push              build only; the cluster shares this machine's images
+  --dry-run              say every step; let the server judge what would be applied; change nothing
+  -h, --help
+
+  For a canary or a blue-green pair see promote.sh.
+USAGE
+}
+
+say() { printf '==> %s\n' "$*"; }
+fail() {
+  printf 'deploy: %s\n' "$*" >&2
+  exit 1
+}
+wrong_use() {
+  printf 'deploy: %s; see --help\n' "$*" >&2
+  exit 64
+}
+# Says what it does, then does it; with --dry-run it only says.
+run() {
+  printf '  +'
+  printf ' %q' "$@"
+  printf '\n'
+  if [ "$dry_run" = no ]; then "$@"; fi
+}
+
+cd "$(dirname "$0")/.."
+registry=${REGISTRY-}
+version=${VERSION-}
+overlay=${OVERLAY-k8s/overlays/production}
+dockerfile=Dockerfile.distroless
+image=
+timeout=300s
+push=yes
+dry_run=no
+while [ $# -gt 0 ]; do
+  case $1 in
+    --registry | --version | --image | --overlay | --dockerfile | --timeout)
+      [ $# -ge 2 ] || wrong_use "$1 needs a value"
+      printf -v "${1#--}" '%s' "$2"
+      shift
+      ;;
+    --no-push) push=no ;;
+    --dry-run) dry_run=yes ;;
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    *) wrong_use "unknown option $1" ;;
+  esac
+  shift
+done
+
+# Names reach YAML and other programs: nothing passes but what an image's name may consist of.
+name_pattern='^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$'
+tag_pattern='^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$'
+[[ $timeout =~ ^[0-9]+[smh]$ ]] || wrong_use "--timeout $timeout is no duration such as 300s"
+[ -f "$overlay/kustomization.yaml" ] || wrong_use "$overlay has no kustomization.yaml"
+for program in kubectl curl; do
+  command -v "$program" >/dev/null || fail "$program is not installed"
+done
+
+# === What the overlay is about ===
+
+rendered=$(kubectl kustomize "$overlay") || fail "$overlay does not render"
+name=$(awk '$1 == "app.kubernetes.io/name:" { print $2; exit }' <<<"$rendered")
+[ -n "$name" ] || fail "nothing in $overlay has the label app.kubernetes.io/name"
+[ "$(grep -c '^kind: Deployment$' <<<"$rendered")" = 1 ] || wrong_use "$overlay has not exactly one Deployment, which is promote.sh's work"
+namespace=$(awk '/^  namespace: / { print $2; exit }' <<<"$rendered")
+kube=(kubectl)
+if [ -n "$namespace" ]; then kube+=("--namespace=$namespace"); fi
+deployment=deployment/$name
+
+if [ -n "$image" ]; then
+  [[ $image == *@sha256:* ]] || [[ ${image##*/} == *:* ]] || wrong_use "--image $image names neither tag nor digest"
+else
+  [ -n "$registry" ] || wrong_use "--registry (or REGISTRY) says where the image goes"
+  if [ -z "$version" ]; then
+    version=$(git describe --tags --always --dirty) || fail "no --version, and git cannot tell one"
+  fi
+  [[ $version =~ $tag_pattern ]] || wrong_use "--version $version is no image tag"
+  image=$registry/$name:$version
+fi
+case $image in
+  *@sha256:*) image_name=${image%@*} pin="digest: ${image#*@}" ;;
+  *) image_name=${image%:*} pin="newTag: \"${image##*:}\"" ;;
+esac
+[[ $image_name =~ $name_pattern ]] || wrong_use "$image_name is no image name"
+[[ $pin =~ ^(digest:\ sha256:[0-9a-f]{64}|newTag:\ \"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\")$ ]] ||
+  wrong_use "$image has neither a proper tag nor a proper digest"
+
+# === Build, push ===
+
+if [ -n "$version" ] && [ "$image" = "$registry/$name:$version" ]; then
+  say "building $image"
+  commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+  run docker build --file "$dockerfile" --tag "$image" \
+    --build-arg "VERSION=$version" --build-arg "REVISION=$commit" \
+    --build-arg "CREATED=$(date -u +%Y-%m-%dT%H:%M:%SZ)" .
+  if [ "$push" = yes ]; then
+    say "pushing it"
+    run docker push "$image"
+  fi
+fi
+
+# === Apply ===
+
+# The image is put on top of the overlay, in a folder that is gone afterwards: no file of the repository changes.
+top=$(mktemp -d)
+trap 'rm -rf "$top"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+current=$(awk '$1 == "image:" { sub(/@.*/, "", $2); sub(/:[^:\/]*$/, "", $2); print $2; exit }' <<<"$rendered")
+cat >"$top/kustomization.yaml" <<YAML
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+  - $(realpath --relative-to="$top" "$overlay")
+images:
+  - name: $current
+    newName: $image_name
+    $pin
+YAML
+kubectl kustomize "$top" >"$top/rendered.yaml" || fail "$overlay does not render with $image"
+
+say "applying $overlay to ${namespace:-the current namespace}"
+# The server's opinion, before anything changes: a kind that it does not know must not leave half of it applied.
+judge() {
+  # A namespace that is yet to be made cannot judge what goes into it.
+  if [ -z "$namespace" ] || kubectl get namespace "$namespace" >/dev/null 2>&1; then
+    kubectl apply --dry-run=server --filename "$top/rendered.yaml"
+  else
+    kubectl create --dry-run=client --filename "$top/rendered.yaml"
+  fi
+}
+refused="the cluster would not take all of it. Some components need their operators: k8s/README.md"
+if [ "$dry_run" = yes ]; then
+  if kubectl version --request-timeout=5s >/dev/null 2>&1; then
+    judge || fail "$refused"
+  else
+    say "no cluster answers: what would be applied is only listed"
+    awk '$1 == "kind:" { kind = $2 } /^  name: / { print "  " kind "/" $2 }' "$top/rendered.yaml"
+  fi
+  say "then: rollout status, readiness through Service/$name, and on failure: rollout undo"
+  exit 0
+fi
+
+# The revision that serves now; none if this is the first.
+revision() {
+  "${kube[@]}" get "$deployment" --ignore-not-found \
+    --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}'
+}
+before=$(revision) || fail "the cluster does not answer"
+judge >/dev/null || fail "$refused"
+
+# === Wait, verify, or take it back ===
+
+undo() {
+  printf 'deploy: %s\n' "$1" >&2
+  "${kube[@]}" get pods --selector "app.kubernetes.io/name=$name" >&2 || true
+  "${kube[@]}" logs "$deployment" --tail=20 >&2 || true
+  if [ -z "$before" ]; then
+    fail "there is no earlier version to go back to: it is left as it is, to be looked at"
+  fi
+  if [ "$(revision)" = "$before" ]; then
+    fail "the pods were not changed, so there is nothing to undo"
+  fi
+  say "undoing the rollout"
+  "${kube[@]}" rollout undo "$deployment" "--to-revision=$before" >&2 || fail "the undo failed too"
+  "${kube[@]}" rollout status "$deployment" "--timeout=$timeout" >&2 || fail "the undo did not finish"
+  fail "$image was taken back; the version before it serves"
+}
+
+kubectl apply --filename "$top/rendered.yaml" || undo "not everything was applied"
+
+say "waiting for the rollout"
+"${kube[@]}" rollout status "$deployment" "--timeout=$timeout" || undo "$image did not roll out in $timeout"
+
+say "asking for readiness through the Service"
+scripts/readiness.sh "${kube[@]:1}" "$name" || undo "the Service does not say that it is ready"
+
+say "$image serves"

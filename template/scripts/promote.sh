@@ -1,0 +1,257 @@
+#!/usr/bin/env bash
+# Moves traffic from one version to another: blue-green at once, canary by shares.
+set -Eeuo pipefail
+
+usage() {
+  cat <<'USAGE'
+usage: scripts/promote.sh [options] COMMAND
+
+  Blue-green, with k8s/overlays/blue-green applied:
+    colour                which colour is live
+    stage IMAGE           gives the other colour this image, and waits until it is ready
+    switch [blue|green]   moves the Service to the other colour, if all of it is ready, and asks for its
+                          readiness; a failure moves it back. The same command again switches back.
+
+  Canary, beside k8s/overlays/production:
+    canary start IMAGE    one pod of IMAGE behind the same Service; taken away again if it does not become ready
+    canary share PERCENT  by weight if there is an HTTPRoute (gateway and canary-weights), else by replicas
+    canary finish         everyone gets the canary's image; then the canary goes
+    canary abort          the canary goes
+
+  --namespace NAMESPACE, --name NAME   default: what the overlay says
+  --timeout DURATION                   for each rollout (default: 300s)
+  --dry-run                            say what would change, and change nothing
+  -h, --help
+
+  The cluster holds all the state. Afterwards write the outcome into the overlay, so that applying it again
+  keeps it: this prints what to write.
+USAGE
+}
+
+say() { printf '==> %s\n' "$*"; }
+fail() {
+  printf 'promote: %s\n' "$*" >&2
+  exit 1
+}
+wrong_use() {
+  printf 'promote: %s; see --help\n' "$*" >&2
+  exit 64
+}
+
+cd "$(dirname "$0")/.."
+namespace=
+name=
+timeout=300s
+dry_run=no
+command=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --namespace | --name | --timeout)
+      [ $# -ge 2 ] || wrong_use "$1 needs a value"
+      printf -v "${1#--}" '%s' "$2"
+      shift
+      ;;
+    --dry-run) dry_run=yes ;;
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    -*) wrong_use "unknown option $1" ;;
+    *) command+=("$1") ;;
+  esac
+  shift
+done
+[[ $timeout =~ ^[0-9]+[smh]$ ]] || wrong_use "--timeout $timeout is no duration such as 300s"
+image_pattern='^[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|@sha256:[0-9a-f]{64})$'
+is_image() { [[ $1 =~ $image_pattern ]] || wrong_use "$1 is no image with a tag or a digest"; }
+for program in kubectl curl; do
+  command -v "$program" >/dev/null || fail "$program is not installed"
+done
+
+# What the overlay says, unless told otherwise.
+about() {
+  local rendered
+  rendered=$(kubectl kustomize "$1") || fail "$1 does not render"
+  name=${name:-$(awk '$1 == "app.kubernetes.io/name:" { print $2; exit }' <<<"$rendered")}
+  namespace=${namespace:-$(awk '/^  namespace: / { print $2; exit }' <<<"$rendered")}
+  kube=(kubectl "--namespace=$namespace")
+}
+# Changes the cluster, or with --dry-run says how.
+change() {
+  if [ "$dry_run" = yes ]; then
+    printf '  + kubectl'
+    printf ' %q' "${kube[@]:1}" "$@"
+    printf '\n'
+  else
+    "${kube[@]}" "$@"
+  fi
+}
+get() { "${kube[@]}" get "$1" --ignore-not-found --output "jsonpath=$2"; }
+wait_for() { change rollout status "deployment/$1" "--timeout=$timeout"; }
+
+# === Blue-green ===
+
+live() {
+  local colour
+  colour=$(get "service/$name" '{.spec.selector.track}') || fail "the cluster does not answer"
+  case $colour in
+    blue | green) printf '%s\n' "$colour" ;;
+    *) fail "Service/$name selects no colour: apply k8s/overlays/blue-green first" ;;
+  esac
+}
+other() { if [ "$1" = blue ]; then echo green; else echo blue; fi; }
+point() { # SERVICE COLOUR
+  change patch "service/$1" --type=merge --patch "{\"spec\":{\"selector\":{\"track\":\"$2\"}}}"
+}
+
+stage() {
+  local from idle
+  is_image "$1"
+  from=$(live)
+  idle=$(other "$from")
+  say "giving $idle, which is not live, $1"
+  change set image "deployment/$name-$idle" "app=$1"
+  wait_for "$name-$idle" || fail "$idle did not become ready; what is live was not touched"
+  say "$idle is ready: try Service/$name-preview, then switch"
+}
+
+switch() {
+  local from to
+  from=$(live)
+  to=${1:-$(other "$from")}
+  case $to in blue | green) ;; *) wrong_use "$to is neither blue nor green" ;; esac
+  if [ "$to" = "$from" ]; then
+    say "$to is live already"
+    return
+  fi
+  wait_for "$name-$to" || fail "$to is not ready; $from stays live"
+  # Whoever comes after the switch must find as many pods as those before it.
+  local had has
+  had=$(get "deployment/$name-$from" '{.status.readyReplicas}')
+  has=$(get "deployment/$name-$to" '{.status.readyReplicas}')
+  if [ "${has:-0}" -lt "${had:-0}" ]; then
+    say "scaling $to from ${has:-0} to $had, as many as $from has"
+    change scale "deployment/$name-$to" "--replicas=$had"
+    wait_for "$name-$to" || fail "$to did not grow; $from stays live"
+  fi
+  say "switching from $from to $to"
+  point "$name" "$to"
+  [ "$dry_run" = no ] || return 0
+  if ! scripts/readiness.sh "${kube[@]:1}" "$name"; then
+    point "$name" "$from"
+    fail "$to does not answer; switched back to $from"
+  fi
+  point "$name-preview" "$from"
+  say "$to is live. In k8s/overlays/blue-green/kustomization.yaml: value: $to"
+}
+
+# === Canary ===
+
+start() {
+  local top current
+  is_image "$1"
+  [ -n "$(get "deployment/$name" '{.metadata.name}')" ] || fail "there is no deployment/$name for a canary to stand beside"
+  top=$(mktemp -d)
+  # shellcheck disable=SC2064 # $top is local: it is to be read now
+  trap "rm -rf '$top'" EXIT
+  current=$(kubectl kustomize k8s/overlays/canary/track |
+    awk '$1 == "image:" { sub(/@.*/, "", $2); sub(/:[^:\/]*$/, "", $2); print $2; exit }')
+  cat >"$top/kustomization.yaml" <<YAML
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: $namespace
+resources:
+  - $(realpath --relative-to="$top" k8s/overlays/canary/track)
+images:
+  - name: $current
+    newName: $(sed -E 's/(:[^:\/]*|@.*)$//' <<<"$1")
+    $(case $1 in *@*) echo "digest: ${1#*@}" ;; *) echo "newTag: \"${1##*:}\"" ;; esac)
+YAML
+  kubectl kustomize "$top" >"$top/rendered.yaml"
+  say "one pod of $1 beside the others"
+  change apply --filename "$top/rendered.yaml"
+  if ! wait_for "$name-canary"; then
+    "${kube[@]}" logs "deployment/$name-canary" --tail=20 >&2 || true
+    remove
+    fail "the canary did not become ready, and was taken away"
+  fi
+  say "the canary serves"
+}
+
+# Weights of an HTTPRoute, or nothing.
+routed() { [ -n "$("${kube[@]}" get "httproute/$name" --ignore-not-found --output name 2>/dev/null)" ]; }
+weigh() { # PERCENT
+  local service
+  for service in "$name-stable" "$name-canary"; do
+    [ -n "$(get "service/$service" '{.metadata.name}')" ] ||
+      fail "there is no Service/$service: apply k8s/overlays/canary with the canary-weights component"
+  done
+  change patch "httproute/$name" --type=json --patch "[{\"op\":\"replace\",\"path\":\"/spec/rules/0/backendRefs\",\"value\":[
+    {\"name\":\"$name-stable\",\"port\":80,\"weight\":$((100 - $1))},
+    {\"name\":\"$name-canary\",\"port\":80,\"weight\":$1}]}]"
+}
+exists() {
+  [ -n "$(get "deployment/$name-canary" '{.metadata.name}')" ] || fail "there is no canary: promote.sh canary start IMAGE"
+}
+
+share() {
+  local stable canary
+  [[ $1 =~ ^[1-9][0-9]?$ ]] || wrong_use "a share is a whole number from 1 to 99"
+  exists
+  if routed; then
+    weigh "$1"
+    say "$1 % of requests go to the canary"
+    return
+  fi
+  stable=$(get "deployment/$name" '{.status.readyReplicas}')
+  canary=$((($1 * ${stable:-0} + (100 - $1) / 2) / (100 - $1)))
+  if [ "$canary" -lt 1 ]; then canary=1; fi
+  change scale "deployment/$name-canary" "--replicas=$canary"
+  wait_for "$name-canary" || fail "the canary did not grow"
+  say "$canary of $((canary + stable)) pods are canaries: $((100 * canary / (canary + stable))) %. It moves when the autoscaler does."
+}
+
+remove() {
+  if routed; then weigh 0; fi
+  # Their own deadline lets requests in flight finish.
+  change delete "deployment/$name-canary" "poddisruptionbudget/$name-canary" --ignore-not-found --wait=true
+}
+
+finish() {
+  local image before
+  exists
+  image=$(get "deployment/$name-canary" '{.spec.template.spec.containers[0].image}')
+  before=$(get "deployment/$name" '{.metadata.annotations.deployment\.kubernetes\.io/revision}')
+  say "everyone gets $image"
+  change set image "deployment/$name" "app=$image"
+  if ! wait_for "$name"; then
+    change rollout undo "deployment/$name" "--to-revision=$before"
+    wait_for "$name" || true
+    fail "$image did not roll out; deployment/$name was taken back, the canary stays"
+  fi
+  remove
+  say "done. In the overlay's images: $image"
+}
+
+# === What was asked for ===
+
+case ${command[0]-} in
+  colour | stage | switch) about k8s/overlays/blue-green ;;
+  canary) about k8s/overlays/canary/track ;;
+esac
+case "${command[*]:0:2} ${#command[@]}" in
+  "colour 1") live ;;
+  "stage "*" 2") stage "${command[1]}" ;;
+  "switch 1") switch ;;
+  "switch "*" 2") switch "${command[1]}" ;;
+  "canary start 3") start "${command[2]}" ;;
+  "canary share 3") share "${command[2]}" ;;
+  "canary finish 2") finish ;;
+  "canary abort 2")
+    exists
+    remove
+    say "the canary is gone"
+    ;;
+  " 0") wrong_use "say what to do" ;;
+  *) wrong_use "cannot do: ${command[*]}" ;;
+esac

@@ -1,0 +1,153 @@
+//! Manifests, alerts, dashboard and scripts: valid by their own schemas and tools, and in agreement with the binary.
+
+mod agreement;
+mod logs;
+mod prometheus;
+mod schemas;
+mod scripts;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The example service, built once.
+fn service() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("..");
+        run(Command::new(env!("CARGO"))
+            .current_dir(root())
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "axum-chassis",
+                "--example",
+                "service",
+            ])
+            .arg("--target-dir")
+            .arg(&target));
+        target.join("debug/examples/service")
+    })
+}
+
+/// Runs a program that must succeed.
+fn run(command: &mut Command) -> Output {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?} failed:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// A program that a developer may lack. CI has it; elsewhere a test without it says so and passes.
+fn has(program: &str) -> bool {
+    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join(program).is_file());
+    assert!(
+        found || std::env::var_os("CI").is_none(),
+        "{program} is not installed"
+    );
+    if !found {
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// What kubectl makes of a folder.
+fn render(folder: &Path) -> Vec<u8> {
+    run(Command::new("kubectl").arg("kustomize").arg(folder)).stdout
+}
+
+fn documents(yaml: &[u8]) -> Vec<Value> {
+    serde_yaml_ng::Deserializer::from_slice(yaml)
+        .map(|document| Value::deserialize(document).expect("kustomize renders YAML"))
+        .collect()
+}
+
+/// A copy of what a service's repository has for its deployment, to be changed.
+fn copy() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for part in [
+        "k8s",
+        "config",
+        "scripts",
+        "Dockerfile",
+        "Dockerfile.distroless",
+    ] {
+        if root().join(part).exists() {
+            run(Command::new("cp")
+                .arg("-r")
+                .arg(root().join(part))
+                .arg(folder.path()));
+        }
+    }
+    let dockerfile = folder.path().join("Dockerfile");
+    if !dockerfile.exists() {
+        let text = "FROM scratch\nWORKDIR /app\nUSER 65532:65532\nEXPOSE 8080 9090\nENTRYPOINT [\"/app/service\"]\n";
+        std::fs::write(dockerfile, text).expect("a Dockerfile");
+    }
+    folder
+}
+
+/// Every kustomization that is applied: base, overlays, and what a cluster has once.
+fn applied() -> Vec<PathBuf> {
+    let k8s = root().join("k8s");
+    [
+        "base",
+        "overlays/dev",
+        "overlays/production",
+        "overlays/blue-green",
+        "overlays/canary",
+        "cluster/fluent-bit",
+    ]
+    .map(|name| k8s.join(name))
+    .to_vec()
+}
+
+/// A folder whose kustomization adds `components` to the base, beside the copy's others.
+fn with_components(copy: &Path, components: &[String]) -> PathBuf {
+    let folder = copy.join("k8s/overlays").join(components.join("-"));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let listed: String = components
+        .iter()
+        .map(|name| format!("  - ../../components/{name}\n"))
+        .collect();
+    let text = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../../base]\ncomponents:\n{listed}"
+    );
+    std::fs::write(folder.join("kustomization.yaml"), text).expect("a kustomization");
+    folder
+}
+
+/// The components that stand alone, and those that need another.
+fn components() -> Vec<Vec<String>> {
+    let mut all: Vec<Vec<String>> = Vec::new();
+    for entry in root()
+        .join("k8s/components")
+        .read_dir()
+        .expect("components")
+    {
+        let name = entry.expect("a folder").file_name().display().to_string();
+        all.push(match name.as_str() {
+            "hpa-requests" => vec!["hpa".to_owned(), name],
+            "canary-weights" => continue, // needs the canary's pods: `agreement` has it
+            _ => vec![name],
+        });
+    }
+    all.sort();
+    all
+}

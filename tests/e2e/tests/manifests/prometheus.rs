@@ -1,0 +1,226 @@
+//! Alerts by promtool, and every query by a real Prometheus that scrapes the running service.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::{documents, has, render, root, run, service};
+
+/// A process that ends with its test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn rules() -> Value {
+    documents(&render(&root().join("k8s/overlays/production")))
+        .into_iter()
+        .find(|document| document["kind"] == "PrometheusRule")
+        .expect("production has alerts")["spec"]
+        .take()
+}
+
+/// The rules and their tests, as promtool wants them.
+fn workspace() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = serde_yaml_ng::to_string(&rules()).expect("YAML");
+    std::fs::write(folder.path().join("rules.yaml"), rules).expect("a file");
+    let test = root().join("k8s/components/alerts/alerts_test.yaml");
+    std::fs::copy(test, folder.path().join("alerts_test.yaml")).expect("a copy");
+    folder
+}
+
+#[test]
+fn each_alert_fires_when_it_should_and_only_then() {
+    if !has("promtool") {
+        return;
+    }
+    let folder = workspace();
+    for arguments in [
+        ["check", "rules", "rules.yaml"],
+        ["test", "rules", "alerts_test.yaml"],
+    ] {
+        run(Command::new("promtool")
+            .current_dir(folder.path())
+            .args(arguments));
+    }
+}
+
+#[test]
+fn each_alert_has_a_test_for_either_case() {
+    let text = std::fs::read_to_string(root().join("k8s/components/alerts/alerts_test.yaml"))
+        .expect("tests");
+    let rules = rules();
+    let groups = rules["groups"].as_array().expect("groups").iter();
+    for rule in groups.flat_map(|group| group["rules"].as_array().expect("rules")) {
+        let Some(alert) = rule["alert"].as_str() else {
+            continue;
+        };
+        for case in ["fires", "stays quiet"] {
+            assert!(
+                text.contains(&format!("name: {alert} {case}\n")),
+                "{alert} {case} is not tested"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_query_of_rules_and_dashboard_is_answered_by_a_prometheus_that_scrapes_the_service() {
+    if !has("prometheus") {
+        return;
+    }
+    let folder = workspace();
+    let (_service, main, admin) = start_service(folder.path());
+    let config = format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+         rule_files: [rules.yaml]\n\
+         scrape_configs:\n\
+         - job_name: service\n\
+         \x20 static_configs:\n\
+         \x20 - targets: ['127.0.0.1:{admin}']\n\
+         \x20   labels: {{namespace: service, pod: service-1, track: stable}}\n"
+    );
+    std::fs::write(folder.path().join("prometheus.yml"), config).expect("a file");
+    let port = free_port();
+    let prometheus = Command::new("prometheus")
+        .current_dir(folder.path())
+        .arg("--config.file=prometheus.yml")
+        .arg("--storage.tsdb.path=data")
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("prometheus");
+    let _prometheus = Process(prometheus);
+
+    let query = |query: &str| -> Value {
+        let output = Command::new("curl")
+            .args([
+                "--silent",
+                "--get",
+                "--data-urlencode",
+                &format!("query={query}"),
+            ])
+            .arg(format!("http://127.0.0.1:{port}/api/v1/query"))
+            .output()
+            .expect("curl");
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    };
+    let rows = |answer: &Value| answer["data"]["result"].as_array().map_or(0, Vec::len);
+    // Two scrapes after traffic make a rate.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut traffic = 0;
+    while rows(&query(
+        "sum(rate(http_server_request_duration_seconds_count[10s])) > 0",
+    )) == 0
+    {
+        assert!(
+            Instant::now() < deadline,
+            "no traffic seen after {traffic} requests"
+        );
+        for path in ["", "no-such-route"] {
+            let _ = Command::new("curl")
+                .args(["--silent", "--output", "/dev/null"])
+                .arg(format!("http://127.0.0.1:{main}/{path}"))
+                .status();
+            traffic += 1;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+
+    let mut refused = Vec::new();
+    let mut empty = Vec::new();
+    for (name, text) in queries() {
+        let answer = query(&text);
+        if answer["status"] != "success" {
+            refused.push(format!("{name}: {text}\n    {}", answer["error"]));
+        } else if rows(&answer) == 0 && !may_be_empty(&text) {
+            empty.push(format!("{name}: {text}"));
+        }
+    }
+    assert!(refused.is_empty(), "refused:\n{}", refused.join("\n"));
+    assert!(
+        empty.is_empty(),
+        "answered with nothing:\n{}",
+        empty.join("\n")
+    );
+}
+
+/// What shows nothing on a machine without limits, or while nothing fails.
+fn may_be_empty(query: &str) -> bool {
+    ["cgroup_", "5..", "changes("]
+        .iter()
+        .any(|part| query.contains(part))
+}
+
+/// The dashboard's queries as Grafana would send them, and those inside the alerts, whose comparisons are
+/// false while all is well: they must be understood, and are left out of what must answer.
+fn queries() -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(root().join("k8s/components/dashboard/dashboard.json"))
+        .expect("a dashboard");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let mut queries = Vec::new();
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let query = target["expr"].as_str().expect("a query");
+            let query = query
+                .replace("$__rate_interval", "10s")
+                .replace("$namespace", ".*")
+                .replace("$pod", ".*")
+                .replace("$job", "service");
+            queries.push((panel["title"].to_string(), query));
+        }
+    }
+    assert!(queries.len() > 40, "{} queries", queries.len());
+    queries
+}
+
+/// The service and its two ports.
+fn start_service(folder: &Path) -> (Process, u16, u16) {
+    let mut child = Command::new(service())
+        .current_dir(folder)
+        .envs([
+            ("APP__SERVER__PORT", "0"),
+            ("APP__ADMIN__PORT", "0"),
+            ("LOG_FORMAT", "json"),
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the service");
+    let output = child.stdout.take().expect("a pipe");
+    let process = Process(child);
+    let (mut main, mut admin) = (0, 0);
+    let mut lines = BufReader::new(output).lines();
+    while main == 0 || admin == 0 {
+        let line = lines.next().expect("it opens its listeners").expect("text");
+        let event: Value = serde_json::from_str(&line).expect("JSON lines");
+        if event["message"] == "listening" {
+            let port = event["address"]
+                .as_str()
+                .and_then(|address| address.rsplit(':').next()?.parse().ok());
+            match event["listener"].as_str() {
+                Some("main") => main = port.expect("a port"),
+                _ => admin = port.expect("a port"),
+            }
+        }
+    }
+    std::thread::spawn(move || lines.for_each(drop));
+    (process, main, admin)
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("its number")
+        .port()
+}

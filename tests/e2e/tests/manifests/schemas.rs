@@ -1,0 +1,125 @@
+//! Valid by the schemas of Kubernetes' versions and of custom resources, and by the linters of their kind.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::{applied, components, copy, documents, has, render, root, run, with_components};
+
+/// From the oldest that knows every field here.
+const VERSIONS: [&str; 5] = ["1.27", "1.29", "1.31", "1.34", "1.37"];
+
+/// Everything that anyone would apply, as files.
+fn rendered(folder: &Path) -> Vec<std::path::PathBuf> {
+    let copy = copy();
+    let mut sources = applied();
+    sources.extend(
+        components()
+            .iter()
+            .map(|names| with_components(copy.path(), names)),
+    );
+    let mut files = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        let file = folder.join(format!("{index}.yaml"));
+        std::fs::write(&file, render(source)).expect("a file");
+        files.push(file);
+    }
+    files
+}
+
+#[test]
+fn every_overlay_and_component_is_valid_in_every_supported_version() {
+    if !has("kubernetes-validate") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = rendered(folder.path());
+    for version in VERSIONS {
+        run(Command::new("kubernetes-validate")
+            .args(["--strict", "--quiet", "--no-warn", "-k", version])
+            .args(&files));
+    }
+}
+
+#[test]
+fn custom_resources_are_valid_by_their_own_schemas() {
+    let modules = std::env::var_os("NODE_MODULES").unwrap_or_else(|| "node_modules".into());
+    if !Path::new(&modules)
+        .join("@kubernetes-models/gateway-api")
+        .is_dir()
+    {
+        eprintln!("skipped: NODE_MODULES has no @kubernetes-models");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let all: Vec<_> = rendered(folder.path())
+        .iter()
+        .flat_map(|file| documents(&std::fs::read(file).expect("a file")))
+        .collect();
+    let mut node = Command::new("node")
+        .arg(root().join("tests/e2e/tools/crds.mjs"))
+        .env("NODE_MODULES", modules)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("node");
+    let text = serde_json::to_vec(&all).expect("JSON");
+    node.stdin
+        .take()
+        .expect("a pipe")
+        .write_all(&text)
+        .expect("a reader");
+    assert!(node.wait().expect("its end").success());
+}
+
+#[test]
+fn checkov_finds_nothing_but_the_exceptions_that_are_explained() {
+    if !has("checkov") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut checkov = Command::new("checkov");
+    checkov
+        .arg("--config-file")
+        .arg(root().join(".checkov.yaml"));
+    // Overlays alone: the base is in no namespace, and Fluent Bit reads the nodes' files, which no restricted
+    // pod may.
+    for overlay in applied()
+        .iter()
+        .filter(|path| path.starts_with(root().join("k8s/overlays")))
+    {
+        let file = folder
+            .path()
+            .join(overlay.file_name().expect("a name"))
+            .with_extension("yaml");
+        std::fs::write(&file, render(overlay)).expect("a file");
+        checkov.arg("--file").arg(file);
+    }
+    run(&mut checkov);
+}
+
+#[test]
+fn yaml_is_written_alike() {
+    if has("yamllint") {
+        run(Command::new("yamllint")
+            .current_dir(root())
+            .args(["--strict", "k8s", "config"]));
+    }
+}
+
+#[test]
+fn every_namespace_of_a_service_enforces_restricted() {
+    for overlay in applied()
+        .iter()
+        .filter(|path| path.starts_with(root().join("k8s/overlays")))
+    {
+        let namespaces: Vec<_> = documents(&render(overlay))
+            .into_iter()
+            .filter(|document| document["kind"] == "Namespace")
+            .collect();
+        assert_eq!(namespaces.len(), 1, "{}", overlay.display());
+        assert_eq!(
+            namespaces[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"],
+            "restricted"
+        );
+    }
+}

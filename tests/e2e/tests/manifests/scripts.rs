@@ -1,0 +1,327 @@
+//! deploy.sh and promote.sh against a kubectl that only writes down what it is asked.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::{copy, has, root, run};
+
+/// Renders for real, notes everything else, and fails what `FAILS` names.
+const KUBECTL: &str = r#"#!/bin/bash
+if [ "$1" = kustomize ]; then exec "$REAL_KUBECTL" "$@"; fi
+echo "$*" >>"$CALLS"
+case "$*" in *"${FAILS:-nothing fails}"*) echo "stub: refused" >&2; exit 1 ;; esac
+case "$*" in
+  *port-forward*) exec python3 -c "
+import http.server, sys
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(${READINESS:-200}); self.end_headers()
+    def log_message(self, *_): pass
+s = http.server.HTTPServer(('127.0.0.1', 0), H)
+print(f'Forwarding from 127.0.0.1:{s.server_port} -> 8080', flush=True)
+s.serve_forever()" ;;
+  *jsonpath*revision*) echo -n "$(grep -c '^apply --filename\|set image' "$CALLS")" | sed 's/^0$/3/' ;;
+  *jsonpath*track*) echo -n blue ;;
+  *jsonpath*readyReplicas*) echo -n 3 ;;
+  *jsonpath*image*) echo -n reg.example.com/service:2 ;;
+  *jsonpath*metadata.name*) echo -n service-canary ;;
+  *httproute*) exit 1 ;;
+esac
+"#;
+
+struct Stub {
+    copy: tempfile::TempDir,
+}
+
+impl Stub {
+    fn new() -> Self {
+        let copy = copy();
+        let stub = copy.path().join("bin/kubectl");
+        std::fs::create_dir(copy.path().join("bin")).expect("a folder");
+        std::fs::write(&stub, KUBECTL).expect("a stub");
+        std::fs::set_permissions(&stub, std::fs::Permissions::from_mode(0o755))
+            .expect("executable");
+        std::fs::write(copy.path().join("calls"), "").expect("a file");
+        Self { copy }
+    }
+
+    fn run(&self, script: &str, arguments: &[&str], env: &[(&str, &str)]) -> Output {
+        let real = run(Command::new("sh").args(["-c", "command -v kubectl"])).stdout;
+        let path = std::env::var("PATH").expect("PATH");
+        Command::new(self.copy.path().join("scripts").join(script))
+            .args(arguments)
+            .env(
+                "PATH",
+                format!("{}:{path}", self.copy.path().join("bin").display()),
+            )
+            .env("REAL_KUBECTL", String::from_utf8_lossy(&real).trim())
+            .env("CALLS", self.copy.path().join("calls"))
+            .envs(env.iter().copied())
+            .output()
+            .expect("the script runs")
+    }
+
+    fn calls(&self) -> String {
+        std::fs::read_to_string(self.copy.path().join("calls")).expect("calls")
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("an exit code")
+}
+
+#[test]
+fn the_scripts_are_clean() {
+    if has("shellcheck") {
+        run(Command::new("shellcheck").current_dir(root()).args([
+            "scripts/deploy.sh",
+            "scripts/promote.sh",
+            "scripts/readiness.sh",
+        ]));
+    }
+}
+
+#[test]
+fn a_deployment_that_serves_ends_well_and_changes_no_file() {
+    let stub = Stub::new();
+    let before = listing(stub.copy.path());
+    let output = stub.run("deploy.sh", &["--image", "reg.example.com/service:2"], &[]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(
+        stub.calls()
+            .contains("rollout status deployment/service --timeout=300s")
+    );
+    assert!(!stub.calls().contains("undo"));
+    assert_eq!(before, listing(stub.copy.path()));
+}
+
+#[test]
+fn a_rollout_that_does_not_finish_is_undone() {
+    let stub = Stub::new();
+    let output = stub.run(
+        "deploy.sh",
+        &["--image", "reg.example.com/service:2"],
+        &[("FAILS", "rollout status deployment/service --timeout=300s")],
+    );
+    assert_ne!(code(&output), 0);
+    assert!(
+        stub.calls()
+            .contains("rollout undo deployment/service --to-revision=3"),
+        "{}",
+        stub.calls()
+    );
+}
+
+#[test]
+fn a_service_that_does_not_say_it_is_ready_is_taken_back() {
+    let stub = Stub::new();
+    let output = stub.run(
+        "deploy.sh",
+        &["--image", "reg.example.com/service:2"],
+        &[("READINESS", "503")],
+    );
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert!(stub.calls().contains("rollout undo"), "{}", stub.calls());
+}
+
+#[test]
+fn what_the_cluster_would_refuse_is_not_applied_by_half() {
+    let stub = Stub::new();
+    let output = stub.run(
+        "deploy.sh",
+        &["--image", "reg.example.com/service:2"],
+        &[("FAILS", "--dry-run=server")],
+    );
+    assert_eq!(code(&output), 1);
+    assert!(
+        !stub.calls().contains("apply --filename"),
+        "{}",
+        stub.calls()
+    );
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let stub = Stub::new();
+    for (script, arguments) in [
+        (
+            "deploy.sh",
+            &[
+                "--dry-run",
+                "--registry",
+                "reg.example.com",
+                "--version",
+                "2",
+            ][..],
+        ),
+        ("promote.sh", &["--dry-run", "switch"]),
+        (
+            "promote.sh",
+            &["--dry-run", "stage", "reg.example.com/service:2"],
+        ),
+        (
+            "promote.sh",
+            &["--dry-run", "canary", "start", "reg.example.com/service:2"],
+        ),
+        ("promote.sh", &["--dry-run", "canary", "share", "25"]),
+        ("promote.sh", &["--dry-run", "canary", "finish"]),
+        ("promote.sh", &["--dry-run", "canary", "abort"]),
+    ] {
+        let output = stub.run(script, arguments, &[]);
+        assert_eq!(code(&output), 0, "{script} {arguments:?}: {output:?}");
+    }
+    let changes = ["patch", "scale", "delete", "set image", "undo"];
+    for call in stub.calls().lines() {
+        let harmless = !changes.iter().any(|change| call.contains(change));
+        let judged = !call.starts_with("apply") || call.contains("--dry-run=server");
+        assert!(harmless && judged, "{call}");
+    }
+}
+
+#[test]
+fn nothing_odd_reaches_yaml_or_the_cluster() {
+    let stub = Stub::new();
+    for arguments in [
+        &["--image", "x; rm -rf /:1"][..],
+        &["--image", "x:1\n  - name: y"],
+        &["--image", "noversion"],
+        &["--registry", "reg.example.com/$(id)", "--version", "1"],
+        &["--registry", "reg.example.com", "--version", "a b"],
+        &["--timeout", "long", "--image", "x:1"],
+        &["--overlay", "k8s/overlays/blue-green", "--image", "x:1"],
+        &["--what"],
+    ] {
+        assert_eq!(
+            code(&stub.run("deploy.sh", arguments, &[])),
+            64,
+            "{arguments:?}"
+        );
+    }
+    for arguments in [
+        &["switch", "red"][..],
+        &["canary", "share", "100"],
+        &["canary", "start", "x y"],
+        &["dance"],
+        &[],
+    ] {
+        assert_eq!(
+            code(&stub.run("promote.sh", arguments, &[])),
+            64,
+            "{arguments:?}"
+        );
+    }
+    assert!(!stub.calls().contains("apply"), "{}", stub.calls());
+}
+
+#[test]
+fn a_switch_goes_to_the_other_colour_and_comes_back_if_it_does_not_answer() {
+    let stub = Stub::new();
+    let output = stub.run("promote.sh", &["switch"], &[]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(patched(&stub, "service/service ", "green"));
+    assert!(patched(&stub, "service/service-preview ", "blue"));
+
+    let stub = Stub::new();
+    let output = stub.run("promote.sh", &["switch"], &[("READINESS", "503")]);
+    assert_eq!(code(&output), 1);
+    assert!(
+        patched(&stub, "service/service ", "green") && patched(&stub, "service/service ", "blue")
+    );
+
+    let stub = Stub::new();
+    let output = stub.run(
+        "promote.sh",
+        &["switch"],
+        &[("FAILS", "rollout status deployment/service-green")],
+    );
+    assert_eq!(code(&output), 1);
+    assert!(!stub.calls().contains("patch"), "{}", stub.calls());
+}
+
+fn patched(stub: &Stub, what: &str, colour: &str) -> bool {
+    stub.calls()
+        .lines()
+        .any(|call| call.contains("patch") && call.contains(what) && call.contains(colour))
+}
+
+#[test]
+fn a_canary_that_does_not_become_ready_is_taken_away() {
+    let stub = Stub::new();
+    let output = stub.run(
+        "promote.sh",
+        &["canary", "start", "reg.example.com/service:2"],
+        &[("FAILS", "rollout status")],
+    );
+    assert_eq!(code(&output), 1);
+    assert!(
+        stub.calls().contains("delete deployment/service-canary"),
+        "{}",
+        stub.calls()
+    );
+}
+
+#[test]
+fn a_share_by_replicas_is_the_nearest_that_there_is() {
+    let stub = Stub::new();
+    let output = stub.run("promote.sh", &["canary", "share", "50"], &[]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(
+        stub.calls()
+            .contains("scale deployment/service-canary --replicas=3"),
+        "{}",
+        stub.calls()
+    );
+}
+
+#[test]
+fn a_canary_is_finished_only_after_everyone_runs_its_image() {
+    let stub = Stub::new();
+    let output = stub.run("promote.sh", &["canary", "finish"], &[]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let calls = stub.calls();
+    let at = |what: &str| {
+        calls
+            .find(what)
+            .unwrap_or_else(|| panic!("{what} in {calls}"))
+    };
+    assert!(
+        at("set image deployment/service app=reg.example.com/service:2")
+            < at("rollout status deployment/service ")
+    );
+    assert!(at("rollout status deployment/service ") < at("delete deployment/service-canary"));
+
+    let stub = Stub::new();
+    let output = stub.run(
+        "promote.sh",
+        &["canary", "finish"],
+        &[("FAILS", "rollout status")],
+    );
+    assert_eq!(code(&output), 1);
+    assert!(
+        stub.calls().contains("rollout undo deployment/service"),
+        "{}",
+        stub.calls()
+    );
+    assert!(!stub.calls().contains("delete"), "{}", stub.calls());
+}
+
+fn listing(folder: &Path) -> String {
+    let output = run(Command::new("find").arg(folder).args([
+        "-type",
+        "f",
+        "-not",
+        "-name",
+        "calls",
+        "-newermt",
+        "1970-01-01",
+        "-printf",
+        "%P %s\n",
+    ]));
+    let mut lines: Vec<_> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    lines.sort();
+    lines.join("\n")
+}
