@@ -25,14 +25,7 @@ fn a_generated_service_builds_serves_and_leaves() {
     })
     .expect("a service");
     let service = place.path().join("orders");
-    for part in ["src", "xtask", "bench", "tests", "examples"] {
-        copy(&root().join(part), &service.join("chassis").join(part));
-    }
-    std::fs::copy(
-        root().join("Cargo.toml"),
-        service.join("chassis/Cargo.toml"),
-    )
-    .expect("a copy");
+    copy(&root(), &service.join("chassis"));
     succeed(cargo(&service).arg("generate-lockfile"));
     let image = Build::of(&service, "Dockerfile.distroless").image();
     let container = image.start();
