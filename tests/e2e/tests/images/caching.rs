@@ -1,17 +1,15 @@
 //! How long a build takes again after a change.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    process::{self, Command},
-    time::Duration,
-};
+use std::{fmt::Write as _, fs, process, time::Duration};
 
-use crate::{docker::Build, scratch::Scratch};
+use e2e::{cargo, succeed};
+use tempfile::TempDir;
+
+use crate::{docker::Build, scratch::copy_of};
 
 /// An axum service, and how it is built.
 struct Project {
-    scratch: Scratch,
+    folder: TempDir,
     dockerfile: &'static str,
     cache: String,
 }
@@ -21,7 +19,7 @@ impl Project {
         let name = dockerfile.replace(['/', '.'], "-");
         let cache = format!("{name}-{}", process::id());
         Self {
-            scratch: Scratch::copy_of("plain-axum", &name),
+            folder: copy_of("plain-axum"),
             dockerfile,
             cache,
         }
@@ -29,26 +27,19 @@ impl Project {
 
     /// The time of a build with only this project's caches.
     fn build(&self) -> Duration {
-        let build = Build::of(&self.scratch.0, self.dockerfile).arg("HEALTHCHECK", "none");
+        let build = Build::of(self.folder.path(), self.dockerfile).arg("HEALTHCHECK", "none");
         build.arg("CACHE_ID", &self.cache).image().took
     }
 
     fn edit(&self, file: &str, from: &str, to: &str) {
-        let path = self.scratch.0.join(file);
+        let path = self.folder.path().join(file);
         let text = fs::read_to_string(&path).expect(file);
         assert!(text.contains(from), "{file} has no {from}");
         fs::write(path, text.replacen(from, to, 1)).expect(file);
     }
 
     fn cargo(&self, arguments: &[&str]) {
-        let status = Command::new(env!("CARGO"))
-            .args(arguments)
-            .current_dir(&self.scratch.0)
-            .status();
-        assert!(
-            status.expect("cargo starts").success(),
-            "cargo {arguments:?}"
-        );
+        succeed(cargo(self.folder.path()).args(arguments));
     }
 
     fn change_a_line(&self) {

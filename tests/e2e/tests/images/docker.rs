@@ -1,7 +1,7 @@
 //! What the tests ask of Docker: build a folder, run the image, look at the container.
 
 use std::{
-    env,
+    env, fs,
     io::{Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
@@ -10,9 +10,10 @@ use std::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
+
+use e2e::{root, succeed, wait_for};
 
 /// What a restricted cluster would not take away, it does not need.
 const HARDENED: [&str; 3] = [
@@ -21,14 +22,8 @@ const HARDENED: [&str; 3] = [
     "--security-opt=no-new-privileges",
 ];
 
-pub(crate) fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
 pub(crate) fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(name)
+    root().join("tests/e2e/fixtures").join(name)
 }
 
 /// The first client that can build with BuildKit: some have no such part.
@@ -59,14 +54,9 @@ fn builds(client: &Path) -> bool {
 
 /// Runs a docker command that has to succeed; its output.
 fn run(command: &mut Command) -> String {
-    let output = command.output().expect("docker starts");
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    assert!(
-        output.status.success(),
-        "{command:?}: {text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    text
+    String::from_utf8_lossy(&succeed(command).stdout)
+        .trim()
+        .to_owned()
 }
 
 /// A `docker build` to come.
@@ -87,7 +77,7 @@ impl Build {
         let mut command = docker();
         command
             .args(["build", "--progress=plain", "--tag", &tag, "--file"])
-            .arg(repository().join(dockerfile));
+            .arg(root().join(dockerfile));
         Self {
             command,
             context: context.into(),
@@ -194,8 +184,8 @@ impl Image {
             .arg("cp")
             .arg(format!("{}:/app/service", container.id))
             .arg(&file));
-        let bytes = std::fs::read(&file).expect("docker copied it");
-        _ = std::fs::remove_file(file);
+        let bytes = fs::read(&file).expect("docker copied it");
+        _ = fs::remove_file(file);
         bytes
     }
 
@@ -232,9 +222,7 @@ impl Container {
 
     pub(crate) fn get_from(&self, port: u16, path: &str) -> String {
         let mapped = run(docker().args(["port", &self.id, &port.to_string()]));
-        eventually(Duration::from_secs(20), || {
-            ask(&mapped, path).ok_or_else(|| format!("no 200 of {path}; {}", self.logs()))
-        })
+        wait_for(path, || ask(&mapped, path))
     }
 
     /// Runs the service's binary once more beside the service; did it succeed?
@@ -252,7 +240,7 @@ impl Container {
             .output()
             .expect("docker starts");
         String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr)
+            + &*String::from_utf8_lossy(&output.stderr)
     }
 
     /// Sends SIGTERM to the service, which is PID 1, and kills it after 30 s; its exit code.
@@ -300,19 +288,4 @@ fn ask(address: &str, path: &str) -> Option<String> {
     _ = stream.read_to_string(&mut answer);
     let (head, body) = answer.split_once("\r\n\r\n")?;
     head.starts_with("HTTP/1.1 200 ").then(|| body.to_owned())
-}
-
-/// Tries until it succeeds, or panics with the last failure at the deadline.
-pub(crate) fn eventually<T>(
-    deadline: Duration,
-    mut attempt: impl FnMut() -> Result<T, String>,
-) -> T {
-    let start = Instant::now();
-    loop {
-        match attempt() {
-            Ok(value) => return value,
-            Err(failure) if start.elapsed() > deadline => panic!("{failure}"),
-            Err(_) => thread::sleep(Duration::from_millis(20)),
-        }
-    }
 }

@@ -2,10 +2,10 @@
 
 use std::{fs, process::Command};
 
-use crate::docker::repository;
+use e2e::{root, succeed};
 
 fn read(name: &str) -> String {
-    fs::read_to_string(repository().join(name)).expect(name)
+    fs::read_to_string(root().join(name)).expect(name)
 }
 
 /// The part that makes the binary.
@@ -45,17 +45,7 @@ fn nothing_is_pulled_but_the_base_images() {
 
 /// Runs a program in the repository; it has to succeed.
 fn passes(program: &str, arguments: &[&str]) {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(repository())
-        .output()
-        .expect(program);
-    let [out, err] =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(
-        output.status.success(),
-        "{program} {arguments:?}: {out}{err}"
-    );
+    succeed(Command::new(program).args(arguments).current_dir(root()));
 }
 
 #[test]
@@ -88,7 +78,13 @@ fn prometheus_takes_its_settings_and_the_rules_as_the_compose_file_makes_them() 
     let end = start + compose[start..].find(" >/tmp").expect("its end");
     let command = compose[start..end].replace("$$", "$");
     let command = command.replace("/etc/prometheus/", "k8s/components/alerts/");
-    passes("sh", &["-c", &format!("{command} | promtool check rules")]);
+    passes(
+        "sh",
+        &[
+            "-c",
+            &format!("{command} | promtool check rules /dev/stdin"),
+        ],
+    );
 }
 
 #[test]
@@ -98,6 +94,6 @@ fn what_the_compose_file_mounts_is_there() {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- ./"));
     for source in sources.filter_map(|mount| mount.split(':').next()) {
-        assert!(repository().join(source).exists(), "{source}");
+        assert!(root().join(source).exists(), "{source}");
     }
 }

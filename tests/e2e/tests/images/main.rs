@@ -8,6 +8,7 @@
 mod caching;
 mod docker;
 mod files;
+mod generated;
 mod scratch;
 mod service;
 mod shapes;

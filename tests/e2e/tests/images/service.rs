@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use e2e::{root, wait_for};
 use serde_json::Value;
 
-use crate::docker::{Build, Container, Image, eventually, repository};
+use crate::docker::{Build, Container, Image};
 
 fn build(dockerfile: &str, variant: &str) -> Image {
-    Build::of(repository(), dockerfile)
+    Build::of(root(), dockerfile)
         .arg("BIN", "service")
         .arg("VARIANT", variant)
         .arg("REVISION", "1234567")
@@ -39,11 +40,8 @@ fn lives_and_leaves(image: &Image) {
 
 /// Docker's own health check: first after ten seconds.
 fn becomes_healthy(container: &Container) {
-    eventually(Duration::from_secs(60), || {
-        match container.inspect("{{.State.Health.Status}}").as_str() {
-            "healthy" => Ok(()),
-            other => Err(format!("{other}: {}", container.logs())),
-        }
+    wait_for("health", || {
+        (container.inspect("{{.State.Health.Status}}") == "healthy").then_some(())
     });
 }
 

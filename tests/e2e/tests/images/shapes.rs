@@ -6,7 +6,7 @@ use auditable_info::audit_info_from_slice;
 
 use crate::{
     docker::{Build, Image, Network, fixture},
-    scratch::Scratch,
+    scratch::copy_of,
 };
 
 /// These cannot be asked for their health.
@@ -172,9 +172,9 @@ fn a_build_takes_packages_flags_and_a_processor() {
 #[test]
 #[ignore = "needs Docker"]
 fn a_missing_lock_file_is_named() {
-    let scratch = Scratch::copy_of("single-bin", "unlocked");
-    fs::remove_file(scratch.0.join("Cargo.lock")).expect("a lock file");
-    let log = Build::of(&scratch.0, "Dockerfile").failure();
+    let project = copy_of("single-bin");
+    fs::remove_file(project.path().join("Cargo.lock")).expect("a lock file");
+    let log = Build::of(project.path(), "Dockerfile").failure();
     assert!(
         log.contains("error: no Cargo.lock in the build context. Images are built with --locked"),
         "{log}"
@@ -208,9 +208,9 @@ fn the_labels_say_where_an_image_comes_from() {
 #[test]
 #[ignore = "needs Docker"]
 fn a_registry_token_stays_out_of_the_image() {
-    let scratch = Scratch::copy_of("single-bin", "token");
+    let folder = tempfile::tempdir().expect("a folder");
     let token = "token-that-must-not-leak";
-    let file = scratch.0.join("credentials.toml");
+    let file = folder.path().join("credentials.toml");
     fs::write(
         &file,
         format!("[registries.private]\ntoken = \"{token}\"\n"),
