@@ -151,8 +151,8 @@ fn may_be_empty(query: &str) -> bool {
         .any(|part| query.contains(part))
 }
 
-/// The dashboard's queries as Grafana would send them, and those inside the alerts, whose comparisons are
-/// false while all is well: they must be understood, and are left out of what must answer.
+/// The dashboard's queries as Grafana would send them, and the adapter's as the autoscaler asks it. Those of the
+/// alerts are the rules that this Prometheus runs; promtool tests them.
 fn queries() -> Vec<(String, String)> {
     let text = std::fs::read_to_string(root().join("k8s/components/dashboard/dashboard.json"))
         .expect("a dashboard");
@@ -169,6 +169,20 @@ fn queries() -> Vec<(String, String)> {
             queries.push((panel["title"].to_string(), query));
         }
     }
+    let adapter = root().join("k8s/cluster/prometheus-adapter/values.yaml");
+    let adapter: Value =
+        serde_yaml_ng::from_slice(&std::fs::read(adapter).expect("values")).expect("YAML");
+    let query = adapter["rules"]["custom"][0]["metricsQuery"]
+        .as_str()
+        .expect("a query")
+        .replace("<<.Series>>", "http_server_request_duration_seconds_count")
+        .replace(
+            "<<.LabelMatchers>>",
+            "namespace=\"service\",pod=~\"service-1\"",
+        )
+        .replace("<<.GroupBy>>", "pod")
+        .replace("[2m]", "[10s]");
+    queries.push(("adapter".to_owned(), query));
     assert!(queries.len() > 40, "{} queries", queries.len());
     queries
 }
