@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 
-use self::filter::{ACCESS, Filter};
+use self::filter::Filter;
 pub use self::filter::{BadFilter, check as check_filter};
 use self::line::{Line, Style};
 use self::queue::Queue;
@@ -292,26 +292,19 @@ impl Logs {
         if !self.access_enabled() {
             return;
         }
-        let mut line = Line::start(self.shared.style, Level::INFO, ACCESS);
-        line.message("request");
-        line.field("method", |out| write::string(out, request.method));
-        line.field("route", |out| write::string(out, request.route));
-        line.field("path", |out| write::string(out, request.path));
-        line.field("status", |out| write::integer(out, request.status));
-        line.field("duration_ms", |out| {
-            write::milliseconds(out, request.duration)
-        });
-        line.field("request_bytes", |out| {
-            write::integer(out, request.request_bytes)
-        });
-        line.field("response_bytes", |out| {
-            write::integer(out, request.response_bytes)
-        });
+        let mut line = Line::access(self.shared.style);
+        write::string(line.known(b",\"method\":"), request.method);
+        write::string(line.known(b",\"route\":"), request.route);
+        write::string(line.known(b",\"path\":"), request.path);
+        write::integer(line.known(b",\"status\":"), request.status);
+        write::milliseconds(line.known(b",\"duration_ms\":"), request.duration);
+        write::integer(line.known(b",\"request_bytes\":"), request.request_bytes);
+        write::integer(line.known(b",\"response_bytes\":"), request.response_bytes);
         if let Some(client) = request.client {
-            line.field("client", |out| write::address(out, client.ip()));
+            write::address(line.known(b",\"client\":"), client.ip());
         }
         if let Some(error) = request.error {
-            line.field("error", |out| write::string(out, error));
+            write::string(line.known(b",\"error\":"), error);
         }
         line.finish(Some(request.ids), |line| {
             self.shared.queue.push(Level::INFO, line);

@@ -121,7 +121,8 @@ impl Bound {
         http: Http,
     ) {
         let server = Arc::new(Server {
-            router,
+            // Without it axum would build each route and its layers again for every request.
+            router: router.with_state(()),
             protocols: protocols(&settings),
             header_timeout: *settings.header_timeout,
             idle_timeout: *settings.idle_timeout,

@@ -3,11 +3,23 @@
 //! Later layers win:
 //! 1. the defaults of the structs
 //! 2. `config/default.toml`
-//! 3. `config/{RUN_ENV}.toml`
+//! 3. `config/{RUN_ENV}.toml`; `RUN_ENV` is `dev` unless it is set, and the file may be missing
 //! 4. secret files, each file of `/var/secrets`
 //! 5. `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`
 //! 6. variables such as `APP__SERVER__PORT`
 //! 7. `--set server.port=8081`
+//!
+//! `APP_CONFIG_DIR` and `APP_SECRETS_DIR` name other directories. How names and values are
+//! written is shown by example in `tests/settings/names.rs`, and what is said of wrong ones in
+//! `tests/settings/wrong.txt`.
+//!
+//! - Whatever no struct knows is an error, and so is a wrong value that a later layer sets right:
+//!   [`Invalid`] lists everything at once, each with its origin.
+//! - [`Secret`]s and whatever stood in a secret file are never shown.
+//! - An empty string unsets an optional key. Text becomes the type of its key; lists are `a,b`.
+//! - Files are TOML only: one format is enough, and this one tells the line of every key.
+//!
+//! The JSON Schema of the structs is where all of this comes from, and [`schema()`] prints it.
 //!
 //! ```
 //! use axum_chassis::schemars::{self, JsonSchema};

@@ -1,5 +1,7 @@
 //! Log lines as a reader of the output finds them.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

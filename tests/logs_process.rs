@@ -2,6 +2,8 @@
 //!
 //! The programs are tests of this file that are otherwise ignored, run in a process of their own.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};

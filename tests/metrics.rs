@@ -1,5 +1,7 @@
 //! What a scrape shows.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use axum_chassis::metrics::{Metrics, accepts_gzip, gzip};

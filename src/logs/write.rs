@@ -128,7 +128,7 @@ pub(super) fn milliseconds(out: &mut Vec<u8>, duration: Duration) {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     integer(out, micros / 1000);
     out.push(b'.');
-    digits(out, micros % 1000, 3);
+    digits::<3>(out, micros % 1000);
 }
 
 /// Appends an address as a JSON string, IPv4 in its own form also when mapped into IPv6.
@@ -148,11 +148,24 @@ pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
-fn digits(out: &mut Vec<u8>, number: u64, width: u32) {
-    for place in (0..width).rev() {
+/// Appends the last `N` decimal digits of `number`.
+fn digits<const N: usize>(out: &mut Vec<u8>, mut number: u64) {
+    let mut text = [b'0'; N];
+    for digit in text.iter_mut().rev() {
         // A single digit always fits.
-        out.push(b'0' + (number / 10_u64.pow(place) % 10) as u8);
+        *digit += (number % 10) as u8;
+        number /= 10;
     }
+    out.extend_from_slice(&text);
+}
+
+/// Appends 16 hexadecimal digits as a JSON string.
+pub(super) fn hex(out: &mut Vec<u8>, number: u64) {
+    let mut text = [b'"'; 18];
+    for (at, digit) in text[1..17].iter_mut().enumerate() {
+        *digit = HEX[(number >> (60 - 4 * at) & 0xf) as usize];
+    }
+    out.extend_from_slice(&text);
 }
 
 /// Appends the time now as `2026-01-31T23:59:59.123456Z`.
@@ -173,7 +186,7 @@ fn timestamp(out: &mut Vec<u8>, time: SystemTime) {
         SECOND.set((second, text));
     }
     out.extend_from_slice(&text);
-    digits(out, u64::from(since.subsec_micros()), 6);
+    digits::<6>(out, u64::from(since.subsec_micros()));
     out.push(b'Z');
 }
 
@@ -192,17 +205,18 @@ fn date_and_time(second: u64) -> [u8; 20] {
     let year = era * 400 + year_of_era + u64::from(month <= 2);
 
     let mut text = Vec::with_capacity(20);
-    for (number, width, after) in [
-        (year, 4, b'-'),
-        (month, 2, b'-'),
-        (day, 2, b'T'),
-        (second / 3600 % 24, 2, b':'),
-        (second / 60 % 60, 2, b':'),
-        (second % 60, 2, b'.'),
+    digits::<4>(&mut text, year);
+    for (before, number) in [
+        (b'-', month),
+        (b'-', day),
+        (b'T', second / 3600 % 24),
+        (b':', second / 60 % 60),
+        (b':', second % 60),
     ] {
-        digits(&mut text, number, width);
-        text.push(after);
+        text.push(before);
+        digits::<2>(&mut text, number);
     }
+    text.push(b'.');
     text.try_into().unwrap_or([b'0'; 20])
 }
 
@@ -267,6 +281,11 @@ mod tests {
             written(|out| milliseconds(out, Duration::from_micros(12_034))),
             "12.034"
         );
+    }
+
+    #[test]
+    fn a_span_id_is_sixteen_digits() {
+        assert_eq!(written(|out| hex(out, 0x0f_1234)), "\"00000000000f1234\"");
     }
 
     #[test]

@@ -141,27 +141,18 @@ fn refuse(
     findings: &mut Findings,
 ) {
     let origin = tree.origin_of(path);
-    let hidden = [
-        tree.get(path).is_some_and(Node::holds_secrets),
-        shape.at(path).is_none_or(Shape::holds_secrets),
-    ];
-    let secret = hidden.contains(&true);
+    let secret = tree.get(path).is_some_and(Node::holds_secrets)
+        || shape.at(path).is_none_or(Shape::holds_secrets);
     let problem = match message.rsplit_once(", expected ") {
         _ if secret => "not acceptable".to_owned(),
         Some((_, expected)) => format!("expected {expected}"),
         None => message.to_owned(),
     };
-    let found = at(json, path).map(|value| {
-        shown(
-            &Node::new(origin.clone(), Value::Scalar(value.clone())),
-            secret,
-        )
+    let found = at(json, path).map_or("nothing".to_owned(), |value| {
+        let node = Node::from_json(value, origin);
+        shown(&node, secret)
     });
-    findings.spoil(
-        path,
-        origin,
-        format!("{problem}, found {}", found.as_deref().unwrap_or("nothing")),
-    );
+    findings.spoil(path, origin, format!("{problem}, found {found}"));
 }
 
 /// Takes the refused value out, or puts one in its place that may do.

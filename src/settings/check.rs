@@ -46,12 +46,9 @@ impl<'a> Checker<'a> {
         let (mut path, shape) = match catalog.resolve(segments) {
             Ok(found) => found,
             Err(path) => {
-                match self.catalog.list_in(&path) {
-                    Some(list) => self.findings.note(
-                        list,
-                        &origin,
-                        r#"a list, set as a whole: "a,b" or '["a", "b"]'"#,
-                    ),
+                let whole = r#"a list, set as a whole: "a,b" or '["a", "b"]'"#;
+                match catalog.list_in(&path) {
+                    Some(list) => self.findings.note(list, &origin, whole),
                     None => self.unknown(&path, &origin),
                 }
                 return None;
@@ -153,8 +150,8 @@ fn is_empty(node: &Node) -> bool {
 /// What was written, on one line and not too long; nothing at all of a secret.
 pub(super) fn shown(node: &Node, secret: bool) -> String {
     let text = match &node.value {
-        Value::Table(_) | Value::Scalar(Json::Object(_)) => return "a table".into(),
-        Value::List(_) | Value::Scalar(Json::Array(_)) => return "a list".into(),
+        Value::Table(_) => return "a table".into(),
+        Value::List(_) => return "a list".into(),
         _ if secret || node.origin.is_secret() => return REDACTED.into(),
         Value::Text(text) | Value::Scalar(Json::String(text)) => text,
         Value::Scalar(scalar) => return scalar.to_string(),

@@ -30,6 +30,13 @@ pub(super) struct File {
     pub(super) text: Result<String, String>,
 }
 
+/// What tells one state of the files from another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    hash: u64,
+    pub(super) count: usize,
+}
+
 impl Files {
     pub(super) fn read(config: Option<&Path>, stems: &[&str], secrets: Option<&Path>) -> Self {
         let mut files = Self {
@@ -56,16 +63,14 @@ impl Files {
         files
     }
 
-    /// Equal files have equal fingerprints; it tells nothing of what is in them.
-    pub(super) fn fingerprint(&self) -> u64 {
+    /// Equal files have equal marks; a mark tells nothing of what is in them.
+    pub(super) fn mark(&self) -> Mark {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
-        hasher.finish()
-    }
-
-    /// How many files there are.
-    pub(super) fn count(&self) -> usize {
-        self.config.len() + self.secrets.len()
+        Mark {
+            hash: hasher.finish(),
+            count: self.config.len() + self.secrets.len(),
+        }
     }
 }
 

@@ -35,37 +35,30 @@ pub fn watch<A: Section, B: Section>(
     }
     let (stop, stopped) = mpsc::channel::<()>();
     let pause = move |time| matches!(stopped.recv_timeout(time), Err(RecvTimeoutError::Timeout));
-    let files = sources.read();
-    let (mut seen, mut count) = (files.fingerprint(), files.count());
-    std::thread::Builder::new()
-        .name("settings".into())
-        .spawn(move || {
-            while pause(EVERY) {
-                let mut files = sources.read();
-                if files.fingerprint() == seen {
-                    continue;
+    let mut seen = sources.read().mark();
+    let look = move || {
+        while pause(EVERY) {
+            let mut files = sources.read();
+            // Ends when they have come to rest, or are as they were.
+            while files.mark() != seen {
+                let rest = if files.mark().count < seen.count {
+                    MISSED
+                } else {
+                    SETTLE
+                };
+                if !pause(rest) {
+                    return;
                 }
-                loop {
-                    let settle = if files.count() < count {
-                        MISSED
-                    } else {
-                        SETTLE
-                    };
-                    if !pause(settle) {
-                        return;
-                    }
-                    let before = files.fingerprint();
-                    files = sources.read();
-                    if files.fingerprint() == before {
-                        break;
-                    }
+                let again = sources.read();
+                if again.mark() == files.mark() {
+                    seen = again.mark();
+                    on_change(load_files(&sources, &again));
                 }
-                // It may have come back as it was.
-                if files.fingerprint() != seen {
-                    (seen, count) = (files.fingerprint(), files.count());
-                    on_change(load_files(&sources, &files));
-                }
+                files = again;
             }
-        })?;
+        }
+    };
+    let thread = std::thread::Builder::new().name("settings".into());
+    thread.spawn(look)?;
     Ok(Watcher { _stop: Some(stop) })
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::check::Checker;
+use super::fault::Findings;
 use super::files::{Files, printable};
 use super::names;
 use super::toml_file;
@@ -118,7 +119,7 @@ impl Sources {
 
     /// Every layer above the defaults, lowest first, without what is wrong in it.
     pub(super) fn layers(&self, files: &Files, checker: &mut Checker<'_>) -> Vec<Node> {
-        self.check_directories(checker);
+        self.check_places(&mut checker.findings);
         let mut layers = config_layers(files, checker);
         layers.extend(secret_layer(files, checker));
         layers.extend(self.plain_layer(checker));
@@ -128,32 +129,24 @@ impl Sources {
     }
 
     /// A directory that is named must be there; the usual ones need not be.
-    fn check_directories(&self, checker: &mut Checker<'_>) {
-        for (variable, directory) in [
+    fn check_places(&self, findings: &mut Findings) {
+        let directories = [
             (CONFIG_DIR, &self.config_dir),
             (SECRETS_DIR, &self.secrets_dir),
-        ] {
-            if self.var(variable).is_some()
-                && let Some(directory) = directory
-                && !directory.is_dir()
-            {
-                let message = format!(
-                    "expected a directory, found none at {}",
-                    printable(directory)
-                );
-                checker
-                    .findings
-                    .unreadable(&Origin::Variable(variable.into()), message);
+        ];
+        for (name, directory) in directories {
+            let missing = directory.as_deref().filter(|path| !path.is_dir());
+            if let (Some(_), Some(path)) = (self.var(name), missing) {
+                let message = format!("expected a directory, found none at {}", printable(path));
+                findings.unreadable(&Origin::Variable(name.into()), message);
             }
         }
         if !self.run_env.to_str().is_some_and(is_file_name) {
-            let message = format!(
+            let found = format!(
                 "expected a name such as \"production\", found {:?}",
                 self.run_env
             );
-            checker
-                .findings
-                .unreadable(&Origin::Variable(RUN_ENV.into()), message);
+            findings.unreadable(&Origin::Variable(RUN_ENV.into()), found);
         }
     }
 
@@ -211,20 +204,15 @@ impl Sources {
 fn config_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Node> {
     let mut layers = Vec::new();
     for file in &files.config {
-        match file
-            .text
-            .as_ref()
-            .map(|text| toml_file::parse(&file.path, text))
-        {
-            Ok(Ok(tree)) => layers.extend(checker.tree(&tree)),
-            Ok(Err(faults)) => {
-                faults
-                    .iter()
-                    .for_each(|(origin, message)| checker.findings.unreadable(origin, message));
+        let unreadable = |problem: &String| vec![(Origin::file(&file.path), problem.clone())];
+        let text = file.text.as_ref().map_err(unreadable);
+        match text.and_then(|text| toml_file::parse(&file.path, text)) {
+            Ok(tree) => layers.extend(checker.tree(&tree)),
+            Err(faults) => {
+                for (origin, message) in faults {
+                    checker.findings.unreadable(&origin, message);
+                }
             }
-            Err(problem) => checker
-                .findings
-                .unreadable(&Origin::file(&file.path), problem),
         }
     }
     layers
@@ -237,9 +225,10 @@ fn secret_layer(files: &Files, checker: &mut Checker<'_>) -> Vec<Node> {
         match &file.text {
             Ok(text) => {
                 // Editors and `echo` end a file with a newline that nobody means.
-                let text = text.strip_suffix('\n').map_or(text.as_str(), |text| {
-                    text.strip_suffix('\r').unwrap_or(text)
-                });
+                let text = text
+                    .strip_suffix("\r\n")
+                    .or(text.strip_suffix('\n'))
+                    .unwrap_or(text);
                 entries.push((names::secret_file(&file.name), OsStr::new(text), origin));
             }
             Err(problem) => checker.findings.unreadable(&origin, problem),
@@ -252,24 +241,18 @@ fn secret_layer(files: &Files, checker: &mut Checker<'_>) -> Vec<Node> {
 fn layer_of(entries: Vec<(Vec<String>, &OsStr, Origin)>, checker: &mut Checker<'_>) -> Vec<Node> {
     // Sorted by key: tables come before what is in them, and faults always in the same order.
     let mut unique: BTreeMap<Vec<String>, (&OsStr, Origin)> = BTreeMap::new();
-    for (path, text, origin) in entries {
-        let path = checker
-            .catalog
-            .resolve(&path)
-            .map_or_else(|path| path, |(path, _)| path);
-        match unique.get(&path) {
-            Some((_, first)) => {
-                checker
-                    .findings
-                    .note(&path, &origin, format!("set already by {first}"))
-            }
-            None => {
-                unique.insert(path, (text, origin));
-            }
+    for (written, text, origin) in entries {
+        let known = checker.catalog.resolve(&written);
+        let path = known.map_or_else(|unknown| unknown, |(path, _)| path);
+        if let Some((_, first)) = unique.get(&path) {
+            let message = format!("set already by {first}");
+            checker.findings.note(&path, &origin, message);
+        } else {
+            unique.insert(path, (text, origin));
         }
     }
-    unique
-        .into_iter()
+    let entries = unique.into_iter();
+    entries
         .filter_map(|(path, (text, origin))| checker.entry(&path, text, origin))
         .collect()
 }

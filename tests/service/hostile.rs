@@ -81,6 +81,7 @@ fn ten_thousand_idle_connections_cost_little() {
     raise_limit(12_000);
     let program = Setup::default()
         .set("server.max_connections", 20_000)
+        .set("server.header_timeout", "5m")
         .files(12_000)
         .start();
     serves(&program);
@@ -195,6 +196,22 @@ fn oversized_headers_and_garbage_are_refused() {
             client.is_closed()
         });
     }
+    serves(&program);
+}
+
+#[test]
+fn a_client_that_takes_no_answer_is_let_go() {
+    let program = Setup::default().set("server.idle_timeout", "300ms").start();
+    let mut greedy = Connection::open(program.main).unwrap();
+    greedy
+        .send(b"GET /large HTTP/1.1\r\nhost: test\r\n\r\n")
+        .unwrap();
+    eventually("it is accepted", || {
+        program.metric("http_server_connections") == 1.0
+    });
+    eventually("it is let go", || {
+        program.metric("http_server_connections") == 0.0
+    });
     serves(&program);
 }
 

@@ -149,6 +149,7 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
                 upgrade.on_upgrade(async |mut socket| while socket.recv().await.is_some() {})
             }),
         )
+        .route("/large", on_get(async || vec![b'x'; 64 * 1024 * 1024]))
         .route(
             "/dependency/{state}",
             post(async |Path(state): Path<u8>| {

@@ -7,7 +7,8 @@ use crate::structs::{Chassis, load_from};
 
 #[test]
 fn each_layer_wins_over_those_before_it() {
-    let layers: [(&str, fn(Fixture) -> Fixture, &str); 7] = [
+    type Layer = (&'static str, fn(Fixture) -> Fixture, &'static str);
+    let layers: [Layer; 7] = [
         ("8080", |f| f, "default"),
         (
             "1",

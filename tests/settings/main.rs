@@ -1,5 +1,9 @@
 //! Settings: what may be written where, what it means, and what is said when it is wrong.
 
+// A test may say what it takes for granted.
+#![allow(clippy::unwrap_used)]
+
+mod anything;
 mod fixture;
 mod layers;
 mod names;
@@ -7,4 +11,5 @@ mod reload;
 mod shapes;
 mod shown;
 mod structs;
+mod units;
 mod wrong;

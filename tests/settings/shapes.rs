@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU16;
 
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Invalid, Secret, Section, Size, Sources, Validate, load, schema};
+use axum_chassis::settings::{
+    Invalid, Problems, Secret, Section, Size, Sources, Validate, load, schema,
+};
 use serde::{Deserialize, Serialize};
 
 fn read<S: Section>(toml: &str, vars: &[(&str, &str)]) -> Result<S, Invalid> {
@@ -31,7 +33,7 @@ fn told<S: Section>(toml: &str, vars: &[(&str, &str)]) -> Vec<String> {
 macro_rules! settings {
     ($($name:ident)*) => { $(impl Validate for $name {})* };
 }
-settings!(Needy Inner Variants Flat Odd Clash);
+settings!(Needy Inner Variants Flat Odd Clash Chatty);
 
 /// Nothing here has a default.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -254,8 +256,8 @@ fn enums_may_carry_settings() {
             &[("APP__STORE__URI", "hunter2")]
         ),
         [
-            "limit: expected a whole number, at least 0, or true or false, or a string, found 1.5",
-            "mode: expected one of \"read-only\", or a table, found \"read_only\"",
+            "limit: expected a whole number from 0 to 4294967295, or true or false, or a string, found 1.5",
+            "mode: expected \"read-only\", or a table, found \"read_only\"",
             "store.uri: no such setting",
         ]
     );
@@ -372,5 +374,62 @@ fn a_section_that_both_have_is_told() {
     assert!(
         told.starts_with("cache: the chassis has a section of this name already (struct "),
         "{told}"
+    );
+}
+
+/// A type whose own errors quote what it was given.
+#[derive(Clone, Default, Serialize, JsonSchema)]
+struct Dsn(Secret);
+
+impl<'de> Deserialize<'de> for Dsn {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let secret = Secret::deserialize(deserializer)?;
+        let refused = format!("cannot parse {}", secret.expose());
+        if secret.expose().starts_with("postgres:") {
+            Ok(Self(secret))
+        } else {
+            Err(serde::de::Error::custom(refused))
+        }
+    }
+}
+
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Chatty {
+    dsn: Option<Dsn>,
+    dsns: BTreeMap<String, Dsn>,
+}
+
+#[test]
+fn a_type_that_quotes_a_secret_is_not_quoted() {
+    let vars = [
+        ("APP__DSN", "hunter2"),
+        ("APP__DSNS__A", "hunter2"),
+        ("APP__DSNS__B", "postgres://x"),
+    ];
+    assert_eq!(
+        told::<Chatty>("", &vars),
+        [
+            "dsn: not acceptable, found [redacted]",
+            "dsns.a: not acceptable, found [redacted]"
+        ]
+    );
+}
+
+#[test]
+fn a_rule_may_be_told_in_several_lines_and_is_told_in_one() {
+    #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(default)]
+    struct Ruled {
+        cache: Cache,
+    }
+    impl Validate for Ruled {
+        fn validate(&self, problems: &mut Problems) {
+            problems.add("cache.entries", "too few\nINFO all is well");
+        }
+    }
+    assert_eq!(
+        told::<Ruled>("", &[]),
+        ["cache.entries: too few INFO all is well"]
     );
 }

@@ -1,9 +1,198 @@
-//! `cargo xtask bench`.
+//! `cargo xtask bench`: what the chassis costs, beside bare axum and a hand-assembled stack.
+//!
+//! Times on a shared machine wander, so everything is measured in rounds in which the programs
+//! take turns, and reported as medians and as ratios within a round. Instructions repeat nearly
+//! exactly: `--gate` compares only those with `bench/baseline`.
+
+mod chart;
+mod growth;
+mod load;
+mod programs;
+mod table;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use self::load::Load;
+use self::programs::{BARE, CHASSIS, Conditions, HAND, Program, QUIET, root};
+use self::table::{Row, median};
+
+const PROGRAMS: [Program; 4] = [BARE, HAND, CHASSIS, QUIET];
+/// Requests a second at which latency is measured: well below what any of them can do.
+const RATE: u32 = 2000;
 
 /// Its flags.
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Count instructions a request and compare their ratio to bare axum with bench/baseline.
+    #[arg(long)]
+    gate: bool,
+    /// Write the ratio that is found to bench/baseline.
+    #[arg(long)]
+    bless: bool,
+    /// Measure how cost grows, too.
+    #[arg(long)]
+    growth: bool,
+    /// How often the programs take turns.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of load in each turn.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+}
 
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("`bench` is not written yet")
+pub(crate) fn run(args: Args) -> Result<()> {
+    if args.gate || args.bless {
+        return gate(args.bless);
+    }
+    for program in [BARE, HAND, CHASSIS] {
+        program.build()?;
+    }
+    let mut turns: [Vec<Turn>; PROGRAMS.len()] = Default::default();
+    for round in 1..=args.rounds {
+        eprintln!("round {round} of {}", args.rounds);
+        for (program, turns) in PROGRAMS.iter().zip(&mut turns) {
+            turns.push(Turn::take(*program, args.seconds)?);
+        }
+    }
+    eprintln!("counting instructions");
+    let mut rows = rows(&turns);
+    let instructions: Vec<f64> = PROGRAMS
+        .iter()
+        .map(|program| instructions(*program))
+        .collect::<Result<_>>()?;
+    rows.push(Row::new("instructions a request", 0, instructions));
+    rows.push(Row::per_program("binary, MB", 2, |program| {
+        Ok(std::fs::metadata(program.path())?.len() as f64 / 1e6)
+    })?);
+    rows.push(Row::per_program("crates", 0, |program| {
+        Ok(program.crates()? as f64)
+    })?);
+    println!("{}", table::render(&rows));
+    println!("{}", lines()?);
+    chart::write(&rows, &root().join("bench/chart.svg"))?;
+    if args.growth {
+        println!("{}", growth::measure(args.rounds.min(3), args.seconds)?);
+    }
+    Ok(())
+}
+
+/// What one program did in one round.
+struct Turn {
+    start_ms: f64,
+    idle_mb: f64,
+    peak_mb: f64,
+    rate: f64,
+    cpu_us: f64,
+    p99_ms: f64,
+}
+
+// === impl Turn ===
+
+impl Turn {
+    fn take(program: Program, seconds: u64) -> Result<Self> {
+        let server = program.start(Conditions::default())?;
+        let start = server.first_answer()?;
+        let (idle_mb, _) = server.memory()?;
+        let p99 = load::at_rate(server.address, RATE, Duration::from_secs(2))?;
+        let (rate, cpu_us) = saturated(&server, 64, seconds)?;
+        let (_, peak_mb) = server.memory()?;
+        Ok(Self {
+            start_ms: start.as_secs_f64() * 1e3,
+            idle_mb,
+            peak_mb,
+            rate,
+            cpu_us,
+            p99_ms: p99.as_secs_f64() * 1e3,
+        })
+    }
+}
+
+/// Requests a second and CPU microseconds a request under as much load as it takes.
+fn saturated(server: &programs::Running, connections: usize, seconds: u64) -> Result<(f64, f64)> {
+    let load = Load {
+        connections,
+        seconds,
+        script: None,
+    };
+    let before = server.cpu()?;
+    let (requests, took) = load::saturate(server.address, &load)?;
+    Ok((requests / took, (server.cpu()? - before) / requests * 1e6))
+}
+
+fn rows(turns: &[Vec<Turn>; PROGRAMS.len()]) -> Vec<Row> {
+    let row = |name, decimals, of: fn(&Turn) -> f64| {
+        let rounds = turns.iter().map(|turns| turns.iter().map(of).collect());
+        Row::of_rounds(name, decimals, rounds.collect())
+    };
+    vec![
+        row("requests a second", 0, |turn| turn.rate),
+        row("server CPU a request, µs", 2, |turn| turn.cpu_us),
+        row("p99 at 2,000 a second, ms", 2, |turn| turn.p99_ms),
+        row("start to first 200, ms", 1, |turn| turn.start_ms),
+        row("idle memory, MB", 1, |turn| turn.idle_mb),
+        row("peak memory, MB", 1, |turn| turn.peak_mb),
+    ]
+}
+
+/// Instructions a request: those of many requests without those of few.
+fn instructions(program: Program) -> Result<f64> {
+    const FEW: u32 = 500;
+    const MANY: u32 = 3500;
+    let count = |requests| -> Result<f64> {
+        let server = program.start(Conditions {
+            threads: 1,
+            callgrind: true,
+            ..Conditions::default()
+        })?;
+        server.first_answer()?;
+        load::one_by_one(server.address, requests)?;
+        let said = server.stop()?;
+        let collected = said
+            .lines()
+            .find_map(|line| line.split_once("Collected : "));
+        let (_, number) = collected.with_context(|| format!("callgrind says {said:?}"))?;
+        Ok(number.trim().parse()?)
+    };
+    Ok((count(MANY)? - count(FEW)?) / f64::from(MANY - FEW))
+}
+
+/// The cost of a log line by itself.
+fn lines() -> Result<String> {
+    const LINES: u64 = 500_000;
+    let nanoseconds = |program: Program| -> Result<f64> {
+        let rounds: Vec<f64> = (0..3).map(|_| program.log(LINES)).collect::<Result<_>>()?;
+        Ok(median(&rounds) / LINES as f64 * 1e9)
+    };
+    let (hand, chassis) = (nanoseconds(HAND)?, nanoseconds(CHASSIS)?);
+    Ok(format!(
+        "A log line with three fields in a span with two, CPU: {hand:.0} ns by tracing-subscriber's \
+         JSON layer, {chassis:.0} ns by the chassis ({:.2}).",
+        chassis / hand
+    ))
+}
+
+/// Fails when a request costs more instructions, compared with bare axum, than it used to.
+fn gate(bless: bool) -> Result<()> {
+    /// What another compiler or libc may change without anybody's fault.
+    const MARGIN: f64 = 0.05;
+    let baseline = root().join("bench/baseline");
+    for program in [BARE, CHASSIS] {
+        program.build()?;
+    }
+    let ratio = instructions(CHASSIS)? / instructions(BARE)?;
+    if bless {
+        std::fs::write(&baseline, format!("{ratio:.3}\n"))?;
+        println!("a request costs {ratio:.3} times bare axum's instructions: that is the baseline");
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(&baseline).context("bench/baseline; `--bless` writes it")?;
+    let allowed = text.trim().parse::<f64>()? * (1.0 + MARGIN);
+    println!("a request costs {ratio:.3} times bare axum's instructions; {allowed:.3} are allowed");
+    ensure!(
+        ratio <= allowed,
+        "the request path has become more expensive; if that is worth it, `cargo xtask bench --bless`"
+    );
+    Ok(())
 }

@@ -3,8 +3,11 @@
 //! cargo-generate skips symlinks, so `template/` holds copies of the generic Docker files; and
 //! `k8s/` in the root is what a service named `service` gets.
 
+mod readme;
+
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -71,6 +74,12 @@ impl File {
             permissions: path.metadata().with_context(unreadable)?.permissions(),
         })
     }
+
+    /// A script has to stay executable; git keeps no more than that of a file's mode.
+    fn is_same(&self, other: &Self) -> bool {
+        let executable = |file: &Self| file.permissions.mode() & 0o100;
+        self.contents == other.contents && executable(self) == executable(other)
+    }
 }
 
 /// The files to write, and, without contents, those to delete; by their path in the root.
@@ -82,6 +91,10 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
             File::read(&root.join(name))?,
         );
     }
+
+    let mut readme = File::read(&root.join("README.md"))?;
+    readme.contents = readme::fill(&String::from_utf8(readme.contents)?)?.into_bytes();
+    wanted.insert(PathBuf::from("README.md"), readme);
 
     let scratch = tempfile::tempdir()?;
     let service = Target::parse(&scratch.path().join("service"))?
@@ -102,7 +115,7 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
         }
     }
     for (path, file) in wanted {
-        if fs::read(root.join(&path)).ok().as_ref() != Some(&file.contents) {
+        if !File::read(&root.join(&path)).is_ok_and(|present| present.is_same(&file)) {
             stale.insert(path, Some(file));
         }
     }
@@ -128,5 +141,20 @@ mod tests {
     #[test]
     fn every_copy_is_in_step_with_its_source() {
         super::run(super::Args { check: true }).expect("nothing to write");
+    }
+
+    #[test]
+    fn a_service_is_built_with_the_profiles_of_this_workspace() {
+        let profiles = |manifest: &str| {
+            let manifest = std::fs::read_to_string(crate::root().join(manifest)).expect("text");
+            let start = manifest
+                .find("# A service wants")
+                .expect("the first profile");
+            manifest[start..].to_owned()
+        };
+        assert_eq!(
+            profiles("template/Cargo.toml.liquid"),
+            profiles("Cargo.toml")
+        );
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn run(name: &str, folder: &Path) -> anyhow::Result<ExitCode> {
     });
 
     if let Some(ended) = wait_until_ready(&mut service, admin)? {
+        say(format_args!("{name} ended before it was ready: {ended}"));
         return Ok(exit_code(ended));
     }
     show(name, main, admin);
@@ -71,7 +72,7 @@ fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Result<Option<Ex
 
 /// Prints URLs to try, each with what it answers right now.
 fn show(name: &str, main: u16, admin: u16) {
-    say(format_args!("{name} is ready. What it answers:"));
+    say(format_args!("{name} is ready. Try, in another terminal:"));
     for (port, path) in [
         (main, "/"),
         (main, "/orders"),
@@ -85,9 +86,8 @@ fn show(name: &str, main: u16, admin: u16) {
             Err(error) => eprintln!("  {url:<40} {error}"),
         }
     }
-    eprintln!("To place an order:");
     eprintln!(r#"  curl --json '{{"item":"tea","quantity":2}}' http://localhost:{main}/orders"#);
-    eprintln!("Everything else: http://localhost:{admin}/   Stop with Ctrl-C.");
+    eprintln!("Everything else is on http://localhost:{admin}/. Ctrl-C stops the service.");
 }
 
 /// The first line, cut to a screen's width, and how many follow.

@@ -1,0 +1,60 @@
+//! The routes that every program of the benchmark serves, and what it is told by its environment.
+
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+
+#[derive(Deserialize, Serialize)]
+struct Order {
+    id: u64,
+    item: String,
+    pieces: u32,
+}
+
+/// One order to read, one to write, a status on demand, and as many more routes as asked for.
+pub fn router() -> Router {
+    let router = Router::new()
+        .route("/", get("hello"))
+        .route("/orders", axum::routing::post(write))
+        .route("/orders/{id}", get(read))
+        .route("/status/{code}/a", get(status).post(status))
+        .route("/status/{code}/b", get(status).post(status))
+        .route("/status/{code}/c", get(status).post(status))
+        .route("/status/{code}/d", get(status).post(status));
+    (0..extra_routes()).fold(router, |router, number| {
+        router.route(&format!("/extra/{number}/{{id}}"), get(read))
+    })
+}
+
+/// The port to listen on.
+pub fn port() -> u16 {
+    number("PORT").unwrap_or(8080)
+}
+
+/// How many lines to log instead of serving: the cost of a line apart from that of a request.
+pub fn lines() -> Option<u64> {
+    number("BENCH_LINES")
+}
+
+fn extra_routes() -> u32 {
+    number("BENCH_ROUTES").unwrap_or(0)
+}
+
+fn number<T: std::str::FromStr>(variable: &str) -> Option<T> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+async fn read(Path(id): Path<u64>) -> Json<Order> {
+    let item = "teapot".to_owned();
+    Json(Order { id, item, pieces: 1 })
+}
+
+async fn write(Json(order): Json<Order>) -> (StatusCode, Json<Order>) {
+    (StatusCode::CREATED, Json(order))
+}
+
+async fn status(Path(code): Path<u16>) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST)
+}

@@ -1,0 +1,291 @@
+//! What the tests ask of Docker: build a folder, run the image, look at the container.
+
+use std::{
+    env, fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{self, Command},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use e2e::{root, succeed, wait_for};
+
+/// What a restricted cluster would not take away, it does not need.
+const HARDENED: [&str; 3] = [
+    "--read-only",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+];
+
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    root().join("tests/e2e/fixtures").join(name)
+}
+
+/// The first client that can build with BuildKit: some have no such part.
+fn docker() -> Command {
+    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
+    let client = CLIENT.get_or_init(|| {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::var_os("DOCKER")
+            .map(PathBuf::from)
+            .into_iter()
+            .chain(env::split_paths(&path).map(|directory| directory.join("docker")))
+            .chain([PathBuf::from("/usr/bin/docker")])
+            .find(|client| builds(client))
+            .expect("a docker client with BuildKit on PATH, or named by DOCKER")
+    });
+    let mut command = Command::new(client);
+    command.env("DOCKER_BUILDKIT", "1");
+    command
+}
+
+fn builds(client: &Path) -> bool {
+    Command::new(client)
+        .args(["build", "--help"])
+        .env("DOCKER_BUILDKIT", "1")
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+/// Runs a docker command that has to succeed; its output.
+fn run(command: &mut Command) -> String {
+    String::from_utf8_lossy(&succeed(command).stdout)
+        .trim()
+        .to_owned()
+}
+
+/// A `docker build` to come.
+pub(crate) struct Build {
+    command: Command,
+    context: PathBuf,
+    tag: String,
+}
+
+impl Build {
+    pub(crate) fn of(context: impl Into<PathBuf>, dockerfile: &str) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let tag = format!(
+            "e2e-{}-{}",
+            process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let mut command = docker();
+        command
+            .args(["build", "--progress=plain", "--tag", &tag, "--file"])
+            .arg(root().join(dockerfile));
+        Self {
+            command,
+            context: context.into(),
+            tag,
+        }
+    }
+
+    pub(crate) fn arg(self, key: &str, value: &str) -> Self {
+        self.option(&format!("--build-arg={key}={value}"))
+    }
+
+    pub(crate) fn option(mut self, option: &str) -> Self {
+        self.command.arg(option);
+        self
+    }
+
+    pub(crate) fn image(mut self) -> Image {
+        let (took, output) = self.build();
+        output.unwrap_or_else(|log| panic!("{:?}\n{log}", self.command));
+        Image {
+            tag: self.tag,
+            took,
+        }
+    }
+
+    /// The log of a build that has to fail.
+    pub(crate) fn failure(mut self) -> String {
+        self.build().1.expect_err("the build fails")
+    }
+
+    fn build(&mut self) -> (Duration, Result<(), String>) {
+        // One at a time: two would only take each other's processors, and spoil the timings.
+        static BUILDING: Mutex<()> = Mutex::new(());
+        let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = Instant::now();
+        let output = self
+            .command
+            .arg(&self.context)
+            .output()
+            .expect("docker starts");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        (
+            start.elapsed(),
+            if output.status.success() {
+                Ok(())
+            } else {
+                Err(log)
+            },
+        )
+    }
+}
+
+/// An image, removed at the end of the test.
+pub(crate) struct Image {
+    tag: String,
+    /// How long its build took.
+    pub(crate) took: Duration,
+}
+
+impl Image {
+    /// Docker's answer to a template about the image.
+    pub(crate) fn inspect(&self, template: &str) -> String {
+        run(docker().args(["image", "inspect", "--format", template, &self.tag]))
+    }
+
+    pub(crate) fn megabytes(&self) -> f64 {
+        self.inspect("{{.Size}}").parse::<f64>().expect("a number") / 1e6
+    }
+
+    /// Starts it with a read-only root and no rights at all.
+    pub(crate) fn start(&self) -> Container {
+        self.start_with(&[])
+    }
+
+    pub(crate) fn start_with(&self, options: &[&str]) -> Container {
+        let mut command = docker();
+        command.args([
+            "run",
+            "--detach",
+            "--publish=127.0.0.1::8080",
+            "--publish=127.0.0.1::9090",
+        ]);
+        Container {
+            id: run(command.args(HARDENED).args(options).arg(&self.tag)),
+        }
+    }
+
+    /// What a command in a new container prints, with `program` in place of the service.
+    pub(crate) fn output(&self, program: &str, arguments: &[&str]) -> String {
+        run(docker()
+            .args(["run", "--rm", "--entrypoint", program])
+            .args(HARDENED)
+            .arg(&self.tag)
+            .args(arguments))
+    }
+
+    /// The bytes of the service's binary.
+    pub(crate) fn binary(&self) -> Vec<u8> {
+        let container = Container {
+            id: run(docker().args(["create", &self.tag])),
+        };
+        let file = env::temp_dir().join(&self.tag);
+        run(docker()
+            .arg("cp")
+            .arg(format!("{}:/app/service", container.id))
+            .arg(&file));
+        let bytes = fs::read(&file).expect("docker copied it");
+        _ = fs::remove_file(file);
+        bytes
+    }
+
+    /// Everything in it, layers and settings, as `docker save` writes it.
+    pub(crate) fn archive(&self) -> Vec<u8> {
+        docker()
+            .args(["save", &self.tag])
+            .output()
+            .expect("docker starts")
+            .stdout
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        _ = docker().args(["rmi", "--force", &self.tag]).output();
+    }
+}
+
+/// A container, removed at the end of the test.
+pub(crate) struct Container {
+    id: String,
+}
+
+impl Container {
+    pub(crate) fn inspect(&self, template: &str) -> String {
+        run(docker().args(["inspect", "--format", template, &self.id]))
+    }
+
+    /// The body of a 200 from the service's port, as soon as there is one.
+    pub(crate) fn get(&self, path: &str) -> String {
+        self.get_from(8080, path)
+    }
+
+    pub(crate) fn get_from(&self, port: u16, path: &str) -> String {
+        let mapped = run(docker().args(["port", &self.id, &port.to_string()]));
+        wait_for(path, || ask(&mapped, path))
+    }
+
+    /// Runs the service's binary once more beside the service; did it succeed?
+    pub(crate) fn service(&self, arguments: &[&str]) -> bool {
+        docker()
+            .args(["exec", &self.id, "/app/service"])
+            .args(arguments)
+            .output()
+            .is_ok_and(|output| output.status.success())
+    }
+
+    pub(crate) fn logs(&self) -> String {
+        let output = docker()
+            .args(["logs", &self.id])
+            .output()
+            .expect("docker starts");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+            + &*String::from_utf8_lossy(&output.stderr)
+    }
+
+    /// Sends SIGTERM to the service, which is PID 1, and kills it after 30 s; its exit code.
+    pub(crate) fn stop(&self) -> i32 {
+        run(docker().args(["stop", "--time=30", &self.id]));
+        self.inspect("{{.State.ExitCode}}")
+            .parse()
+            .expect("a number")
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        _ = docker().args(["rm", "--force", &self.id]).output();
+    }
+}
+
+/// A network with Docker's name server, removed at the end of the test.
+pub(crate) struct Network(pub(crate) String);
+
+impl Network {
+    pub(crate) fn new() -> Self {
+        let name = format!("e2e-{}", process::id());
+        run(docker().args(["network", "create", &name]));
+        Self(name)
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        _ = docker().args(["network", "rm", &self.0]).output();
+    }
+}
+
+fn ask(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    // A server may reset the connection after its answer.
+    _ = stream.read_to_string(&mut answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.1 200 ").then(|| body.to_owned())
+}

@@ -1,0 +1,76 @@
+//! The example service in each kind of image, as a cluster runs it.
+
+use std::time::{Duration, Instant};
+
+use e2e::{root, wait_for};
+use serde_json::Value;
+
+use crate::docker::{Build, Container, Image};
+
+fn build(dockerfile: &str, variant: &str) -> Image {
+    Build::of(root(), dockerfile)
+        .arg("BIN", "service")
+        .arg("VARIANT", variant)
+        .arg("REVISION", "1234567")
+        .image()
+}
+
+/// From ready to gone.
+fn lives_and_leaves(image: &Image) {
+    let container = image.start_with(&["--env=LOG_FORMAT=json"]);
+    container.get("/health/readiness");
+    container.get("/");
+    assert!(
+        container.get_from(9090, "/version").contains("1234567"),
+        "the binary knows its commit"
+    );
+    assert!(container.service(&["--health-check"]));
+    becomes_healthy(&container);
+    let start = Instant::now();
+    assert_eq!(container.stop(), 0, "{}", container.logs());
+    assert!(start.elapsed() < Duration::from_secs(10));
+    for line in container.logs().lines() {
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("JSON: {line}"));
+        assert!(
+            event["level"].is_string() && event["message"].is_string(),
+            "{line}"
+        );
+    }
+}
+
+/// Docker's own health check: first after ten seconds.
+fn becomes_healthy(container: &Container) {
+    wait_for("health", || {
+        (container.inspect("{{.State.Health.Status}}") == "healthy").then_some(())
+    });
+}
+
+fn is_at_most(image: &Image, megabytes: f64) {
+    let size = image.megabytes();
+    println!("{size:.2} MB");
+    assert!(size <= megabytes, "{size:.2} MB, more than {megabytes}");
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn the_static_image_serves_and_takes_8_megabytes_at_most() {
+    let image = build("Dockerfile.distroless", "static");
+    lives_and_leaves(&image);
+    is_at_most(&image, 8.0);
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn the_cc_image_serves_and_takes_30_megabytes_at_most() {
+    let image = build("Dockerfile.distroless", "cc");
+    lives_and_leaves(&image);
+    is_at_most(&image, 30.0);
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn the_slim_image_serves_and_takes_90_megabytes_at_most() {
+    let image = build("Dockerfile", "cc");
+    lives_and_leaves(&image);
+    is_at_most(&image, 90.0);
+}

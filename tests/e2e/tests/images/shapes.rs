@@ -1,0 +1,244 @@
+//! Projects of every shape, none of them on the chassis, built by the same unedited Dockerfiles.
+
+use std::fs;
+
+use auditable_info::audit_info_from_slice;
+
+use crate::{
+    docker::{Build, Image, Network, fixture},
+    scratch::copy_of,
+};
+
+/// These cannot be asked for their health.
+fn build(shape: &str, dockerfile: &str) -> Build {
+    Build::of(fixture(shape), dockerfile).arg("HEALTHCHECK", "none")
+}
+
+/// It answers in a container without rights, and SIGTERM ends it in good order.
+fn serves(image: &Image, answer: &str) {
+    let container = image.start();
+    assert_eq!(container.get("/"), answer);
+    assert_eq!(container.stop(), 0, "{}", container.logs());
+}
+
+/// The crates that the binary says it was made of.
+fn crates(image: &Image) -> Vec<String> {
+    let info =
+        audit_info_from_slice(&image.binary(), 1 << 20).expect("a list of crates in the binary");
+    info.packages
+        .into_iter()
+        .map(|package| package.name)
+        .collect()
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_single_binary_needs_no_argument_and_finds_its_config() {
+    let image = build("single-bin", "Dockerfile").image();
+    serves(&image, "single-bin");
+    assert_eq!(
+        image.inspect("{{.Config.User}} {{json .Config.Entrypoint}}"),
+        r#"65532:65532 ["/app/service"]"#
+    );
+    assert!(crates(&image).contains(&"signal-hook".to_owned()));
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_library_and_a_binary_take_features_a_profile_and_a_toolchain_file() {
+    let image = build("lib-and-bin", "Dockerfile.distroless")
+        .arg("FEATURES", "shout")
+        .arg("PROFILE", "release-small")
+        .image();
+    serves(&image, "LIB-AND-BIN");
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_workspace_says_which_binaries_it_has_and_builds_the_one_chosen() {
+    let log = build("workspace", "Dockerfile.distroless").failure();
+    for line in [
+        "2 binaries fit",
+        "PACKAGE=greeter --build-arg BIN=greeter",
+        "PACKAGE=counter --build-arg BIN=counter",
+    ] {
+        assert!(log.contains(line), "{log}");
+    }
+    assert!(
+        !log.contains("Compiling"),
+        "it fails before anything is compiled"
+    );
+    serves(
+        &build("workspace", "Dockerfile.distroless")
+            .arg("BIN", "counter")
+            .image(),
+        "counter",
+    );
+    serves(
+        &build("workspace", "Dockerfile.distroless")
+            .arg("PACKAGE", "greeter")
+            .image(),
+        "greeter",
+    );
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn an_example_can_be_the_binary() {
+    let image = build("lib-and-bin", "Dockerfile.distroless")
+        .arg("BIN", "greet")
+        .image();
+    assert_eq!(image.output("/app/service", &[]), "lib-and-bin");
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn c_code_builds_twice_from_nothing_to_the_same_bytes() {
+    let once = |cache: &str| {
+        let cache = format!("{cache}-{}", std::process::id());
+        let fixed = build("c-code", "Dockerfile.distroless")
+            .arg("VARIANT", "cc")
+            .arg("REVISION", "1234567");
+        fixed.arg("CACHE_ID", &cache).image()
+    };
+    let (first, second) = (once("first"), once("second"));
+    serves(&first, "c-code");
+    assert!(first.binary() == second.binary(), "two builds differ");
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn vendored_crates_build_without_a_network() {
+    let offline = build("vendored", "Dockerfile.distroless")
+        .option("--network=none")
+        .arg("AUDITABLE", "false");
+    assert_eq!(offline.image().start().get("/"), "vendored");
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_static_binary_resolves_names() {
+    let image = build("plain-axum", "Dockerfile.distroless").image();
+    let container = image.start_with(&["--add-host=database:10.1.2.3"]);
+    assert_eq!(
+        container.get("/resolve/database"),
+        r#"["10.1.2.3"]"#,
+        "/etc/hosts"
+    );
+    assert!(container.get("/resolve/localhost").contains("127.0.0.1"));
+    assert!(
+        container
+            .get("/resolve/no-such-host.invalid")
+            .contains("failed to lookup"),
+        "the network's servers say no"
+    );
+    let network = Network::new();
+    let database = image.start_with(&["--network", &network.0, "--network-alias=database"]);
+    let service = image.start_with(&["--network", &network.0]);
+    let address = database.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}");
+    assert_eq!(
+        service.get("/resolve/database"),
+        format!("[\"{address}\"]"),
+        "DNS"
+    );
+    assert_eq!(container.stop(), 0);
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_build_takes_packages_flags_and_a_processor() {
+    let image = build("single-bin", "Dockerfile")
+        .arg("BUILD_PACKAGES", "mold")
+        .arg("RUSTFLAGS", "-Clink-arg=-fuse-ld=mold -Cdebuginfo=0")
+        .arg("TARGET_CPU", "x86-64-v2")
+        .arg("CARGO_FLAGS", "--no-default-features")
+        .arg("RUNTIME_PACKAGES", "netbase")
+        .image();
+    serves(&image, "single-bin");
+    let linker = b"mold";
+    assert!(
+        image
+            .binary()
+            .windows(linker.len())
+            .any(|window| window == linker),
+        "linked by mold"
+    );
+    assert!(
+        image.output("cat", &["/etc/services"]).contains("https"),
+        "netbase is there at run time"
+    );
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_missing_lock_file_is_named() {
+    let project = copy_of("single-bin");
+    fs::remove_file(project.path().join("Cargo.lock")).expect("a lock file");
+    let log = Build::of(project.path(), "Dockerfile").failure();
+    assert!(
+        log.contains("error: no Cargo.lock in the build context. Images are built with --locked"),
+        "{log}"
+    );
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn the_labels_say_where_an_image_comes_from() {
+    let labels = [
+        ("SOURCE", "source", "https://example.com/shop"),
+        ("VERSION", "version", "1.2.3"),
+        ("REVISION", "revision", "1234567"),
+        ("CREATED", "created", "2026-01-01T00:00:00Z"),
+    ];
+    let mut build = build("single-bin", "Dockerfile");
+    for (argument, _, value) in labels {
+        build = build.arg(argument, value);
+    }
+    let image = build.image();
+    for (_, label, value) in labels {
+        assert_eq!(
+            image.inspect(&format!(
+                "{{{{index .Config.Labels \"org.opencontainers.image.{label}\"}}}}"
+            )),
+            value
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_registry_token_stays_out_of_the_image() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let token = "token-that-must-not-leak";
+    let file = folder.path().join("credentials.toml");
+    fs::write(
+        &file,
+        format!("[registries.private]\ntoken = \"{token}\"\n"),
+    )
+    .expect("a file");
+    let secret = format!("--secret=id=cargo-credentials,src={}", file.display());
+    let image = Build::of(fixture("single-bin"), "Dockerfile")
+        .option(&secret)
+        .image();
+    let archive = image.archive();
+    assert!(
+        !archive.is_empty()
+            && !archive
+                .windows(token.len())
+                .any(|window| window == token.as_bytes())
+    );
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn the_debug_image_has_a_shell_and_the_same_binary() {
+    let debug = build("single-bin", "Dockerfile.distroless")
+        .option("--target=debug")
+        .image();
+    assert_eq!(
+        debug.output("sh", &["-c", "id -u; cat config/greeting.txt"]),
+        "65532\nsingle-bin"
+    );
+    let plain = build("single-bin", "Dockerfile.distroless").image();
+    assert!(debug.binary() == plain.binary());
+}

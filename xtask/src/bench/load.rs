@@ -1,0 +1,129 @@
+//! Load on a server: as much as it takes, at a fixed rate, or one request after the other.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+/// What `wrk` is told.
+pub(super) struct Load<'a> {
+    pub(super) connections: usize,
+    pub(super) seconds: u64,
+    /// A Lua script that makes the requests, instead of the one path.
+    pub(super) script: Option<&'a Path>,
+}
+
+pub(super) const PATH: &str = "/orders/7";
+
+/// Sends requests as fast as they are answered: how many there were, and how long it took.
+pub(super) fn saturate(address: SocketAddr, load: &Load<'_>) -> Result<(f64, f64)> {
+    let mut wrk = Command::new("wrk");
+    wrk.args(["--threads=1", "--timeout=10s"])
+        .arg(format!("--connections={}", load.connections))
+        .arg(format!("--duration={}s", load.seconds));
+    if let Some(script) = load.script {
+        wrk.arg("--script").arg(script);
+    }
+    let output = wrk
+        .arg(format!("http://{address}{PATH}"))
+        .output()
+        .context("`wrk` does not start; it is a package of that name")?;
+    let text = String::from_utf8(output.stdout)?;
+    // "  123456 requests in 4.00s, 20.1MB read"
+    let line = text.lines().find(|line| line.contains(" requests in "));
+    let mut words = line
+        .with_context(|| format!("wrk says {text:?}"))?
+        .split_whitespace();
+    let requests: f64 = words.next().unwrap_or_default().parse()?;
+    let time = words.nth(2).unwrap_or_default();
+    let seconds: f64 = time.trim_end_matches([',', 's']).parse()?;
+    ensure!(!text.contains("Socket errors"), "requests failed: {text}");
+    ensure!(
+        load.script.is_some() || !text.contains("Non-2xx"),
+        "requests failed: {text}"
+    );
+    Ok((requests, seconds))
+}
+
+/// Sends `rate` requests a second for a while: the 99th percentile of their latencies, each
+/// counted from when it was due.
+pub(super) fn at_rate(address: SocketAddr, rate: u32, duration: Duration) -> Result<Duration> {
+    const CONNECTIONS: u32 = 8;
+    let began = Instant::now();
+    let pause = Duration::from_secs(1) * CONNECTIONS / rate;
+    let senders: Vec<_> = (0..CONNECTIONS)
+        .map(|sender| {
+            thread::spawn(move || -> Result<Vec<Duration>> {
+                let mut connection = Connection::open(address)?;
+                let mut latencies = Vec::new();
+                let mut due = began + pause * sender / CONNECTIONS;
+                while due < began + duration {
+                    thread::sleep(due.saturating_duration_since(Instant::now()));
+                    connection.ask(PATH)?;
+                    latencies.push(due.elapsed());
+                    due += pause;
+                }
+                Ok(latencies)
+            })
+        })
+        .collect();
+    let mut latencies = Vec::new();
+    for sender in senders {
+        let sent = sender
+            .join()
+            .map_err(|_| anyhow::anyhow!("a sender panicked"))?;
+        latencies.extend(sent?);
+    }
+    latencies.sort_unstable();
+    let index = latencies.len() * 99 / 100;
+    latencies.get(index).copied().context("no request was sent")
+}
+
+/// Sends requests one after the other on one connection.
+pub(super) fn one_by_one(address: SocketAddr, requests: u32) -> Result<()> {
+    let mut connection = Connection::open(address)?;
+    (0..requests).try_for_each(|_| connection.ask(PATH))
+}
+
+/// Asks for each path once.
+pub(super) fn each_once(
+    address: SocketAddr,
+    mut paths: impl Iterator<Item = String>,
+) -> Result<()> {
+    let mut connection = Connection::open(address)?;
+    paths.try_for_each(|path| connection.ask(&path))
+}
+
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    fn ask(&mut self, path: &str) -> Result<()> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n");
+        self.0.get_mut().write_all(request.as_bytes())?;
+        let mut length = 0;
+        let mut line = String::new();
+        self.0.read_line(&mut line)?;
+        ensure!(line.starts_with("HTTP/1.1 200"), "the answer is {line:?}");
+        while line.trim_end() != "" {
+            line.clear();
+            self.0.read_line(&mut line)?;
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse()?;
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! The programs that are compared: built alike, started alike.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// One of the programs of `bench/`, with what it is told by its environment.
+#[derive(Clone, Copy)]
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    package: &'static str,
+    env: &'static [(&'static str, &'static str)],
+}
+
+pub(super) const BARE: Program = Program {
+    name: "bare axum",
+    package: "bare",
+    env: &[],
+};
+pub(super) const HAND: Program = Program {
+    name: "hand-assembled",
+    package: "hand",
+    env: &[],
+};
+pub(super) const CHASSIS: Program = Program {
+    name: "chassis",
+    package: "chassis",
+    env: &[],
+};
+pub(super) const QUIET: Program = Program {
+    name: "chassis, no access log",
+    package: "chassis",
+    env: &[("APP__LOGS__ACCESS", "false")],
+};
+
+/// What a program runs under.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Conditions {
+    /// Worker threads; 0 for as many as the program takes by itself.
+    pub(super) threads: usize,
+    /// Routes beside those that are asked for.
+    pub(super) extra_routes: usize,
+    /// Counts instructions instead of being fast.
+    pub(super) callgrind: bool,
+}
+
+/// A program that runs. It is killed when this goes.
+pub(super) struct Running {
+    child: Child,
+    pub(super) address: SocketAddr,
+    admin: SocketAddr,
+    started: Instant,
+}
+
+// === impl Program ===
+
+impl Program {
+    /// Builds the program as a release, on its own, so that no other adds features to its crates.
+    pub(super) fn build(self) -> Result<()> {
+        let status = cargo()
+            .args(["build", "--release", "--locked", "--package", self.package])
+            .status()?;
+        ensure!(status.success(), "{} does not build", self.package);
+        Ok(())
+    }
+
+    pub(super) fn path(self) -> PathBuf {
+        target().join("release").join(self.package)
+    }
+
+    /// How many crates are built into it.
+    pub(super) fn crates(self) -> Result<usize> {
+        let args = ["tree", "--locked", "--prefix=none", "--format={p}"];
+        let output = cargo()
+            .args(args)
+            .args(["--edges=normal,build", "--package", self.package])
+            .output()?;
+        ensure!(output.status.success(), "cargo tree fails");
+        let text = String::from_utf8(output.stdout)?;
+        let mut crates: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split(" (").next())
+            .collect();
+        crates.sort_unstable();
+        crates.dedup();
+        // Two are the program and its routes.
+        Ok(crates.len() - 2)
+    }
+
+    /// The time that writing `lines` log lines takes of the CPU, in seconds.
+    pub(super) fn log(self, lines: u64) -> Result<f64> {
+        let mut command = Command::new("/usr/bin/env");
+        command
+            .args([
+                "bash",
+                "-c",
+                "TIMEFORMAT='%U %S'; time \"$0\" | cat > /dev/null",
+            ])
+            .arg(self.path())
+            .env("BENCH_LINES", lines.to_string());
+        let output = command.output()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let times: Vec<f64> = text
+            .split_whitespace()
+            .filter_map(|time| time.parse().ok())
+            .collect();
+        let [user, system] = times[..] else {
+            bail!("bash's time says {text:?}");
+        };
+        Ok(user + system)
+    }
+
+    pub(super) fn start(self, conditions: Conditions) -> Result<Running> {
+        let (address, admin) = (free_port()?, free_port()?);
+        let mut command = match conditions.callgrind {
+            false => Command::new(self.path()),
+            true => {
+                let mut valgrind = Command::new("valgrind");
+                valgrind
+                    .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+                    .arg(self.path());
+                valgrind
+            }
+        };
+        command
+            .env("PORT", address.port().to_string())
+            .env("APP__SERVER__HOST", "127.0.0.1")
+            .env("APP__ADMIN__PORT", admin.port().to_string())
+            .env("BENCH_ROUTES", conditions.extra_routes.to_string())
+            .env_remove("RUST_LOG")
+            .envs(self.env.iter().copied());
+        if conditions.threads > 0 {
+            let threads = conditions.threads.to_string();
+            command
+                .env("TOKIO_WORKER_THREADS", &threads)
+                .env("APP__SERVICE__THREADS", &threads);
+        }
+        let started = Instant::now();
+        let mut child = command
+            // Where a container's output goes: a pipe that somebody reads.
+            .stdout(Stdio::piped())
+            .stderr(if conditions.callgrind {
+                Stdio::piped()
+            } else {
+                Stdio::inherit()
+            })
+            .spawn()
+            .with_context(|| format!("{:?} does not start", command.get_program()))?;
+        let mut stdout = child.stdout.take().context("a pipe")?;
+        thread::spawn(move || io::copy(&mut stdout, &mut io::sink()));
+        Ok(Running {
+            child,
+            address,
+            admin,
+            started,
+        })
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Waits for the first 200: how long it took since the start.
+    pub(super) fn first_answer(&self) -> Result<Duration> {
+        loop {
+            if get(self.address, "/").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+                return Ok(self.started.elapsed());
+            }
+            ensure!(
+                self.started.elapsed() < Duration::from_secs(60),
+                "no answer"
+            );
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// CPU time so far, of all its threads, in seconds.
+    pub(super) fn cpu(&self) -> Result<f64> {
+        let stat = self.proc("stat")?;
+        let (_, rest) = stat.rsplit_once(')').context("a stat line")?;
+        let mut fields = rest.split_ascii_whitespace().skip(11);
+        let mut ticks = || fields.next()?.parse::<f64>().ok();
+        let (user, system) = (ticks().context("utime")?, ticks().context("stime")?);
+        Ok((user + system) / 100.0)
+    }
+
+    /// Resident memory now and at its highest, in megabytes.
+    pub(super) fn memory(&self) -> Result<(f64, f64)> {
+        let status = self.proc("status")?;
+        let kilobytes = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+            line.trim().strip_suffix(" kB")?.parse::<f64>().ok()
+        };
+        let now = kilobytes("VmRSS:").context("VmRSS")?;
+        let highest = kilobytes("VmHWM:").context("VmHWM")?;
+        Ok((now / 1024.0, highest / 1024.0))
+    }
+
+    /// Asks for the metrics of the chassis: how many series they hold, and how long it took.
+    pub(super) fn scrape(&self) -> Result<(usize, Duration)> {
+        let began = Instant::now();
+        let answer = get(self.admin, "/metrics")?;
+        let took = began.elapsed();
+        let series = answer.lines().filter(|line| {
+            line.contains(' ') && line.starts_with(|first: char| first.is_ascii_lowercase())
+        });
+        Ok((series.count(), took))
+    }
+
+    /// Ends the program the way an orchestrator does: what it says on standard error.
+    pub(super) fn stop(mut self) -> Result<String> {
+        Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()?;
+        let mut said = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut said)?;
+        }
+        self.child.wait()?;
+        Ok(said)
+    }
+
+    fn proc(&self, file: &str) -> Result<String> {
+        Ok(std::fs::read_to_string(format!(
+            "/proc/{}/{file}",
+            self.child.id()
+        ))?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn get(address: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn free_port() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(root().join("bench"))
+        .env("CARGO_TARGET_DIR", target());
+    cargo
+}
+
+fn target() -> PathBuf {
+    root().join("target").join("bench")
+}
+
+pub(super) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
