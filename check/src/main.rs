@@ -63,7 +63,7 @@ fn run() -> anyhow::Result<usize> {
         eprintln!("{fault}\n");
     }
     println!(
-        "{} overlays checked, {} faults",
+        "overlays checked: {}, faults: {}",
         check.overlays()?.len(),
         faults.len()
     );

@@ -39,7 +39,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     for fault in &faults {
         eprintln!("{fault}\n");
     }
-    ensure!(faults.is_empty(), "{} faults", faults.len());
+    ensure!(faults.is_empty(), "faults: {}", faults.len());
     println!("{} agree with the binary", check.overlays()?.join(", "));
     Ok(())
 }

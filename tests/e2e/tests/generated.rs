@@ -207,7 +207,11 @@ impl Generated {
         );
         succeed(&mut self.cargo("test"));
 
-        let service = Service::start(&TARGET.join("debug").join(name), &self.folder, &[]);
+        let binary = TARGET.join("debug").join(name);
+        let faults = chassis_check::Check::new(self.folder.join("k8s"), &binary).run();
+        assert_eq!(faults.expect("manifests and a binary"), []);
+
+        let service = Service::start(&binary, &self.folder, &[]);
         service.wait_until_ready();
         assert!(service.get("/").body.contains(name));
         assert_eq!(

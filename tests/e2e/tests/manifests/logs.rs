@@ -4,7 +4,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::{root, service};
+use e2e::root;
+
+use crate::service;
 
 #[test]
 fn the_parser_of_the_pipeline_fits_our_lines() {

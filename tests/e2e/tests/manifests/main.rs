@@ -7,50 +7,30 @@ mod schemas;
 mod scripts;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::OnceLock;
 
+use e2e::{cargo, root, succeed};
 use serde::Deserialize;
 use serde_json::Value;
-
-/// The repository.
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
 
 /// The example service, built once.
 fn service() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("..");
-        run(Command::new(env!("CARGO"))
-            .current_dir(root())
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                "axum-chassis",
-                "--example",
-                "service",
-            ])
-            .arg("--target-dir")
-            .arg(&target));
+        let mut build = cargo(&root());
+        build.args([
+            "build",
+            "--quiet",
+            "--package",
+            "axum-chassis",
+            "--example",
+            "service",
+        ]);
+        succeed(build.arg("--target-dir").arg(&target));
         target.join("debug/examples/service")
     })
-}
-
-/// Runs a program that must succeed.
-fn run(command: &mut Command) -> Output {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?} failed:\n{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
 }
 
 /// A program that a developer may lack. CI has it; elsewhere a test without it says so and passes.
@@ -69,7 +49,7 @@ fn has(program: &str) -> bool {
 
 /// What kubectl makes of a folder.
 fn render(folder: &Path) -> Vec<u8> {
-    run(Command::new("kubectl").arg("kustomize").arg(folder)).stdout
+    succeed(Command::new("kubectl").arg("kustomize").arg(folder)).stdout
 }
 
 fn documents(yaml: &[u8]) -> Vec<Value> {
@@ -89,10 +69,12 @@ fn copy() -> tempfile::TempDir {
         "Dockerfile.distroless",
     ] {
         if root().join(part).exists() {
-            run(Command::new("cp")
-                .arg("-r")
-                .arg(root().join(part))
-                .arg(folder.path()));
+            succeed(
+                Command::new("cp")
+                    .arg("-r")
+                    .arg(root().join(part))
+                    .arg(folder.path()),
+            );
         }
     }
     let dockerfile = folder.path().join("Dockerfile");

@@ -1,14 +1,13 @@
 //! Alerts by promtool, and every query by a real Prometheus that scrapes the running service.
 
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::{documents, has, render, root, run, service};
+use e2e::{Service, root, succeed, wait_for};
+
+use crate::{documents, has, render, service};
 
 /// A process that ends with its test.
 struct Process(Child);
@@ -48,9 +47,11 @@ fn each_alert_fires_when_it_should_and_only_then() {
         ["check", "rules", "rules.yaml"],
         ["test", "rules", "alerts_test.yaml"],
     ] {
-        run(Command::new("promtool")
-            .current_dir(folder.path())
-            .args(arguments));
+        succeed(
+            Command::new("promtool")
+                .current_dir(folder.path())
+                .args(arguments),
+        );
     }
 }
 
@@ -79,7 +80,8 @@ fn every_query_of_rules_and_dashboard_is_answered_by_a_prometheus_that_scrapes_t
         return;
     }
     let folder = workspace();
-    let (_service, main, admin) = start_service(folder.path());
+    let service = Service::start(service(), folder.path(), &[]);
+    let admin = service.admin.port();
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
          rule_files: [rules.yaml]\n\
@@ -117,25 +119,12 @@ fn every_query_of_rules_and_dashboard_is_answered_by_a_prometheus_that_scrapes_t
     };
     let rows = |answer: &Value| answer["data"]["result"].as_array().map_or(0, Vec::len);
     // Two scrapes after traffic make a rate.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let mut traffic = 0;
-    while rows(&query(
-        "sum(rate(http_server_request_duration_seconds_count[10s])) > 0",
-    )) == 0
-    {
-        assert!(
-            Instant::now() < deadline,
-            "no traffic seen after {traffic} requests"
-        );
-        for path in ["", "no-such-route"] {
-            let _ = Command::new("curl")
-                .args(["--silent", "--output", "/dev/null"])
-                .arg(format!("http://127.0.0.1:{main}/{path}"))
-                .status();
-            traffic += 1;
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    wait_for("traffic to be seen", || {
+        service.get("/");
+        service.get("/no-such-route");
+        let rate = "sum(rate(http_server_request_duration_seconds_count[10s])) > 0";
+        (rows(&query(rate)) > 0).then_some(())
+    });
 
     let mut refused = Vec::new();
     let mut empty = Vec::new();
@@ -162,8 +151,8 @@ fn may_be_empty(query: &str) -> bool {
         .any(|part| query.contains(part))
 }
 
-/// The dashboard's queries as Grafana would send them, and those inside the alerts, whose comparisons are
-/// false while all is well: they must be understood, and are left out of what must answer.
+/// The dashboard's queries as Grafana would send them, and the adapter's as the autoscaler asks it. Those of the
+/// alerts are the rules that this Prometheus runs; promtool tests them.
 fn queries() -> Vec<(String, String)> {
     let text = std::fs::read_to_string(root().join("k8s/components/dashboard/dashboard.json"))
         .expect("a dashboard");
@@ -180,41 +169,22 @@ fn queries() -> Vec<(String, String)> {
             queries.push((panel["title"].to_string(), query));
         }
     }
+    let adapter = root().join("k8s/cluster/prometheus-adapter/values.yaml");
+    let adapter: Value =
+        serde_yaml_ng::from_slice(&std::fs::read(adapter).expect("values")).expect("YAML");
+    let query = adapter["rules"]["custom"][0]["metricsQuery"]
+        .as_str()
+        .expect("a query")
+        .replace("<<.Series>>", "http_server_request_duration_seconds_count")
+        .replace(
+            "<<.LabelMatchers>>",
+            "namespace=\"service\",pod=~\"service-1\"",
+        )
+        .replace("<<.GroupBy>>", "pod")
+        .replace("[2m]", "[10s]");
+    queries.push(("adapter".to_owned(), query));
     assert!(queries.len() > 40, "{} queries", queries.len());
     queries
-}
-
-/// The service and its two ports.
-fn start_service(folder: &Path) -> (Process, u16, u16) {
-    let mut child = Command::new(service())
-        .current_dir(folder)
-        .envs([
-            ("APP__SERVER__PORT", "0"),
-            ("APP__ADMIN__PORT", "0"),
-            ("LOG_FORMAT", "json"),
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the service");
-    let output = child.stdout.take().expect("a pipe");
-    let process = Process(child);
-    let (mut main, mut admin) = (0, 0);
-    let mut lines = BufReader::new(output).lines();
-    while main == 0 || admin == 0 {
-        let line = lines.next().expect("it opens its listeners").expect("text");
-        let event: Value = serde_json::from_str(&line).expect("JSON lines");
-        if event["message"] == "listening" {
-            let port = event["address"]
-                .as_str()
-                .and_then(|address| address.rsplit(':').next()?.parse().ok());
-            match event["listener"].as_str() {
-                Some("main") => main = port.expect("a port"),
-                _ => admin = port.expect("a port"),
-            }
-        }
-    }
-    std::thread::spawn(move || lines.for_each(drop));
-    (process, main, admin)
 }
 
 fn free_port() -> u16 {

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::{applied, components, copy, documents, has, render, root, run, with_components};
+use e2e::{root, succeed};
+
+use crate::{applied, components, copy, documents, has, render, with_components};
 
 /// From the oldest that knows every field here.
 const VERSIONS: [&str; 5] = ["1.27", "1.29", "1.31", "1.34", "1.37"];
@@ -35,9 +37,11 @@ fn every_overlay_and_component_is_valid_in_every_supported_version() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = rendered(folder.path());
     for version in VERSIONS {
-        run(Command::new("kubernetes-validate")
-            .args(["--strict", "--quiet", "--no-warn", "-k", version])
-            .args(&files));
+        succeed(
+            Command::new("kubernetes-validate")
+                .args(["--strict", "--quiet", "--no-warn", "-k", version])
+                .args(&files),
+        );
     }
 }
 
@@ -94,15 +98,17 @@ fn checkov_finds_nothing_but_the_exceptions_that_are_explained() {
         std::fs::write(&file, render(overlay)).expect("a file");
         checkov.arg("--file").arg(file);
     }
-    run(&mut checkov);
+    succeed(&mut checkov);
 }
 
 #[test]
 fn yaml_is_written_alike() {
     if has("yamllint") {
-        run(Command::new("yamllint")
-            .current_dir(root())
-            .args(["--strict", "k8s", "config"]));
+        succeed(
+            Command::new("yamllint")
+                .current_dir(root())
+                .args(["--strict", "k8s", "config"]),
+        );
     }
 }
 

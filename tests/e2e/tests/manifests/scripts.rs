@@ -1,10 +1,12 @@
 //! deploy.sh and promote.sh against a kubectl that only writes down what it is asked.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::{copy, has, root, run};
+use e2e::{files, root, succeed};
+
+use crate::{copy, has};
 
 /// Renders for real, notes everything else, and fails what `FAILS` names.
 const KUBECTL: &str = r#"#!/bin/bash
@@ -47,7 +49,7 @@ impl Stub {
     }
 
     fn run(&self, script: &str, arguments: &[&str], env: &[(&str, &str)]) -> Output {
-        let real = run(Command::new("sh").args(["-c", "command -v kubectl"])).stdout;
+        let real = succeed(Command::new("sh").args(["-c", "command -v kubectl"])).stdout;
         let path = std::env::var("PATH").expect("PATH");
         Command::new(self.copy.path().join("scripts").join(script))
             .args(arguments)
@@ -74,7 +76,7 @@ fn code(output: &Output) -> i32 {
 #[test]
 fn the_scripts_are_clean() {
     if has("shellcheck") {
-        run(Command::new("shellcheck").current_dir(root()).args([
+        succeed(Command::new("shellcheck").current_dir(root()).args([
             "scripts/deploy.sh",
             "scripts/promote.sh",
             "scripts/readiness.sh",
@@ -306,22 +308,12 @@ fn a_canary_is_finished_only_after_everyone_runs_its_image() {
     assert!(!stub.calls().contains("delete"), "{}", stub.calls());
 }
 
-fn listing(folder: &Path) -> String {
-    let output = run(Command::new("find").arg(folder).args([
-        "-type",
-        "f",
-        "-not",
-        "-name",
-        "calls",
-        "-newermt",
-        "1970-01-01",
-        "-printf",
-        "%P %s\n",
-    ]));
-    let mut lines: Vec<_> = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect();
-    lines.sort();
-    lines.join("\n")
+fn listing(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    files(folder, &["calls"])
+        .into_iter()
+        .map(|path| {
+            let contents = std::fs::read(folder.join(&path)).expect("a file");
+            (path, contents)
+        })
+        .collect()
 }
