@@ -188,9 +188,9 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         state: State<F>,
-        // Set once the handler has not answered at once: most do, and need no timer.
-        #[pin]
-        timeout: Option<Sleep>,
+        // Set once the handler has not answered at once: most do, and need no timer. Boxed, as
+        // this future is moved a few times before it is polled.
+        timeout: Option<Pin<Box<Sleep>>>,
         arrival: Option<Arrival>,
         version: Version,
         record: Option<Record>,
@@ -216,7 +216,7 @@ where
     type Output = Result<Response, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.project();
         let Some(record) = this.record.as_ref() else {
             return Poll::Pending; // polled after it was done
         };
@@ -227,14 +227,13 @@ where
                     Ok(Poll::Ready(Ok(response))) => response,
                     Ok(Poll::Pending) => {
                         if this.timeout.is_none() {
-                            this.timeout
-                                .set(record.deadline().map(tokio::time::sleep_until));
+                            let timer = |deadline| Box::pin(tokio::time::sleep_until(deadline));
+                            *this.timeout = record.deadline().map(timer);
                         }
                         match this
                             .timeout
                             .as_mut()
-                            .as_pin_mut()
-                            .map(|timeout| timeout.poll(context))
+                            .map(|timer| timer.as_mut().poll(context))
                         {
                             Some(Poll::Ready(())) => {
                                 outcome::timed_out(record.ids(), this.arrival.as_ref())

@@ -234,12 +234,22 @@ fn nonzero() -> u64 {
     fastrand::u64(1..)
 }
 
+/// The two digits of every byte.
+static DIGITS: [[u8; 2]; 256] = {
+    const ONE: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        digits[byte] = [ONE[byte >> 4], ONE[byte & 0xf]];
+        byte += 1;
+    }
+    digits
+};
+
 fn hex(number: u128) -> [u8; 32] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut digits = [0; 32];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 0xf)];
+        pair.copy_from_slice(&DIGITS[usize::from(byte)]);
     }
     digits
 }

@@ -33,7 +33,7 @@ const fn classes() -> [u8; 256] {
 pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut done = 0;
-    let mut at = 0;
+    let mut at = plain_prefix(bytes);
     while at < bytes.len() {
         let class = CLASS[usize::from(bytes[at])];
         if class == PLAIN {
@@ -56,6 +56,25 @@ pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
         done = at;
     }
     out.extend_from_slice(&bytes[done..]);
+}
+
+/// How many bytes at the start, in steps of eight, surely need no look: eight are compared at once.
+fn plain_prefix(bytes: &[u8]) -> usize {
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    // The high bit of each byte below `bound` is set; those of some behind it may be, too.
+    let below = |word: u64, bound: u8| word.wrapping_sub(all(bound)) & !word;
+    let eights = bytes.as_chunks::<8>().0.iter();
+    let plain = eights.take_while(|eight| {
+        let word = u64::from_ne_bytes(**eight);
+        let special = below(word, 0x20)
+            | below(word ^ all(b'"'), 1)
+            | below(word ^ all(b'\\'), 1)
+            | below(word ^ all(0x7f), 1);
+        (word | special) & all(0x80) == 0
+    });
+    plain.count() * 8
 }
 
 fn escape(out: &mut Vec<u8>, code: u16) {
@@ -238,6 +257,19 @@ mod tests {
             let back: String = serde_json::from_str(&json).expect("JSON");
             assert_eq!(back, text);
             assert!(!json.chars().any(char::is_control), "{json}");
+        }
+    }
+
+    #[test]
+    fn no_place_in_a_long_text_hides_a_byte_that_needs_an_escape() {
+        for at in 0..40 {
+            for byte in (0..0x80).map(char::from).chain(['\u{85}', '\u{2028}', 'é']) {
+                let text: String = (0..40).map(|n| if n == at { byte } else { '~' }).collect();
+                let json = written(|out| string(out, &text));
+                let back: String = serde_json::from_str(&json).expect("JSON");
+                assert_eq!(back, text);
+                assert!(!json.chars().any(char::is_control), "{json}");
+            }
         }
     }
 

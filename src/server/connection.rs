@@ -35,6 +35,9 @@ use crate::shutdown::Phase;
 /// How long a client that connected just before the stop is given to send its request.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
+/// Responses up to this length, in bytes, are written in one piece.
+const SMALL: usize = 1024;
+
 /// A connection that is about to be served.
 pub(super) struct Connection<Slot> {
     server: Arc<Server>,
@@ -89,13 +92,18 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         let mut cut = pin!(server.shutdown.reached(Phase::Cut));
         let mut alarm = pin!(sleep_until(TokioInstant::now() + server.header_timeout));
         let mut closing = None;
+        let mut heard = None;
 
         std::future::poll_fn(|context| {
-            if cut.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
-            }
-            if closing.is_none() && stop.as_mut().poll(context).is_ready() {
-                closing = Some(Instant::now());
+            // Both wake this task when the phase changes; until then there is no use in asking them.
+            let phase = server.shutdown.phase();
+            if heard.replace(phase) != Some(phase) {
+                if cut.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(());
+                }
+                if closing.is_none() && stop.as_mut().poll(context).is_ready() {
+                    closing = Some(Instant::now());
+                }
             }
             loop {
                 // What ends a connection is the client's affair: its requests have been accounted for.
@@ -144,6 +152,9 @@ struct Activity {
     epoch: Instant,
     /// Requests whose responses have not been handed over in full.
     under_way: AtomicU32,
+    /// Something has arrived since the last request. Most requests arrive whole, and then nobody
+    /// has to know when.
+    head_begun: AtomicBool,
     /// When the client began to send the headers of the next request, or connected; 0 for neither.
     /// In nanoseconds after `epoch`, as is `idle_since`.
     head_since: AtomicU64,
@@ -160,6 +171,7 @@ impl Activity {
         Self {
             epoch: Instant::now(),
             under_way: AtomicU32::new(0),
+            head_begun: AtomicBool::new(false),
             head_since: AtomicU64::new(1),
             idle_since: AtomicU64::new(1),
             stuck_since: AtomicU64::new(0),
@@ -179,7 +191,7 @@ impl Activity {
             // Pings and window updates are not requests: HTTP/2 has its own keep-alive.
             && !self.http2.load(Ordering::Relaxed)
         {
-            self.head_since.store(self.now(), Ordering::Relaxed);
+            self.head_begun.store(true, Ordering::Relaxed);
         }
     }
 
@@ -195,6 +207,7 @@ impl Activity {
     fn begin(self: &Arc<Self>, version: Version) -> UnderWay {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
+        self.head_begun.store(false, Ordering::Relaxed);
         if self.fresh.load(Ordering::Relaxed) {
             self.fresh.store(false, Ordering::Relaxed);
             self.http2
@@ -216,6 +229,10 @@ impl Activity {
     /// When the connection has lasted too long, as things are now.
     fn limit(&self, server: &Server) -> Option<Instant> {
         let stuck = self.stuck_since.load(Ordering::Relaxed);
+        if self.head_begun.load(Ordering::Relaxed) {
+            self.head_begun.store(false, Ordering::Relaxed);
+            self.head_since.store(self.now(), Ordering::Relaxed);
+        }
         let head = self.head_since.load(Ordering::Relaxed);
         let (since, limit) = if stuck > 0 {
             (stuck, server.idle_timeout)
@@ -358,9 +375,20 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
         context: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let progress = Pin::new(&mut self.stream).poll_write_vectored(context, data);
-        self.activity.sent(&progress);
-        progress
+        let length: usize = data.iter().map(|part| part.len()).sum();
+        if length > SMALL {
+            let progress = Pin::new(&mut self.stream).poll_write_vectored(context, data);
+            self.activity.sent(&progress);
+            return progress;
+        }
+        // Copying a small response is cheaper than having the kernel gather it.
+        let mut whole = [0; SMALL];
+        let mut end = 0;
+        for part in data {
+            whole[end..end + part.len()].copy_from_slice(part);
+            end += part.len();
+        }
+        self.poll_write(context, &whole[..end])
     }
 
     fn is_write_vectored(&self) -> bool {

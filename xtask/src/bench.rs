@@ -35,10 +35,10 @@ pub(crate) struct Args {
     #[arg(long)]
     growth: bool,
     /// How often the programs take turns.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 15)]
     rounds: usize,
     /// Seconds of load in each turn.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 1)]
     seconds: u64,
 }
 

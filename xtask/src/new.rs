@@ -122,6 +122,7 @@ impl Target {
             // Keeps the name as it is; the template refuses what cannot be one.
             force: true,
             silent: true,
+            quiet: true,
             no_workspace: true,
             no_fmt: true,
             vcs: Some(Vcs::None),

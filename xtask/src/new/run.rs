@@ -72,20 +72,23 @@ fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Result<Option<Ex
 
 /// Prints URLs to try, each with what it answers right now.
 fn show(name: &str, main: u16, admin: u16) {
-    say(format_args!("{name} is ready. Try, in another terminal:"));
-    for (port, path) in [
+    let urls = [
         (main, "/"),
         (main, "/orders"),
         (main, "/health/readiness"),
         (admin, "/version"),
         (admin, "/metrics"),
-    ] {
+    ];
+    // All are asked first, so that the log of it does not get between the lines.
+    let shown = urls.map(|(port, path)| {
         let url = format!("http://localhost:{port}{path}");
         match get(port, path) {
-            Ok((status, body)) => eprintln!("  {url:<40} {status}  {}", summary(&body)),
-            Err(error) => eprintln!("  {url:<40} {error}"),
+            Ok((status, body)) => format!("  {url:<40} {status}  {}", summary(&body)),
+            Err(error) => format!("  {url:<40} {error}"),
         }
-    }
+    });
+    say(format_args!("{name} is ready. Try, in another terminal:"));
+    eprintln!("{}", shown.join("\n"));
     eprintln!(r#"  curl --json '{{"item":"tea","quantity":2}}' http://localhost:{main}/orders"#);
     eprintln!("Everything else is on http://localhost:{admin}/. Ctrl-C stops the service.");
 }

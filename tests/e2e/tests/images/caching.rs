@@ -1,11 +1,14 @@
 //! How long a build takes again after a change.
 
-use std::{fmt::Write as _, fs, process, time::Duration};
+use std::{fmt::Write as _, fs, process};
 
 use e2e::{cargo, succeed};
 use tempfile::TempDir;
 
-use crate::{docker::Build, scratch::copy_of};
+use crate::{
+    docker::{Build, Image},
+    scratch::copy_of,
+};
 
 /// An axum service, and how it is built.
 struct Project {
@@ -25,10 +28,10 @@ impl Project {
         }
     }
 
-    /// The time of a build with only this project's caches.
-    fn build(&self) -> Duration {
+    /// A build with only this project's caches.
+    fn build(&self) -> Image {
         let build = Build::of(self.folder.path(), self.dockerfile).arg("HEALTHCHECK", "none");
-        build.arg("CACHE_ID", &self.cache).image().took
+        build.arg("CACHE_ID", &self.cache).image()
     }
 
     fn edit(&self, file: &str, from: &str, to: &str) {
@@ -60,7 +63,7 @@ impl Project {
         self.cargo(&["update", "--quiet", "--workspace"]);
     }
 
-    fn cold_then_each_change(&self) -> [Duration; 4] {
+    fn cold_then_each_change(&self) -> [Image; 4] {
         let cold = self.build();
         let changes = [
             Self::change_a_line,
@@ -75,21 +78,22 @@ impl Project {
     }
 }
 
+/// What a clock would say depends on what else the machine does; this does not.
 #[test]
 #[ignore = "needs Docker"]
-fn a_change_costs_a_small_part_of_a_cold_build() {
+fn a_change_compiles_only_what_it_touches() {
     let [cold, line, dependency, version] =
         Project::new("Dockerfile.distroless").cold_then_each_change();
+    assert!(cold.compiled("tokio"), "a cold build is cold");
+    for change in [&line, &dependency, &version] {
+        assert!(change.compiled("plain-axum") && !change.compiled("tokio"));
+    }
+    assert!(dependency.compiled("fastrand") && !line.compiled("fastrand"));
+    let [cold, line, dependency, version] =
+        [cold, line, dependency, version].map(|image| image.took);
     println!(
         "cold {cold:.1?}, a line {line:.1?}, a dependency {dependency:.1?}, a version {version:.1?}"
     );
-    let part = |of: Duration| of.as_secs_f64() / cold.as_secs_f64();
-    assert!(part(line) <= 0.15, "a line: {line:?} of {cold:?}");
-    assert!(
-        part(dependency) <= 0.25,
-        "a dependency: {dependency:?} of {cold:?}"
-    );
-    assert!(part(version) <= 0.25, "a version: {version:?} of {cold:?}");
 }
 
 /// The table in docs/images.md. One row after the other, so it takes ten minutes on two processors.
@@ -117,7 +121,7 @@ fn measure_what_each_way_to_cache_costs() {
         let times = Project::new(dockerfile).cold_then_each_change();
         let cells: Vec<_> = times
             .iter()
-            .map(|time| format!("{:.1}", time.as_secs_f64()))
+            .map(|image| format!("{:.1}", image.took.as_secs_f64()))
             .collect();
         writeln!(table, "| {name} | {} |", cells.join(" | ")).expect("a string");
     }

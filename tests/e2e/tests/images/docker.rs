@@ -96,10 +96,17 @@ impl Build {
 
     pub(crate) fn image(mut self) -> Image {
         let (took, output) = self.build();
-        output.unwrap_or_else(|log| panic!("{:?}\n{log}", self.command));
+        let log = output.unwrap_or_else(|log| {
+            panic!(
+                "{:?}
+{log}",
+                self.command
+            )
+        });
         Image {
             tag: self.tag,
             took,
+            log,
         }
     }
 
@@ -108,7 +115,7 @@ impl Build {
         self.build().1.expect_err("the build fails")
     }
 
-    fn build(&mut self) -> (Duration, Result<(), String>) {
+    fn build(&mut self) -> (Duration, Result<String, String>) {
         // One at a time: two would only take each other's processors, and spoil the timings.
         static BUILDING: Mutex<()> = Mutex::new(());
         let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,7 +129,7 @@ impl Build {
         (
             start.elapsed(),
             if output.status.success() {
-                Ok(())
+                Ok(log)
             } else {
                 Err(log)
             },
@@ -135,12 +142,18 @@ pub(crate) struct Image {
     tag: String,
     /// How long its build took.
     pub(crate) took: Duration,
+    log: String,
 }
 
 impl Image {
     /// Docker's answer to a template about the image.
     pub(crate) fn inspect(&self, template: &str) -> String {
         run(docker().args(["image", "inspect", "--format", template, &self.tag]))
+    }
+
+    /// Did its build compile this crate?
+    pub(crate) fn compiled(&self, name: &str) -> bool {
+        self.log.contains(&format!("Compiling {name} v"))
     }
 
     pub(crate) fn megabytes(&self) -> f64 {

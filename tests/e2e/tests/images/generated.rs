@@ -1,5 +1,7 @@
 //! A generated service in the image that it ships with.
 
+use std::fs;
+
 use cargo_generate::{GenerateArgs, TemplatePath, Vcs};
 use e2e::{cargo, root, succeed};
 
@@ -26,6 +28,10 @@ fn a_generated_service_builds_serves_and_leaves() {
     .expect("a service");
     let service = place.path().join("orders");
     copy(&root(), &service.join("chassis"));
+    let manifest = service.join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).expect("a manifest");
+    let text = text.replacen("[workspace]", "[workspace]\nexclude = [\"chassis\"]", 1);
+    fs::write(manifest, text).expect("a manifest");
     succeed(cargo(&service).arg("generate-lockfile"));
     let image = Build::of(&service, "Dockerfile.distroless").image();
     let container = image.start();
