@@ -48,7 +48,11 @@ fn number<T: std::str::FromStr>(variable: &str) -> Option<T> {
 
 async fn read(Path(id): Path<u64>) -> Json<Order> {
     let item = "teapot".to_owned();
-    Json(Order { id, item, pieces: 1 })
+    Json(Order {
+        id,
+        item,
+        pieces: 1,
+    })
 }
 
 async fn write(Json(order): Json<Order>) -> (StatusCode, Json<Order>) {

@@ -63,7 +63,7 @@ impl Program {
     /// Builds the program as a release, on its own, so that no other adds features to its crates.
     pub(super) fn build(self) -> Result<()> {
         let status = cargo()
-            .args(["build", "--release", "--locked", "--package", self.package])
+            .args(["build", "--release", "--package", self.package])
             .status()?;
         ensure!(status.success(), "{} does not build", self.package);
         Ok(())
@@ -75,7 +75,7 @@ impl Program {
 
     /// How many crates are built into it.
     pub(super) fn crates(self) -> Result<usize> {
-        let args = ["tree", "--locked", "--prefix=none", "--format={p}"];
+        let args = ["tree", "--prefix=none", "--format={p}"];
         let output = cargo()
             .args(args)
             .args(["--edges=normal,build", "--package", self.package])
