@@ -52,6 +52,10 @@ fn custom_resources_are_valid_by_their_own_schemas() {
         .join("@kubernetes-models/gateway-api")
         .is_dir()
     {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "NODE_MODULES has no @kubernetes-models"
+        );
         eprintln!("skipped: NODE_MODULES has no @kubernetes-models");
         return;
     }
