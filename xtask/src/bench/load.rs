@@ -3,11 +3,12 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+
+use super::programs::on_processors;
 
 /// What `wrk` is told.
 pub(super) struct Load<'a> {
@@ -21,8 +22,8 @@ pub(super) const PATH: &str = "/orders/7";
 
 /// Sends requests as fast as they are answered: how many there were, and how long it took.
 pub(super) fn saturate(address: SocketAddr, load: &Load<'_>) -> Result<(f64, f64)> {
-    let mut wrk = Command::new("wrk");
-    wrk.args(["--threads=1", "--timeout=10s"])
+    let mut wrk = on_processors("1");
+    wrk.args(["wrk", "--threads=1", "--timeout=10s"])
         .arg(format!("--connections={}", load.connections))
         .arg(format!("--duration={}s", load.seconds));
     if let Some(script) = load.script {
@@ -31,7 +32,7 @@ pub(super) fn saturate(address: SocketAddr, load: &Load<'_>) -> Result<(f64, f64
     let output = wrk
         .arg(format!("http://{address}{PATH}"))
         .output()
-        .context("`wrk` does not start; it is a package of that name")?;
+        .context("`taskset` or `wrk` does not start")?;
     let text = String::from_utf8(output.stdout)?;
     // "  123456 requests in 4.00s, 20.1MB read"
     let line = text.lines().find(|line| line.contains(" requests in "));

@@ -117,17 +117,13 @@ impl Program {
 
     pub(super) fn start(self, conditions: Conditions) -> Result<Running> {
         let (address, admin) = (free_port()?, free_port()?);
-        let mut command = match conditions.callgrind {
-            false => Command::new(self.path()),
-            true => {
-                let mut valgrind = Command::new("valgrind");
-                valgrind
-                    .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-                    .arg(self.path());
-                valgrind
-            }
-        };
+        let mut command = on_processors("0");
+        if conditions.callgrind {
+            command.args(["valgrind", "--tool=callgrind"]);
+            command.arg("--callgrind-out-file=/dev/null");
+        }
         command
+            .arg(self.path())
             .env("PORT", address.port().to_string())
             .env("APP__SERVER__HOST", "127.0.0.1")
             .env("APP__ADMIN__PORT", admin.port().to_string())
@@ -238,6 +234,14 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A command on its own processors: a server has one, which it uses up, and the load has the others.
+/// A server that waits for its load wakes more often for each request, the more the cheaper it is.
+pub(super) fn on_processors(processors: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", processors]);
+    command
 }
 
 fn get(address: SocketAddr, path: &str) -> io::Result<String> {
