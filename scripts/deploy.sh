@@ -111,7 +111,8 @@ esac
 if [ -n "$version" ] && [ "$image" = "$registry/$name:$version" ]; then
   say "building $image"
   commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-  run docker build --file "$dockerfile" --tag "$image" \
+  # The Dockerfiles are written for BuildKit, which older engines have to be asked for.
+  run env DOCKER_BUILDKIT=1 docker build --file "$dockerfile" --tag "$image" \
     --build-arg "VERSION=$version" --build-arg "REVISION=$commit" \
     --build-arg "CREATED=$(date -u +%Y-%m-%dT%H:%M:%SZ)" .
   if [ "$push" = yes ]; then

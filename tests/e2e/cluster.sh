@@ -6,7 +6,7 @@
 #
 # IMAGE is the service, where the cluster's nodes have it (a local engine's, or pulled); tags :1, :2 and :broken of
 # local/service are made from it with docker. KUBECONFIG says which cluster; namespace `service` is made anew and
-# deleted. CLUSTER_NETNS names a network namespace in which Service addresses exist, if this machine's is not one.
+# deleted. CLUSTER_NETNS is the file of a network namespace in which Service addresses exist, if this machine's is not one.
 #
 # On clusters older than the manifests (below 1.27) a shim in front of kubectl substitutes, and says so:
 #   policy/v1 -> v1beta1 and no unhealthyPodEvictionPolicy, autoscaling/v2 -> v2beta2, no matchLabelKeys.
@@ -16,13 +16,13 @@ cd "$(dirname "$0")/../.."
 
 image=${1-}
 [ -n "$image" ] || { sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 64; }
-netns=${CLUSTER_NETNS-/run/netns/k8s}
+netns=${CLUSTER_NETNS-}
 if ! version=$(kubectl version --request-timeout=5s --output=json 2>/dev/null | sed -n '/serverVersion/,$s/.*"minor": "\([0-9]*\).*/\1/p') || [ -z "$version" ]; then
   echo "cluster.sh: there is no cluster: kubectl reaches none with KUBECONFIG=${KUBECONFIG-}. Nothing was tested."
   exit 77
 fi
 inside=()
-if [ -e "$netns" ]; then inside=(nsenter "--net=$netns" --); fi
+if [ -n "$netns" ]; then inside=(nsenter "--net=$netns" --); fi
 
 work=$(mktemp -d)
 cleanup() {
@@ -64,10 +64,11 @@ export PATH="$work/bin:$PATH"
 
 # === Images ===
 
+must() { "$@" >"$work/out" 2>&1 || { cat "$work/out"; say "FAILED: $*"; exit 1; }; }
 docker tag "$image" local/service:1
 docker tag "$image" local/service:2
 # It runs, but nothing answers where the probes ask.
-docker build --quiet --tag local/service:broken - >/dev/null <<DOCKERFILE
+must docker build --tag local/service:broken - <<DOCKERFILE
 FROM local/service:1
 ENV APP__ADMIN__PORT=9191
 DOCKERFILE
@@ -93,7 +94,6 @@ end() {
   total=$((total + $(sed -n 's/^\([0-9]*\) requests.*/\1/p' "$work/load")))
   failed=$((failed + $(sed -n 's/.* requests, \([0-9]*\) failed.*/\1/p' "$work/load")))
 }
-must() { "$@" >"$work/out" 2>&1 || { cat "$work/out"; say "FAILED: $*"; exit 1; }; }
 must_fail() { if "$@" >"$work/out" 2>&1; then cat "$work/out"; say "FAILED: it should not have succeeded: $*"; exit 1; fi; }
 ready() { kubectl -n service get deployment "$1" --output 'jsonpath={.status.readyReplicas}'; }
 serves() { kubectl -n service get deployment "$1" --output 'jsonpath={.spec.template.spec.containers[0].image}'; }
@@ -158,8 +158,12 @@ evict() {
   kubectl create --raw "/api/v1/namespaces/service/pods/$1/eviction" --filename - >/dev/null 2>&1 \
     <<<"{\"apiVersion\":\"$group\",\"kind\":\"Eviction\",\"metadata\":{\"name\":\"$1\",\"namespace\":\"service\"}}"
 }
+# Those of the version before may still be ending.
+pods() { kubectl -n service get pods --selector track=stable --output 'jsonpath={.items[*].metadata.name}'; }
+deadline=$((SECONDS + 120))
+until [ "$(pods | wc -w)" = 3 ] || [ $SECONDS -ge $deadline ]; do sleep 1; done
 refused=0
-for pod in $(kubectl -n service get pods --selector track=stable --output 'jsonpath={.items[*].metadata.name}'); do
+for pod in $(pods); do
   deadline=$((SECONDS + 120))
   until evict "$pod"; do
     refused=$((refused + 1))

@@ -186,9 +186,9 @@ mod tests {
     #[test]
     fn a_path_is_told_from_the_folder_it_will_be_used_in() {
         for (to, from, seen) in [
-            ("/work/chassis", "/work/orders", "../chassis"),
-            ("/work/chassis", "/work/chassis/orders", ".."),
-            ("/work/chassis", "/home/me/orders", "../../../work/chassis"),
+            ("/src/chassis", "/src/orders", "../chassis"),
+            ("/src/chassis", "/src/chassis/orders", ".."),
+            ("/src/chassis", "/home/me/orders", "../../../src/chassis"),
         ] {
             assert_eq!(relative(Path::new(to), Path::new(from)), Path::new(seen));
         }

@@ -93,7 +93,7 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
     }
 
     let mut readme = File::read(&root.join("README.md"))?;
-    readme.contents = readme::fill(&String::from_utf8(readme.contents)?)?.into_bytes();
+    readme.contents = readme::fill(root, &String::from_utf8(readme.contents)?)?.into_bytes();
     wanted.insert(PathBuf::from("README.md"), readme);
 
     let scratch = tempfile::tempdir()?;

@@ -1,14 +1,43 @@
-//! What README says that other things know better: the settings, from their schema.
+//! What README says that a binary knows better: the settings, by the example service's own words.
 
-use anyhow::Context;
-use axum_chassis::Sections;
-use axum_chassis::settings::{self, Sources};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
 use serde_json::Value;
 
-/// `readme` with everything between a pair of markers written anew.
-pub(super) fn fill(readme: &str) -> anyhow::Result<String> {
-    let filled = replace(readme, "settings", &table()?)?;
-    replace(&filled, "print-config", &print_config()?)
+/// The README in `root` with everything between a pair of markers written anew.
+pub(super) fn fill(root: &Path, readme: &str) -> anyhow::Result<String> {
+    let schema: Value = serde_json::from_str(&service(root, &["--config-schema"], &[])?)?;
+    let filled = replace(readme, "settings", &table(&schema)?)?;
+    let variables = [
+        ("PORT", "8000"),
+        ("APP__LIMITS__REQUEST_TIMEOUT", "10s"),
+        ("APP__ADMIN__TOKEN", "s3cret"),
+    ];
+    let flags = ["--print-config", "--set", "logs.filter=info,hyper=debug"];
+    let printed = service(root, &flags, &variables)?;
+    replace(&filled, "print-config", &format!("```toml\n{printed}```\n"))
+}
+
+/// What the example service prints, run outside of any folder with settings.
+fn service(root: &Path, flags: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<String> {
+    let elsewhere = tempfile::tempdir()?;
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["run", "--quiet", "--locked", "--manifest-path"])
+        .arg(root.join("Cargo.toml"))
+        .args(["--package", "axum-chassis", "--example", "service", "--"])
+        .args(flags)
+        .current_dir(elsewhere.path())
+        .env("CARGO_TARGET_DIR", root.join("target"))
+        .envs(variables.iter().copied())
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "the example service fails: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn replace(text: &str, name: &str, with: &str) -> anyhow::Result<String> {
@@ -22,22 +51,19 @@ fn replace(text: &str, name: &str, with: &str) -> anyhow::Result<String> {
     Ok(format!("{before}{begin}\n{with}{end}{after}"))
 }
 
-/// Every key of the chassis, its default and what it is.
-fn table() -> anyhow::Result<String> {
-    let schema = settings::schema::<Sections, ()>();
+/// Every key, its default and what it is.
+fn table(schema: &Value) -> anyhow::Result<String> {
     let mut table = "| key | default | |\n|---|---|---|\n".to_owned();
-    for (section, shape) in members(&schema)? {
+    for (section, shape) in members(schema)? {
         for (key, shape) in members(shape)? {
             let default = match &shape["default"] {
                 Value::Null => "unset".to_owned(),
                 Value::String(text) => format!("`{text}`"),
                 other => format!("`{other}`"),
             };
-            let says = shape["description"]
-                .as_str()
-                .unwrap_or_default()
-                .replace('\n', " ");
-            table += &format!("| `{section}.{key}` | {default} | {says} |\n");
+            let description = shape["description"].as_str().unwrap_or_default();
+            let description = description.replace('\n', " ");
+            table += &format!("| `{section}.{key}` | {default} | {description} |\n");
         }
     }
     Ok(table)
@@ -48,17 +74,4 @@ fn members(shape: &Value) -> anyhow::Result<impl Iterator<Item = (&String, &Valu
     Ok(members
         .context("the schema of a section has properties")?
         .iter())
-}
-
-/// What a service prints that got a few keys from here and there.
-fn print_config() -> anyhow::Result<String> {
-    let sources = Sources::empty()
-        .with_var("PORT", "8000")
-        .with_var("APP__LIMITS__REQUEST_TIMEOUT", "10s")
-        .with_var("APP__ADMIN__TOKEN", "s3cret")
-        .with_set("logs.filter=info,hyper=debug");
-    let effective = settings::load::<Sections, ()>(&sources)?
-        .effective
-        .to_toml();
-    Ok(format!("```toml\n{effective}```\n"))
 }

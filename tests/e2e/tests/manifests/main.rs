@@ -1,4 +1,7 @@
 //! Manifests, alerts, dashboard and scripts: valid by their own schemas and tools, and in agreement with the binary.
+//!
+//! `cargo test -p e2e --test manifests -- --ignored` runs those that need more than Rust: kubectl, promtool and
+//! prometheus, kubernetes-validate, checkov, yamllint, shellcheck, node with @kubernetes-models.
 
 mod agreement;
 mod logs;
@@ -31,20 +34,6 @@ fn service() -> &'static Path {
         succeed(build.arg("--target-dir").arg(&target));
         target.join("debug/examples/service")
     })
-}
-
-/// A program that a developer may lack. CI has it; elsewhere a test without it says so and passes.
-fn has(program: &str) -> bool {
-    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .any(|folder| folder.join(program).is_file());
-    assert!(
-        found || std::env::var_os("CI").is_none(),
-        "{program} is not installed"
-    );
-    if !found {
-        eprintln!("skipped: {program} is not installed");
-    }
-    found
 }
 
 /// What kubectl makes of a folder.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use e2e::{Service, root, succeed, wait_for};
 
-use crate::{documents, has, render, service};
+use crate::{documents, render, service};
 
 /// A process that ends with its test.
 struct Process(Child);
@@ -38,10 +38,8 @@ fn workspace() -> tempfile::TempDir {
 }
 
 #[test]
+#[ignore = "needs promtool"]
 fn each_alert_fires_when_it_should_and_only_then() {
-    if !has("promtool") {
-        return;
-    }
     let folder = workspace();
     for arguments in [
         ["check", "rules", "rules.yaml"],
@@ -75,10 +73,8 @@ fn each_alert_has_a_test_for_either_case() {
 }
 
 #[test]
+#[ignore = "needs prometheus and curl"]
 fn every_query_of_rules_and_dashboard_is_answered_by_a_prometheus_that_scrapes_the_service() {
-    if !has("prometheus") {
-        return;
-    }
     let folder = workspace();
     let service = Service::start(service(), folder.path(), &[]);
     let admin = service.admin.port();

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use e2e::{files, root, succeed};
 
-use crate::{copy, has};
+use crate::copy;
 
 /// Renders for real, notes everything else, and fails what `FAILS` names.
 const KUBECTL: &str = r#"#!/bin/bash
@@ -74,17 +74,17 @@ fn code(output: &Output) -> i32 {
 }
 
 #[test]
+#[ignore = "needs shellcheck"]
 fn the_scripts_are_clean() {
-    if has("shellcheck") {
-        succeed(Command::new("shellcheck").current_dir(root()).args([
-            "scripts/deploy.sh",
-            "scripts/promote.sh",
-            "scripts/readiness.sh",
-        ]));
-    }
+    succeed(Command::new("shellcheck").current_dir(root()).args([
+        "scripts/deploy.sh",
+        "scripts/promote.sh",
+        "scripts/readiness.sh",
+    ]));
 }
 
 #[test]
+#[ignore = "needs kubectl"]
 fn a_deployment_that_serves_ends_well_and_changes_no_file() {
     let stub = Stub::new();
     let before = listing(stub.copy.path());
@@ -99,6 +99,7 @@ fn a_deployment_that_serves_ends_well_and_changes_no_file() {
 }
 
 #[test]
+#[ignore = "needs kubectl"]
 fn a_rollout_that_does_not_finish_is_undone() {
     let stub = Stub::new();
     let output = stub.run(
@@ -116,6 +117,7 @@ fn a_rollout_that_does_not_finish_is_undone() {
 }
 
 #[test]
+#[ignore = "needs kubectl"]
 fn a_service_that_does_not_say_it_is_ready_is_taken_back() {
     let stub = Stub::new();
     let output = stub.run(
@@ -128,6 +130,7 @@ fn a_service_that_does_not_say_it_is_ready_is_taken_back() {
 }
 
 #[test]
+#[ignore = "needs kubectl"]
 fn what_the_cluster_would_refuse_is_not_applied_by_half() {
     let stub = Stub::new();
     let output = stub.run(
@@ -144,6 +147,7 @@ fn what_the_cluster_would_refuse_is_not_applied_by_half() {
 }
 
 #[test]
+#[ignore = "needs kubectl"]
 fn a_dry_run_changes_nothing() {
     let stub = Stub::new();
     for (script, arguments) in [
@@ -182,6 +186,7 @@ fn a_dry_run_changes_nothing() {
 }
 
 #[test]
+#[ignore = "needs kubectl"]
 fn nothing_odd_reaches_yaml_or_the_cluster() {
     let stub = Stub::new();
     for arguments in [
@@ -217,6 +222,7 @@ fn nothing_odd_reaches_yaml_or_the_cluster() {
 }
 
 #[test]
+#[ignore = "needs kubectl"]
 fn a_switch_goes_to_the_other_colour_and_comes_back_if_it_does_not_answer() {
     let stub = Stub::new();
     let output = stub.run("promote.sh", &["switch"], &[]);
@@ -248,6 +254,7 @@ fn patched(stub: &Stub, what: &str, colour: &str) -> bool {
 }
 
 #[test]
+#[ignore = "needs kubectl"]
 fn a_canary_that_does_not_become_ready_is_taken_away() {
     let stub = Stub::new();
     let output = stub.run(
@@ -264,6 +271,7 @@ fn a_canary_that_does_not_become_ready_is_taken_away() {
 }
 
 #[test]
+#[ignore = "needs kubectl"]
 fn a_share_by_replicas_is_the_nearest_that_there_is() {
     let stub = Stub::new();
     let output = stub.run("promote.sh", &["canary", "share", "50"], &[]);
@@ -277,6 +285,7 @@ fn a_share_by_replicas_is_the_nearest_that_there_is() {
 }
 
 #[test]
+#[ignore = "needs kubectl"]
 fn a_canary_is_finished_only_after_everyone_runs_its_image() {
     let stub = Stub::new();
     let output = stub.run("promote.sh", &["canary", "finish"], &[]);
