@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Frame, SizeHint};
 
 use super::outcome::Record;
@@ -64,6 +65,7 @@ impl HttpBody for Arriving {
 pub(super) struct Departing {
     body: Body,
     record: Option<Record>,
+    status: StatusCode,
     sent: u64,
 }
 
@@ -76,12 +78,11 @@ impl Departing {
             record.end(status, bytes);
             return response;
         }
-        let mut record = record;
-        record.expect(status);
         response.map(|body| {
             Body::new(Self {
                 body,
                 record: Some(record),
+                status,
                 sent: 0,
             })
         })
@@ -89,8 +90,7 @@ impl Departing {
 
     fn end(&mut self) {
         if let Some(record) = self.record.take() {
-            let status = record.expected();
-            record.end(status, self.sent);
+            record.end(self.status, self.sent);
         }
     }
 }
@@ -121,7 +121,7 @@ impl HttpBody for Departing {
             Some(Err(error)) => {
                 if let Some(mut record) = self.record.take() {
                     record.fail(error);
-                    record.end(http::StatusCode::INTERNAL_SERVER_ERROR, self.sent);
+                    record.end(StatusCode::INTERNAL_SERVER_ERROR, self.sent);
                 }
             }
             None => self.end(),

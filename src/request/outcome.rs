@@ -36,7 +36,6 @@ pub(super) struct Record {
     begun: Instant,
     received: u64,
     sent: u64,
-    expected: StatusCode,
     error: Option<String>,
     ended: bool,
 }
@@ -66,7 +65,6 @@ impl Record {
             begun: Instant::now(),
             received: request.body().size_hint().lower(),
             sent: 0,
-            expected: StatusCode::OK,
             error: None,
             ended: false,
             shared: shared.clone(),
@@ -91,15 +89,6 @@ impl Record {
             .begun
             .checked_add(self.shared.limits.request_timeout()?)?;
         Some(deadline.into())
-    }
-
-    /// Notes the status that the response began with, for a body that still has to be sent.
-    pub(super) fn expect(&mut self, status: StatusCode) {
-        self.expected = status;
-    }
-
-    pub(super) fn expected(&self) -> StatusCode {
-        self.expected
     }
 
     /// Notes how much of the body has gone out.
