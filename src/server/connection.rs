@@ -92,18 +92,14 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         let mut cut = pin!(server.shutdown.reached(Phase::Cut));
         let mut alarm = pin!(sleep_until(TokioInstant::now() + server.header_timeout));
         let mut closing = None;
-        let mut heard = None;
 
         std::future::poll_fn(|context| {
-            // Both wake this task when the phase changes; until then there is no use in asking them.
-            let phase = server.shutdown.phase();
-            if heard.replace(phase) != Some(phase) {
-                if cut.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(());
-                }
-                if closing.is_none() && stop.as_mut().poll(context).is_ready() {
-                    closing = Some(Instant::now());
-                }
+            // Asked each time: a poll that tokio's budget puts off has not looked, and tells nobody.
+            if cut.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            if closing.is_none() && stop.as_mut().poll(context).is_ready() {
+                closing = Some(Instant::now());
             }
             loop {
                 // What ends a connection is the client's affair: its requests have been accounted for.
