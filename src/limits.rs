@@ -1,7 +1,7 @@
 //! What one request, and all of them together, may take.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration as StdDuration;
 
 use schemars::JsonSchema;
@@ -46,8 +46,7 @@ pub(crate) struct Limits(Arc<Values>);
 struct Values {
     request_timeout_ms: AtomicU64,
     body: AtomicU64,
-    concurrency: AtomicUsize,
-    under_way: AtomicUsize,
+    concurrency: AtomicU64,
 }
 
 impl Limits {
@@ -62,9 +61,8 @@ impl Limits {
         let timeout = u64::try_from(settings.request_timeout.as_millis()).unwrap_or(u64::MAX);
         self.0.request_timeout_ms.store(timeout, Ordering::Relaxed);
         self.0.body.store(settings.body.bytes(), Ordering::Relaxed);
-        self.0
-            .concurrency
-            .store(settings.concurrency, Ordering::Relaxed);
+        let concurrency = u64::try_from(settings.concurrency).unwrap_or(u64::MAX);
+        self.0.concurrency.store(concurrency, Ordering::Relaxed);
     }
 
     pub(crate) fn request_timeout(&self) -> Option<StdDuration> {
@@ -78,22 +76,10 @@ impl Limits {
         usize::try_from(self.0.body.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
-    /// Room for one more request, until the permit is dropped; `None` where there is none.
-    pub(crate) fn admit(&self) -> Option<Permit> {
+    /// Whether there is room for one more request beside so many.
+    pub(crate) fn admit(&self, under_way: u64) -> bool {
         let most = self.0.concurrency.load(Ordering::Relaxed);
-        let before = self.0.under_way.fetch_add(1, Ordering::Relaxed);
-        let permit = Permit(self.clone());
-        (most == 0 || before < most).then_some(permit)
-    }
-}
-
-/// One request under way.
-#[derive(Debug)]
-pub(crate) struct Permit(Limits);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        most == 0 || under_way < most
     }
 }
 
@@ -102,28 +88,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_over_the_limit_is_turned_away_until_another_ends() {
+    fn a_request_over_the_limit_is_turned_away() {
         let limits = Limits::new(&Settings {
             concurrency: 2,
             ..Settings::default()
         });
-        let (first, _second) = (limits.admit(), limits.admit());
-        assert!(first.is_some());
-        assert!(limits.admit().is_none());
-        drop(first);
-        assert!(limits.admit().is_some());
+        assert!(limits.admit(1));
+        assert!(!limits.admit(2));
     }
 
     #[test]
     fn zero_means_no_limit() {
-        let none = Settings {
+        let limits = Limits::new(&Settings {
             concurrency: 0,
             request_timeout: Duration::from_secs(0),
             ..Settings::default()
-        };
-        let limits = Limits::new(&none);
-        let permits: Vec<_> = (0..1000).map(|_| limits.admit()).collect();
-        assert!(permits.iter().all(Option::is_some));
+        });
+        assert!(limits.admit(u64::MAX));
         assert_eq!(limits.request_timeout(), None);
     }
 }

@@ -21,8 +21,9 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{Level, Subscriber};
@@ -92,8 +93,10 @@ pub struct Logs {
 /// What an access line tells about a request.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessLine<'a> {
+    /// When the response had ended: just now.
+    pub ended: Instant,
     /// The request's method.
-    pub method: &'a str,
+    pub method: &'a Method,
     /// The pattern of the route that answered.
     pub route: &'a str,
     /// The path that was asked for, without its query.
@@ -292,8 +295,11 @@ impl Logs {
         if !self.access_enabled() {
             return;
         }
-        let mut line = Line::access(self.shared.style);
-        write::string(line.known(b",\"method\":"), request.method);
+        let mut line = Line::access(self.shared.style, request.ended);
+        write::plain(
+            line.known(b",\"method\":"),
+            request.method.as_str().as_bytes(),
+        );
         write::string(line.known(b",\"route\":"), request.route);
         write::string(line.known(b",\"path\":"), request.path);
         write::integer(line.known(b",\"status\":"), request.status);

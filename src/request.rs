@@ -88,10 +88,13 @@ impl<S> Layer<S> for RequestLayer {
     type Service = RequestService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        let endpoint = Endpoint {
+            shared: self.0.clone(),
+            route: OnceLock::new(),
+        };
         RequestService {
             inner,
-            shared: self.0.clone(),
-            route: Arc::default(),
+            endpoint: Arc::new(endpoint),
         }
     }
 }
@@ -100,24 +103,24 @@ impl<S> Layer<S> for RequestLayer {
 #[derive(Clone)]
 pub struct RequestService<S> {
     inner: S,
-    shared: Arc<Shared>,
-    /// The metrics of the route this endpoint serves, looked up by the first request.
-    route: Arc<OnceLock<Arc<Route>>>,
+    endpoint: Arc<Endpoint>,
 }
 
-impl<S> RequestService<S> {
-    /// An endpoint nearly always serves one route; one that serves several is looked up each time.
-    fn route(&self, request: &Request) -> Arc<Route> {
+struct Endpoint {
+    shared: Arc<Shared>,
+    /// The metrics of the route this endpoint serves, looked up by the first request.
+    route: OnceLock<Arc<Route>>,
+}
+
+impl Endpoint {
+    /// An endpoint nearly always serves one route; for a request of another, that one is returned.
+    fn other_route(&self, request: &Request) -> Option<Arc<Route>> {
         let path = request
             .extensions()
             .get::<MatchedPath>()
             .map_or(UNMATCHED, MatchedPath::as_str);
         let known = self.route.get_or_init(|| self.shared.http.route(path));
-        if known.pattern() == path {
-            known.clone()
-        } else {
-            self.shared.http.route(path)
-        }
+        (known.pattern() != path).then(|| self.shared.http.route(path))
     }
 }
 
@@ -135,7 +138,7 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let ids = Ids::from_headers(request.headers());
-        let record = Record::begin(&self.shared, self.route(&request), &request, ids.clone());
+        let record = Record::begin(self.endpoint.clone(), &request, ids.clone());
         let version = request.version();
 
         if !record.admitted() {
@@ -157,7 +160,7 @@ where
 
         let mut arrival = None;
         if !request.body().is_end_stream() {
-            DefaultBodyLimit::max(self.shared.limits.body()).apply(&mut request);
+            DefaultBodyLimit::max(self.endpoint.shared.limits.body()).apply(&mut request);
             let (watched, state) = Arrival::watch(std::mem::take(request.body_mut()));
             *request.body_mut() = watched;
             arrival = Some(state);

@@ -3,6 +3,7 @@
 //! An accept loop of our own on hyper, since `axum::serve` has no header timeout, no bound on
 //! connections and no deadline for its graceful shutdown.
 
+mod activity;
 mod connection;
 
 use std::io;

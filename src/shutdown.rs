@@ -3,6 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration as StdDuration;
 
 use schemars::JsonSchema;
@@ -77,10 +79,16 @@ pub(crate) enum Phase {
     Cut,
 }
 
+impl Phase {
+    const ALL: [Self; 4] = [Self::Running, Self::Draining, Self::Closing, Self::Cut];
+}
+
 /// A view of the stop, for whoever has to take part in it. Cheap to clone.
 #[derive(Clone)]
 pub struct Shutdown {
-    phase: watch::Receiver<Phase>,
+    changes: watch::Receiver<Phase>,
+    /// The same phase, for those who ask at each request: one load, no lock.
+    phase: Arc<AtomicU8>,
 }
 
 impl Shutdown {
@@ -96,11 +104,13 @@ impl Shutdown {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        *self.phase.borrow()
+        let phase = usize::from(self.phase.load(Ordering::Acquire));
+        Phase::ALL.get(phase).copied().unwrap_or(Phase::Cut)
     }
 
+    /// Completes in this phase, and wakes its task at each change before.
     pub(crate) async fn reached(&self, phase: Phase) {
-        let mut watch = self.phase.clone();
+        let mut watch = self.changes.clone();
         // An error means that the trigger is gone, and the stop with it: it is over.
         let _ = watch.wait_for(|now| *now >= phase).await;
     }
@@ -115,27 +125,32 @@ impl fmt::Debug for Shutdown {
 /// The other end of every [`Shutdown`]: advances the phases.
 #[derive(Debug)]
 pub(crate) struct Trigger {
-    phase: watch::Sender<Phase>,
+    changes: watch::Sender<Phase>,
+    phase: Arc<AtomicU8>,
 }
 
 impl Trigger {
     pub(crate) fn new() -> Self {
         Self {
-            phase: watch::Sender::new(Phase::Running),
+            changes: watch::Sender::new(Phase::Running),
+            phase: Arc::default(),
         }
     }
 
     pub(crate) fn watch(&self) -> Shutdown {
         Shutdown {
-            phase: self.phase.subscribe(),
+            changes: self.changes.subscribe(),
+            phase: self.phase.clone(),
         }
     }
 
     /// Advances to `phase`; a phase that has passed stays passed.
     pub(crate) fn advance(&self, phase: Phase) {
-        self.phase.send_if_modified(|now| {
+        self.changes.send_if_modified(|now| {
             let later = phase > *now;
             *now = phase.max(*now);
+            // Before anybody is woken, so that who wakes sees it.
+            self.phase.store(*now as u8, Ordering::Release);
             later
         });
     }

@@ -18,12 +18,12 @@ use std::fmt;
 use std::future::Future;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header a request id travels in, both ways.
-pub const REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header a W3C trace context travels in.
-pub const TRACEPARENT: http::HeaderName = http::HeaderName::from_static("traceparent");
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 const MAX_REQUEST_ID: usize = 128;
 
@@ -64,16 +64,33 @@ pub struct Ids {
 
 impl Ids {
     /// Reads the ids from a request's headers, and makes what is missing or malformed.
+    ///
+    /// A request that comes with neither gets one id for both.
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        Self {
-            request: headers
-                .get(REQUEST_ID)
-                .and_then(RequestId::from_header)
-                .unwrap_or_else(RequestId::random),
-            trace: headers
-                .get(TRACEPARENT)
-                .and_then(|value| TraceContext::parse(value.as_bytes()))
-                .unwrap_or_else(TraceContext::random),
+        let (mut request, mut trace) = (None, None);
+        // One look at each header: for the few that a request has, two look-ups would cost more.
+        for (name, value) in headers {
+            let is = |wanted: &HeaderName| {
+                name.as_str().len() == wanted.as_str().len() && name == wanted
+            };
+            if request.is_none() && is(&REQUEST_ID) {
+                request = Some(RequestId::from_header(value));
+            } else if trace.is_none() && is(&TRACEPARENT) {
+                trace = Some(TraceContext::parse(value.as_bytes()));
+            }
+        }
+        match (request.flatten(), trace.flatten()) {
+            (request, Some(trace)) => Self {
+                request: request.unwrap_or_else(RequestId::random),
+                trace,
+            },
+            (request, None) => {
+                let trace = TraceContext::random();
+                Self {
+                    request: request.unwrap_or(RequestId(Id::Ours(hex(trace.trace)))),
+                    trace,
+                }
+            }
         }
     }
 }
@@ -81,7 +98,13 @@ impl Ids {
 /// A request id: 1 to 128 visible ASCII characters other than `"` and `\`, so that it can go
 /// into a header or a log line as it is.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId(Id);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Id {
+    Theirs(HeaderValue),
+    Ours([u8; 32]),
+}
 
 impl RequestId {
     /// The id in a header, if it is one we pass on.
@@ -89,34 +112,45 @@ impl RequestId {
         let bytes = value.as_bytes();
         let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
         ((1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(plain))
-            .then(|| Self(value.clone()))
+            .then(|| Self(Id::Theirs(value.clone())))
     }
 
     /// 32 random hexadecimal digits.
     pub fn random() -> Self {
-        thread_local! {
-            // Cut from a page, so that most requests allocate nothing for their id.
-            static PAGE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
-        }
-        let bytes: Bytes = PAGE.with_borrow_mut(|page| {
-            if page.capacity() < 32 {
-                *page = BytesMut::with_capacity(4096);
-            }
-            page.put_slice(&hex(fastrand::u128(..)));
-            page.split().freeze()
-        });
-        Self(HeaderValue::from_maybe_shared(bytes).expect("hexadecimal digits make a header value"))
+        Self(Id::Ours(hex(fastrand::u128(..))))
     }
 
     /// The id's characters.
     pub fn as_str(&self) -> &str {
         // Only visible ASCII gets into a `RequestId`.
-        self.0.to_str().unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Id::Theirs(value) => value.as_bytes(),
+            Id::Ours(digits) => digits,
+        }
     }
 
     /// The id as a header's value.
     pub fn header(&self) -> HeaderValue {
-        self.0.clone()
+        thread_local! {
+            // Values are cut from a page, so that most of them allocate nothing.
+            static PAGE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+        }
+        let digits = match &self.0 {
+            Id::Theirs(value) => return value.clone(),
+            Id::Ours(digits) => digits,
+        };
+        let bytes: Bytes = PAGE.with_borrow_mut(|page| {
+            if page.capacity() < digits.len() {
+                *page = BytesMut::with_capacity(4096);
+            }
+            page.put_slice(digits);
+            page.split().freeze()
+        });
+        HeaderValue::from_maybe_shared(bytes).expect("hexadecimal digits make a header value")
     }
 }
 
@@ -226,7 +260,7 @@ struct SpanId(u64);
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        f.write_str(std::str::from_utf8(&digits(self.0)).unwrap_or_default())
     }
 }
 
@@ -234,24 +268,33 @@ fn nonzero() -> u64 {
     fastrand::u64(1..)
 }
 
-/// The two digits of every byte.
-static DIGITS: [[u8; 2]; 256] = {
-    const ONE: &[u8; 16] = b"0123456789abcdef";
-    let mut digits = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        digits[byte] = [ONE[byte >> 4], ONE[byte & 0xf]];
-        byte += 1;
-    }
-    digits
-};
-
 fn hex(number: u128) -> [u8; 32] {
-    let mut digits = [0; 32];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        pair.copy_from_slice(&DIGITS[usize::from(byte)]);
-    }
-    digits
+    let mut text = [0; 32];
+    let (high, low) = text.split_at_mut(16);
+    high.copy_from_slice(&digits((number >> 64) as u64));
+    low.copy_from_slice(&digits(number as u64));
+    text
+}
+
+/// All sixteen hexadecimal digits of a number.
+pub(crate) fn digits(number: u64) -> [u8; 16] {
+    let mut text = [0; 16];
+    let (high, low) = text.split_at_mut(8);
+    high.copy_from_slice(&eight_digits(number >> 32));
+    low.copy_from_slice(&eight_digits(number & 0xffff_ffff));
+    text
+}
+
+/// The digits of 32 bits, worked out side by side.
+fn eight_digits(mut word: u64) -> [u8; 8] {
+    // Half a byte to each byte.
+    word = (word << 16 | word) & 0x0000_ffff_0000_ffff;
+    word = (word << 8 | word) & 0x00ff_00ff_00ff_00ff;
+    word = (word << 4 | word) & 0x0f0f_0f0f_0f0f_0f0f;
+    // 1 in each byte that is ten or more, and so a letter.
+    let letters = (word + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    let text = word + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10);
+    text.to_be_bytes()
 }
 
 /// Lower-case digits only: the standard forbids upper case.
@@ -322,6 +365,32 @@ mod tests {
         }
         let long = HeaderValue::from_str(&"x".repeat(129)).expect("a header value");
         assert_eq!(RequestId::from_header(&long), None);
+    }
+
+    #[test]
+    fn digits_are_those_that_the_standard_library_writes() {
+        for number in [0, 1, 9, 10, 0xf, 0x09af_90fa_1234_5678, u64::MAX] {
+            assert_eq!(digits(number), format!("{number:016x}").as_bytes());
+        }
+        let number = 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210;
+        assert_eq!(hex(number), format!("{number:032x}").as_bytes());
+    }
+
+    #[test]
+    fn a_request_that_brings_no_ids_gets_one_for_both() {
+        let ids = Ids::from_headers(&HeaderMap::new());
+        assert_eq!(ids.request.as_str(), ids.trace.trace_id().to_string());
+        assert_eq!(ids.request.header(), ids.request.as_str());
+    }
+
+    #[test]
+    fn requests_of_one_trace_get_ids_of_their_own() {
+        let mut headers = HeaderMap::new();
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        headers.insert(TRACEPARENT, HeaderValue::from_static(parent));
+        let ids = [(); 2].map(|()| Ids::from_headers(&headers));
+        assert_eq!(ids[0].trace.trace_id().to_string(), parent[3..35]);
+        assert_ne!(ids[0].request, ids[1].request);
     }
 
     #[test]

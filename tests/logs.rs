@@ -270,7 +270,8 @@ fn a_terminal_gets_text_with_colours() {
 fn an_access_line_tells_about_the_request() {
     let ids = Ids::from_headers(&http::HeaderMap::new());
     let access = AccessLine {
-        method: "GET",
+        ended: std::time::Instant::now(),
+        method: &http::Method::GET,
         route: "/orders/{id}",
         path: "/orders/7\"",
         status: 404,
@@ -305,7 +306,8 @@ fn an_access_line_tells_about_the_request() {
 fn access_lines_can_be_switched_off_two_ways() {
     let ids = Ids::from_headers(&http::HeaderMap::new());
     let line = AccessLine {
-        method: "GET",
+        ended: std::time::Instant::now(),
+        method: &http::Method::GET,
         route: "/",
         path: "/",
         status: 200,

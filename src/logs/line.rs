@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::time::Instant;
 
 use tracing::Level;
 
@@ -183,7 +184,7 @@ impl Line {
     }
 
     /// Starts the line of a request: all that is the same for each is copied in one piece.
-    pub(super) fn access(style: Style) -> Self {
+    pub(super) fn access(style: Style, ended: Instant) -> Self {
         const REST: &[u8] = b"\",\"level\":\"INFO\",\"target\":\"access\",\"message\":\"request\"";
         if style != Style::Json {
             let mut line = Self::start(style, Level::INFO, ACCESS);
@@ -192,7 +193,7 @@ impl Line {
         }
         let mut line = Self::empty(style);
         line.out.extend_from_slice(START);
-        write::now(&mut line.out);
+        write::moment(&mut line.out, ended);
         line.out.extend_from_slice(REST);
         line
     }
@@ -212,19 +213,11 @@ impl Line {
     }
 
     fn ids(&mut self, ids: &Ids) {
-        // Neither of the first two needs escapes: an id holds visible ASCII without quotes.
-        self.known(b",\"request_id\":");
-        self.quoted(ids.request.as_str().as_bytes());
-        self.known(b",\"trace_id\":");
-        self.quoted(&ids.trace.trace_digits());
+        // A request id holds visible ASCII without quotes.
+        write::plain(self.known(b",\"request_id\":"), ids.request.as_bytes());
+        write::plain(self.known(b",\"trace_id\":"), &ids.trace.trace_digits());
         let (_, span, _) = ids.trace.as_numbers();
-        write::hex(self.known(b",\"span_id\":"), span);
-    }
-
-    fn quoted(&mut self, plain: &[u8]) {
-        self.out.push(b'"');
-        self.out.extend_from_slice(plain);
-        self.out.push(b'"');
+        write::plain(self.known(b",\"span_id\":"), &trace::digits(span));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -58,23 +58,29 @@ pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&bytes[done..]);
 }
 
-/// How many bytes at the start, in steps of eight, surely need no look: eight are compared at once.
+/// How many bytes at the start surely need no look: eight are compared at once.
 fn plain_prefix(bytes: &[u8]) -> usize {
     const fn all(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])
     }
     // The high bit of each byte below `bound` is set; those of some behind it may be, too.
     let below = |word: u64, bound: u8| word.wrapping_sub(all(bound)) & !word;
-    let eights = bytes.as_chunks::<8>().0.iter();
-    let plain = eights.take_while(|eight| {
-        let word = u64::from_ne_bytes(**eight);
+    let is_plain = |eight: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*eight);
         let special = below(word, 0x20)
             | below(word ^ all(b'"'), 1)
             | below(word ^ all(b'\\'), 1)
             | below(word ^ all(0x7f), 1);
         (word | special) & all(0x80) == 0
-    });
-    plain.count() * 8
+    };
+    let (eights, rest) = bytes.as_chunks::<8>();
+    let plain = eights.iter().take_while(|eight| is_plain(eight)).count();
+    // The last eight once more, if some of them have not been looked at.
+    let all_but_rest = plain == eights.len() && !rest.is_empty();
+    if all_but_rest && bytes.last_chunk().is_some_and(is_plain) {
+        return bytes.len();
+    }
+    plain * 8
 }
 
 fn escape(out: &mut Vec<u8>, code: u16) {
@@ -101,6 +107,13 @@ fn escape(out: &mut Vec<u8>, code: u16) {
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     escaped(out, text);
+    out.push(b'"');
+}
+
+/// Appends a text that cannot hold anything to escape, as a JSON string.
+pub(super) fn plain(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(text);
     out.push(b'"');
 }
 
@@ -154,14 +167,20 @@ pub(super) fn milliseconds(out: &mut Vec<u8>, duration: Duration) {
 pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
-            out.push(b'"');
-            for (at, octet) in v4.octets().into_iter().enumerate() {
-                if at > 0 {
-                    out.push(b'.');
+            let mut text = [b'"'; 17];
+            let mut end = 1;
+            for octet in v4.octets() {
+                for (least, unit) in [(100, 100), (10, 10), (0, 1)] {
+                    if octet >= least {
+                        text[end] = b'0' + octet / unit % 10;
+                        end += 1;
+                    }
                 }
-                integer(out, octet);
+                text[end] = b'.';
+                end += 1;
             }
-            out.push(b'"');
+            text[end - 1] = b'"';
+            out.extend_from_slice(&text[..end]);
         }
         v6 @ IpAddr::V6(_) => display(out, v6),
     }
@@ -178,18 +197,28 @@ fn digits<const N: usize>(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&text);
 }
 
-/// Appends 16 hexadecimal digits as a JSON string.
-pub(super) fn hex(out: &mut Vec<u8>, number: u64) {
-    let mut text = [b'"'; 18];
-    for (at, digit) in text[1..17].iter_mut().enumerate() {
-        *digit = HEX[(number >> (60 - 4 * at) & 0xf) as usize];
-    }
-    out.extend_from_slice(&text);
-}
-
 /// Appends the time now as `2026-01-31T23:59:59.123456Z`.
 pub(super) fn now(out: &mut Vec<u8>) {
     timestamp(out, SystemTime::now());
+}
+
+/// Appends the time of `moment`, which was just now, without reading the clock once more for it.
+pub(super) fn moment(out: &mut Vec<u8>, moment: Instant) {
+    /// How late a clock that somebody has set may be noticed.
+    const LATE: Duration = Duration::from_millis(100);
+    thread_local! {
+        /// A moment on both clocks.
+        static BOTH: Cell<Option<(Instant, SystemTime)>> = const { Cell::new(None) };
+    }
+    let (instant, time) = BOTH
+        .get()
+        .filter(|(instant, _)| moment.saturating_duration_since(*instant) < LATE)
+        .unwrap_or_else(|| {
+            let both = (moment, SystemTime::now());
+            BOTH.set(Some(both));
+            both
+        });
+    timestamp(out, time + moment.saturating_duration_since(instant));
 }
 
 fn timestamp(out: &mut Vec<u8>, time: SystemTime) {
@@ -316,8 +345,11 @@ mod tests {
     }
 
     #[test]
-    fn a_span_id_is_sixteen_digits() {
-        assert_eq!(written(|out| hex(out, 0x0f_1234)), "\"00000000000f1234\"");
+    fn an_ipv4_address_is_what_the_standard_library_writes() {
+        for octet in 0..=255 {
+            let v4 = std::net::Ipv4Addr::new(octet, 0, 255 - octet, octet);
+            assert_eq!(written(|out| address(out, v4.into())), format!("\"{v4}\""));
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ const OTHER: usize = METHODS.len() - 1;
 #[non_exhaustive]
 pub struct Http {
     /// Requests that are being served.
-    pub active_requests: IntGauge,
+    pub active_requests: Active,
     /// Bytes of request bodies read.
     pub request_bytes: IntCounter,
     /// Bytes of response bodies sent.
@@ -68,6 +68,10 @@ pub struct Http {
     pub accept_errors: IntCounter,
     routes: Arc<Routes>,
 }
+
+/// How many requests are being served: a gauge, and what admission to the service goes by.
+#[derive(Clone, Debug, Default)]
+pub struct Active(Arc<AtomicU64>);
 
 /// Durations of the requests of one route.
 #[derive(Debug)]
@@ -106,11 +110,16 @@ impl Http {
         let gauge = |name, help| metrics.registered(IntGauge::new(name, help)?);
         let routes = Arc::new(Routes::new()?);
         metrics.register(Box::new(Durable(routes.clone())))?;
+        let active_requests = Active::default();
+        let active = active_requests.clone();
+        metrics.gauge_fn(
+            "http_server_active_requests",
+            "Requests that are being served.",
+            &[],
+            move || active.get() as f64,
+        )?;
         Ok(Self {
-            active_requests: gauge(
-                "http_server_active_requests",
-                "Requests that are being served.",
-            )?,
+            active_requests,
             request_bytes: counter(
                 "http_server_request_bytes_total",
                 "Bytes of request bodies read.",
@@ -146,6 +155,25 @@ impl Http {
         let route = Arc::new(Route::new(pattern));
         routes.insert(pattern.into(), route.clone());
         route
+    }
+}
+
+// === impl Active ===
+
+impl Active {
+    /// One more request: how many there were before.
+    pub fn enter(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// One request less.
+    pub fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many there are.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

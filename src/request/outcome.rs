@@ -13,11 +13,10 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, header};
 
-use super::Shared;
 use super::body::Arrival;
-use crate::limits::Permit;
+use super::{Endpoint, Shared};
 use crate::logs::AccessLine;
-use crate::metrics::http::Route;
+use crate::metrics::http::{Route, UNMATCHED};
 use crate::problem::{Problem, Rendered};
 use crate::trace::Ids;
 
@@ -26,9 +25,10 @@ const LONGEST_MESSAGE: u64 = 4096;
 
 /// A request under way. Dropped before its end, the client has gone away.
 pub(super) struct Record {
-    shared: Arc<Shared>,
-    route: Arc<Route>,
-    permit: Option<Permit>,
+    endpoint: Arc<Endpoint>,
+    /// The route, where it is not the one that the endpoint knows.
+    route: Option<Arc<Route>>,
+    admitted: bool,
     ids: Ids,
     method: Method,
     path: Option<PathAndQuery>,
@@ -36,25 +36,20 @@ pub(super) struct Record {
     begun: Instant,
     received: u64,
     sent: u64,
-    error: Option<String>,
+    error: Option<Box<str>>,
     ended: bool,
 }
 
 impl Record {
-    pub(super) fn begin(
-        shared: &Arc<Shared>,
-        route: Arc<Route>,
-        request: &Request,
-        ids: Ids,
-    ) -> Self {
-        shared.http.active_requests.inc();
-        let permit = shared.limits.admit();
-        if permit.is_none() {
-            shared.http.requests_shed.inc();
+    pub(super) fn begin(endpoint: Arc<Endpoint>, request: &Request, ids: Ids) -> Self {
+        let Shared { http, limits, .. } = &*endpoint.shared;
+        let admitted = limits.admit(http.active_requests.enter());
+        if !admitted {
+            http.requests_shed.inc();
         }
         Self {
-            permit,
-            route,
+            route: endpoint.other_route(request),
+            admitted,
             ids,
             method: request.method().clone(),
             path: request.uri().path_and_query().cloned(),
@@ -67,12 +62,12 @@ impl Record {
             sent: 0,
             error: None,
             ended: false,
-            shared: shared.clone(),
+            endpoint,
         }
     }
 
     pub(super) fn admitted(&self) -> bool {
-        self.permit.is_some()
+        self.admitted
     }
 
     pub(super) fn ids(&self) -> &Ids {
@@ -80,14 +75,14 @@ impl Record {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.shared.is_draining()
+        self.endpoint.shared.is_draining()
     }
 
     /// When the handler has to have answered.
     pub(super) fn deadline(&self) -> Option<tokio::time::Instant> {
         let deadline = self
             .begun
-            .checked_add(self.shared.limits.request_timeout()?)?;
+            .checked_add(self.endpoint.shared.limits.request_timeout()?)?;
         Some(deadline.into())
     }
 
@@ -98,7 +93,7 @@ impl Record {
 
     /// Notes why the body ended early.
     pub(super) fn fail(&mut self, error: &axum::Error) {
-        self.error = Some(crate::error::Chain(error).to_string());
+        self.error = Some(crate::error::Chain(error).to_string().into());
     }
 
     /// The request is over.
@@ -109,15 +104,23 @@ impl Record {
 
     fn settle(&mut self, status: StatusCode) {
         self.ended = true;
-        let duration = self.begun.elapsed();
-        let Shared { http, logs, .. } = &*self.shared;
-        http.active_requests.dec();
-        http.request_bytes.inc_by(self.received);
+        let ended = Instant::now();
+        let duration = ended.saturating_duration_since(self.begun);
+        let Endpoint { shared, route } = &*self.endpoint;
+        let Shared { http, logs, .. } = &**shared;
+        http.active_requests.leave();
+        // Most requests have no body, and a shared counter is not free.
+        if self.received > 0 {
+            http.request_bytes.inc_by(self.received);
+        }
         http.response_bytes.inc_by(self.sent);
-        self.route.observe(&self.method, status, duration);
+        let known = || route.get_or_init(|| http.route(UNMATCHED));
+        let route = self.route.as_ref().unwrap_or_else(known);
+        route.observe(&self.method, status, duration);
         logs.access(&AccessLine {
-            method: self.method.as_str(),
-            route: self.route.pattern(),
+            ended,
+            method: &self.method,
+            route: route.pattern(),
             path: self.path.as_ref().map_or("", PathAndQuery::path),
             status: status.as_u16(),
             duration,
@@ -135,8 +138,8 @@ impl Drop for Record {
         if self.ended {
             return;
         }
-        let status = if self.shared.is_cut() {
-            self.error = Some("cut at the shutdown deadline".to_owned());
+        let status = if self.endpoint.shared.is_cut() {
+            self.error = Some("cut at the shutdown deadline".into());
             StatusCode::SERVICE_UNAVAILABLE
         } else {
             client_gone()

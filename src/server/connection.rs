@@ -5,11 +5,9 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -18,25 +16,22 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
-use http::{Request, Version};
+use http::{Extensions, Request};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant as TokioInstant, sleep_until};
+use tokio::task::coop::unconstrained;
+use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 use tower::Service as _;
 
 use super::Server;
-use crate::metrics::http::Http;
+use super::activity::{Activity, Socket, UnderWay};
 use crate::shutdown::Phase;
 
 /// How long a client that connected just before the stop is given to send its request.
 const LAST_CALL: Duration = Duration::from_secs(1);
-
-/// Responses up to this length, in bytes, are written in one piece.
-const SMALL: usize = 1024;
 
 /// A connection that is about to be served.
 pub(super) struct Connection<Slot> {
@@ -54,18 +49,10 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         peer: SocketAddr,
         slot: Slot,
     ) -> Self {
-        server.http.connections.inc();
-        server.http.connections_total.inc();
         let activity = Arc::new(Activity::new());
-        let socket = Socket {
-            stream,
-            activity: activity.clone(),
-            _open: Open(server.http.clone()),
-            _slot: slot,
-        };
         Self {
+            socket: Socket::new(stream, activity.clone(), &server.http, slot),
             server,
-            socket,
             activity,
             peer,
         }
@@ -82,23 +69,31 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         let service = Requests {
             router: server.router.clone(),
             activity: activity.clone(),
-            peer,
+            extensions: extensions(peer),
         };
         let protocol = server
             .protocols
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut protocol = pin!(protocol);
-        let mut stop = pin!(server.shutdown.reached(Phase::Closing));
-        let mut cut = pin!(server.shutdown.reached(Phase::Cut));
-        let mut alarm = pin!(sleep_until(TokioInstant::now() + server.header_timeout));
+        // Outside tokio's budget: a poll that it puts off has not looked, and tells nobody.
+        let mut changes = pin!(unconstrained(server.shutdown.reached(Phase::Cut)));
+        let mut seen = None;
         let mut closing = None;
+        let mut alarm = Alarm {
+            sleep: pin!(sleep_until(TokioInstant::now() + server.header_timeout)),
+            is_set: false,
+        };
 
         std::future::poll_fn(|context| {
-            // Asked each time: a poll that tokio's budget puts off has not looked, and tells nobody.
-            if cut.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
+            // Asked once a phase, as that wakes this task for the next one; and looked at once
+            // more, as the next one may have come meanwhile.
+            while seen != Some(server.shutdown.phase()) {
+                seen = Some(server.shutdown.phase());
+                if changes.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(());
+                }
             }
-            if closing.is_none() && stop.as_mut().poll(context).is_ready() {
+            if closing.is_none() && seen >= Some(Phase::Closing) {
                 closing = Some(Instant::now());
             }
             loop {
@@ -109,7 +104,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                 let closed = match closing {
                     // Who has connected but not yet asked is heard first.
                     Some(since) if activity.is_fresh() && since.elapsed() < LAST_CALL => {
-                        wake_by(alarm.as_mut(), since + LAST_CALL);
+                        alarm.bring_forward(since + LAST_CALL);
                         false
                     }
                     Some(_) => activity.close(),
@@ -121,143 +116,78 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                 }
                 let limit = activity.limit(&server);
                 if let Some(limit) = limit {
-                    wake_by(alarm.as_mut(), limit);
+                    alarm.bring_forward(limit);
                 }
-                ready!(alarm.as_mut().poll(context));
+                if !alarm.rings(context) {
+                    return Poll::Pending;
+                }
                 let now = Instant::now();
                 let next = limit.unwrap_or(now + server.header_timeout);
                 if next <= now {
                     return Poll::Ready(());
                 }
-                alarm.as_mut().reset(next.into());
+                alarm.set(next);
             }
         })
         .await;
     }
 }
 
-/// Brings the alarm forward if it is set too late; one that rings early does no harm.
-fn wake_by(alarm: Pin<&mut tokio::time::Sleep>, limit: Instant) {
-    if alarm.deadline() > limit.into() {
-        alarm.reset(limit.into());
+/// The one timer of a connection. Early is harmless: whoever is woken looks how late it is.
+struct Alarm<'a> {
+    sleep: Pin<&'a mut Sleep>,
+    /// It will wake the task. Asked again at each wake-up, the timer would only repeat itself.
+    is_set: bool,
+}
+
+impl Alarm<'_> {
+    fn set(&mut self, at: Instant) {
+        self.sleep.as_mut().reset(at.into());
+        self.is_set = false;
+    }
+
+    fn bring_forward(&mut self, limit: Instant) {
+        if self.sleep.deadline() > limit.into() {
+            self.set(limit);
+        }
+    }
+
+    fn rings(&mut self, context: &mut Context<'_>) -> bool {
+        if self.is_set {
+            return self.sleep.is_elapsed();
+        }
+        self.is_set = true;
+        pin!(unconstrained(self.sleep.as_mut()))
+            .poll(context)
+            .is_ready()
     }
 }
 
-/// What happens on a connection, as far as its time limits depend on it.
-struct Activity {
-    epoch: Instant,
-    /// Requests whose responses have not been handed over in full.
-    under_way: AtomicU32,
-    /// Something has arrived since the last request. Most requests arrive whole, and then nobody
-    /// has to know when.
-    head_begun: AtomicBool,
-    /// When the client began to send the headers of the next request, or connected; 0 for neither.
-    /// In nanoseconds after `epoch`, as is `idle_since`.
-    head_since: AtomicU64,
-    idle_since: AtomicU64,
-    /// Since when the client has not taken what we want to send; 0 if it does.
-    stuck_since: AtomicU64,
-    fresh: AtomicBool,
-    http2: AtomicBool,
-    closed: AtomicBool,
+/// What each request of a connection comes with.
+///
+/// The map has room for what axum adds to a request, and its copies have, too: one that is made
+/// anew for each request would have to grow on the way.
+fn extensions(peer: SocketAddr) -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.insert(ConnectInfo(peer));
+    extensions.insert(Room::<1>);
+    extensions.insert(Room::<2>);
+    extensions.insert(Room::<3>);
+    extensions.remove::<Room<1>>();
+    extensions.remove::<Room<2>>();
+    extensions.remove::<Room<3>>();
+    extensions
 }
 
-impl Activity {
-    fn new() -> Self {
-        Self {
-            epoch: Instant::now(),
-            under_way: AtomicU32::new(0),
-            head_begun: AtomicBool::new(false),
-            head_since: AtomicU64::new(1),
-            idle_since: AtomicU64::new(1),
-            stuck_since: AtomicU64::new(0),
-            fresh: AtomicBool::new(true),
-            http2: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-        }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    fn received(&self) {
-        if self.under_way.load(Ordering::Relaxed) == 0
-            && self.head_since.load(Ordering::Relaxed) == 0
-            // Pings and window updates are not requests: HTTP/2 has its own keep-alive.
-            && !self.http2.load(Ordering::Relaxed)
-        {
-            self.head_begun.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn sent<T>(&self, progress: &Poll<T>) {
-        let stuck = self.stuck_since.load(Ordering::Relaxed);
-        match progress {
-            Poll::Pending if stuck == 0 => self.stuck_since.store(self.now(), Ordering::Relaxed),
-            Poll::Ready(_) if stuck > 0 => self.stuck_since.store(0, Ordering::Relaxed),
-            _ => {}
-        }
-    }
-
-    fn begin(self: &Arc<Self>, version: Version) -> UnderWay {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        self.head_since.store(0, Ordering::Relaxed);
-        self.head_begun.store(false, Ordering::Relaxed);
-        if self.fresh.load(Ordering::Relaxed) {
-            self.fresh.store(false, Ordering::Relaxed);
-            self.http2
-                .store(version == Version::HTTP_2, Ordering::Relaxed);
-        }
-        UnderWay(self.clone())
-    }
-
-    /// Whether the connection has not seen a request yet.
-    fn is_fresh(&self) -> bool {
-        self.fresh.load(Ordering::Relaxed)
-    }
-
-    /// Says once that the connection is to be closed.
-    fn close(&self) -> bool {
-        !self.closed.swap(true, Ordering::Relaxed)
-    }
-
-    /// When the connection has lasted too long, as things are now.
-    fn limit(&self, server: &Server) -> Option<Instant> {
-        let stuck = self.stuck_since.load(Ordering::Relaxed);
-        if self.head_begun.load(Ordering::Relaxed) {
-            self.head_begun.store(false, Ordering::Relaxed);
-            self.head_since.store(self.now(), Ordering::Relaxed);
-        }
-        let head = self.head_since.load(Ordering::Relaxed);
-        let (since, limit) = if stuck > 0 {
-            (stuck, server.idle_timeout)
-        } else if self.under_way.load(Ordering::Relaxed) > 0 {
-            return None;
-        } else if head > 0 {
-            (head, server.header_timeout)
-        } else {
-            (self.idle_since.load(Ordering::Relaxed), server.idle_timeout)
-        };
-        Some(self.epoch + Duration::from_nanos(since) + limit)
-    }
-}
-
-/// A request under way on a connection, until its response's body is dropped.
-struct UnderWay(Arc<Activity>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.idle_since.store(self.0.now(), Ordering::Relaxed);
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+/// Takes a place in a map until it is removed.
+#[derive(Clone)]
+struct Room<const PLACE: usize>;
 
 /// The router, as hyper wants it.
 struct Requests {
     router: Router,
     activity: Arc<Activity>,
-    peer: SocketAddr,
+    extensions: Extensions,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
@@ -267,7 +197,8 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 
     fn call(&self, mut request: Request<Incoming>) -> Responding {
         let under_way = self.activity.begin(request.version());
-        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let own = std::mem::replace(request.extensions_mut(), self.extensions.clone());
+        request.extensions_mut().extend(own);
         Responding {
             response: self.router.clone().call(request),
             under_way: Some(under_way),
@@ -320,82 +251,5 @@ impl HttpBody for Attended {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// The socket, which tells when something arrives and when nothing can leave.
-struct Socket<Slot> {
-    stream: TcpStream,
-    activity: Arc<Activity>,
-    _open: Open,
-    _slot: Slot,
-}
-
-/// Counts an open connection.
-struct Open(Http);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.connections.dec();
-    }
-}
-
-impl<Slot: Unpin> AsyncRead for Socket<Slot> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        if buffer.filled().len() > before {
-            self.activity.received();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let progress = Pin::new(&mut self.stream).poll_write(context, data);
-        self.activity.sent(&progress);
-        progress
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let length: usize = data.iter().map(|part| part.len()).sum();
-        if length > SMALL {
-            let progress = Pin::new(&mut self.stream).poll_write_vectored(context, data);
-            self.activity.sent(&progress);
-            return progress;
-        }
-        // Copying a small response is cheaper than having the kernel gather it.
-        let mut whole = [0; SMALL];
-        let mut end = 0;
-        for part in data {
-            whole[end..end + part.len()].copy_from_slice(part);
-            end += part.len();
-        }
-        self.poll_write(context, &whole[..end])
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
