@@ -225,6 +225,8 @@ fn protocols(settings: &Settings) -> auto::Builder<TokioExecutor> {
         .http1()
         // Connection times both the headers and the waits itself, without a timer a request.
         .header_read_timeout(None)
+        // Our socket notices who goes away, as soon as an answer takes time: see its `poll_flush`.
+        .half_close(true)
         .max_buf_size(MAX_HEADER_BYTES);
     builder
         .http2()

@@ -86,6 +86,10 @@ impl Activity {
         UnderWay(self.clone())
     }
 
+    fn is_serving_http1(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) > 0 && !self.http2.load(Ordering::Relaxed)
+    }
+
     /// Whether the connection has not seen a request yet.
     pub(super) fn is_fresh(&self) -> bool {
         self.fresh.load(Ordering::Relaxed)
@@ -209,7 +213,18 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
         self.stream.is_write_vectored()
     }
 
+    /// hyper flushes at the end of each turn. A request that is still under way then has not been
+    /// answered at once, and its client may go away meanwhile: this is where that is noticed.
+    ///
+    /// hyper itself would look for it as soon as it has a request, with a new buffer each time.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.activity.is_serving_http1() {
+            let mut byte = [0];
+            let peeked = self.stream.poll_peek(context, &mut ReadBuf::new(&mut byte));
+            if let Poll::Ready(0) = peeked? {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Measure how cost grows, too.
     #[arg(long)]
     growth: bool,
+    /// Compare the release profiles of the chassis instead.
+    #[arg(long)]
+    profiles: bool,
     /// How often the programs take turns.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
@@ -46,16 +49,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if args.gate || args.bless {
         return gate(args.bless);
     }
-    for program in [BARE, HAND, CHASSIS] {
-        program.build()?;
+    if args.profiles {
+        println!("{}", profiles(&args)?);
+        return Ok(());
     }
-    let mut turns: [Vec<Turn>; PROGRAMS.len()] = Default::default();
-    for round in 1..=args.rounds {
-        eprintln!("round {round} of {}", args.rounds);
-        for (program, turns) in PROGRAMS.iter().zip(&mut turns) {
-            turns.push(Turn::take(*program, args.seconds)?);
-        }
-    }
+    let turns = take_turns(&PROGRAMS, &args)?;
     eprintln!("counting instructions");
     let mut rows = rows(&turns);
     let instructions: Vec<f64> = PROGRAMS
@@ -63,19 +61,50 @@ pub(crate) fn run(args: Args) -> Result<()> {
         .map(|program| instructions(*program))
         .collect::<Result<_>>()?;
     rows.push(Row::new("instructions a request", 0, instructions));
-    rows.push(Row::per_program("binary, MB", 2, |program| {
-        Ok(std::fs::metadata(program.path())?.len() as f64 / 1e6)
-    })?);
-    rows.push(Row::per_program("crates", 0, |program| {
+    rows.push(sizes(&PROGRAMS)?);
+    rows.push(Row::per_program("crates", 0, &PROGRAMS, |program| {
         Ok(program.crates()? as f64)
     })?);
-    println!("{}", table::render(&rows));
+    println!("{}", table::render(&PROGRAMS, &rows));
     println!("{}", lines()?);
     chart::write(&rows, &root().join("bench/chart.svg"))?;
     if args.growth {
         println!("{}", growth::measure(args.rounds.min(3), args.seconds)?);
     }
     Ok(())
+}
+
+/// The chassis as each of its release profiles makes it.
+fn profiles(args: &Args) -> Result<String> {
+    const PROFILES: [Program; 3] = [
+        CHASSIS.with_profile("release"),
+        CHASSIS.with_profile("release-small"),
+        CHASSIS.with_profile("profiling"),
+    ];
+    let mut rows = rows(&take_turns(&PROFILES, args)?);
+    rows.insert(0, sizes(&PROFILES)?);
+    Ok(table::render(&PROFILES, &rows))
+}
+
+fn sizes(programs: &[Program]) -> Result<Row> {
+    Row::per_program("binary, MB", 2, programs, |program| {
+        Ok(std::fs::metadata(program.path())?.len() as f64 / 1e6)
+    })
+}
+
+/// Builds the programs and measures them in turn: what each did, round by round.
+fn take_turns(programs: &[Program], args: &Args) -> Result<Vec<Vec<Turn>>> {
+    for program in programs {
+        program.build()?;
+    }
+    let mut turns: Vec<Vec<Turn>> = programs.iter().map(|_| Vec::new()).collect();
+    for round in 1..=args.rounds {
+        eprintln!("round {round} of {}", args.rounds);
+        for (program, turns) in programs.iter().zip(&mut turns) {
+            turns.push(Turn::take(*program, args.seconds)?);
+        }
+    }
+    Ok(turns)
 }
 
 /// What one program did in one round.
@@ -121,7 +150,7 @@ fn saturated(server: &programs::Running, connections: usize, seconds: u64) -> Re
     Ok((requests / took, (server.cpu()? - before) / requests * 1e6))
 }
 
-fn rows(turns: &[Vec<Turn>; PROGRAMS.len()]) -> Vec<Row> {
+fn rows(turns: &[Vec<Turn>]) -> Vec<Row> {
     let row = |name, decimals, of: fn(&Turn) -> f64| {
         let rounds = turns.iter().map(|turns| turns.iter().map(of).collect());
         Row::of_rounds(name, decimals, rounds.collect())

@@ -14,27 +14,32 @@ use anyhow::{Context, Result, bail, ensure};
 pub(super) struct Program {
     pub(super) name: &'static str,
     package: &'static str,
+    profile: &'static str,
     env: &'static [(&'static str, &'static str)],
 }
 
 pub(super) const BARE: Program = Program {
     name: "bare axum",
     package: "bare",
+    profile: "release",
     env: &[],
 };
 pub(super) const HAND: Program = Program {
     name: "hand-assembled",
     package: "hand",
+    profile: "release",
     env: &[],
 };
 pub(super) const CHASSIS: Program = Program {
     name: "chassis",
     package: "chassis",
+    profile: "release",
     env: &[],
 };
 pub(super) const QUIET: Program = Program {
     name: "chassis, no access log",
     package: "chassis",
+    profile: "release",
     env: &[("APP__LOGS__ACCESS", "false")],
 };
 
@@ -60,17 +65,25 @@ pub(super) struct Running {
 // === impl Program ===
 
 impl Program {
-    /// Builds the program as a release, on its own, so that no other adds features to its crates.
+    /// The same program, built with another profile and named after it.
+    pub(super) const fn with_profile(self, profile: &'static str) -> Self {
+        Self {
+            name: profile,
+            profile,
+            ..self
+        }
+    }
+
+    /// Builds the program on its own, so that no other adds features to its crates.
     pub(super) fn build(self) -> Result<()> {
-        let status = cargo()
-            .args(["build", "--release", "--package", self.package])
-            .status()?;
+        let args = ["--profile", self.profile, "--package", self.package];
+        let status = cargo().arg("build").args(args).status()?;
         ensure!(status.success(), "{} does not build", self.package);
         Ok(())
     }
 
     pub(super) fn path(self) -> PathBuf {
-        target().join("release").join(self.package)
+        target().join(self.profile).join(self.package)
     }
 
     /// How many crates are built into it.

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::PROGRAMS;
 use super::programs::Program;
 
 pub(super) struct Row {
@@ -48,9 +47,10 @@ impl Row {
     pub(super) fn per_program(
         name: &'static str,
         decimals: usize,
+        programs: &[Program],
         measure: impl Fn(Program) -> Result<f64>,
     ) -> Result<Self> {
-        let values = PROGRAMS
+        let values = programs
             .iter()
             .map(|program| measure(*program))
             .collect::<Result<_>>()?;
@@ -59,13 +59,13 @@ impl Row {
 }
 
 /// A Markdown table, with ratios to the first program behind the numbers.
-pub(super) fn render(rows: &[Row]) -> String {
+pub(super) fn render(programs: &[Program], rows: &[Row]) -> String {
     let mut out = String::from("| |");
-    for program in PROGRAMS {
+    for program in programs {
         let _ = write!(out, " {} |", program.name);
     }
     out.push_str("\n|---|");
-    out.push_str(&"---:|".repeat(PROGRAMS.len()));
+    out.push_str(&"---:|".repeat(programs.len()));
     for Row {
         name,
         decimals,

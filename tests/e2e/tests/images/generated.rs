@@ -1,15 +1,19 @@
-//! A generated service in the image that it ships with.
+//! A generated service in the images that it ships with.
 
 use std::fs;
 
 use cargo_generate::{GenerateArgs, TemplatePath, Vcs};
 use e2e::{cargo, root, succeed};
 
-use crate::{docker::Build, scratch::copy};
+use crate::{
+    docker::Build,
+    scratch::copy,
+    service::{VARIANTS, lives_and_leaves},
+};
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_generated_service_builds_serves_and_leaves() {
+fn a_generated_service_lives_and_leaves_in_each_image() {
     let place = tempfile::tempdir().expect("a folder");
     // The chassis has to lie in the build context, as long as no registry has it.
     let define = ["chassis=path", "chassis-path=chassis", "workspace=own"];
@@ -33,9 +37,10 @@ fn a_generated_service_builds_serves_and_leaves() {
     let text = text.replacen("[workspace]", "[workspace]\nexclude = [\"chassis\"]", 1);
     fs::write(manifest, text).expect("a manifest");
     succeed(cargo(&service).arg("generate-lockfile"));
-    let image = Build::of(&service, "Dockerfile.distroless").image();
-    let container = image.start();
-    container.get("/health/readiness");
-    assert!(container.service(&["--health-check"]));
-    assert_eq!(container.stop(), 0, "{}", container.logs());
+    for (dockerfile, variant) in VARIANTS {
+        // Its own copies of the files.
+        let dockerfile = service.join(dockerfile).display().to_string();
+        let build = Build::of(&service, &dockerfile).arg("VARIANT", variant);
+        lives_and_leaves(&build.arg("REVISION", "1234567").image());
+    }
 }

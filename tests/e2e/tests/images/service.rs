@@ -7,7 +7,13 @@ use serde_json::Value;
 
 use crate::docker::{Build, Container, Image};
 
-fn build(dockerfile: &str, variant: &str) -> Image {
+/// Every kind of image: its file, and how the C library is linked.
+pub(crate) const VARIANTS: [(&str, &str); 3] = [STATIC, CC, SLIM];
+const STATIC: (&str, &str) = ("Dockerfile.distroless", "static");
+const CC: (&str, &str) = ("Dockerfile.distroless", "cc");
+const SLIM: (&str, &str) = ("Dockerfile", "cc");
+
+fn build((dockerfile, variant): (&str, &str)) -> Image {
     Build::of(root(), dockerfile)
         .arg("BIN", "service")
         .arg("VARIANT", variant)
@@ -16,7 +22,7 @@ fn build(dockerfile: &str, variant: &str) -> Image {
 }
 
 /// From ready to gone.
-fn lives_and_leaves(image: &Image) {
+pub(crate) fn lives_and_leaves(image: &Image) {
     let container = image.start_with(&["--env=LOG_FORMAT=json"]);
     container.get("/health/readiness");
     container.get("/");
@@ -54,7 +60,7 @@ fn is_at_most(image: &Image, megabytes: f64) {
 #[test]
 #[ignore = "needs Docker"]
 fn the_static_image_serves_and_takes_8_megabytes_at_most() {
-    let image = build("Dockerfile.distroless", "static");
+    let image = build(STATIC);
     lives_and_leaves(&image);
     is_at_most(&image, 8.0);
 }
@@ -62,7 +68,7 @@ fn the_static_image_serves_and_takes_8_megabytes_at_most() {
 #[test]
 #[ignore = "needs Docker"]
 fn the_cc_image_serves_and_takes_30_megabytes_at_most() {
-    let image = build("Dockerfile.distroless", "cc");
+    let image = build(CC);
     lives_and_leaves(&image);
     is_at_most(&image, 30.0);
 }
@@ -70,7 +76,20 @@ fn the_cc_image_serves_and_takes_30_megabytes_at_most() {
 #[test]
 #[ignore = "needs Docker"]
 fn the_slim_image_serves_and_takes_90_megabytes_at_most() {
-    let image = build("Dockerfile", "cc");
+    let image = build(SLIM);
     lives_and_leaves(&image);
     is_at_most(&image, 90.0);
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_container_with_one_and_a_half_processors_gets_two_threads() {
+    let container = build(STATIC).start_with(&["--env=LOG_FORMAT=json", "--cpus=1.5"]);
+    container.get("/health/readiness");
+    let logs = container.logs();
+    let sized = logs.lines().find(|line| line.contains("runtime sized"));
+    let event: Value = serde_json::from_str(sized.expect("a line about it")).expect("JSON");
+    assert_eq!(event["threads"], 2, "{event}");
+    let reason = event["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("cgroup"), "{event}");
 }
