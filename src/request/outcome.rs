@@ -17,7 +17,8 @@ use super::Shared;
 use super::body::Arrival;
 use crate::limits::Permit;
 use crate::logs::AccessLine;
-use crate::metrics::http::Route;
+use crate::metrics::http::{Route, UNMATCHED};
+use crate::otlp::{Ended, Span};
 use crate::problem::{Problem, Rendered};
 use crate::trace::Ids;
 
@@ -30,6 +31,7 @@ pub(super) struct Record {
     route: Arc<Route>,
     permit: Option<Permit>,
     ids: Ids,
+    span: Span,
     method: Method,
     path: Option<PathAndQuery>,
     client: Option<SocketAddr>,
@@ -46,6 +48,7 @@ impl Record {
         route: Arc<Route>,
         request: &Request,
         ids: Ids,
+        span: Span,
     ) -> Self {
         shared.http.active_requests.inc();
         let permit = shared.limits.admit();
@@ -56,6 +59,7 @@ impl Record {
             permit,
             route,
             ids,
+            span,
             method: request.method().clone(),
             path: request.uri().path_and_query().cloned(),
             client: request
@@ -115,9 +119,20 @@ impl Record {
         http.request_bytes.inc_by(self.received);
         http.response_bytes.inc_by(self.sent);
         self.route.observe(&self.method, status, duration);
+        let route = self.route.pattern();
+        self.span.end(&Ended {
+            ids: &self.ids,
+            method: &self.method,
+            route: (route != UNMATCHED).then_some(route),
+            path: self.path.as_ref().map_or("", PathAndQuery::path),
+            status,
+            duration,
+            client: self.client,
+            error: self.error.as_deref(),
+        });
         logs.access(&AccessLine {
             method: self.method.as_str(),
-            route: self.route.pattern(),
+            route,
             path: self.path.as_ref().map_or("", PathAndQuery::path),
             status: status.as_u16(),
             duration,
