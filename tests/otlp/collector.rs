@@ -1,5 +1,6 @@
 //! Collectors: a real one, whose word on a span counts, and listeners that do as they are told.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -146,21 +147,30 @@ pub(crate) fn nobody() -> String {
 }
 
 /// Accepts what comes, and never answers.
-pub(crate) struct Hanging(TcpListener);
+pub(crate) struct Hanging {
+    listener: TcpListener,
+    asked: RefCell<Vec<TcpStream>>,
+}
 
 impl Hanging {
     pub(crate) fn start() -> Self {
-        Self(TcpListener::bind("127.0.0.1:0").unwrap())
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self {
+            listener,
+            asked: RefCell::default(),
+        }
     }
 
     pub(crate) fn endpoint(&self) -> String {
-        format!("http://{}", self.0.local_addr().unwrap())
+        format!("http://{}", self.listener.local_addr().unwrap())
     }
 
     /// Whether anybody has come.
     pub(crate) fn is_asked(&self) -> bool {
-        self.0.set_nonblocking(true).unwrap();
-        self.0.accept().is_ok()
+        let mut asked = self.asked.borrow_mut();
+        asked.extend(self.listener.accept().map(|(stream, _)| stream));
+        !asked.is_empty()
     }
 }
 

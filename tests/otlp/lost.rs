@@ -114,6 +114,18 @@ fn a_stop_does_not_wait_for_a_collector_that_is_not_there() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_the_next_try() {
+    let busy = Answering::start(&["503 Service Unavailable"]);
+    let program = start(exporting(&busy.endpoint()).set("shutdown.hook_timeout", "3s"));
+    get(program.main, "/");
+    eventually("it is asked", || busy.requests() == 1);
+    let (_, log) = stop(program);
+    let stopped = lines(&log, "stopped")[0]["duration_ms"].as_f64().unwrap();
+    assert!(stopped < 700.0, "{stopped}: it waited");
+    assert_eq!(busy.requests(), 2, "once more, as the last chance");
+}
+
+#[test]
 fn spans_that_find_no_room_are_counted() {
     let hanging = Hanging::start();
     let program = start(

@@ -244,6 +244,12 @@ fn a_request_that_is_cut_at_the_deadline_is_exported_as_an_error() {
     connection.answer().unwrap();
     let (code, log) = program.stop();
     assert_eq!(code, Some(1), "{log:#?}");
+    let said = |message: &str| log.iter().find(|line| line["message"] == message);
+    assert_eq!(
+        said("the last spans could not be exported in time"),
+        None,
+        "a part of the deadline is kept for them"
+    );
     let spans = collector.spans();
     let span = named(&spans, "GET /endless");
     assert_eq!(span.status, "STATUS_CODE_ERROR");
