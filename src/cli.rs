@@ -11,7 +11,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::admin::Build;
 use crate::error::{Chain, Error};
-use crate::service::Sections;
+use crate::service::{self, Sections};
 use crate::settings::{self, Section, Sources};
 
 const HELP: &str = "\
@@ -106,9 +106,9 @@ pub(crate) fn answer<B: Section>(
     let load = || settings::load::<Sections, B>(sources);
     match &arguments.task {
         Task::Run => None,
-        Task::CheckConfig => Some(match load() {
+        Task::CheckConfig => Some(match service::load::<B>(sources) {
             Ok(_) => print("the settings are right\n"),
-            Err(invalid) => fatal(&Error::Settings(invalid.into())),
+            Err(error) => fatal(&error),
         }),
         Task::PrintConfig => Some(match load() {
             Ok(loaded) => print(&loaded.effective.to_toml()),

@@ -41,6 +41,7 @@
 // Lower rows never import higher ones; files of one row never import each other.
 mod cgroup;
 mod error;
+mod otlp;
 mod problem;
 pub mod trace;
 

@@ -33,6 +33,7 @@ use self::filter::Filter;
 pub use self::filter::{BadFilter, check as check_filter};
 use self::line::{Line, Style};
 use self::queue::Queue;
+use crate::otlp::Export;
 use crate::settings::{Problems, Size, Validate};
 use crate::trace::Ids;
 
@@ -132,8 +133,15 @@ struct Shared {
 ///
 /// If the filter cannot be read, the thread cannot be started, or the process logs already.
 pub fn install(settings: &Settings) -> Result<Logs, Error> {
+    install_beside(settings, &Export::off())
+}
+
+/// The same, and has the spans that the log's filter wants exported as well.
+pub(crate) fn install_beside(settings: &Settings, export: &Export) -> Result<Logs, Error> {
     let logs = start(settings, Output::stdout())?;
-    tracing::subscriber::set_global_default(logs.subscriber()).map_err(|_| Error::Installed)?;
+    let lines = layer::Lines(logs.shared.clone());
+    let subscriber = export.registry().with(lines);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::Installed)?;
     log::set_boxed_logger(Box::new(bridge::Bridge(logs.shared.clone())))
         .map_err(|_| Error::Installed)?;
     bridge::set_max_level(logs.shared.filter.max_level());

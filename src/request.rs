@@ -41,9 +41,10 @@ use crate::limits::{self, Limits};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::metrics::http::{Http, Route, UNMATCHED};
+use crate::otlp::{Export, Span};
 use crate::problem::Problem;
 use crate::shutdown::{Phase, Shutdown};
-use crate::trace::{self, Ids};
+use crate::trace::{self, Ids, Place};
 
 /// The layer. Put it onto a router with [`axum::Router::layer`], last.
 #[derive(Clone)]
@@ -54,6 +55,7 @@ struct Shared {
     logs: Logs,
     http: Http,
     shutdown: Option<Shutdown>,
+    export: Export,
 }
 
 impl RequestLayer {
@@ -71,15 +73,23 @@ impl RequestLayer {
             logs.clone(),
             metrics.http()?,
             None,
+            Export::off(),
         ))
     }
 
-    pub(crate) fn with(limits: Limits, logs: Logs, http: Http, shutdown: Option<Shutdown>) -> Self {
+    pub(crate) fn with(
+        limits: Limits,
+        logs: Logs,
+        http: Http,
+        shutdown: Option<Shutdown>,
+        export: Export,
+    ) -> Self {
         Self(Arc::new(Shared {
             limits,
             logs,
             http,
             shutdown,
+            export,
         }))
     }
 }
@@ -137,8 +147,9 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let ids = Ids::from_headers(request.headers());
-        let record = Record::begin(self.endpoint.clone(), &request, ids.clone());
+        let mut ids = Ids::from_headers(request.headers());
+        let span = Span::begin(&self.endpoint.shared.export, &request, &mut ids.trace);
+        let record = Record::begin(self.endpoint.clone(), &request, ids.clone(), span);
         let version = request.version();
 
         if !record.admitted() {
@@ -166,9 +177,11 @@ where
             arrival = Some(state);
         }
         // A handler that is not async runs in `call` already.
-        let state = match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
+        let place = Place::of(&ids);
+        let call = || place.enter(|| self.inner.call(request));
+        let state = match catch_unwind(AssertUnwindSafe(call)) {
             Ok(future) => State::Running {
-                future: trace::scoped(ids, future),
+                future: trace::scoped(ids, place, future),
             },
             Err(_) => State::Answered {
                 response: Some(outcome::panicked(&ids)),

@@ -113,7 +113,7 @@ impl Bound {
 
     /// Serves `router` until `shutdown` closes it, and then until the last connection is gone.
     ///
-    /// At [`Shutdown`]'s last phase what is left is dropped.
+    /// At [`Shutdown`]'s last phase what is left is dropped: at once, unless a handler blocks.
     pub(crate) async fn serve(
         self,
         router: Router,
@@ -142,10 +142,8 @@ impl Bound {
             server.spawn(stream, peer, None, &open);
         }
         drop(self.listener);
-        tokio::select! {
-            () = open.closed() => {}
-            () = server.shutdown.reached(Phase::Cut) => {}
-        }
+        // When they are cut, too: only then have their requests ended, and left a line and a span.
+        open.closed().await;
     }
 }
 

@@ -25,8 +25,9 @@ use crate::health::{self, Readiness};
 use crate::limits;
 use crate::logs;
 use crate::metrics::Metrics;
+use crate::otlp;
 use crate::server;
-use crate::settings::{Duration, Loaded, Problems, Section, Sources, Validate};
+use crate::settings::{self, Duration, Loaded, Problems, Section, Sources, Validate};
 use crate::shutdown::{self, Hooks, Shutdown};
 
 /// `[service]`: how the service runs as a whole.
@@ -85,6 +86,20 @@ impl Validate for Sections {
 
 /// A service's settings as they were loaded: the chassis's sections and its own.
 pub type LoadedSettings<S> = Loaded<Sections, S>;
+
+/// Reads all that a process is told from outside: its settings, and where its traces go.
+pub(crate) fn load<S: Section>(
+    sources: &Sources,
+) -> Result<(LoadedSettings<S>, otlp::Config), Error> {
+    let loaded = settings::load::<Sections, S>(sources);
+    match (loaded, otlp::Config::from_environment()) {
+        (Ok(loaded), Ok(traces)) => Ok((loaded, traces)),
+        (Err(wrong), Ok(_)) => Err(Error::Settings(wrong.into())),
+        (Ok(_), Err(wrong)) => Err(Error::Settings(wrong.into())),
+        // All that is wrong is said at once.
+        (Err(wrong), Err(too)) => Err(Error::Settings(format!("{wrong}\n{too}").into())),
+    }
+}
 
 /// A service that is about to run. `S` holds its own settings; `()` if it has none.
 #[derive(Debug)]

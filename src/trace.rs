@@ -1,17 +1,23 @@
 //! The ids of the request in hand: its request id and its place in a W3C trace.
 //!
-//! The request layer sets them for as long as the handler runs, log lines carry them, and
-//! [`current`] hands them to a service that calls others:
+//! The request layer sets them for as long as the handler runs, log lines carry them, [`current`]
+//! tells them, and [`pass_on`] hands them to a service that is called on behalf of the request:
 //!
 //! ```
-//! if let Some(ids) = axum_chassis::trace::current() {
-//!     let header = ids.trace.traceparent(); // for the outgoing request
-//! #   assert_eq!(header.len(), 55);
-//! }
+//! let mut request = http::Request::get("http://stock/items/7").body(())?;
+//! axum_chassis::trace::pass_on(request.headers_mut());
+//! # Ok::<(), http::Error>(())
 //! ```
 //!
 //! They are bound to the task of the request: a task that a handler spawns starts without them,
 //! unless its future is wrapped in [`scope`].
+
+#[cfg(feature = "otlp")]
+#[path = "trace/place.rs"]
+mod place;
+#[cfg(not(feature = "otlp"))]
+#[path = "trace/no_place.rs"]
+mod place;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -24,8 +30,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header a W3C trace context travels in.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The header in which tracing systems add what is theirs to a trace context.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 const MAX_REQUEST_ID: usize = 128;
+/// The standard asks for 512 at least.
+const MAX_TRACESTATE: usize = 4096;
 
 tokio::task_local! {
     static CURRENT: Ids;
@@ -41,16 +51,26 @@ pub(crate) fn with_current<R>(read: impl FnOnce(&Ids) -> R) -> Option<R> {
     CURRENT.try_with(read).ok()
 }
 
-/// Runs `future` with `ids` as the current ones; for tasks that outlive their request.
-pub fn scope<F: Future>(ids: Ids, future: F) -> impl Future<Output = F::Output> {
-    scoped(ids, future)
+/// Puts the current ids into the headers of an outgoing request, as [`Ids::pass_on`] does.
+///
+/// Where no request is being served, nothing happens.
+pub fn pass_on(headers: &mut HeaderMap) {
+    with_current(|ids| ids.pass_on(headers));
 }
 
-/// What [`scope`] returns, by name.
-pub(crate) type Scoped<F> = tokio::task::futures::TaskLocalFuture<Ids, F>;
+/// Runs `future` with `ids` as the current ones; for tasks that outlive their request.
+pub fn scope<F: Future>(ids: Ids, future: F) -> impl Future<Output = F::Output> {
+    let place = Place::of(&ids);
+    scoped(ids, place, future)
+}
 
-pub(crate) fn scoped<F: Future>(ids: Ids, future: F) -> Scoped<F> {
-    CURRENT.scope(ids, future)
+pub(crate) use self::place::Place;
+
+/// What [`scope`] returns, by name.
+pub(crate) type Scoped<F> = tokio::task::futures::TaskLocalFuture<Ids, place::Within<F>>;
+
+pub(crate) fn scoped<F: Future>(ids: Ids, place: Place, future: F) -> Scoped<F> {
+    CURRENT.scope(ids, place.within(future))
 }
 
 /// What identifies one request in logs and towards other services.
@@ -60,6 +80,8 @@ pub struct Ids {
     pub request: RequestId,
     /// The trace the request belongs to, and this service's span in it.
     pub trace: TraceContext,
+    /// The caller's `tracestate`. Boxed, as few requests have one.
+    state: Option<Box<HeaderValue>>,
 }
 
 impl Ids {
@@ -79,20 +101,54 @@ impl Ids {
                 trace = Some(TraceContext::parse(value.as_bytes()));
             }
         }
-        match (request.flatten(), trace.flatten()) {
-            (request, Some(trace)) => Self {
+        let request = request.flatten();
+        match trace.flatten() {
+            Some(trace) => Self {
                 request: request.unwrap_or_else(RequestId::random),
                 trace,
+                state: tracestate(headers).map(Box::new),
             },
-            (request, None) => {
+            None => {
                 let trace = TraceContext::random();
                 Self {
                     request: request.unwrap_or(RequestId(Id::Ours(hex(trace.trace)))),
                     trace,
+                    // Without a valid `traceparent` a `tracestate` means nothing.
+                    state: None,
                 }
             }
         }
     }
+
+    /// Puts the ids into the headers of a request that is made on behalf of this one:
+    /// `traceparent`, `x-request-id`, and `tracestate` as the caller sent it.
+    pub fn pass_on(&self, headers: &mut HeaderMap) {
+        headers.insert(REQUEST_ID, self.request.header());
+        if let Ok(value) = HeaderValue::try_from(self.trace.traceparent()) {
+            headers.insert(TRACEPARENT, value);
+        }
+        match &self.state {
+            Some(state) => headers.insert(TRACESTATE, HeaderValue::clone(state)),
+            None => headers.remove(TRACESTATE),
+        };
+    }
+}
+
+/// The caller's `tracestate`, which may come as several headers.
+fn tracestate(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all(TRACESTATE).iter();
+    let first = values.next()?;
+    let joined = match values.next() {
+        None => first.clone(),
+        Some(_) => {
+            let all: Vec<_> = headers.get_all(TRACESTATE).iter().collect();
+            let all: Vec<_> = all.iter().map(|value| value.as_bytes()).collect();
+            HeaderValue::from_bytes(&all.join(&b","[..])).ok()?
+        }
+    };
+    (1..=MAX_TRACESTATE)
+        .contains(&joined.len())
+        .then_some(joined)
 }
 
 /// A request id: 1 to 128 visible ASCII characters other than `"` and `\`, so that it can go
@@ -173,6 +229,8 @@ pub struct TraceContext {
     span: u64,
     parent: Option<u64>,
     sampled: bool,
+    /// Whether this process exports traces, so that its spans need to know their parent.
+    exporting: bool,
 }
 
 impl TraceContext {
@@ -199,6 +257,7 @@ impl TraceContext {
             span: nonzero(),
             parent: Some(parent),
             sampled: flags & 1 == 1,
+            exporting: false,
         })
     }
 
@@ -209,6 +268,7 @@ impl TraceContext {
             span: nonzero(),
             parent: None,
             sampled: false,
+            exporting: false,
         }
     }
 
@@ -242,7 +302,8 @@ impl TraceContext {
         (self.trace, self.span, self.parent)
     }
 
-    /// Whether the caller records this trace.
+    /// Whether this trace is recorded: by the caller's word, or where this service exports its
+    /// traces (feature `otlp`), by its sampler's.
     pub fn is_sampled(&self) -> bool {
         self.sampled
     }
@@ -350,6 +411,48 @@ mod tests {
     fn a_later_version_may_bring_more_fields() {
         let header = b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
         assert!(TraceContext::parse(header).is_some());
+    }
+
+    #[test]
+    fn an_outgoing_request_gets_the_ids_and_no_state_of_another_trace() {
+        let mut incoming = HeaderMap::new();
+        let caller = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        incoming.insert(TRACEPARENT, HeaderValue::from_static(caller));
+        incoming.append(TRACESTATE, HeaderValue::from_static("a=1"));
+        incoming.append(TRACESTATE, HeaderValue::from_static("b=2"));
+        incoming.insert(REQUEST_ID, HeaderValue::from_static("abc"));
+        let ids = Ids::from_headers(&incoming);
+
+        let mut outgoing = HeaderMap::new();
+        ids.pass_on(&mut outgoing);
+        assert_eq!(outgoing[REQUEST_ID], "abc");
+        assert_eq!(outgoing[TRACESTATE], "a=1,b=2");
+        assert_eq!(outgoing[TRACEPARENT], ids.trace.traceparent());
+        assert_eq!(
+            outgoing[TRACEPARENT].as_bytes()[..36],
+            caller.as_bytes()[..36]
+        );
+        assert_ne!(
+            outgoing[TRACEPARENT].as_bytes()[36..52],
+            caller.as_bytes()[36..52]
+        );
+
+        incoming.insert(
+            TRACEPARENT,
+            HeaderValue::from_static("00-no-traceparent-01"),
+        );
+        Ids::from_headers(&incoming).pass_on(&mut outgoing);
+        assert!(!outgoing.contains_key(TRACESTATE));
+    }
+
+    #[tokio::test]
+    async fn only_a_request_has_ids_to_pass_on() {
+        let mut headers = HeaderMap::new();
+        pass_on(&mut headers);
+        assert!(headers.is_empty());
+        let ids = Ids::from_headers(&headers);
+        scope(ids.clone(), async { pass_on(&mut headers) }).await;
+        assert_eq!(headers[TRACEPARENT], ids.trace.traceparent());
     }
 
     #[test]

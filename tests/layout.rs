@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the lowest.
 const ROWS: [&[&str]; 5] = [
     &["cgroup", "trace", "error"],
-    &["problem", "settings"],
+    &["otlp", "problem", "settings"],
     &["logs", "metrics", "health", "shutdown", "limits"],
     &["server", "request", "admin"],
     &["service", "cli"],

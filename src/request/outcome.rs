@@ -17,6 +17,7 @@ use super::body::Arrival;
 use super::{Endpoint, Shared};
 use crate::logs::AccessLine;
 use crate::metrics::http::{Route, UNMATCHED};
+use crate::otlp::{Ended, Span};
 use crate::problem::{Problem, Rendered};
 use crate::trace::Ids;
 
@@ -30,6 +31,7 @@ pub(super) struct Record {
     route: Option<Arc<Route>>,
     admitted: bool,
     ids: Ids,
+    span: Span,
     method: Method,
     path: Option<PathAndQuery>,
     client: Option<SocketAddr>,
@@ -41,7 +43,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(endpoint: Arc<Endpoint>, request: &Request, ids: Ids) -> Self {
+    pub(super) fn begin(endpoint: Arc<Endpoint>, request: &Request, ids: Ids, span: Span) -> Self {
         let Shared { http, limits, .. } = &*endpoint.shared;
         let admitted = limits.admit(http.active_requests.enter());
         if !admitted {
@@ -51,6 +53,7 @@ impl Record {
             route: endpoint.other_route(request),
             admitted,
             ids,
+            span,
             method: request.method().clone(),
             path: request.uri().path_and_query().cloned(),
             client: request
@@ -117,10 +120,21 @@ impl Record {
         let known = || route.get_or_init(|| http.route(UNMATCHED));
         let route = self.route.as_ref().unwrap_or_else(known);
         route.observe(&self.method, status, duration);
+        let route = route.pattern();
+        self.span.end(&Ended {
+            ids: &self.ids,
+            method: &self.method,
+            route: (route != UNMATCHED).then_some(route),
+            path: self.path.as_ref().map_or("", PathAndQuery::path),
+            status,
+            duration,
+            client: self.client,
+            error: self.error.as_deref(),
+        });
         logs.access(&AccessLine {
             ended,
             method: &self.method,
-            route: route.pattern(),
+            route,
             path: self.path.as_ref().map_or("", PathAndQuery::path),
             status: status.as_u16(),
             duration,

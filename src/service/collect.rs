@@ -7,12 +7,14 @@ use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 use crate::health::Readiness;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
+use crate::otlp::Export;
 
-/// Registers what the log and the readiness checks know.
+/// Registers what the log, the readiness checks and the export of traces know.
 pub(super) fn register(
     metrics: &Metrics,
     readiness: &Readiness,
     logs: &Logs,
+    export: &Export,
 ) -> prometheus::Result<()> {
     use tracing::Level;
     for (level, name) in [
@@ -44,6 +46,9 @@ pub(super) fn register(
         &[],
         move || log.panics() as f64,
     )?;
+    if export.is_on() {
+        spans(metrics, export)?;
+    }
     let ready = readiness.clone();
     metrics.gauge_fn(
         "readiness_ready",
@@ -52,6 +57,26 @@ pub(super) fn register(
         move || f64::from(u8::from(ready.is_ready())),
     )?;
     metrics.register(Box::new(Checks::new(readiness.clone())?))
+}
+
+fn spans(metrics: &Metrics, export: &Export) -> prometheus::Result<()> {
+    let counts = export.clone();
+    metrics.counter_fn(
+        "trace_spans_exported_total",
+        "Spans that the collector took.",
+        &[],
+        move || counts.counts().exported as f64,
+    )?;
+    let help = "Spans that were lost: no room in the queue, or the collector did not take them.";
+    let counts = export.clone();
+    let name = "trace_spans_dropped_total";
+    metrics.counter_fn(name, help, &[("reason", "no_room")], move || {
+        counts.counts().no_room as f64
+    })?;
+    let counts = export.clone();
+    metrics.counter_fn(name, help, &[("reason", "refused")], move || {
+        counts.counts().refused as f64
+    })
 }
 
 /// The verdicts of the readiness checks, which the service may add to at any time.

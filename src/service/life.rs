@@ -22,6 +22,7 @@ use crate::limits::Limits;
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
 use crate::metrics::http::Http;
+use crate::otlp::Export;
 use crate::request::RequestLayer;
 use crate::server::Bound;
 use crate::settings::{self, Section, Sources};
@@ -36,9 +37,11 @@ pub(super) fn run<S: Section>(
     sources: Sources,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<ExitCode, Error> {
-    let loaded = load::<S>(&sources)?;
-    let logs = logs::install(&loaded.chassis.logs).map_err(|error| Error::Logs(error.into()))?;
-    let code = match process(build, sources, loaded, &logs, start) {
+    let (loaded, traces) = super::load::<S>(&sources)?;
+    let export = Export::start(traces, build.name, build.version).map_err(Error::Runtime)?;
+    let logs = logs::install_beside(&loaded.chassis.logs, &export)
+        .map_err(|error| Error::Logs(error.into()))?;
+    let code = match process(build, sources, loaded, (&logs, export), start) {
         Ok(stopped) => stopped.exit_code(),
         Err(error) => {
             tracing::error!(error = %Chain(&error), "the service cannot run");
@@ -53,7 +56,7 @@ fn process<S: Section>(
     build: Build,
     sources: Sources,
     loaded: LoadedSettings<S>,
-    logs: &Logs,
+    (logs, export): (&Logs, Export),
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<Stopped, Error> {
     tracing::info!(
@@ -62,7 +65,8 @@ fn process<S: Section>(
         revision = build.revision,
         "starting"
     );
-    let parts = Parts::assemble(build, sources, loaded, logs.clone())?;
+    export.announce();
+    let parts = Parts::assemble(build, sources, loaded, logs.clone(), export)?;
     let admin = parts.admin()?;
     let signals = admin.within(Signals::listen).map_err(Error::Runtime)?;
     let threads = Threads::choose(parts.loaded.chassis.service.threads);
@@ -101,10 +105,11 @@ pub(super) async fn start<S: Section>(
     sources: Sources,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<Running, Error> {
-    let loaded = load::<S>(&sources)?;
+    let loaded =
+        settings::load::<Sections, S>(&sources).map_err(|error| Error::Settings(error.into()))?;
     let logs = logs::start(&loaded.chassis.logs, logs::Output::to(std::io::sink()))
         .map_err(|error| Error::Logs(error.into()))?;
-    let parts = Parts::assemble(build, sources, loaded, logs)?;
+    let parts = Parts::assemble(build, sources, loaded, logs, Export::off())?;
     let admin = parts.admin()?;
     parts
         .metrics
@@ -130,15 +135,12 @@ pub(super) async fn start<S: Section>(
     })
 }
 
-fn load<S: Section>(sources: &Sources) -> Result<LoadedSettings<S>, Error> {
-    settings::load::<Sections, S>(sources).map_err(|error| Error::Settings(error.into()))
-}
-
 /// All there is before the service's own start.
 struct Parts<S> {
     sources: Sources,
     loaded: LoadedSettings<S>,
     logs: Logs,
+    export: Export,
     metrics: Metrics,
     http: Http,
     readiness: Readiness,
@@ -161,6 +163,7 @@ impl<S: Section> Parts<S> {
         sources: Sources,
         loaded: LoadedSettings<S>,
         logs: Logs,
+        export: Export,
     ) -> Result<Self, Error> {
         let sections = &loaded.chassis;
         let readiness = Readiness::new(sections.health.clone());
@@ -174,7 +177,7 @@ impl<S: Section> Parts<S> {
                 ("rustc", build.rustc),
             ])?;
             metrics.machine()?;
-            collect::register(&metrics, &readiness, &logs)?;
+            collect::register(&metrics, &readiness, &logs, &export)?;
             metrics.http()
         };
         let http = register().map_err(Error::Metrics)?;
@@ -193,6 +196,7 @@ impl<S: Section> Parts<S> {
             sources,
             loaded,
             logs,
+            export,
             metrics,
             http,
             readiness,
@@ -222,13 +226,18 @@ impl<S: Section> Parts<S> {
         let initial = Arc::new(self.loaded.service.clone());
         let settings = watch::Sender::new(initial.clone());
         let hooks = Arc::new(Mutex::new(Hooks::default()));
+        let last = Last {
+            hooks: hooks.clone(),
+            export: self.export.clone(),
+            service: Handle::current(),
+        };
         let chassis = Chassis {
             settings: settings.subscribe(),
             initial,
             readiness: self.readiness.clone(),
             metrics: self.metrics.clone(),
             shutdown: self.trigger.watch(),
-            hooks: hooks.clone(),
+            hooks,
         };
         // From here on, so that a change during a long start is not missed.
         let reload = Reload::watch(
@@ -248,14 +257,14 @@ impl<S: Section> Parts<S> {
             _ = too_late => Err(Error::StartTimeout(limit)),
             signal = signals.next() => {
                 tracing::info!(signal, "stopping before the start was done");
-                let failed_hooks = end(&hooks, &sections.shutdown, Handle::current()).await;
+                let failed_hooks = last.run(&sections.shutdown).await;
                 return Ok(Begun::Stopped(Stopped { cut: 0, failed_hooks }));
             }
         };
         let router = match router {
             Ok(router) => router,
             Err(error) => {
-                end(&hooks, &sections.shutdown, Handle::current()).await;
+                last.run(&sections.shutdown).await;
                 return Err(error);
             }
         };
@@ -265,6 +274,7 @@ impl<S: Section> Parts<S> {
             self.logs.clone(),
             self.http.clone(),
             Some(self.trigger.watch()),
+            self.export,
         );
         // The probes first: of two default fallbacks, merging keeps the second.
         let router = admin::probes(self.readiness.clone()).merge(router.layer(layer));
@@ -286,9 +296,8 @@ impl<S: Section> Parts<S> {
             trigger: self.trigger,
             http: self.http,
             settings: sections.shutdown,
-            hooks,
+            last,
             server,
-            service: Handle::current(),
             _reload: reload,
         })))
     }
@@ -302,9 +311,8 @@ struct Life {
     trigger: Trigger,
     http: Http,
     settings: shutdown::Settings,
-    hooks: Arc<Mutex<Hooks>>,
+    last: Last,
     server: JoinHandle<()>,
-    service: Handle,
     _reload: Reload,
 }
 
@@ -319,7 +327,7 @@ impl Life {
 
         self.readiness.set_stopping();
         self.trigger.advance(Phase::Draining);
-        let kept = if lock(&self.hooks).is_empty() {
+        let kept = if self.last.is_empty() {
             StdDuration::ZERO
         } else {
             *self.settings.hook_timeout
@@ -348,7 +356,7 @@ impl Life {
             deadline: left.into(),
             ..self.settings
         };
-        let failed_hooks = end(&self.hooks, &settings, self.service).await;
+        let failed_hooks = self.last.run(&settings).await;
         tracing::info!(
             cut,
             failed_hooks,
@@ -371,11 +379,28 @@ impl Life {
     }
 }
 
-/// Runs the hooks that there are: how many failed.
-async fn end(hooks: &Mutex<Hooks>, settings: &shutdown::Settings, service: Handle) -> usize {
-    let hooks = std::mem::take(&mut *lock(hooks));
-    let deadline = tokio::time::Instant::now() + *settings.deadline;
-    hooks.run(*settings.hook_timeout, deadline, &service).await
+/// What is done once the last request is gone: the hooks, and then the traces, theirs included.
+struct Last {
+    hooks: Arc<Mutex<Hooks>>,
+    export: Export,
+    service: Handle,
+}
+
+impl Last {
+    fn is_empty(&self) -> bool {
+        lock(&self.hooks).is_empty() && !self.export.is_on()
+    }
+
+    /// How many hooks failed. Like each of them, the export may take the time of a hook.
+    async fn run(&self, settings: &shutdown::Settings) -> usize {
+        let hooks = std::mem::take(&mut *lock(&self.hooks));
+        let deadline = tokio::time::Instant::now() + *settings.deadline;
+        let each = *settings.hook_timeout;
+        let failed = hooks.run(each, deadline, &self.service).await;
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        self.export.flush(each.min(left)).await;
+        failed
+    }
 }
 
 fn lock(hooks: &Mutex<Hooks>) -> std::sync::MutexGuard<'_, Hooks> {

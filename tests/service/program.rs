@@ -17,11 +17,11 @@ use axum::routing::{any, get as on_get, post};
 use axum::{Json, Router};
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Duration as Human, Validate};
-use axum_chassis::{Chassis, Problem, Service};
+use axum_chassis::{Chassis, Problem, Service, trace};
 use http_body::Frame;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::client::get;
 
@@ -114,6 +114,7 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
         )
         .route("/sleep/{ms}", on_get(sleep))
         .route("/block/{ms}", on_get(block))
+        .route("/onward", on_get(onward))
         .route("/panic", on_get(panics))
         .route("/fail", on_get(fails))
         .route(
@@ -172,6 +173,30 @@ async fn sleep(Path(ms): Path<u64>) -> String {
 /// What no handler should do.
 async fn block(Path(ms): Path<u64>) {
     std::thread::sleep(Duration::from_millis(ms));
+}
+
+/// What a service that is called on behalf of this request would be sent.
+#[tracing::instrument]
+async fn onward() -> Json<Map<String, Value>> {
+    let ids = trace::current().expect("a request's ids");
+    let elsewhere = tokio::spawn(trace::scope(ids, lookup("elsewhere")));
+    lookup("here").await;
+    elsewhere.await.expect("no panic");
+    let mut headers = http::HeaderMap::new();
+    trace::pass_on(&mut headers);
+    let text = |value: &http::HeaderValue| value.to_str().expect("ASCII").into();
+    Json(
+        headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect(),
+    )
+}
+
+#[tracing::instrument]
+async fn lookup(place: &str) {
+    tokio::task::yield_now().await;
+    tracing::info!("looked up");
 }
 
 async fn panics() {

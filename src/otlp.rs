@@ -1,0 +1,48 @@
+//! Traces of the requests, exported by OTLP where the feature `otlp` is on and the standard's
+//! variables name a collector.
+//!
+//! A request's span is written at its end, in one go, from what its record knows anyway; only its
+//! place among other spans is needed earlier, and that is its ids. Two files, of which one is
+//! compiled: `enabled` and `disabled` offer the same.
+
+#[cfg(not(feature = "otlp"))]
+mod disabled;
+#[cfg(feature = "otlp")]
+mod enabled;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+#[cfg(not(feature = "otlp"))]
+pub(crate) use self::disabled::{Config, Export, Span};
+#[cfg(feature = "otlp")]
+pub(crate) use self::enabled::{Config, Export, Span};
+use crate::trace::Ids;
+
+/// What is known of a request when it has ended.
+#[cfg_attr(not(feature = "otlp"), allow(dead_code))]
+pub(crate) struct Ended<'a> {
+    pub(crate) ids: &'a Ids,
+    pub(crate) method: &'a Method,
+    /// The pattern of the route; `None` if none matched.
+    pub(crate) route: Option<&'a str>,
+    /// Without its query, which may hold what is secret.
+    pub(crate) path: &'a str,
+    pub(crate) status: StatusCode,
+    pub(crate) duration: Duration,
+    pub(crate) client: Option<SocketAddr>,
+    pub(crate) error: Option<&'a str>,
+}
+
+/// How many spans went where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "otlp"), allow(dead_code))]
+pub(crate) struct Counts {
+    pub(crate) exported: u64,
+    /// Dropped since too many waited already.
+    pub(crate) no_room: u64,
+    /// Lost since the collector did not take them.
+    pub(crate) refused: u64,
+}

@@ -1,0 +1,193 @@
+//! From variables to a running export.
+
+mod client;
+mod queue;
+mod span;
+mod variables;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::trace::{TraceId, TracerProvider};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider,
+};
+use tokio::sync::watch;
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
+
+use self::client::Client;
+use self::queue::{Queue, Reporting, Spans};
+pub(crate) use self::span::Span;
+use self::variables::{Variables, Wrong};
+use super::Counts;
+use crate::trace::TraceContext;
+
+/// What the variables say; `None` if nothing is to be exported.
+pub(crate) struct Config(Option<Variables>);
+
+impl Config {
+    /// Reads the variables of this process.
+    ///
+    /// # Errors
+    /// All that is wrong with them. Where nothing is exported, nothing is.
+    pub(crate) fn from_environment() -> Result<Self, Wrong> {
+        variables::read(&|name| std::env::var_os(name)).map(Self)
+    }
+}
+
+/// The export of this process. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub(crate) struct Export(Option<Arc<Running>>);
+
+struct Running {
+    config: Variables,
+    queue: Queue,
+    spans: Arc<Spans>,
+    provider: SdkTracerProvider,
+    tracer: SdkTracer,
+    scope: InstrumentationScope,
+    stopping: watch::Sender<bool>,
+}
+
+impl Export {
+    pub(crate) fn off() -> Self {
+        Self(None)
+    }
+
+    /// Starts the thread that exports; it asks nothing of the collector yet.
+    ///
+    /// # Errors
+    /// When the operating system refuses what that takes.
+    pub(crate) fn start(
+        config: Config,
+        name: &'static str,
+        version: &'static str,
+    ) -> io::Result<Self> {
+        let Some(config) = config.0 else {
+            return Ok(Self::off());
+        };
+        let (stopping, stop) = watch::channel(false);
+        let spans = Arc::new(Spans::new(config.queue));
+        let client = Client::new(&config.endpoint, config.timeout, stop, spans.clone())?;
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_endpoint(config.endpoint.to_string())
+            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+            .with_timeout(config.timeout)
+            .with_http_client(client)
+            // The client tries again itself: it also knows when the service stops.
+            .with_retry_policy(opentelemetry_otlp::RetryPolicy::disabled())
+            .build()
+            .map_err(io::Error::other)?;
+        let batch = BatchConfigBuilder::default()
+            .with_max_queue_size(config.queue)
+            .with_max_export_batch_size(config.batch)
+            .with_scheduled_delay(config.delay)
+            .build();
+        let resource = resource(&config, name, version);
+        let batches = BatchSpanProcessor::new(Reporting::new(exporter, spans.clone()), batch);
+        let queue = Queue::new(batches, &resource, spans.clone());
+        let provider = SdkTracerProvider::builder()
+            .with_resource(resource)
+            .with_sampler(config.sampling.sampler())
+            .with_span_processor(queue.clone())
+            .build();
+        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
+        Ok(Self(Some(Arc::new(Running {
+            tracer: provider.tracer_with_scope(scope.clone()),
+            config,
+            queue,
+            spans,
+            provider,
+            scope,
+            stopping,
+        }))))
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Says where traces go.
+    pub(crate) fn announce(&self) {
+        if let Some(Running { config, .. }) = self.0.as_deref() {
+            tracing::info!(
+                endpoint = %config.endpoint,
+                sampler = %config.sampling,
+                "traces are exported"
+            );
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let running = self.0.as_ref();
+        running.map_or_else(Counts::default, |running| running.spans.counts())
+    }
+
+    /// What `tracing`'s spans go through on their way to the log's lines.
+    pub(crate) fn registry(
+        &self,
+    ) -> Layered<Option<OpenTelemetryLayer<Registry, SdkTracer>>, Registry> {
+        let layer = self.0.as_ref().map(|running| {
+            tracing_opentelemetry::layer()
+                .with_tracer(running.tracer.clone())
+                // Where in the code, and on which thread: for the log, if for anything.
+                .with_location(false)
+                .with_threads(false)
+                .with_tracked_inactivity(false)
+        });
+        tracing_subscriber::registry().with(layer)
+    }
+
+    /// Exports what is left, at most for `within`; nothing is exported any more afterwards.
+    pub(crate) async fn flush(&self, within: Duration) {
+        let Some(running) = &self.0 else {
+            return;
+        };
+        running.stopping.send_replace(true);
+        let provider = running.provider.clone();
+        // It blocks. Its own thread goes on alone if the time runs out.
+        let closed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(within));
+        let in_time = matches!(tokio::time::timeout(within, closed).await, Ok(Ok(Ok(()))));
+        if !in_time {
+            tracing::warn!(
+                spans = running.spans.waiting(),
+                timeout_ms = within.as_millis() as u64,
+                "the last spans could not be exported in time"
+            );
+        }
+    }
+}
+
+impl Running {
+    /// Whether this trace is exported: asked once, by the request.
+    fn samples(&self, trace: &TraceContext) -> bool {
+        let (id, _, parent) = trace.as_numbers();
+        let parent = parent.map(|_| trace.is_sampled());
+        self.config.sampling.decide(TraceId::from(id), parent)
+    }
+}
+
+/// Who exports: the variables' word counts more than the build's.
+fn resource(config: &Variables, name: &'static str, version: &'static str) -> Resource {
+    let own = [("service.name", name), ("service.version", version)];
+    let own = own.map(|(key, value)| KeyValue::new(key, value));
+    let given = config.attributes.iter().cloned();
+    let resource = Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(own)
+        .with_attributes(given.map(|(key, value)| KeyValue::new(key, value)));
+    match config.service_name.clone() {
+        Some(name) => resource.with_service_name(name).build(),
+        None => resource.build(),
+    }
+}

@@ -1,0 +1,132 @@
+//! The span of a request, after OpenTelemetry's conventions for HTTP servers.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::Request;
+use http::{HeaderValue, Method, Version, header};
+use opentelemetry::trace::{SpanId, SpanKind, Status};
+use opentelemetry::{KeyValue, Value};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks, SpanProcessor};
+
+use super::super::Ended;
+use super::{Export, Running};
+use crate::trace::TraceContext;
+
+/// A request's span, if it is exported.
+pub(crate) struct Span(Option<Box<Begun>>);
+
+/// What the end of the request will not know any more.
+struct Begun {
+    running: Arc<Running>,
+    version: Version,
+    user_agent: Option<HeaderValue>,
+}
+
+impl Span {
+    /// Decides whether the trace is exported, which its other spans and services follow.
+    pub(crate) fn begin(export: &Export, request: &Request, trace: &mut TraceContext) -> Self {
+        let Some(running) = &export.0 else {
+            return Self(None);
+        };
+        let sampled = running.samples(trace);
+        trace.decide(sampled);
+        Self(sampled.then(|| {
+            Box::new(Begun {
+                running: running.clone(),
+                version: request.version(),
+                user_agent: request.headers().get(header::USER_AGENT).cloned(),
+            })
+        }))
+    }
+
+    /// Writes the span, once.
+    pub(crate) fn end(&mut self, ended: &Ended<'_>) {
+        if let Some(begun) = self.0.take() {
+            begun.running.queue.on_end(begun.data(ended));
+        }
+    }
+}
+
+impl Begun {
+    fn data(&self, ended: &Ended<'_>) -> SpanData {
+        let (_, _, parent) = ended.ids.trace.as_numbers();
+        let end_time = SystemTime::now();
+        let known = known(ended.method);
+        let failed = ended.status.is_server_error();
+        SpanData {
+            span_context: ended.ids.span_context(),
+            parent_span_id: parent.map_or(SpanId::INVALID, SpanId::from),
+            parent_span_is_remote: parent.is_some(),
+            span_kind: SpanKind::Server,
+            name: match (known.unwrap_or("HTTP"), ended.route) {
+                (method, Some(route)) => Cow::Owned(format!("{method} {route}")),
+                (method, None) => Cow::Borrowed(method),
+            },
+            start_time: end_time.checked_sub(ended.duration).unwrap_or(end_time),
+            end_time,
+            attributes: self.attributes(ended, known),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: match failed {
+                true => Status::error(ended.error.unwrap_or_default().to_owned()),
+                false => Status::Unset,
+            },
+            instrumentation_scope: self.running.scope.clone(),
+        }
+    }
+
+    fn attributes(&self, ended: &Ended<'_>, method: Option<&'static str>) -> Vec<KeyValue> {
+        let mut attributes = Vec::with_capacity(10);
+        let mut add = |key, value: Value| attributes.push(KeyValue::new(key, value));
+        add("http.request.method", method.unwrap_or("_OTHER").into());
+        if method.is_none() {
+            let original = ended.method.as_str().to_owned();
+            add("http.request.method_original", original.into());
+        }
+        if let Some(route) = ended.route {
+            add("http.route", route.to_owned().into());
+        }
+        add("url.path", ended.path.to_owned().into());
+        // TLS ends before this service does.
+        add("url.scheme", "http".into());
+        let status = ended.status.as_u16();
+        add("http.response.status_code", i64::from(status).into());
+        if ended.status.is_server_error() {
+            add("error.type", status.to_string().into());
+        }
+        if let Some(client) = ended.client {
+            add(
+                "client.address",
+                client.ip().to_canonical().to_string().into(),
+            );
+        }
+        if let Some(version) = version(self.version) {
+            add("network.protocol.version", version.into());
+        }
+        let agent = self.user_agent.as_ref();
+        if let Some(agent) = agent.and_then(|agent| agent.to_str().ok()) {
+            add("user_agent.original", agent.to_owned().into());
+        }
+        attributes
+    }
+}
+
+/// The methods that the conventions know; others could be any number.
+fn known(method: &Method) -> Option<&'static str> {
+    const KNOWN: [&str; 9] = [
+        "GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "CONNECT", "TRACE",
+    ];
+    KNOWN.into_iter().find(|known| *known == method.as_str())
+}
+
+fn version(version: Version) -> Option<&'static str> {
+    match version {
+        Version::HTTP_10 => Some("1.0"),
+        Version::HTTP_11 => Some("1.1"),
+        Version::HTTP_2 => Some("2"),
+        _ => None,
+    }
+}

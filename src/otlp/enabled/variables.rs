@@ -1,0 +1,467 @@
+//! The variables of OpenTelemetry's standard, read and checked as strictly as the settings.
+//!
+//! The standard has most values that cannot be understood ignored; here they are errors, since a
+//! trace that is missing says nothing about why.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Uri};
+use opentelemetry::trace::{SpanKind, TraceId};
+use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
+
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
+
+/// What they say.
+#[derive(Debug, PartialEq)]
+pub(super) struct Variables {
+    pub(super) endpoint: Uri,
+    /// How long the export of a batch may take.
+    pub(super) timeout: Duration,
+    pub(super) sampling: Sampling,
+    /// How many spans may wait.
+    pub(super) queue: usize,
+    /// How many spans one request to the collector carries.
+    pub(super) batch: usize,
+    /// How long a span waits for others.
+    pub(super) delay: Duration,
+    pub(super) service_name: Option<String>,
+    pub(super) attributes: Vec<(String, String)>,
+}
+
+/// Everything that is wrong with them, a line each.
+#[derive(Debug)]
+pub(crate) struct Wrong(Vec<String>);
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// Which traces are exported.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Sampling {
+    /// Whether the caller decides, if there is one.
+    by_parent: bool,
+    root: Root,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Root {
+    All,
+    None,
+    Ratio(f64),
+}
+
+/// Reads them through `variable`; `None` if nothing is to be exported.
+///
+/// # Errors
+/// All that is wrong with them.
+pub(super) fn read(
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Option<Variables>, Wrong> {
+    let mut reader = Reader {
+        variable,
+        wrong: Vec::new(),
+    };
+    let disabled = reader.text("OTEL_SDK_DISABLED");
+    if disabled.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return Ok(None);
+    }
+    let exporter = reader.text("OTEL_TRACES_EXPORTER");
+    let given = [TRACES_ENDPOINT, ENDPOINT].map(|name| reader.text(name));
+    if exporter.as_deref() == Some("none") || given == [None, None] {
+        return Ok(None);
+    }
+    if let Some(exporter) = exporter.filter(|exporter| exporter != "otlp") {
+        reader.fault("OTEL_TRACES_EXPORTER", &exporter, "`otlp` or `none`");
+    }
+    let endpoint = reader.endpoint(given);
+    reader.of_traces("PROTOCOL", |reader, name, value| {
+        if value != "http/protobuf" {
+            reader.fault(
+                name,
+                &value,
+                "`http/protobuf`, which collectors take on port 4318: there is no other here",
+            );
+        }
+    });
+    reader.of_traces("COMPRESSION", |reader, name, value| {
+        if !["gzip", "none"].contains(&&*value) {
+            reader.fault(name, &value, "`gzip` or `none`");
+        }
+    });
+    reader.of_traces("HEADERS", Reader::headers);
+    let mut timeout = 10_000;
+    reader.of_traces("TIMEOUT", |reader, name, _| {
+        timeout = reader.number(name, timeout, 1);
+    });
+    let timeout = timeout.min(reader.number("OTEL_BSP_EXPORT_TIMEOUT", 30_000, 1));
+    let queue = reader.number("OTEL_BSP_MAX_QUEUE_SIZE", 2048, 1);
+    let batch = reader.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", queue.min(512), 1);
+    if batch > queue {
+        reader.fault(
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+            &batch.to_string(),
+            &format!("no more than OTEL_BSP_MAX_QUEUE_SIZE, {queue}"),
+        );
+    }
+    let variables = Variables {
+        endpoint: endpoint.unwrap_or_default(),
+        timeout: Duration::from_millis(timeout),
+        sampling: reader.sampling(),
+        queue: usize::try_from(queue).unwrap_or(usize::MAX),
+        batch: usize::try_from(batch).unwrap_or(usize::MAX),
+        delay: Duration::from_millis(reader.number("OTEL_BSP_SCHEDULE_DELAY", 5000, 1)),
+        service_name: reader.text("OTEL_SERVICE_NAME"),
+        attributes: reader.attributes(),
+    };
+    match reader.wrong {
+        wrong if wrong.is_empty() => Ok(Some(variables)),
+        wrong => Err(Wrong(wrong)),
+    }
+}
+
+struct Reader<'a> {
+    variable: &'a dyn Fn(&str) -> Option<OsString>,
+    wrong: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// A variable's value. After the standard an empty one is none.
+    fn text(&mut self, name: &str) -> Option<String> {
+        let value = (self.variable)(name).filter(|value| !value.is_empty())?;
+        match value.into_string() {
+            Ok(value) => Some(value.trim().to_owned()),
+            Err(_) => {
+                self.wrong.push(format!("{name}: is not UTF-8"));
+                None
+            }
+        }
+    }
+
+    /// Reads a variable of which there is one for traces and one for everything.
+    fn of_traces(&mut self, name: &str, mut read: impl FnMut(&mut Self, &str, String)) {
+        let names = ["OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"];
+        for name in names.map(|prefix| format!("{prefix}{name}")) {
+            if let Some(value) = self.text(&name) {
+                return read(self, &name, value);
+            }
+        }
+    }
+
+    fn fault(&mut self, name: &str, value: &str, expected: &str) {
+        self.wrong
+            .push(format!("{name}: expected {expected}, found {value:?}"));
+    }
+
+    fn number(&mut self, name: &str, default: u64, least: u64) -> u64 {
+        let Some(value) = self.text(name) else {
+            return default;
+        };
+        match value.parse() {
+            Ok(number) if number >= least => number,
+            _ => {
+                self.fault(name, &value, &format!("a whole number from {least}"));
+                default
+            }
+        }
+    }
+
+    fn endpoint(&mut self, [traces, all]: [Option<String>; 2]) -> Option<Uri> {
+        // The one for traces is taken as it is; what is common to all signals is not yet a path.
+        let (name, value, url) = match (traces, all) {
+            (Some(traces), _) => (TRACES_ENDPOINT, traces.clone(), traces),
+            (None, Some(all)) => {
+                let url = format!("{}/v1/traces", all.trim_end_matches('/'));
+                (ENDPOINT, all, url)
+            }
+            (None, None) => return None,
+        };
+        let uri = url.parse::<Uri>().ok();
+        let host = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty());
+        let Some(uri) = uri.filter(host) else {
+            self.fault(name, &value, "a URL such as \"http://collector:4318\"");
+            return None;
+        };
+        if uri
+            .authority()
+            .is_some_and(|host| host.as_str().contains('@'))
+        {
+            // Not repeated: it holds a password.
+            self.wrong.push(format!(
+                "{name}: has a user or password, which belong into OTEL_EXPORTER_OTLP_HEADERS"
+            ));
+            return None;
+        }
+        match uri.scheme_str() {
+            Some("http") => Some(uri),
+            Some("https") => {
+                self.fault(
+                    name,
+                    &value,
+                    "a URL that begins with http://, as the export has no TLS: send to a collector \
+                     beside the service, which sends on with TLS",
+                );
+                None
+            }
+            _ => {
+                self.fault(name, &value, "a URL that begins with http://");
+                None
+            }
+        }
+    }
+
+    /// The exporter reads the headers itself, and leaves out what it cannot read.
+    fn headers(&mut self, name: &str, value: String) {
+        for pair in value.split(',').filter(|pair| !pair.trim().is_empty()) {
+            let header = pair.split_once('=').and_then(|(key, value)| {
+                HeaderName::try_from(key.trim()).ok()?;
+                HeaderValue::try_from(decode(value.trim())?).ok()
+            });
+            if header.is_none() {
+                let key = pair.split_once('=').map_or("", |(key, _)| key.trim());
+                // The value is not repeated: it may be a secret.
+                self.wrong.push(format!(
+                    "{name}: expected headers as in \"key=value,key=value\", percent-encoded, \
+                     found something else for {key:?}"
+                ));
+            }
+        }
+    }
+
+    fn attributes(&mut self) -> Vec<(String, String)> {
+        const NAME: &str = "OTEL_RESOURCE_ATTRIBUTES";
+        let Some(value) = self.text(NAME) else {
+            return Vec::new();
+        };
+        let pairs = value.split(',').filter(|pair| !pair.trim().is_empty());
+        let pairs = pairs.map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            let key = decode(key.trim()).filter(|key| !key.is_empty())?;
+            Some((key, decode(value.trim())?))
+        });
+        pairs.collect::<Option<_>>().unwrap_or_else(|| {
+            self.fault(
+                NAME,
+                &value,
+                "attributes as in \"key=value,key=value\", percent-encoded",
+            );
+            Vec::new()
+        })
+    }
+
+    fn sampling(&mut self) -> Sampling {
+        let name = self.text(SAMPLER);
+        let name = name.as_deref().unwrap_or("parentbased_always_on");
+        let (by_parent, root) = match name.strip_prefix("parentbased_") {
+            Some(root) => (true, root),
+            None => (false, name),
+        };
+        let root = match root {
+            "always_on" => Root::All,
+            "always_off" => Root::None,
+            "traceidratio" => Root::Ratio(self.ratio()),
+            _ => {
+                self.fault(
+                    SAMPLER,
+                    name,
+                    "`always_on`, `always_off` or `traceidratio`, or one of them after `parentbased_`",
+                );
+                Root::None
+            }
+        };
+        Sampling { by_parent, root }
+    }
+
+    fn ratio(&mut self) -> f64 {
+        let Some(value) = self.text(SAMPLER_ARG) else {
+            return 1.0;
+        };
+        match value.parse() {
+            Ok(ratio) if (0.0..=1.0).contains(&ratio) => ratio,
+            _ => {
+                self.fault(SAMPLER_ARG, &value, "a ratio from 0 to 1");
+                1.0
+            }
+        }
+    }
+}
+
+/// Undoes percent-encoding.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = &tail[2..];
+    }
+    String::from_utf8(bytes).ok()
+}
+
+// === impl Sampling ===
+
+impl Sampling {
+    /// The same decision for spans that are not a request's.
+    pub(super) fn sampler(self) -> Sampler {
+        let root = self.root.sampler();
+        if self.by_parent {
+            Sampler::ParentBased(Box::new(root))
+        } else {
+            root
+        }
+    }
+
+    /// Whether to export the trace, given what its caller decided, if it has one.
+    pub(super) fn decide(self, trace: TraceId, parent: Option<bool>) -> bool {
+        if let Some(sampled) = parent.filter(|_| self.by_parent) {
+            return sampled;
+        }
+        match self.root {
+            Root::All => true,
+            Root::None => false,
+            Root::Ratio(_) => {
+                let sampler = self.root.sampler();
+                let result = sampler.should_sample(None, trace, "", &SpanKind::Server, &[], &[]);
+                result.decision == SamplingDecision::RecordAndSample
+            }
+        }
+    }
+}
+
+impl fmt::Display for Sampling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.by_parent { "parentbased_" } else { "" })?;
+        match self.root {
+            Root::All => f.write_str("always_on"),
+            Root::None => f.write_str("always_off"),
+            Root::Ratio(ratio) => write!(f, "traceidratio {ratio}"),
+        }
+    }
+}
+
+impl Root {
+    fn sampler(self) -> Sampler {
+        match self {
+            Self::All => Sampler::AlwaysOn,
+            Self::None => Sampler::AlwaysOff,
+            Self::Ratio(ratio) => Sampler::TraceIdRatioBased(ratio),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(variables: &[(&str, &str)]) -> Result<Option<Variables>, Wrong> {
+        read(&|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    fn right(variables: &[(&str, &str)]) -> Variables {
+        reading(variables).expect("right").expect("an export")
+    }
+
+    #[test]
+    fn only_an_endpoint_makes_an_export() {
+        assert_eq!(reading(&[]).expect("right"), None);
+        let unset = [(ENDPOINT, ""), ("OTEL_TRACES_EXPORTER", "otlp")];
+        assert_eq!(reading(&unset).expect("right"), None);
+        let disabled = [(ENDPOINT, "http://a"), ("OTEL_SDK_DISABLED", "TRUE")];
+        assert_eq!(reading(&disabled).expect("right"), None);
+        // After the standard everything but `true` is false.
+        let enabled = [(ENDPOINT, "http://a"), ("OTEL_SDK_DISABLED", "1")];
+        right(&enabled);
+    }
+
+    #[test]
+    fn an_endpoint_for_all_signals_is_not_yet_the_one_for_traces() {
+        for (name, value, endpoint) in [
+            (ENDPOINT, "http://a:4318", "http://a:4318/v1/traces"),
+            (
+                ENDPOINT,
+                "http://a:4318/otlp/",
+                "http://a:4318/otlp/v1/traces",
+            ),
+            (TRACES_ENDPOINT, "http://a:4318", "http://a:4318/"),
+            (TRACES_ENDPOINT, "http://[::1]/x", "http://[::1]/x"),
+        ] {
+            assert_eq!(right(&[(name, value)]).endpoint.to_string(), endpoint);
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_the_standard_has_it() {
+        let plain = right(&[(ENDPOINT, "http://a")]);
+        assert_eq!(plain.sampling.to_string(), "parentbased_always_on");
+        assert_eq!(plain.timeout, Duration::from_secs(10));
+        assert_eq!((plain.queue, plain.batch), (2048, 512));
+        assert_eq!(plain.delay, Duration::from_secs(5));
+        let some = right(&[
+            (ENDPOINT, "http://a"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "3000"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "2000"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+            (SAMPLER, "traceidratio"),
+        ]);
+        assert_eq!(some.timeout, Duration::from_secs(2));
+        assert_eq!((some.queue, some.batch), (100, 100));
+        assert_eq!(some.sampling.to_string(), "traceidratio 1");
+    }
+
+    #[test]
+    fn attributes_are_decoded_whole_or_not_at_all() {
+        let attributes = |value| {
+            let variables = [(ENDPOINT, "http://a"), ("OTEL_RESOURCE_ATTRIBUTES", value)];
+            reading(&variables).map(|read| read.expect("an export").attributes)
+        };
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let read = attributes("a=1, b = %C3%A4%2C ,c=x=y,").expect("right");
+        assert_eq!(
+            read,
+            [pair("a", "1"), pair("b", "\u{e4},"), pair("c", "x=y")]
+        );
+        for wrong in ["a", "=1", "a=%zz", "a=%f", "a=%ff"] {
+            assert!(attributes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_decided_like_the_spans_within_it() {
+        let ids = [1, u128::from(u64::MAX), u128::MAX / 3].map(TraceId::from);
+        for name in ["always_on", "always_off", "traceidratio"] {
+            let sampling = right(&[
+                (ENDPOINT, "http://a"),
+                (SAMPLER, name),
+                (SAMPLER_ARG, "0.5"),
+            ]);
+            for id in ids {
+                let sampler = sampling.sampling.sampler();
+                let inside = sampler.should_sample(None, id, "", &SpanKind::Internal, &[], &[]);
+                let sampled = inside.decision == SamplingDecision::RecordAndSample;
+                for parent in [None, Some(true), Some(false)] {
+                    assert_eq!(sampling.sampling.decide(id, parent), sampled, "{name}");
+                }
+            }
+        }
+        let by_parent = right(&[(ENDPOINT, "http://a"), (SAMPLER, "parentbased_always_off")]);
+        assert!(by_parent.sampling.decide(TraceId::from(1), Some(true)));
+        assert!(!by_parent.sampling.decide(TraceId::from(1), None));
+    }
+}

@@ -1,0 +1,227 @@
+//! Collectors: a real one, whose word on a span counts, and listeners that do as they are told.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::program::{Setup, eventually};
+
+/// Has the service export at once what it has to.
+pub(crate) fn exporting(endpoint: &str) -> Setup {
+    Setup::default()
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        .variable("OTEL_BSP_SCHEDULE_DELAY", 50)
+}
+
+/// A span, as the collector understood it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Span {
+    pub(crate) resource: BTreeMap<String, String>,
+    pub(crate) scope: String,
+    pub(crate) trace: String,
+    pub(crate) id: String,
+    pub(crate) parent: String,
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) status: String,
+    pub(crate) message: String,
+    pub(crate) attributes: BTreeMap<String, String>,
+}
+
+/// rotel, an OpenTelemetry collector, as a process of its own.
+pub(crate) struct Collector {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Collector {
+    pub(crate) fn start() -> Self {
+        // It cannot choose a port itself: one that somebody else took meanwhile is tried again.
+        (0..5)
+            .find_map(|_| Self::at(free(), free()))
+            .expect("rotel, with two free ports")
+    }
+
+    fn at(http: SocketAddr, grpc: SocketAddr) -> Option<Self> {
+        let child = Command::new("rotel")
+            .args(["start", "--exporter", "blackhole", "--disable-batching"])
+            .args(["--debug-log", "traces", "--debug-log-verbosity", "detailed"])
+            .args(["--otlp-http-endpoint", &http.to_string()])
+            .args(["--otlp-grpc-endpoint", &grpc.to_string()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("rotel");
+        let mut collector = Self {
+            child,
+            address: http,
+        };
+        let mut runs = true;
+        eventually("rotel listens", || {
+            runs = collector.child.try_wait().unwrap().is_none();
+            !runs || TcpStream::connect(http).is_ok()
+        });
+        runs.then_some(collector)
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops it: all the spans that it took, in order.
+    pub(crate) fn spans(mut self) -> Vec<Span> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a process that runs");
+        let lines = BufReader::new(self.child.stdout.take().unwrap()).lines();
+        let mut resource = BTreeMap::new();
+        let (mut scope, mut in_resource) = (String::new(), false);
+        let mut spans: Vec<Span> = Vec::new();
+        for line in lines.map(Result::unwrap) {
+            if let Some((key, value)) = attribute(&line) {
+                let attributes = match spans.last_mut() {
+                    Some(span) if !in_resource => &mut span.attributes,
+                    _ => &mut resource,
+                };
+                attributes.insert(key, value);
+            } else if line.starts_with("ResourceSpans #") {
+                (resource, in_resource) = (BTreeMap::new(), true);
+            } else if let Some(name) = line.strip_prefix("InstrumentationScope ") {
+                scope = name.to_owned();
+            } else if line.starts_with("Span #") {
+                in_resource = false;
+                spans.push(Span {
+                    resource: resource.clone(),
+                    scope: scope.clone(),
+                    ..Span::default()
+                });
+            } else if let (Some(span), Some((key, value))) =
+                (spans.last_mut(), line.split_once(':'))
+            {
+                let field = match key.trim() {
+                    "Trace ID" => &mut span.trace,
+                    "ID" => &mut span.id,
+                    "Parent ID" => &mut span.parent,
+                    "Name" => &mut span.name,
+                    "Kind" => &mut span.kind,
+                    "Status code" => &mut span.status,
+                    "Status message" => &mut span.message,
+                    _ => continue,
+                };
+                // Events have names of their own, further down.
+                if field.is_empty() {
+                    *field = value.trim().to_owned();
+                }
+            }
+        }
+        spans
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `     -> http.route: Str(/)`.
+fn attribute(line: &str) -> Option<(String, String)> {
+    let (key, value) = line.trim().strip_prefix("-> ")?.split_once(": ")?;
+    let value = value.split_once('(')?.1.strip_suffix(')')?;
+    Some((key.to_owned(), value.to_owned()))
+}
+
+fn free() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// An address at which nobody listens.
+pub(crate) fn nobody() -> String {
+    format!("http://{}", free())
+}
+
+/// Accepts what comes, and never answers.
+pub(crate) struct Hanging {
+    listener: TcpListener,
+    asked: RefCell<Vec<TcpStream>>,
+}
+
+impl Hanging {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self {
+            listener,
+            asked: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.listener.local_addr().unwrap())
+    }
+
+    /// Whether anybody has come.
+    pub(crate) fn is_asked(&self) -> bool {
+        let mut asked = self.asked.borrow_mut();
+        asked.extend(self.listener.accept().map(|(stream, _)| stream));
+        !asked.is_empty()
+    }
+}
+
+/// Answers with these statuses in turn, and with the last one from then on.
+pub(crate) struct Answering {
+    address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Answering {
+    pub(crate) fn start(statuses: &'static [&'static str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let seen = requests.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if read(&stream).is_err() {
+                    continue;
+                }
+                let index = seen.fetch_add(1, Ordering::SeqCst).min(statuses.len() - 1);
+                let answer = format!("HTTP/1.1 {}\r\ncontent-length: 0\r\n\r\n", statuses[index]);
+                let _ = (&stream).write_all(answer.as_bytes());
+            }
+        });
+        Self { address, requests }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// How many requests there were so far.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+fn read(stream: &TcpStream) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.trim().is_empty() {
+            return reader.read_exact(&mut vec![0; length]);
+        }
+    }
+}

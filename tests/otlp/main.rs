@@ -1,0 +1,14 @@
+//! Traces on their way to collectors that work, hang, refuse, or are not there.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../service/client.rs"]
+#[allow(dead_code)]
+mod client;
+mod collector;
+mod lost;
+#[path = "../service/program.rs"]
+#[allow(dead_code)]
+mod program;
+mod received;
+mod variables;

@@ -1,0 +1,143 @@
+//! What the variables of OpenTelemetry's standard do at the start.
+
+use std::collections::BTreeMap;
+
+use crate::client::{get, request};
+use crate::collector::{Hanging, exporting};
+use crate::program::Setup;
+
+#[test]
+fn without_an_endpoint_nothing_is_exported_and_nothing_is_said() {
+    let program = Setup::default()
+        // Not looked at, as nothing is exported.
+        .variable("OTEL_TRACES_SAMPLER", "nonsense")
+        .start();
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let onward = request(
+        program.main,
+        "GET",
+        "/onward",
+        &[("traceparent", parent)],
+        "",
+    )
+    .json();
+    // The caller's decision is passed on all the same.
+    assert!(onward["traceparent"].as_str().unwrap().ends_with("-01"));
+    let scrape = get(program.admin, "/metrics").body;
+    assert!(!scrape.contains("trace_spans"), "{scrape}");
+    let (code, log) = program.stop();
+    assert_eq!(code, Some(0));
+    let said = log.iter().find(|line| {
+        line["message"] == "traces are exported"
+            || line["level"] == "WARN"
+            || line["level"] == "ERROR"
+    });
+    assert_eq!(said, None);
+}
+
+#[test]
+fn an_export_can_be_switched_off_by_the_standards_variables() {
+    for (name, value) in [
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+    ] {
+        let collector = Hanging::start();
+        let program = exporting(&collector.endpoint())
+            .variable(name, value)
+            .start();
+        get(program.main, "/");
+        let (code, log) = program.stop();
+        assert_eq!(code, Some(0), "{log:#?}");
+        assert!(!collector.is_asked(), "{name}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_wrong_is_named_with_its_value_and_what_would_be_right() {
+    let endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let cases = [
+        (
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "grpc",
+            "expected `http/protobuf`",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+            "http/json",
+            "expected `http/protobuf`",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_COMPRESSION",
+            "zstd",
+            "expected `gzip` or `none`",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_TIMEOUT",
+            "10s",
+            "expected a whole number",
+        ),
+        (
+            "OTEL_TRACES_EXPORTER",
+            "zipkin",
+            "expected `otlp` or `none`",
+        ),
+        ("OTEL_TRACES_SAMPLER", "sometimes", "`parentbased_`"),
+        (
+            "OTEL_TRACES_SAMPLER",
+            "parentbased_jaeger_remote",
+            "`parentbased_`",
+        ),
+        (
+            "OTEL_BSP_MAX_QUEUE_SIZE",
+            "0",
+            "expected a whole number from 1",
+        ),
+        (
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+            "4096",
+            "no more than OTEL_BSP_MAX_QUEUE_SIZE, 2048",
+        ),
+        ("OTEL_RESOURCE_ATTRIBUTES", "a=%", "percent-encoded"),
+        (endpoint, "collector:4318", "http://"),
+        (endpoint, "not a url", "a URL such as"),
+        (
+            endpoint,
+            "https://collector:4318",
+            "has no TLS: send to a collector beside the service",
+        ),
+    ];
+    for (name, value, expected) in cases {
+        let said = exporting("http://127.0.0.1:1")
+            .variable(name, value)
+            .run("--check-config");
+        assert_eq!(said.code, Some(78), "{name}={value}: {}", said.stderr);
+        let line = said.stderr.lines().find(|line| line.contains(name));
+        let line = line.unwrap_or_else(|| panic!("{name}: {}", said.stderr));
+        assert!(line.contains(expected) && line.contains(value), "{line}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
+    let wrong: BTreeMap<_, _> = [
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://me:hunter2@collector:4318",
+        ),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api key=hunter2"),
+        ("OTEL_TRACES_SAMPLER", "traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "2"),
+        ("APP__SERVER__PORT", "hunter"),
+    ]
+    .into();
+    let setup = wrong.iter().fold(Setup::default(), |setup, (name, value)| {
+        setup.variable(name, value)
+    });
+    let said = setup.run("");
+    assert_eq!(said.code, Some(78), "{}", said.stderr);
+    for name in wrong.keys().filter(|name| **name != "OTEL_TRACES_SAMPLER") {
+        assert!(said.stderr.contains(name), "{name}: {}", said.stderr);
+    }
+    assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
+}
