@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -121,36 +122,35 @@ impl Bound {
         shutdown: Shutdown,
         http: Http,
     ) {
+        let tasks = Tasks(watch::Sender::new(()));
         let server = Arc::new(Server {
             // Without it axum would build each route and its layers again for every request.
             router: router.with_state(()),
-            protocols: protocols(&settings),
+            protocols: protocols(&settings, tasks.clone()),
             header_timeout: *settings.header_timeout,
             idle_timeout: *settings.idle_timeout,
             shutdown,
             http,
         });
-        // Every connection holds a receiver for as long as its socket is open.
-        let open = watch::Sender::new(());
         let slots = Arc::new(Semaphore::new(settings.max_connections));
         tokio::select! {
-            () = server.accept(&self.listener, &slots, &open) => {}
+            () = server.accept(&self.listener, &slots, &tasks) => {}
             () = server.shutdown.reached(Phase::Closing) => {}
         }
         // Clients in the kernel's queue have connected already: they are served before the door shuts.
         while let Some(Ok((stream, peer))) = now(self.listener.accept()).await {
-            server.spawn(stream, peer, None, &open);
+            server.spawn(stream, peer, None, &tasks);
         }
         drop(self.listener);
         // When they are cut, too: only then have their requests ended, and left a line and a span.
-        open.closed().await;
+        tasks.0.closed().await;
     }
 }
 
 /// What all connections of a listener share.
 struct Server {
     router: Router,
-    protocols: auto::Builder<TokioExecutor>,
+    protocols: auto::Builder<Tasks>,
     header_timeout: StdDuration,
     idle_timeout: StdDuration,
     shutdown: Shutdown,
@@ -163,7 +163,7 @@ impl Server {
         self: &Arc<Self>,
         listener: &TcpListener,
         slots: &Arc<Semaphore>,
-        open: &watch::Sender<()>,
+        tasks: &Tasks,
     ) {
         const FIRST_PAUSE: StdDuration = StdDuration::from_millis(5);
         const LONGEST_PAUSE: StdDuration = StdDuration::from_secs(1);
@@ -175,7 +175,7 @@ impl Server {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     pause = FIRST_PAUSE;
-                    self.spawn(stream, peer, Some(slot), open);
+                    self.spawn(stream, peer, Some(slot), tasks);
                 }
                 // The client gave up while it waited: nothing is wrong here.
                 Err(error) if is_of_the_client(&error) => self.http.accept_errors.inc(),
@@ -197,12 +197,30 @@ impl Server {
         stream: TcpStream,
         peer: SocketAddr,
         slot: Option<tokio::sync::OwnedSemaphorePermit>,
-        open: &watch::Sender<()>,
+        tasks: &Tasks,
     ) {
         // Without it small responses wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
-        let connection = Connection::new(self.clone(), stream, peer, (slot, open.subscribe()));
-        tokio::spawn(connection.run());
+        let connection = Connection::new(self.clone(), stream, peer, (slot, tasks.0.subscribe()));
+        tasks.execute(connection.run());
+    }
+}
+
+/// What serves connections and the streams of HTTP/2: each holds a receiver until it has ended,
+/// with all its requests, and each socket one for as long as it is open.
+#[derive(Clone)]
+struct Tasks(watch::Sender<()>);
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let running = self.0.subscribe();
+        tokio::spawn(async move {
+            future.await;
+            drop(running);
+        });
     }
 }
 
@@ -217,8 +235,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn protocols(settings: &Settings) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn protocols(settings: &Settings, tasks: Tasks) -> auto::Builder<Tasks> {
+    let mut builder = auto::Builder::new(tasks);
     builder
         .http1()
         // Connection times both the headers and the waits itself, without a timer a request.

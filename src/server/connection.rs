@@ -8,7 +8,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -75,9 +76,9 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
             .protocols
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut protocol = pin!(protocol);
-        // Outside tokio's budget: a poll that it puts off has not looked, and tells nobody.
-        let mut changes = pin!(unconstrained(server.shutdown.reached(Phase::Cut)));
-        let mut seen = None;
+        // Outside tokio's budget: a poll that it puts off has not looked.
+        let mut stop = pin!(unconstrained(server.shutdown.reached(Phase::Cut)));
+        let mut bell = None;
         let mut closing = None;
         let mut alarm = Alarm {
             sleep: pin!(sleep_until(TokioInstant::now() + server.header_timeout)),
@@ -85,16 +86,16 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         };
 
         std::future::poll_fn(|context| {
-            // Asked once a phase, as that wakes this task for the next one; and looked at once
-            // more, as the next one may have come meanwhile.
-            while seen != Some(server.shutdown.phase()) {
-                seen = Some(server.shutdown.phase());
-                if changes.as_mut().poll(context).is_ready() {
+            let bell = bell.get_or_insert_with(|| Bell::of(context.waker()));
+            if bell.rang() {
+                let waker = Waker::from(bell.clone());
+                let mut context = Context::from_waker(&waker);
+                if stop.as_mut().poll(&mut context).is_ready() {
                     return Poll::Ready(());
                 }
-            }
-            if closing.is_none() && seen >= Some(Phase::Closing) {
-                closing = Some(Instant::now());
+                if closing.is_none() && server.shutdown.phase() >= Phase::Closing {
+                    closing = Some(Instant::now());
+                }
             }
             loop {
                 // What ends a connection is the client's affair: its requests have been accounted for.
@@ -130,6 +131,36 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
             }
         })
         .await;
+    }
+}
+
+/// Tells a future that is to be polled again from one that is still waiting: a connection wakes
+/// for each request, and what is rarely ready need not be asked each time.
+struct Bell {
+    rang: AtomicBool,
+    task: Waker,
+}
+
+impl Bell {
+    /// Has rung already, so that its future is polled for the first time.
+    fn of(task: &Waker) -> Arc<Self> {
+        Arc::new(Self {
+            rang: AtomicBool::new(true),
+            task: task.clone(),
+        })
+    }
+
+    /// Whether it rang since it was last asked.
+    fn rang(&self) -> bool {
+        // Nobody else silences it, and a load is cheaper than a swap.
+        self.rang.load(Ordering::Acquire) && self.rang.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rang.store(true, Ordering::Release);
+        self.task.wake_by_ref();
     }
 }
 

@@ -216,6 +216,30 @@ fn a_stream_without_an_end_and_an_idle_websocket_are_cut_at_the_deadline_and_cou
     );
 }
 
+/// One that misses a change of phase by a hair shows only among many.
+#[test]
+fn all_of_many_streams_have_been_cut_and_left_their_lines_when_the_stop_is_over() {
+    const STREAMS: usize = 500;
+    let program = Setup::default()
+        .set("shutdown.deadline", "1s")
+        .set("shutdown.hook_timeout", "200ms")
+        .start();
+    let streams: Vec<_> = (0..STREAMS)
+        .map(|_| {
+            let mut stream = Connection::open(program.main).unwrap();
+            assert_eq!(stream.get("/endless").unwrap().status, 200);
+            stream
+        })
+        .collect();
+    let (_, log) = program.stop();
+    drop(streams);
+    let over = log.iter().position(|line| line["message"] == "stopped");
+    let cut = log[..over.expect("it stopped")]
+        .iter()
+        .filter(|line| line["error"] == "cut at the shutdown deadline");
+    assert_eq!(cut.count(), STREAMS);
+}
+
 #[test]
 fn a_stream_that_heeds_the_stop_ends_in_order() {
     let program = Program::start();
