@@ -242,3 +242,32 @@ fn the_debug_image_has_a_shell_and_the_same_binary() {
     let plain = build("single-bin", "Dockerfile.distroless").image();
     assert!(debug.binary() == plain.binary());
 }
+
+/// The advisory is made up, and the database a folder: the real one is on GitHub.
+#[test]
+#[ignore = "needs Docker"]
+fn the_audit_stage_fails_on_a_crate_that_an_advisory_names() {
+    const ADVISORY: &str = "```toml
+[advisory]
+id = \"RUSTSEC-2020-9999\"
+package = \"tokio\"
+date = \"2020-01-01\"
+[versions]
+patched = []
+```
+
+# Made up
+";
+    let project = copy_of("plain-axum");
+    let folder = project.path().join("advisories/crates/tokio");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("RUSTSEC-2020-9999.md"), ADVISORY).expect("an advisory");
+    let audit = |more: &str| {
+        let arguments = format!("--no-fetch --db advisories {more}");
+        let build = Build::of(project.path(), "Dockerfile").option("--target=audit");
+        build.arg("AUDIT_ARGS", &arguments)
+    };
+    let log = audit("").failure();
+    assert!(log.contains("RUSTSEC-2020-9999"), "{log}");
+    audit("--ignore RUSTSEC-2020-9999").image();
+}
