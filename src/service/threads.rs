@@ -15,11 +15,10 @@ impl Threads {
     /// Rounded up, since with two threads on 1.5 CPUs no time is left over, and with one there is.
     /// More threads than the quota would use it up early in each period and then wait, all of them.
     pub(super) fn choose(set: usize) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self::from(
             set,
             cgroup::cpu_quota().map(|quota| (quota.cores, quota.source.display().to_string())),
-            processors,
+            processors(),
         )
     }
 
@@ -43,9 +42,48 @@ impl Threads {
     }
 }
 
+/// The processors that this process may run on.
+///
+/// The standard library's count goes by the quota as well, and rounds it down: one of 1.5.
+fn processors() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").ok();
+    status
+        .and_then(|status| allowed(&status))
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+        .unwrap_or(1)
+}
+
+/// Their number by `/proc/self/status`, such as 4 for `Cpus_allowed_list: 0-2,7`.
+fn allowed(status: &str) -> Option<usize> {
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    list.trim().split(',').try_fold(0, |sum, range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        Some(sum + last.checked_sub(first)? + 1)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_processors_are_those_that_the_kernel_lists() {
+        let status = |list| format!("Name:\tx\nCpus_allowed_list:\t{list}\nMems_allowed:\t1\n");
+        for (list, number) in [
+            ("0", Some(1)),
+            ("0-1", Some(2)),
+            ("0-2,7", Some(4)),
+            ("", None),
+            ("3-1", None),
+        ] {
+            assert_eq!(allowed(&status(list)), number, "{list}");
+        }
+        assert_eq!(allowed("Name:\tx\n"), None);
+        assert!(processors() >= 1);
+    }
 
     #[test]
     fn the_quota_decides_unless_a_number_is_set() {

@@ -140,3 +140,64 @@ fn measure_what_each_way_to_cache_costs() {
     }
     println!("{table}");
 }
+
+/// Of each shape, what is compiled again after a change, as a share of the cold build.
+#[test]
+#[ignore = "needs Docker and measures for five minutes"]
+fn measure_what_a_change_costs_in_each_shape() {
+    const SHAPES: [(&str, &str, &[(&str, &str)]); 6] = [
+        ("single-bin", "src/main.rs", &[]),
+        ("lib-and-bin", "src/cli/main.rs", &[]),
+        (
+            "workspace",
+            "greeter/src/main.rs",
+            &[("PACKAGE", "greeter")],
+        ),
+        ("c-code", "src/main.rs", &[]),
+        ("vendored", "src/main.rs", &[("AUDITABLE", "false")]),
+        ("plain-axum", "src/main.rs", &[]),
+    ];
+    let mut table =
+        String::from("| | cold | source line | new dependency |\n|---|---:|---:|---:|\n");
+    for (shape, source, arguments) in SHAPES {
+        let folder = copy_of(shape);
+        let cache = format!("{shape}-{}", process::id());
+        let build = || {
+            let build = Build::of(folder.path(), "Dockerfile.distroless");
+            let build = build.arg("HEALTHCHECK", "none").arg("CACHE_ID", &cache);
+            arguments
+                .iter()
+                .fold(build, |build, (key, value)| build.arg(key, value))
+        };
+        let seconds = |build: Build| build.image().took.as_secs_f64();
+        let cold = seconds(build().option("--no-cache"));
+        let source = folder.path().join(source);
+        let text = fs::read_to_string(&source).expect("a source");
+        fs::write(&source, text + "\n// Another line.\n").expect("a source");
+        let line = seconds(build());
+        write!(
+            table,
+            "| {shape} | {cold:.0} s | {line:.1} s ({:.0} %) |",
+            100.0 * line / cold
+        )
+        .expect("a string");
+        // One that is vendored takes none from crates.io.
+        if shape == "vendored" {
+            table.push_str(" |\n");
+            continue;
+        }
+        let package = source
+            .ancestors()
+            .find(|path| path.join("Cargo.toml").exists());
+        succeed(cargo(package.expect("a package")).args(["add", "--quiet", "fastrand@2"]));
+        succeed(cargo(folder.path()).args(["update", "--quiet", "--workspace"]));
+        let dependency = seconds(build());
+        writeln!(
+            table,
+            " {dependency:.1} s ({:.0} %) |",
+            100.0 * dependency / cold
+        )
+        .expect("a string");
+    }
+    println!("{table}");
+}
