@@ -141,8 +141,8 @@ fn tracestate(headers: &HeaderMap) -> Option<HeaderValue> {
     let joined = match values.next() {
         None => first.clone(),
         Some(_) => {
-            let all: Vec<_> = headers.get_all(TRACESTATE).iter().collect();
-            let all: Vec<_> = all.iter().map(|value| value.as_bytes()).collect();
+            let all = headers.get_all(TRACESTATE).iter();
+            let all: Vec<_> = all.map(HeaderValue::as_bytes).collect();
             HeaderValue::from_bytes(&all.join(&b","[..])).ok()?
         }
     };
@@ -284,12 +284,12 @@ impl TraceContext {
 
     /// The trace's id as 32 hexadecimal digits.
     pub fn trace_id(&self) -> impl fmt::Display + use<> {
-        Hex(hex(self.trace))
+        Digits(hex(self.trace))
     }
 
     /// This service's span in the trace, as 16 hexadecimal digits.
     pub fn span_id(&self) -> impl fmt::Display + use<> {
-        SpanId(self.span)
+        Digits(digits(self.span))
     }
 
     /// The trace's id as ASCII digits, for the hot path.
@@ -309,19 +309,11 @@ impl TraceContext {
     }
 }
 
-struct Hex([u8; 32]);
+struct Digits<const N: usize>([u8; N]);
 
-impl fmt::Display for Hex {
+impl<const N: usize> fmt::Display for Digits<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(std::str::from_utf8(&self.0).unwrap_or_default())
-    }
-}
-
-struct SpanId(u64);
-
-impl fmt::Display for SpanId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&digits(self.0)).unwrap_or_default())
     }
 }
 
