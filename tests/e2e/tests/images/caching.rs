@@ -13,28 +13,43 @@ use crate::{
 /// What the template's services have, and what most projects have not.
 const FAT_LTO: &str = "\n[profile.release]\nlto = \"fat\"\ncodegen-units = 1\n";
 
-/// An axum service, and how it is built.
+/// A project that changes, and how it is built.
 struct Project {
     folder: TempDir,
     dockerfile: &'static str,
     cache: String,
+    /// A build argument, where it needs one.
+    argument: Option<(&'static str, &'static str)>,
 }
 
 impl Project {
+    /// An axum service.
     fn new(dockerfile: &'static str) -> Self {
+        Self::of("plain-axum", dockerfile, None)
+    }
+
+    fn of(
+        shape: &str,
+        dockerfile: &'static str,
+        argument: Option<(&'static str, &'static str)>,
+    ) -> Self {
         let name = dockerfile.replace(['/', '.'], "-");
-        let cache = format!("{name}-{}", process::id());
         Self {
-            folder: copy_of("plain-axum"),
+            folder: copy_of(shape),
             dockerfile,
-            cache,
+            cache: format!("{shape}-{name}-{}", process::id()),
+            argument,
         }
     }
 
     /// A build with only this project's caches.
     fn build(&self) -> Build {
         let build = Build::of(self.folder.path(), self.dockerfile).arg("HEALTHCHECK", "none");
-        build.arg("CACHE_ID", &self.cache)
+        let build = build.arg("CACHE_ID", &self.cache);
+        match self.argument {
+            Some((key, value)) => build.arg(key, value),
+            None => build,
+        }
     }
 
     fn edit(&self, file: &str, from: &str, to: &str) {
@@ -145,33 +160,23 @@ fn measure_what_each_way_to_cache_costs() {
 #[test]
 #[ignore = "needs Docker and measures for five minutes"]
 fn measure_what_a_change_costs_in_each_shape() {
-    const SHAPES: [(&str, &str, &str); 6] = [
-        ("single-bin", "src/main.rs", ""),
-        ("lib-and-bin", "src/cli/main.rs", ""),
-        ("workspace", "greeter/src/main.rs", "PACKAGE=greeter"),
-        ("c-code", "src/main.rs", ""),
-        ("vendored", "src/main.rs", "AUDITABLE=false"),
-        ("plain-axum", "src/main.rs", ""),
-    ];
+    let package = Some(("PACKAGE", "greeter"));
+    let bare = Some(("AUDITABLE", "false"));
     let mut table =
         String::from("| | cold | source line | new dependency |\n|---|---:|---:|---:|\n");
-    for (shape, source, argument) in SHAPES {
-        let folder = copy_of(shape);
-        let cache = format!("{shape}-{}", process::id());
-        let build = || {
-            let build = Build::of(folder.path(), "Dockerfile.distroless");
-            let build = build.arg("HEALTHCHECK", "none").arg("CACHE_ID", &cache);
-            match argument.split_once('=') {
-                Some((key, value)) => build.arg(key, value),
-                None => build,
-            }
-        };
+    for (shape, source, argument) in [
+        ("single-bin", "src/main.rs", None),
+        ("lib-and-bin", "src/cli/main.rs", None),
+        ("workspace", "greeter/src/main.rs", package),
+        ("c-code", "src/main.rs", None),
+        ("vendored", "src/main.rs", bare),
+        ("plain-axum", "src/main.rs", None),
+    ] {
+        let project = Project::of(shape, "Dockerfile.distroless", argument);
         let seconds = |build: Build| build.image().took.as_secs_f64();
-        let cold = seconds(build().option("--no-cache"));
-        let source = folder.path().join(source);
-        let text = fs::read_to_string(&source).expect("a source");
-        fs::write(&source, text + "\n// Another line.\n").expect("a source");
-        let line = seconds(build());
+        let cold = seconds(project.build().option("--no-cache"));
+        project.edit(source, "\n", "\n// Another line.\n");
+        let line = seconds(project.build());
         write!(
             table,
             "| {shape} | {cold:.0} s | {line:.1} s ({:.0} %) |",
@@ -183,18 +188,14 @@ fn measure_what_a_change_costs_in_each_shape() {
             table.push_str(" |\n");
             continue;
         }
-        let package = source
-            .ancestors()
-            .find(|path| path.join("Cargo.toml").exists());
-        succeed(cargo(package.expect("a package")).args(["add", "--quiet", "fastrand@2"]));
-        succeed(cargo(folder.path()).args(["update", "--quiet", "--workspace"]));
-        let dependency = seconds(build());
-        writeln!(
-            table,
-            " {dependency:.1} s ({:.0} %) |",
-            100.0 * dependency / cold
-        )
-        .expect("a string");
+        let manifest = argument.map_or("Cargo.toml".to_owned(), |(_, package)| {
+            format!("{package}/Cargo.toml")
+        });
+        project.cargo(&["add", "--quiet", "--manifest-path", &manifest, "fastrand@2"]);
+        project.cargo(&["update", "--quiet", "--workspace"]);
+        let dependency = seconds(project.build());
+        let share = 100.0 * dependency / cold;
+        writeln!(table, " {dependency:.1} s ({share:.0} %) |").expect("a string");
     }
     println!("{table}");
 }
