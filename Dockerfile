@@ -75,7 +75,17 @@ RUN triple=$(cat /triple); \
 # file, vendored crates, and an empty source for each target. This stage runs whenever any file
 # changes; the next one only if its outcome does.
 FROM toolchain AS plan
+ARG PACKAGE
+ARG BIN
+ARG FEATURES
+ARG CARGO_FLAGS
+ARG PROFILE=release
+ARG VARIANT
+ARG RUSTFLAGS
+ARG TARGET_CPU
 COPY . .
+# One RUN, for starting a container is most of what this stage takes.
+# hadolint ignore=DL4006,SC2046,SC3024
 RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=cargo-git,target=/usr/local/cargo/git \
     --mount=type=secret,id=cargo-credentials,target=/usr/local/cargo/credentials.toml \
@@ -86,22 +96,13 @@ RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
         exit 1; \
     fi; \
     # Changes nothing: fails here, before anything is compiled, if the lock file is out of date.
-    cargo update --quiet --workspace --locked
-
-ARG PACKAGE
-ARG BIN
-ARG FEATURES
-ARG CARGO_FLAGS
-ARG PROFILE=release
-ARG VARIANT
-ARG RUSTFLAGS
-ARG TARGET_CPU
-# The binary: the one there is; else BIN (an example's name will do too) and PACKAGE decide, and
-# among what they leave open the workspace's default members and `default-run`, as with cargo run.
-# hadolint ignore=DL4006,SC3024
-RUN mkdir -p /plan/.cargo; \
-    cargo metadata --offline --no-deps --format-version 1 | \
-    sed 's/{"name":"\|{"kind":\[\|"workspace_default_members":/\n&/g' | \
+    cargo update --quiet --workspace --locked; \
+    \
+    # The binary: the one there is; else BIN (an example's name will do too) and PACKAGE decide, and
+    # among what they leave open the workspace's default members and `default-run`, as with cargo run.
+    skeleton=/plan/build; mkdir -p $skeleton /plan/.cargo; \
+    cargo metadata --offline --no-deps --format-version 1 >/tmp/metadata; \
+    sed 's/{"name":"\|{"kind":\[\|"workspace_default_members":/\n&/g' /tmp/metadata | \
     awk -F '"' -v package="$PACKAGE" -v bin="$BIN" ' \
         # {"name":"…","version":"…","id":"…"
         /^{"name":/ && $6 == "version" { owner = $4; id = $12 } \
@@ -128,6 +129,8 @@ RUN mkdir -p /plan/.cargo; \
             print "--package " in_package[chosen] " --" kind[chosen] " " name[chosen] >"/plan/choice"; \
             print (kind[chosen] == "bin" ? "" : "examples/") name[chosen] >"/plan/artifact"; \
         }' >&2; \
+    \
+    # How cargo is called, and what that makes.
     triple=$(cat /triple); \
     echo "$(cat /plan/choice) --profile $PROFILE --target $triple ${FEATURES:+--features ${FEATURES// /,}} $CARGO_FLAGS" >/plan/cargo-args; \
     case $PROFILE in dev | test) dir=debug ;; bench) dir=release ;; *) dir=$PROFILE ;; esac; \
@@ -140,12 +143,13 @@ RUN mkdir -p /plan/.cargo; \
     if [ -n "$TARGET_CPU" ]; then RUSTFLAGS+=" -Ctarget-cpu=$TARGET_CPU"; fi; \
     # In cargo's configuration rather than its environment, so that they join the project's own.
     { echo "[target.$triple]"; echo "linker = \"$(cat /linker)\""; \
-      for flag in $RUSTFLAGS; do printf '"%s", ' "$flag"; done | sed 's/.*/rustflags = [&]/'; echo; } >/plan/.cargo/config.toml
-
-# hadolint ignore=DL4006,SC2046
-RUN skeleton=/plan/build; mkdir -p $skeleton; \
+      for flag in $RUSTFLAGS; do printf '"%s", ' "$flag"; done | sed 's/.*/rustflags = [&]/'; echo; } >/plan/.cargo/config.toml; \
+    \
+    # The skeleton: vendored crates and cargo's settings as they are, then each manifest. Vendored files
+    # are given one old date: build scripts would run again for a newer one, and in a new clone all are.
     find . -name .cargo-checksum.json -printf '%h\0' >/tmp/vendored; \
     xargs -0r cp -r --parents -t $skeleton </tmp/vendored; xargs -0r rm -rf </tmp/vendored; \
+    find $skeleton -type f -exec touch -d 2000-01-01 {} +; \
     cp -r --parents -t $skeleton $(ls -d .cargo rust-toolchain* 2>/dev/null) Cargo.lock; \
     find . -name Cargo.toml >/tmp/manifests; \
     # The project's own version is left out, so that a release does not compile every dependency
@@ -195,10 +199,10 @@ RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
     find /cache -mindepth 1 -maxdepth 1 -mtime +14 -exec rm -r {} +; \
     if [ "$(du -sm "$cache" | cut -f 1)" -gt 4096 ]; then rm -r "$cache"; fi
 
-# The service. Its sources are made newer than the empty ones that were compiled in their place.
+# The service. A copy is newer than the empty sources that were compiled in its place; vendored crates
+# stay as they were compiled, for a newer file would have their build scripts run again.
 FROM dependencies AS build
 COPY --from=tools /tools/bin /usr/local/bin
-COPY . .
 ARG AUDITABLE=true
 ARG CONFIG=config
 ARG REVISION
@@ -207,7 +211,8 @@ ARG CREATED
 RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=cargo-git,target=/usr/local/cargo/git \
     --mount=type=secret,id=cargo-credentials,target=/usr/local/cargo/credentials.toml \
-    find . -name '*.rs' -exec touch {} +; \
+    --mount=type=bind,from=plan,source=/build,target=/project \
+    cp -r /project/. .; \
     [ -n "$REVISION" ] || unset REVISION; [ -n "$CREATED" ] || unset CREATED; \
     if [ "$AUDITABLE" = true ]; then auditable=auditable; else auditable=; fi; \
     cargo $auditable build --locked $(cat /cargo-args); \

@@ -1,125 +1,118 @@
 //! How long a build takes again after a change.
 
-use std::{fmt::Write as _, fs, process};
+use std::{fmt::Write as _, fs, path::Path};
 
-use e2e::{cargo, succeed};
 use tempfile::TempDir;
 
 use crate::{
     docker::{Build, Image},
-    scratch::copy_of,
+    projects::{PLAIN_AXUM, SHAPES, Shape, VENDORED},
 };
 
+const OURS: &str = "Dockerfile.distroless";
 /// What the template's services have, and what most projects have not.
 const FAT_LTO: &str = "\n[profile.release]\nlto = \"fat\"\ncodegen-units = 1\n";
 
-/// A project that changes, and how it is built.
+/// A project that changes, with caches of its own.
 struct Project {
+    shape: Shape,
     folder: TempDir,
     dockerfile: &'static str,
     cache: String,
-    /// A build argument, where it needs one.
-    argument: Option<(&'static str, &'static str)>,
 }
 
 impl Project {
-    /// An axum service.
-    fn new(dockerfile: &'static str) -> Self {
-        Self::of("plain-axum", dockerfile, None)
-    }
-
-    fn of(
-        shape: &str,
-        dockerfile: &'static str,
-        argument: Option<(&'static str, &'static str)>,
-    ) -> Self {
-        let name = dockerfile.replace(['/', '.'], "-");
-        Self {
-            folder: copy_of(shape),
+    fn new(shape: Shape, dockerfile: &'static str) -> Self {
+        let folder = shape.project();
+        let name = folder.path().file_name().expect("a name");
+        let cache = name.to_string_lossy().into_owned();
+        let project = Self {
+            shape,
+            folder,
             dockerfile,
-            cache: format!("{shape}-{name}-{}", process::id()),
-            argument,
-        }
+            cache,
+        };
+        // Else the layers of an earlier run would be found.
+        project.append_to_manifest(&format!("\n# {}\n", project.cache));
+        project
     }
 
-    /// A build with only this project's caches.
+    fn append_to_manifest(&self, text: &str) {
+        let manifest = self.folder.path().join("Cargo.toml");
+        let before = fs::read_to_string(&manifest).expect("a manifest");
+        fs::write(manifest, before + text).expect("a manifest");
+    }
+
     fn build(&self) -> Build {
-        let build = Build::of(self.folder.path(), self.dockerfile).arg("HEALTHCHECK", "none");
-        let build = build.arg("CACHE_ID", &self.cache);
-        match self.argument {
-            Some((key, value)) => build.arg(key, value),
-            None => build,
-        }
+        let build = self.shape.build(self.folder.path(), self.dockerfile);
+        build.arg("CACHE_ID", &self.cache)
     }
 
-    fn edit(&self, file: &str, from: &str, to: &str) {
-        let path = self.folder.path().join(file);
-        let text = fs::read_to_string(&path).expect(file);
-        assert!(text.contains(from), "{file} has no {from}");
-        fs::write(path, text.replacen(from, to, 1)).expect(file);
+    /// As on a fresh machine: the tools that the files install for themselves are part of it.
+    fn measured_cold(&self) -> Build {
+        self.build().option("--no-cache")
     }
 
-    fn cargo(&self, arguments: &[&str]) {
-        succeed(cargo(self.folder.path()).args(arguments));
-    }
-
-    fn change_a_line(&self) {
-        self.edit(
-            "src/main.rs",
-            r#"async || "plain-axum""#,
-            r#"async || "changed""#,
-        );
-    }
-
-    fn add_a_dependency(&self) {
-        self.cargo(&["add", "--quiet", "fastrand@2"]);
-        self.cargo(&["update", "--quiet", "--workspace"]);
-    }
-
-    fn bump_the_version(&self) {
-        self.edit("Cargo.toml", r#"version = "0.1.0""#, r#"version = "0.1.1""#);
-        self.cargo(&["update", "--quiet", "--workspace"]);
-    }
-
-    fn and_each_change(&self, cold: Build) -> [Image; 4] {
+    /// The build `cold`, then one after each change.
+    fn changes<const N: usize>(&self, cold: Build, changes: [Change; N]) -> (Image, [Image; N]) {
         let cold = cold.image();
-        let changes = [
-            Self::change_a_line,
-            Self::add_a_dependency,
-            Self::bump_the_version,
-        ];
-        let [line, dependency, version] = changes.map(|change| {
-            change(self);
+        let changed = changes.map(|change| {
+            change(&self.shape, self.folder.path());
             self.build().image()
         });
-        [cold, line, dependency, version]
+        (cold, changed)
     }
+}
+
+type Change = fn(&Shape, &Path);
+const CHANGES: [Change; 3] = [
+    Shape::change_a_line,
+    Shape::add_a_dependency,
+    Shape::bump_the_version,
+];
+
+/// A row of a table: the cold build, and each other as a share of it.
+fn row(name: &str, cold: &Image, changed: &[Image]) -> String {
+    let cold = cold.took.as_secs_f64();
+    let mut row = format!("| {name} | {cold:.0} s |");
+    for image in changed {
+        let took = image.took.as_secs_f64();
+        let share = 100.0 * took / cold;
+        write!(row, " {took:.1} s ({share:.0} %) |").expect("a string");
+    }
+    row + "\n"
 }
 
 /// What a clock would say depends on what else the machine does; this does not.
 #[test]
 #[ignore = "needs Docker"]
 fn a_change_compiles_only_what_it_touches() {
-    let project = Project::new("Dockerfile.distroless");
-    let [cold, line, dependency, version] = project.and_each_change(project.build());
-    assert!(cold.compiled("tokio"), "a cold build is cold");
-    for change in [&line, &dependency, &version] {
-        assert!(change.compiled("plain-axum") && !change.compiled("tokio"));
+    for (shape, framework) in [(PLAIN_AXUM, "axum"), (VENDORED, "actix-web")] {
+        let name = shape.name;
+        let project = Project::new(shape, OURS);
+        let (cold, [line, dependency, version]) = project.changes(project.build(), CHANGES);
+        assert!(
+            cold.compiled().any(|package| package == framework),
+            "{name}"
+        );
+        for (change, wanted) in [
+            (line, vec![name]),
+            (dependency, vec!["fastrand", name, name]),
+            (version, vec![name]),
+        ] {
+            assert_eq!(change.compiled().collect::<Vec<_>>(), wanted);
+        }
     }
-    assert!(dependency.compiled("fastrand") && !line.compiled("fastrand"));
-    let [cold, line, dependency, version] =
-        [cold, line, dependency, version].map(|image| image.took);
-    println!(
-        "cold {cold:.1?}, a line {line:.1?}, a dependency {dependency:.1?}, a version {version:.1?}"
-    );
 }
 
 /// The table in README.md. One row after the other, so it takes ten minutes on two processors.
 #[test]
 #[ignore = "needs Docker and measures for ten minutes"]
 fn measure_what_each_way_to_cache_costs() {
-    const OURS: &str = "Dockerfile.distroless";
-    let ways = [
+    let mut table = String::from(
+        "| | cold | source line | new dependency | version bump |\n|---|---:|---:|---:|---:|\n",
+    );
+    for (name, dockerfile, profile) in [
         (
             "cargo-chef: a layer",
             "tests/e2e/strategies/cargo-chef.Dockerfile",
@@ -132,70 +125,26 @@ fn measure_what_each_way_to_cache_costs() {
         ),
         ("both: these files", OURS, ""),
         ("these files, fat LTO", OURS, FAT_LTO),
-    ];
-    let mut table = String::from(
-        "| | cold | source line | new dependency | version bump |\n|---|---:|---:|---:|---:|\n",
-    );
-    for (name, dockerfile, profile) in ways {
-        let project = Project::new(dockerfile);
-        let manifest = project.folder.path().join("Cargo.toml");
-        let text = fs::read_to_string(&manifest).expect("a manifest");
-        fs::write(manifest, text + profile).expect("a manifest");
-        // As on a fresh machine: the tools that the files install for themselves are part of it.
-        let cold = project.build().option("--no-cache");
-        let times = project
-            .and_each_change(cold)
-            .map(|image| image.took.as_secs_f64());
-        write!(table, "| {name} | {:.0} s |", times[0]).expect("a string");
-        for time in &times[1..] {
-            let share = 100.0 * time / times[0];
-            write!(table, " {time:.1} s ({share:.0} %) |").expect("a string");
-        }
-        table.push('\n');
+    ] {
+        let project = Project::new(PLAIN_AXUM, dockerfile);
+        project.append_to_manifest(profile);
+        let (cold, changed) = project.changes(project.measured_cold(), CHANGES);
+        table += &row(name, &cold, &changed);
     }
     println!("{table}");
 }
 
-/// Of each shape, what is compiled again after a change, as a share of the cold build.
+/// The table in docs/images.md.
 #[test]
 #[ignore = "needs Docker and measures for five minutes"]
 fn measure_what_a_change_costs_in_each_shape() {
-    let package = Some(("PACKAGE", "greeter"));
-    let bare = Some(("AUDITABLE", "false"));
     let mut table =
         String::from("| | cold | source line | new dependency |\n|---|---:|---:|---:|\n");
-    for (shape, source, argument) in [
-        ("single-bin", "src/main.rs", None),
-        ("lib-and-bin", "src/cli/main.rs", None),
-        ("workspace", "greeter/src/main.rs", package),
-        ("c-code", "src/main.rs", None),
-        ("vendored", "src/main.rs", bare),
-        ("plain-axum", "src/main.rs", None),
-    ] {
-        let project = Project::of(shape, "Dockerfile.distroless", argument);
-        let seconds = |build: Build| build.image().took.as_secs_f64();
-        let cold = seconds(project.build().option("--no-cache"));
-        project.edit(source, "\n", "\n// Another line.\n");
-        let line = seconds(project.build());
-        write!(
-            table,
-            "| {shape} | {cold:.0} s | {line:.1} s ({:.0} %) |",
-            100.0 * line / cold
-        )
-        .expect("a string");
-        // One that is vendored takes none from crates.io.
-        if shape == "vendored" {
-            table.push_str(" |\n");
-            continue;
-        }
-        let manifest = argument.map_or("Cargo.toml".to_owned(), |(_, package)| {
-            format!("{package}/Cargo.toml")
-        });
-        project.cargo(&["add", "--quiet", "--manifest-path", &manifest, "fastrand@2"]);
-        project.cargo(&["update", "--quiet", "--workspace"]);
-        let dependency = seconds(project.build());
-        let share = 100.0 * dependency / cold;
-        writeln!(table, " {dependency:.1} s ({share:.0} %) |").expect("a string");
+    for shape in SHAPES {
+        let project = Project::new(shape, OURS);
+        let changes = [Shape::change_a_line, Shape::add_a_dependency];
+        let (cold, changed) = project.changes(project.measured_cold(), changes);
+        table += &row(project.shape.name, &cold, &changed);
     }
     println!("{table}");
 }

@@ -22,10 +22,6 @@ const HARDENED: [&str; 3] = [
     "--security-opt=no-new-privileges",
 ];
 
-pub(crate) fn fixture(name: &str) -> PathBuf {
-    root().join("tests/e2e/fixtures").join(name)
-}
-
 /// The first client that can build with BuildKit: some have no such part.
 fn docker() -> Command {
     static CLIENT: OnceLock<PathBuf> = OnceLock::new();
@@ -151,9 +147,10 @@ impl Image {
         run(docker().args(["image", "inspect", "--format", template, &self.tag]))
     }
 
-    /// Did its build compile this crate?
-    pub(crate) fn compiled(&self, name: &str) -> bool {
-        self.log.contains(&format!("Compiling {name} v"))
+    /// The packages that its build compiled, in order, one that was compiled twice twice.
+    pub(crate) fn compiled(&self) -> impl Iterator<Item = &str> {
+        let lines = self.log.lines();
+        lines.filter_map(|line| line.split_once(" Compiling ")?.1.split(' ').next())
     }
 
     pub(crate) fn megabytes(&self) -> f64 {

@@ -7,7 +7,7 @@ use e2e::{cargo, root, succeed};
 
 use crate::{
     docker::Build,
-    scratch::copy,
+    projects::copy,
     service::{VARIANTS, lives_and_leaves},
 };
 

@@ -9,6 +9,6 @@ mod caching;
 mod docker;
 mod files;
 mod generated;
-mod scratch;
+mod projects;
 mod service;
 mod shapes;

@@ -9,8 +9,8 @@ use crate::docker::{Build, Container, Image};
 
 /// Every kind of image: its file, and how the C library is linked.
 pub(crate) const VARIANTS: [(&str, &str); 3] = [STATIC, CC, SLIM];
-const STATIC: (&str, &str) = ("Dockerfile.distroless", "static");
-const CC: (&str, &str) = ("Dockerfile.distroless", "cc");
+pub(crate) const STATIC: (&str, &str) = ("Dockerfile.distroless", "static");
+pub(crate) const CC: (&str, &str) = ("Dockerfile.distroless", "cc");
 const SLIM: (&str, &str) = ("Dockerfile", "cc");
 
 fn build((dockerfile, variant): (&str, &str)) -> Image {
@@ -51,7 +51,7 @@ fn becomes_healthy(container: &Container) {
     });
 }
 
-fn is_at_most(image: &Image, megabytes: f64) {
+pub(crate) fn is_at_most(image: &Image, megabytes: f64) {
     let size = image.megabytes();
     println!("{size:.2} MB");
     assert!(size <= megabytes, "{size:.2} MB, more than {megabytes}");

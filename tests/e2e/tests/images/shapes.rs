@@ -5,8 +5,9 @@ use std::fs;
 use auditable_info::audit_info_from_slice;
 
 use crate::{
-    docker::{Build, Image, Network, fixture},
-    scratch::copy_of,
+    docker::{Build, Image, Network},
+    projects::{SHAPES, copy_of, fixture},
+    service::{CC, STATIC, is_at_most},
 };
 
 /// These cannot be asked for their health.
@@ -29,6 +30,21 @@ fn crates(image: &Image) -> Vec<String> {
         .into_iter()
         .map(|package| package.name)
         .collect()
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn each_shape_serves_from_8_megabytes_static_and_from_30_with_a_c_library() {
+    for shape in SHAPES {
+        let project = shape.project();
+        for ((dockerfile, variant), megabytes) in [(STATIC, 8.0), (CC, 30.0)] {
+            let build = shape.build(project.path(), dockerfile);
+            let image = build.arg("VARIANT", variant).image();
+            serves(&image, shape.answer());
+            print!("{} {variant}: ", shape.name);
+            is_at_most(&image, megabytes);
+        }
+    }
 }
 
 #[test]
@@ -68,9 +84,12 @@ fn a_workspace_says_which_binaries_it_has_and_builds_the_one_chosen() {
         !log.contains("Compiling"),
         "it fails before anything is compiled"
     );
+    // Neither a hidden version nor the list of crates has cargo compile the sources again: it has to
+    // see that they are newer than the empty ones.
     serves(
         &build("workspace", "Dockerfile.distroless")
             .arg("BIN", "counter")
+            .arg("AUDITABLE", "false")
             .image(),
         "counter",
     );
@@ -104,15 +123,6 @@ fn c_code_builds_twice_from_nothing_to_the_same_bytes() {
     let (first, second) = (once("first"), once("second"));
     serves(&first, "c-code");
     assert!(first.binary() == second.binary(), "two builds differ");
-}
-
-#[test]
-#[ignore = "needs Docker"]
-fn vendored_crates_build_without_a_network() {
-    let offline = build("vendored", "Dockerfile.distroless")
-        .option("--network=none")
-        .arg("AUDITABLE", "false");
-    assert_eq!(offline.image().start().get("/"), "vendored");
 }
 
 #[test]
