@@ -20,6 +20,8 @@ SHELL ["/bin/bash", "-eo", "pipefail", "-c"]
 # that a developer's machine has and this one has not.
 ENV CARGO_TARGET_DIR=/target CARGO_INCREMENTAL=0 RUSTC_WRAPPER=
 WORKDIR /build
+# What shares the cache mount of cargo's registry shares cargo's lock on it.
+RUN mkdir -p "$CARGO_HOME/registry"; ln -s registry/.package-cache "$CARGO_HOME/.package-cache"
 
 # cargo-auditable writes the list of crates into the binary. Unoptimised: it only wraps rustc.
 FROM rust AS tools
@@ -145,11 +147,12 @@ RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
     { echo "[target.$triple]"; echo "linker = \"$(cat /linker)\""; \
       for flag in $RUSTFLAGS; do printf '"%s", ' "$flag"; done | sed 's/.*/rustflags = [&]/'; echo; } >/plan/.cargo/config.toml; \
     \
-    # The skeleton: vendored crates and cargo's settings as they are, then each manifest. Vendored files
+    # The skeleton: vendored crates, links and cargo's settings as they are, then each manifest. Vendored files
     # are given one old date: build scripts would run again for a newer one, and in a new clone all are.
     find . -name .cargo-checksum.json -printf '%h\0' >/tmp/vendored; \
     xargs -0r cp -r --parents -t $skeleton </tmp/vendored; xargs -0r rm -rf </tmp/vendored; \
     find $skeleton -type f -exec touch -d 2000-01-01 {} +; \
+    find . -type l -xtype d -exec cp -P --parents -t $skeleton {} +; \
     cp -r --parents -t $skeleton $(ls -d .cargo rust-toolchain* 2>/dev/null) Cargo.lock; \
     find . -name Cargo.toml >/tmp/manifests; \
     # The project's own version is left out, so that a release does not compile every dependency
@@ -172,7 +175,7 @@ RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
         grep -qsF "\"manifest_path\":\"$(realpath "$manifest")\"" /tmp/metadata || \
             cargo metadata --offline --no-deps --format-version 1 --manifest-path "$manifest" 2>/dev/null >>/tmp/metadata || true; \
     done </tmp/manifests; \
-    grep -o '"src_path":"[^"]*"' /tmp/metadata | cut -d '"' -f 4 | sort -u | while read -r source; do \
+    grep -o '"src_path":"[^"]*"' /tmp/metadata | cut -d '"' -f 4 | xargs -r -d '\n' realpath | sort -u | while read -r source; do \
         mkdir -p "/plan$(dirname "$source")"; \
         printf '#![allow(warnings)]\nfn main() {}\n' >"/plan$source"; \
     done; \
@@ -189,12 +192,16 @@ COPY --from=plan /plan /
 # hadolint ignore=DL4006,SC2046
 RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=cargo-git,target=/usr/local/cargo/git \
-    --mount=type=cache,id=cargo-target,target=/cache,sharing=locked \
+    --mount=type=cache,id=cargo-target,target=/cache \
     --mount=type=secret,id=cargo-credentials,target=/usr/local/cargo/credentials.toml \
     cache=/cache/$(cat /cache-key)$CACHE_ID; \
-    if [ -d "$cache" ]; then cp -a "$cache" /target; fi; \
+    # Locked while it is copied, not while cargo works: other builds of this machine do not wait for that.
+    exec {lock}</cache; flock $lock; \
+    if [ -d "$cache" ]; then touch "$cache"; cp -a "$cache" /target; fi; \
+    flock -u $lock; \
     cargo build $(cat /cargo-args); \
-    rm -rf "$cache"; cp -a /target "$cache"; touch "$cache"; \
+    flock $lock; \
+    rm -rf "$cache" "$cache.new"; cp -a /target "$cache.new"; touch "$cache.new"; mv "$cache.new" "$cache"; \
     # What no build has used for two weeks, and what has grown by many changes of the lock file.
     find /cache -mindepth 1 -maxdepth 1 -mtime +14 -exec rm -r {} +; \
     if [ "$(du -sm "$cache" | cut -f 1)" -gt 4096 ]; then rm -r "$cache"; fi

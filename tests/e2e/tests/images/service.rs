@@ -7,16 +7,41 @@ use serde_json::Value;
 
 use crate::docker::{Build, Container, Image};
 
-/// Every kind of image: its file, and how the C library is linked.
-pub(crate) const VARIANTS: [(&str, &str); 3] = [STATIC, CC, SLIM];
-pub(crate) const STATIC: (&str, &str) = ("Dockerfile.distroless", "static");
-pub(crate) const CC: (&str, &str) = ("Dockerfile.distroless", "cc");
-const SLIM: (&str, &str) = ("Dockerfile", "cc");
+/// A kind of image: its file, how the C library is linked, and how large it may be.
+pub(crate) struct Kind {
+    pub(crate) dockerfile: &'static str,
+    pub(crate) variant: &'static str,
+    megabytes: f64,
+}
 
-fn build((dockerfile, variant): (&str, &str)) -> Image {
-    Build::of(root(), dockerfile)
+pub(crate) const STATIC: Kind = Kind {
+    dockerfile: "Dockerfile.distroless",
+    variant: "static",
+    megabytes: 8.0,
+};
+pub(crate) const CC: Kind = Kind {
+    dockerfile: "Dockerfile.distroless",
+    variant: "cc",
+    megabytes: 30.0,
+};
+pub(crate) const SLIM: Kind = Kind {
+    dockerfile: "Dockerfile",
+    variant: "cc",
+    megabytes: 90.0,
+};
+
+impl Kind {
+    pub(crate) fn is_not_exceeded_by(&self, image: &Image) {
+        let size = image.megabytes();
+        println!("{} {}: {size:.2} MB", self.dockerfile, self.variant);
+        assert!(size <= self.megabytes, "{size:.2} MB");
+    }
+}
+
+fn build(kind: &Kind) -> Image {
+    Build::of(root(), kind.dockerfile)
         .arg("BIN", "service")
-        .arg("VARIANT", variant)
+        .arg("VARIANT", kind.variant)
         .arg("REVISION", "1234567")
         .image()
 }
@@ -51,40 +76,34 @@ fn becomes_healthy(container: &Container) {
     });
 }
 
-pub(crate) fn is_at_most(image: &Image, megabytes: f64) {
-    let size = image.megabytes();
-    println!("{size:.2} MB");
-    assert!(size <= megabytes, "{size:.2} MB, more than {megabytes}");
-}
-
 #[test]
 #[ignore = "needs Docker"]
 fn the_static_image_serves_and_takes_8_megabytes_at_most() {
-    let image = build(STATIC);
+    let image = build(&STATIC);
     lives_and_leaves(&image);
-    is_at_most(&image, 8.0);
+    STATIC.is_not_exceeded_by(&image);
 }
 
 #[test]
 #[ignore = "needs Docker"]
 fn the_cc_image_serves_and_takes_30_megabytes_at_most() {
-    let image = build(CC);
+    let image = build(&CC);
     lives_and_leaves(&image);
-    is_at_most(&image, 30.0);
+    CC.is_not_exceeded_by(&image);
 }
 
 #[test]
 #[ignore = "needs Docker"]
 fn the_slim_image_serves_and_takes_90_megabytes_at_most() {
-    let image = build(SLIM);
+    let image = build(&SLIM);
     lives_and_leaves(&image);
-    is_at_most(&image, 90.0);
+    SLIM.is_not_exceeded_by(&image);
 }
 
 #[test]
 #[ignore = "needs Docker"]
 fn a_container_with_one_and_a_half_processors_gets_two_threads() {
-    let container = build(STATIC).start_with(&["--env=LOG_FORMAT=json", "--cpus=1.5"]);
+    let container = build(&STATIC).start_with(&["--env=LOG_FORMAT=json", "--cpus=1.5"]);
     container.get("/health/readiness");
     let logs = container.logs();
     let sized = logs.lines().find(|line| line.contains("runtime sized"));
