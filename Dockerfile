@@ -102,7 +102,7 @@ RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
     \
     # The binary: the one there is; else BIN (an example's name will do too) and PACKAGE decide, and
     # among what they leave open the workspace's default members and `default-run`, as with cargo run.
-    skeleton=/plan/build; mkdir -p $skeleton /plan/.cargo; \
+    mkdir -p /plan/.cargo; \
     cargo metadata --offline --no-deps --format-version 1 >/tmp/metadata; \
     sed 's/{"name":"\|{"kind":\[\|"workspace_default_members":/\n&/g' /tmp/metadata | \
     awk -F '"' -v package="$PACKAGE" -v bin="$BIN" ' \
@@ -149,6 +149,7 @@ RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
     \
     # The skeleton: vendored crates, links and cargo's settings as they are, then each manifest. Vendored files
     # are given one old date: build scripts would run again for a newer one, and in a new clone all are.
+    skeleton=/plan/build; mkdir -p $skeleton; \
     find . -name .cargo-checksum.json -printf '%h\0' >/tmp/vendored; \
     xargs -0r cp -r --parents -t $skeleton </tmp/vendored; xargs -0r rm -rf </tmp/vendored; \
     find $skeleton -type f -exec touch -d 2000-01-01 {} +; \
