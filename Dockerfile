@@ -176,7 +176,7 @@ RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
         grep -qsF "\"manifest_path\":\"$(realpath "$manifest")\"" /tmp/metadata || \
             cargo metadata --offline --no-deps --format-version 1 --manifest-path "$manifest" 2>/dev/null >>/tmp/metadata || true; \
     done </tmp/manifests; \
-    grep -o '"src_path":"[^"]*"' /tmp/metadata | cut -d '"' -f 4 | xargs -r -d '\n' realpath | sort -u | while read -r source; do \
+    grep -o '"src_path":"[^"]*"' /tmp/metadata | cut -d '"' -f 4 | xargs -r -d '\n' realpath --canonicalize-missing | sort -u | while read -r source; do \
         mkdir -p "/plan$(dirname "$source")"; \
         printf '#![allow(warnings)]\nfn main() {}\n' >"/plan$source"; \
     done; \

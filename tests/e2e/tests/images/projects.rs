@@ -13,16 +13,17 @@ use crate::docker::Build;
 /// The main source of a shape and, where a choice is needed, the package.
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
-    pub(crate) main: &'static str,
+    main: &'static str,
     package: Option<&'static str>,
+    vendored: bool,
 }
 
 const fn shape(name: &'static str, main: &'static str) -> Shape {
-    let package = None;
     Shape {
         name,
         main,
-        package,
+        package: None,
+        vendored: false,
     }
 }
 
@@ -37,22 +38,25 @@ pub(crate) const SHAPES: [Shape; 6] = [
     VENDORED,
     PLAIN_AXUM,
 ];
-pub(crate) const VENDORED: Shape = shape("vendored", "src/main.rs");
+pub(crate) const VENDORED: Shape = Shape {
+    vendored: true,
+    ..shape("vendored", "src/main.rs")
+};
 pub(crate) const PLAIN_AXUM: Shape = shape("plain-axum", "src/main.rs");
 
 impl Shape {
     /// A copy of it, ready to be built.
     pub(crate) fn project(&self) -> TempDir {
         let folder = copy_of(self.name);
-        if self.name == VENDORED.name {
+        if self.vendored {
             vendor(folder.path());
         }
         folder
     }
 
     pub(crate) fn build(&self, project: &Path, dockerfile: &str) -> Build {
-        let build = Build::of(project, dockerfile).arg("HEALTHCHECK", "none");
-        if self.name == VENDORED.name {
+        let build = build(project, dockerfile);
+        if self.vendored {
             return build.option("--network=none").arg("AUDITABLE", "false");
         }
         match self.package {
@@ -88,12 +92,17 @@ impl Shape {
     }
 
     fn lock(&self, project: &Path) {
-        if self.name == VENDORED.name {
+        if self.vendored {
             vendor(project);
         } else {
             succeed(cargo(project).args(["update", "--quiet", "--workspace"]));
         }
     }
+}
+
+/// None of these can be asked for its health.
+pub(crate) fn build(project: &Path, dockerfile: &str) -> Build {
+    Build::of(project, dockerfile).arg("HEALTHCHECK", "none")
 }
 
 /// As docs/images.md says.
@@ -103,7 +112,7 @@ fn vendor(project: &Path) {
     fs::write(project.join(".cargo/config.toml"), settings).expect("cargo's settings");
 }
 
-fn edit(file: &Path, from: &str, to: &str) {
+pub(crate) fn edit(file: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(file).expect("a text");
     assert!(text.contains(from), "{file:?} has no {from}");
     fs::write(file, text.replacen(from, to, 1)).expect("a file");

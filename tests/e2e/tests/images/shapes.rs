@@ -6,13 +6,12 @@ use auditable_info::audit_info_from_slice;
 
 use crate::{
     docker::{Build, Image, Network},
-    projects::{SHAPES, copy_of, fixture},
+    projects::{self, SHAPES, copy_of, edit, fixture},
     service::{CC, STATIC},
 };
 
-/// These cannot be asked for their health.
 fn build(shape: &str, dockerfile: &str) -> Build {
-    Build::of(fixture(shape), dockerfile).arg("HEALTHCHECK", "none")
+    projects::build(&fixture(shape), dockerfile)
 }
 
 /// It answers in a container without rights, and SIGTERM ends it in good order.
@@ -110,8 +109,20 @@ fn sources_may_be_reached_through_links() {
     symlink("shared/answers", path("answers")).expect("a link");
     fs::rename(path("counter/src"), path("shared/counter")).expect("sources");
     symlink("../shared/counter", path("counter/src")).expect("a link");
-    let build = Build::of(project.path(), "Dockerfile.distroless").arg("HEALTHCHECK", "none");
+    let build = projects::build(project.path(), "Dockerfile.distroless");
     serves(&build.arg("BIN", "counter").image(), "counter");
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn sources_that_no_build_needs_may_be_missing() {
+    let project = copy_of("lib-and-bin");
+    fs::remove_dir_all(project.path().join("benches")).expect("a folder");
+    let name = "name = \"greeting\"\n";
+    let path = format!("{name}path = \"benches/greeting.rs\"\n");
+    edit(&project.path().join("Cargo.toml"), name, &path);
+    let image = projects::build(project.path(), "Dockerfile.distroless").image();
+    serves(&image, "lib-and-bin");
 }
 
 #[test]
