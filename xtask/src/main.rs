@@ -1,8 +1,6 @@
-//! Developer commands: `cargo xtask new|sync|check|bench`.
+//! Developer commands of this repository: `cargo xtask sync|bench`.
 
 mod bench;
-mod check;
-mod new;
 mod sync;
 
 use std::path::PathBuf;
@@ -19,12 +17,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Generates a service from this checkout, builds it and, on request, runs it.
-    New(new::Args),
     /// Writes the files that are copies of, or derived from, other files here.
     Sync(sync::Args),
-    /// Proves that manifests, image and binary agree.
-    Check(check::Args),
     /// Measures what the chassis costs.
     Bench(bench::Args),
 }
@@ -38,9 +32,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::New(args) => new::run(args),
         Command::Sync(args) => sync::run(args),
-        Command::Check(args) => check::run(args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
     }
 }

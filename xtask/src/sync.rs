@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 
-use crate::new::Target;
+use cargo_chassis::new::Target;
 
 /// From the root into `template/`, byte for byte.
 const COPIED: [&str; 3] = ["Dockerfile", "Dockerfile.distroless", ".dockerignore"];

@@ -41,12 +41,12 @@ const PLACEHOLDERS: [&str; 4] = [
 ];
 
 #[test]
-fn xtask_new_run_ends_in_a_service_that_answers_until_it_is_told_to_stop() {
+fn new_run_ends_in_a_service_that_answers_until_it_is_told_to_stop() {
     let around = workspace_with_members();
     let manifest = fs::read(around.path().join("Cargo.toml")).expect("a manifest");
     let folder = around.path().join("services/order-desk");
 
-    let mut xtask = Command::new(xtask())
+    let mut chassis = Command::new(chassis())
         .arg("new")
         .arg(&folder)
         .arg("--run")
@@ -54,9 +54,9 @@ fn xtask_new_run_ends_in_a_service_that_answers_until_it_is_told_to_stop() {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("xtask");
+        .expect("the tool");
     let mut said = Vec::new();
-    for line in BufReader::new(xtask.stderr.take().expect("a pipe")).lines() {
+    for line in BufReader::new(chassis.stderr.take().expect("a pipe")).lines() {
         let line = line.expect("text");
         let last = line.contains("Ctrl-C");
         said.push(line);
@@ -73,8 +73,8 @@ fn xtask_new_run_ends_in_a_service_that_answers_until_it_is_told_to_stop() {
         });
         assert!(answered, "{path}: {said}");
     }
-    kill_process(Pid::from_child(&xtask), Signal::TERM).expect("a running process");
-    let status = wait_for("the end", || xtask.try_wait().expect("a child"));
+    kill_process(Pid::from_child(&chassis), Signal::TERM).expect("a running process");
+    let status = wait_for("the end", || chassis.try_wait().expect("a child"));
     assert_eq!(status.code(), Some(0));
 
     assert_eq!(
@@ -208,7 +208,7 @@ impl Generated {
         succeed(&mut self.cargo("test"));
 
         let binary = TARGET.join("debug").join(name);
-        let faults = chassis_check::Check::new(self.folder.join("k8s"), &binary).run();
+        let faults = cargo_chassis::Check::new(self.folder.join("k8s"), &binary).run();
         assert_eq!(faults.expect("manifests and a binary"), []);
 
         let service = Service::start(&binary, &self.folder, &[]);
@@ -303,14 +303,14 @@ fn try_generate(
     })
 }
 
-/// `cargo xtask`, built.
-fn xtask() -> PathBuf {
+/// `cargo chassis`, built.
+fn chassis() -> PathBuf {
     let messages =
-        succeed(cargo(&root()).args(["build", "--package=xtask", "--message-format=json"]));
+        succeed(cargo(&root()).args(["build", "--package=cargo-chassis", "--message-format=json"]));
     let messages = String::from_utf8(messages.stdout).expect("JSON");
     let executable = messages.lines().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        (message["target"]["name"] == "xtask")
+        (message["target"]["kind"][0] == "bin")
             .then(|| message["executable"].as_str().map(PathBuf::from))?
     });
     executable.expect("an executable")

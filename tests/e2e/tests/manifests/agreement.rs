@@ -1,9 +1,9 @@
-//! `chassis-check`: silent on what is here, and loud about each thing that could be wrong with it.
+//! `cargo chassis check`: silent on what is here, and loud about each thing that could be wrong with it.
 
 use std::path::Path;
 use std::sync::Mutex;
 
-use chassis_check::{Check, Fault};
+use cargo_chassis::{Check, Fault};
 use serde::Deserialize;
 
 use crate::{components, copy, service, with_components};

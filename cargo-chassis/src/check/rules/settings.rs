@@ -1,9 +1,9 @@
 //! What a pod gives the binary is what the binary knows, and where it looks for it.
 
 use super::Workload;
-use crate::binary::Binary;
-use crate::fault::Faults;
-use crate::render::{Overlay, Resource};
+use crate::check::binary::Binary;
+use crate::check::fault::Faults;
+use crate::check::render::{Overlay, Resource};
 
 /// The variables that platforms set and the chassis reads.
 const PLAIN: [&str; 8] = [

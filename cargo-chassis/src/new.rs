@@ -1,4 +1,4 @@
-//! `cargo xtask new ../orders --run`: a service of one's own, generated from this checkout.
+//! `cargo chassis new ../orders --run`: a service of one's own, generated from this checkout.
 
 mod run;
 
@@ -10,7 +10,7 @@ use cargo_generate::{GenerateArgs, TemplatePath, Vcs};
 
 /// Its flags.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub struct Args {
     /// Where the service goes; the last part of the path is its name
     path: PathBuf,
 
@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let service = Target::parse(&args.path)?;
-    let checkout = crate::root();
+    let checkout = root();
 
     say(format_args!("Generating {}", service.path().display()));
     let mut define = vec![
@@ -63,15 +63,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// This checkout.
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
 /// The folder of a service to be.
-pub(crate) struct Target {
+pub struct Target {
     name: String,
     parent: PathBuf,
 }
 
 impl Target {
     /// Takes a path that does not exist yet, or an empty folder, apart.
-    pub(crate) fn parse(path: &Path) -> anyhow::Result<Self> {
+    pub fn parse(path: &Path) -> anyhow::Result<Self> {
         let path = std::path::absolute(path)?;
         // Resolves a `..` that the path ends with.
         let path = path.canonicalize().unwrap_or(path);
@@ -106,7 +111,7 @@ impl Target {
     }
 
     /// Fills the folder from `template`, and says where it is.
-    pub(crate) fn generate(&self, template: &Path, define: Vec<String>) -> anyhow::Result<PathBuf> {
+    pub fn generate(&self, template: &Path, define: Vec<String>) -> anyhow::Result<PathBuf> {
         let folder = self.path();
         if folder.exists() {
             // cargo-generate wants to make the folder itself.
@@ -176,7 +181,7 @@ fn relative(to: &Path, from: &Path) -> PathBuf {
 }
 
 fn say(what: std::fmt::Arguments<'_>) {
-    eprintln!("xtask: {what}");
+    eprintln!("{what}");
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::Workload;
 use crate::Check;
-use crate::fault::Faults;
+use crate::check::fault::Faults;
 
 /// What the last stage of a Dockerfile says, with what it has from the stages that it is made from.
 #[derive(Clone, Debug, Default, PartialEq)]

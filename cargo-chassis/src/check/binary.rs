@@ -294,7 +294,7 @@ impl Scrape {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             // A sample without its number reads as a selector does.
             let query = line.rsplit_once(' ').map_or(line, |(sample, _)| sample);
-            for selector in crate::promql::scan(query).selectors {
+            for selector in crate::check::promql::scan(query).selectors {
                 let labels = scrape.samples.entry(selector.metric).or_default();
                 for (label, value) in selector.labels {
                     labels.entry(label).or_default().extend(value);

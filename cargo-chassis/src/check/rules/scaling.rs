@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::queries::Adapter;
 use super::{Workload, selects};
 use crate::Check;
-use crate::fault::Faults;
-use crate::render::{Overlay, Resource};
+use crate::check::fault::Faults;
+use crate::check::render::{Overlay, Resource};
 
 pub(super) fn check(
     check: &Check,

@@ -14,9 +14,9 @@ use base64::Engine;
 use serde_json::Value;
 
 use crate::Check;
-use crate::binary::{Binary, Inputs, Live};
-use crate::fault::Faults;
-use crate::render::{Overlay, Resource};
+use crate::check::binary::{Binary, Inputs, Live};
+use crate::check::fault::Faults;
+use crate::check::render::{Overlay, Resource};
 
 /// A Deployment, and what the binary makes of it.
 struct Workload<'a> {

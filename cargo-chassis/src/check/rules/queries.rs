@@ -7,10 +7,10 @@ use anyhow::Context;
 use serde_json::Value;
 
 use crate::Check;
-use crate::binary::{Live, Scrape};
-use crate::fault::Faults;
-use crate::promql::{self, Query};
-use crate::render::Overlay;
+use crate::check::binary::{Live, Scrape};
+use crate::check::fault::Faults;
+use crate::check::promql::{self, Query};
+use crate::check::render::Overlay;
 
 /// Labels that Prometheus and a ServiceMonitor give every series.
 const TARGET: [&str; 10] = [

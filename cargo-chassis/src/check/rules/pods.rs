@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Workload, quantity};
-use crate::binary::Live;
-use crate::fault::Faults;
+use crate::check::binary::Live;
+use crate::check::fault::Faults;
 
 pub(super) fn check(
     workload: &Workload<'_>,

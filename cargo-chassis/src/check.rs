@@ -1,0 +1,189 @@
+//! Proves that manifests, image, alerts and dashboards agree with the binary that they are about.
+//!
+//! Each overlay is rendered as `kubectl apply -k` would, and held against the binary's own words: what it
+//! makes of the settings that the overlay gives it (`--check-config`, `--print-config`), which settings there
+//! are (`--config-schema`), what its listeners answer, and what a live scrape shows.
+//!
+//! - [`Check`]: what to look at; [`Check::run`] returns the [`Fault`]s
+//! - `render`: overlays as lists of resources, each knowing its file
+//! - `binary`: the binary's words
+//! - `promql`: which metrics and labels a query names
+//! - `rules`: what must hold, one file a subject
+//!
+//! ```no_run
+//! let faults = cargo_chassis::Check::new("k8s", "target/release/orders").run()?;
+//! for fault in &faults {
+//!     eprintln!("{fault}");
+//! }
+//! # anyhow::Ok(())
+//! ```
+
+mod binary;
+mod fault;
+mod promql;
+mod render;
+mod rules;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail, ensure};
+pub use fault::Fault;
+
+/// Its flags.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Holds `base` and `overlays`; Dockerfiles are looked for beside it
+    #[arg(long, value_name = "DIR", default_value = "k8s")]
+    manifests: PathBuf,
+    /// The service, built [default: what `cargo build` makes here]
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// Builds and takes this example instead of the program
+    #[arg(long, value_name = "NAME", conflicts_with = "binary")]
+    example: Option<String>,
+    /// Files that stand in for /var/secrets, if the service needs some to start
+    #[arg(long, value_name = "DIR")]
+    secrets: Option<PathBuf>,
+    /// Looks at this overlay alone, such as overlays/production; may be given again
+    #[arg(long, value_name = "OVERLAY")]
+    only: Vec<String>,
+}
+
+/// What to hold against what.
+#[derive(Clone, Debug)]
+pub struct Check {
+    manifests: PathBuf,
+    binary: PathBuf,
+    dockerfiles: Vec<PathBuf>,
+    secrets: Option<PathBuf>,
+    only: Vec<String>,
+}
+
+impl Check {
+    /// `manifests` holds `base` and `overlays`; the `Dockerfile*` of the folder above it are held against them too.
+    pub fn new(manifests: impl Into<PathBuf>, binary: impl Into<PathBuf>) -> Self {
+        let manifests = manifests.into();
+        let dockerfiles = ["Dockerfile", "Dockerfile.distroless"]
+            .map(|name| manifests.join("..").join(name))
+            .into_iter()
+            .filter(|file| file.is_file())
+            .collect();
+        Self {
+            manifests,
+            binary: binary.into(),
+            dockerfiles,
+            secrets: None,
+            only: Vec::new(),
+        }
+    }
+
+    /// A folder of files that stand in for the Secret at `/var/secrets`, for a service that needs some to start.
+    pub fn secrets(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.secrets = Some(folder.into());
+        self
+    }
+
+    /// Looks at this overlay only, such as `overlays/production`; may be called again.
+    pub fn only(mut self, overlay: impl Into<String>) -> Self {
+        self.only.push(overlay.into());
+        self
+    }
+
+    /// Every fault, none twice.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to hold against each other: an overlay does not render, or the binary does not run.
+    pub fn run(&self) -> anyhow::Result<Vec<Fault>> {
+        let overlays = render::overlays(&self.manifests, &self.only)?;
+        let binary = binary::Binary::new(&self.binary, self.secrets.as_deref())?;
+        let mut faults = fault::Faults::default();
+        rules::apply(self, &overlays, &binary, &mut faults)?;
+        Ok(faults.into_vec())
+    }
+
+    /// The overlays that [`Check::run`] looks at.
+    ///
+    /// # Errors
+    ///
+    /// If there are none.
+    pub fn overlays(&self) -> anyhow::Result<Vec<String>> {
+        render::names(&self.manifests, &self.only)
+    }
+
+    fn manifests(&self) -> &Path {
+        &self.manifests
+    }
+
+    fn dockerfiles(&self) -> &[PathBuf] {
+        &self.dockerfiles
+    }
+}
+
+/// Says what does not agree; 1 if anything does not.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    ensure!(
+        args.manifests.is_dir(),
+        "there are no manifests in {}; name their folder with --manifests",
+        args.manifests.display()
+    );
+    let binary = match args.binary {
+        Some(binary) => binary,
+        None => build(args.example.as_deref())?,
+    };
+    let mut check = Check::new(args.manifests, binary);
+    if let Some(folder) = args.secrets {
+        check = check.secrets(folder);
+    }
+    for overlay in args.only {
+        check = check.only(overlay);
+    }
+    let faults = check.run()?;
+    for fault in &faults {
+        eprintln!("{fault}\n");
+    }
+    println!(
+        "overlays checked: {}, faults: {}",
+        check.overlays()?.len(),
+        faults.len()
+    );
+    Ok(ExitCode::from(u8::from(!faults.is_empty())))
+}
+
+/// The program of the Cargo project around, built.
+fn build(example: Option<&str>) -> anyhow::Result<PathBuf> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args([
+        "build",
+        "--quiet",
+        "--message-format=json-render-diagnostics",
+    ]);
+    if let Some(name) = example {
+        cargo.args(["--example", name]);
+    }
+    let output = cargo
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    ensure!(output.status.success(), "the service does not build");
+    let kind = if example.is_some() { "example" } else { "bin" };
+    let messages = output.stdout.split(|byte| *byte == b'\n');
+    let built: Vec<PathBuf> = messages
+        .filter_map(|message| serde_json::from_slice::<serde_json::Value>(message).ok())
+        .filter(|message| message["target"]["kind"][0] == kind)
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .collect();
+    match &built[..] {
+        [binary] => Ok(binary.clone()),
+        [] => bail!("`cargo build` makes no program here; name one with --binary"),
+        several => bail!(
+            "`cargo build` makes several programs here; name one with --binary: {}",
+            several
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+    }
+}
