@@ -98,6 +98,12 @@ impl Check {
     pub fn run(&self) -> anyhow::Result<Vec<Fault>> {
         let overlays = render::overlays(&self.manifests, &self.only)?;
         let binary = binary::Binary::new(&self.binary, self.secrets.as_deref())?;
+        if let Some(reason) = binary.stranger() {
+            eprintln!(
+                "{} is not on axum-chassis ({reason}): what only such a binary can tell is not checked\n",
+                self.binary.display()
+            );
+        }
         let mut faults = fault::Faults::default();
         rules::apply(self, &overlays, &binary, &mut faults)?;
         Ok(faults.into_vec())

@@ -1,11 +1,23 @@
-//! The tool around axum-chassis, `cargo chassis`: `new` makes a service, `check` holds its manifests against it.
+//! The tool around axum-chassis, `cargo chassis`.
 //!
 //! - [`cli`]: the command line
-//! - [`new`]: a service of one's own
+//! - `new`: a service of one's own; `vendor`: with the crate in its own folder
+//! - `add`: single assets for a Cargo project that is there already
+//! - `update`: what the template has changed since, merged
 //! - [`check`]: do manifests, image, alerts and dashboards agree with the binary?
+//! - [`carried`]: the templates and the crate that are inside the tool; `archive`: how
+//! - `template`: what a template asks, and what it makes of the answers; `record`: what a project keeps of that
 
+mod add;
+pub mod archive;
+pub mod carried;
 pub mod check;
 pub mod cli;
-pub mod new;
+mod new;
+mod record;
+mod say;
+pub mod template;
+mod update;
+mod vendor;
 
 pub use check::{Check, Fault};

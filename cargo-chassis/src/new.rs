@@ -1,4 +1,4 @@
-//! `cargo chassis new ../orders --run`: a service of one's own, generated from this checkout.
+//! `cargo chassis new ../orders --run`: a service of one's own, from the template that the tool carries.
 
 mod run;
 
@@ -6,17 +6,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail, ensure};
-use cargo_generate::{GenerateArgs, TemplatePath, Vcs};
+
+use crate::archive::Archive;
+use crate::carried;
+use crate::say::say;
+use crate::template::{Answers, Template};
+use crate::vendor;
 
 /// Its flags.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Where the service goes; the last part of the path is its name
     path: PathBuf,
 
-    /// What the service does, in a sentence
-    #[arg(long)]
-    description: Option<String>,
+    /// Answers a question of the template, such as description="Takes orders."; may be given again
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    define: Vec<String>,
 
     /// Starts the service once it is built, and runs it until Ctrl-C
     #[arg(long)]
@@ -24,59 +29,50 @@ pub struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let service = Target::parse(&args.path)?;
-    let checkout = root();
+    let target = Target::parse(&args.path)?;
+    let carried = carried::current()?;
+    let template = Template::unpack(&carried)?;
+    let mut answers = template.read(&args.define)?;
+    template.complete(&mut answers)?;
 
-    say(format_args!("Generating {}", service.path().display()));
-    let mut define = vec![
-        "chassis=path".to_owned(),
-        format!(
-            "chassis-path={}",
-            relative(&checkout, &service.path()).display()
-        ),
-        "workspace=own".to_owned(),
-    ];
-    define.extend(args.description.map(|text| format!("description={text}")));
-    let folder = service.generate(&checkout.join("template"), define)?;
-
+    let folder = target.path();
+    target.generate(&carried, &template, answers)?;
+    say("Generated", folder.display());
     git_init(&folder);
-    // The versions that this checkout was tested with, most of which are downloaded by now.
-    std::fs::copy(checkout.join("Cargo.lock"), folder.join("Cargo.lock"))
-        .context("cannot copy Cargo.lock")?;
 
-    say(format_args!(
-        "Building it. The first time, this compiles every dependency: a minute or two"
-    ));
+    say(
+        "Building",
+        "it; the first time, this compiles every dependency: a minute or two",
+    );
     let built = cargo(&folder)
         .arg("build")
         .status()
         .context("cannot start cargo")?;
-    ensure!(built.success(), "{} does not build", folder.display());
+    ensure!(
+        built.success(),
+        "{} is there, and does not build",
+        folder.display()
+    );
 
     if args.run {
-        return run::run(&service.name, &folder);
+        return run::run(&target.name, &folder);
     }
-    say(format_args!(
-        "Built. To see it answer: cd {} && cargo run",
-        args.path.display()
-    ));
+    say(
+        "Built",
+        format_args!("to see it answer: cd {} && cargo run", args.path.display()),
+    );
     Ok(ExitCode::SUCCESS)
 }
 
-/// This checkout.
-fn root() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
 /// The folder of a service to be.
-pub struct Target {
+struct Target {
     name: String,
     parent: PathBuf,
 }
 
 impl Target {
     /// Takes a path that does not exist yet, or an empty folder, apart.
-    pub fn parse(path: &Path) -> anyhow::Result<Self> {
+    fn parse(path: &Path) -> anyhow::Result<Self> {
         let path = std::path::absolute(path)?;
         // Resolves a `..` that the path ends with.
         let path = path.canonicalize().unwrap_or(path);
@@ -98,11 +94,9 @@ impl Target {
                 return Err(error).with_context(|| format!("cannot use {}", path.display()));
             }
         }
-        std::fs::create_dir_all(parent)
-            .with_context(|| format!("cannot create {}", parent.display()))?;
         Ok(Self {
             name,
-            parent: parent.canonicalize()?,
+            parent: parent.to_owned(),
         })
     }
 
@@ -110,37 +104,69 @@ impl Target {
         self.parent.join(&self.name)
     }
 
-    /// Fills the folder from `template`, and says where it is.
-    pub fn generate(&self, template: &Path, define: Vec<String>) -> anyhow::Result<PathBuf> {
+    /// Makes the folder, whole or not at all.
+    fn generate(
+        &self,
+        carried: &Archive,
+        template: &Template,
+        answers: Answers,
+    ) -> anyhow::Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let made = make(carried, template, scratch.path(), &self.name, answers)?;
+        // The versions that the template was tested with.
+        if let Some(lock) = carried.get("Cargo.lock") {
+            std::fs::write(made.join("Cargo.lock"), lock)?;
+        }
+
+        std::fs::create_dir_all(&self.parent)
+            .with_context(|| format!("cannot create {}", self.parent.display()))?;
+        // Within one file system, so that the last step is one step.
+        let beside = tempfile::Builder::new()
+            .prefix(&format!(".{}-", self.name))
+            .tempdir_in(&self.parent)
+            .with_context(|| format!("cannot write to {}", self.parent.display()))?;
+        let mut whole = Archive::default();
+        whole.add(&made, "")?;
+        whole.unpack("", &beside.path().join("made"))?;
         let folder = self.path();
         if folder.exists() {
-            // cargo-generate wants to make the folder itself.
             std::fs::remove_dir(&folder)?;
         }
-        let generated = cargo_generate::generate(GenerateArgs {
-            template_path: TemplatePath {
-                path: Some(template.display().to_string()),
-                ..TemplatePath::default()
-            },
-            name: Some(self.name.clone()),
-            destination: Some(self.parent.clone()),
-            // Keeps the name as it is; the template refuses what cannot be one.
-            force: true,
-            silent: true,
-            quiet: true,
-            no_workspace: true,
-            no_fmt: true,
-            vcs: Some(Vcs::None),
-            define,
-            ..GenerateArgs::default()
-        });
-        if generated.is_err() {
-            // Empty, if it is there at all. The reason has been printed.
-            let _ = std::fs::remove_dir(&folder);
-            bail!("nothing was generated");
-        }
-        Ok(folder)
+        std::fs::rename(beside.path().join("made"), &folder)
+            .with_context(|| format!("cannot create {}", folder.display()))
     }
+}
+
+/// Renders the template for a service called `name` into `parent`, with the crate in it if that is the answer.
+pub(crate) fn make(
+    carried: &Archive,
+    template: &Template,
+    parent: &Path,
+    name: &str,
+    mut answers: Answers,
+) -> anyhow::Result<PathBuf> {
+    let source = answers
+        .entry("chassis".to_owned())
+        .or_insert_with(|| "auto".to_owned());
+    // Of what `auto` may become, cargo-generate cannot do this one.
+    if source == "auto" {
+        *source = "vendored".to_owned();
+    }
+    let vendored = source == "vendored";
+    // The first release did not know that a path can be that.
+    if vendored && !template.offers("chassis", "vendored") {
+        answers.insert("chassis".to_owned(), "path".to_owned());
+        answers.insert("chassis-path".to_owned(), vendor::FOLDER.to_owned());
+    }
+    // Its release profiles count, and a Cargo.toml further up does not.
+    answers
+        .entry("workspace".to_owned())
+        .or_insert_with(|| "own".to_owned());
+    let folder = template.render(parent, name, &answers)?;
+    if vendored {
+        vendor::write(carried, &folder)?;
+    }
+    Ok(folder)
 }
 
 /// `cargo` in another folder.
@@ -160,44 +186,16 @@ fn git_init(folder: &Path) {
         git.is_ok_and(|output| output.status.success())
     };
     if !git(&["rev-parse", "--is-inside-work-tree"]) && !git(&["init"]) {
-        say(format_args!(
-            "git could not start a repository there; the service does without"
-        ));
+        say(
+            "Warning",
+            "git could not start a repository there; the service does without",
+        );
     }
-}
-
-/// `to`, seen from the folder `from`; both absolute.
-fn relative(to: &Path, from: &Path) -> PathBuf {
-    let shared = to
-        .components()
-        .zip(from.components())
-        .take_while(|(a, b)| a == b)
-        .count();
-    let up = from.components().skip(shared).map(|_| "..");
-    up.map(Path::new)
-        .map(Path::as_os_str)
-        .chain(to.components().skip(shared).map(|c| c.as_os_str()))
-        .collect()
-}
-
-fn say(what: std::fmt::Arguments<'_>) {
-    eprintln!("{what}");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_is_told_from_the_folder_it_will_be_used_in() {
-        for (to, from, seen) in [
-            ("/src/chassis", "/src/orders", "../chassis"),
-            ("/src/chassis", "/src/chassis/orders", ".."),
-            ("/src/chassis", "/home/me/orders", "../../../src/chassis"),
-        ] {
-            assert_eq!(relative(Path::new(to), Path::new(from)), Path::new(seen));
-        }
-    }
 
     #[test]
     fn a_folder_with_something_in_it_is_left_alone() {

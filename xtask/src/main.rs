@@ -1,6 +1,7 @@
-//! Developer commands of this repository: `cargo xtask sync|bench`.
+//! Developer commands of this repository: `cargo xtask sync|bench|release`.
 
 mod bench;
+mod release;
 mod sync;
 
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ enum Command {
     Sync(sync::Args),
     /// Measures what the chassis costs.
     Bench(bench::Args),
+    /// Keeps the template and the crate as they are now for `cargo chassis update`, under the present version.
+    Release,
 }
 
 fn main() -> ExitCode {
@@ -34,6 +37,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Sync(args) => sync::run(args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Release => release::run(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask sync`: writes the files that are copies of others, or rendered from them.
 //!
 //! cargo-generate skips symlinks, so `template/` holds copies of the generic Docker files; and
-//! `k8s/` in the root is what a service named `service` gets.
+//! `k8s/` in the root is what a service named `service` gets. The template also says its version.
 
 mod readme;
 
@@ -13,12 +13,23 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 
-use cargo_chassis::new::Target;
+use cargo_chassis::carried::VERSION;
+use cargo_chassis::template::render_here;
 
 /// From the root into `template/`, byte for byte.
 const COPIED: [&str; 3] = ["Dockerfile", "Dockerfile.distroless", ".dockerignore"];
 /// From a generated service into the root.
-const RENDERED: [&str; 3] = ["config/kustomization.yaml", "k8s", "scripts"];
+const RENDERED: [&str; 4] = ["compose", "config/kustomization.yaml", "k8s", "scripts"];
+
+/// What stands in a file of `template/` before and after the version of this workspace.
+const VERSIONED: [(&str, &str, &str); 2] = [
+    (".chassis.toml", "template = \"", "\""),
+    (
+        "cargo-generate.toml",
+        "Which version of axum-chassis, as Cargo.toml names it?\"\ndefault = \"",
+        "\"",
+    ),
+];
 
 /// Its flags.
 #[derive(clap::Args)]
@@ -92,13 +103,31 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
         );
     }
 
+    for (name, before, after) in VERSIONED {
+        let path = Path::new("template").join(name);
+        let mut file = File::read(&root.join(&path))?;
+        let text = String::from_utf8(file.contents)?;
+        let (start, rest) = text
+            .split_once(before)
+            .with_context(|| format!("{name} has no {before}"))?;
+        let (_, end) = rest
+            .split_once(after)
+            .with_context(|| format!("{name} has no {after} after it"))?;
+        file.contents = [start, before, VERSION, after, end].concat().into_bytes();
+        wanted.insert(path, file);
+    }
+
     let mut readme = File::read(&root.join("README.md"))?;
     readme.contents = readme::fill(root, &String::from_utf8(readme.contents)?)?.into_bytes();
     wanted.insert(PathBuf::from("README.md"), readme);
 
     let scratch = tempfile::tempdir()?;
-    let service = Target::parse(&scratch.path().join("service"))?
-        .generate(&root.join("template"), vec!["chassis=registry".to_owned()])?;
+    let service = render_here(
+        &root.join("template"),
+        scratch.path(),
+        "service",
+        &["chassis=registry".to_owned()],
+    )?;
     let mut present = Vec::new();
     for folder in RENDERED {
         for path in files(&service.join(folder))? {

@@ -12,8 +12,12 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::check::promql;
+
 /// How long the service may take to open its listeners.
 const START: Duration = Duration::from_secs(30);
+/// How long it may take to print its schema; a program that knows no such flag may run for ever.
+const SCHEMA: Duration = Duration::from_secs(10);
 
 /// A service's executable.
 #[derive(Debug)]
@@ -21,6 +25,7 @@ pub(crate) struct Binary {
     path: PathBuf,
     secrets: BTreeMap<String, Vec<u8>>,
     schema: Value,
+    stranger: Option<String>,
 }
 
 /// What a pod gives it.
@@ -71,21 +76,48 @@ impl Binary {
             path,
             secrets: files,
             schema: Value::Null,
+            stranger: None,
         };
-        let (folder, mut command) = binary.command(&Inputs::default())?;
-        let output = command
-            .arg("--config-schema")
-            .output()
-            .context("cannot run the binary")?;
-        drop(folder);
-        ensure!(
-            output.status.success(),
-            "--config-schema failed: {}",
-            said(&output)
-        );
-        binary.schema =
-            serde_json::from_slice(&output.stdout).context("--config-schema printed no JSON")?;
+        match binary.ask_for_schema()? {
+            Ok(schema) => binary.schema = schema,
+            Err(reason) => binary.stranger = Some(reason),
+        }
         Ok(binary)
+    }
+
+    /// Why this is no binary on axum-chassis, if it is none.
+    pub(crate) fn stranger(&self) -> Option<&str> {
+        self.stranger.as_deref()
+    }
+
+    fn ask_for_schema(&self) -> anyhow::Result<Result<Value, String>> {
+        let (_folder, mut command) = self.command(&Inputs::default())?;
+        let mut process = command
+            .arg("--config-schema")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot run the binary")?;
+        let mut output = process.stdout.take().context("its output is piped")?;
+        let (send, printed) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = output.read_to_end(&mut text);
+            let _ = send.send(text);
+        });
+        let printed = printed.recv_timeout(SCHEMA);
+        // It has ended, or is not to run any longer.
+        let _ = process.kill();
+        let ended = process.wait()?;
+        Ok(match printed {
+            Ok(text) if ended.success() => serde_json::from_slice(&text)
+                .map_err(|_| "--config-schema prints no JSON".to_owned()),
+            Ok(_) => Err(format!("--config-schema ends with {ended}")),
+            Err(_) => Err(format!(
+                "--config-schema prints nothing within {} s",
+                SCHEMA.as_secs()
+            )),
+        })
     }
 
     /// Whether a dotted key is one of its settings.
@@ -294,7 +326,7 @@ impl Scrape {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             // A sample without its number reads as a selector does.
             let query = line.rsplit_once(' ').map_or(line, |(sample, _)| sample);
-            for selector in crate::check::promql::scan(query).selectors {
+            for selector in promql::parse(query).unwrap_or_default().selectors {
                 let labels = scrape.samples.entry(selector.metric).or_default();
                 for (label, value) in selector.labels {
                     labels.entry(label).or_default().extend(value);

@@ -1,4 +1,8 @@
-//! Which metrics and labels a query names. Not a parser: it finds names and leaves judging syntax to promtool.
+//! Which metrics and labels a query names.
+
+use promql_parser::label::MatchOp;
+use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
+use promql_parser::util::{ExprVisitor, walk_expr};
 
 /// What a query names.
 #[derive(Debug, Default, PartialEq)]
@@ -16,135 +20,76 @@ pub(crate) struct Selector {
     pub(crate) labels: Vec<(String, Option<String>)>,
 }
 
-const GROUPING: [&str; 6] = [
-    "by",
-    "without",
-    "on",
-    "ignoring",
-    "group_left",
-    "group_right",
-];
-const AGGREGATORS: [&str; 12] = [
-    "sum",
-    "min",
-    "max",
-    "avg",
-    "group",
-    "stddev",
-    "stdvar",
-    "count",
-    "count_values",
-    "bottomk",
-    "topk",
-    "quantile",
-];
-const WORDS: [&str; 8] = [
-    "and", "or", "unless", "bool", "offset", "atan2", "inf", "nan",
-];
-
-/// Finds the names in `query`.
-pub(crate) fn scan(query: &str) -> Query {
+/// Reads a query; the error says what is wrong with it.
+pub(crate) fn parse(query: &str) -> Result<Query, String> {
+    let expression = parser::parse(query)?;
     let mut found = Query::default();
-    let mut rest = query;
-    while let Some(first) = rest.chars().next() {
-        match first {
-            '"' | '\'' | '`' => rest = string(rest).1,
-            '[' => rest = rest.split_once(']').map_or("", |(_, rest)| rest),
-            '{' => rest = matchers(rest).1,
-            '#' => rest = rest.split_once('\n').map_or("", |(_, rest)| rest),
-            // Numbers and durations, whose units are no names.
-            '0'..='9' => {
-                rest = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '.')
-            }
-            _ if starts_name(first) => {
-                let (name, after) = name(rest);
-                let next = after.trim_start();
-                let lower = name.to_ascii_lowercase();
-                rest = after;
-                if GROUPING.contains(&lower.as_str()) {
-                    if let Some((labels, after)) =
-                        next.strip_prefix('(').and_then(|list| list.split_once(')'))
-                    {
-                        let labels = labels
-                            .split(',')
-                            .map(str::trim)
-                            .filter(|label| !label.is_empty());
-                        found.grouping.extend(labels.map(str::to_owned));
-                        rest = after;
-                    }
-                } else if !next.starts_with('(')
-                    && !AGGREGATORS.contains(&lower.as_str())
-                    && !WORDS.contains(&lower.as_str())
-                {
-                    let mut selector = Selector {
-                        metric: name.to_owned(),
-                        labels: Vec::new(),
-                    };
-                    if next.starts_with('{') {
-                        (selector.labels, rest) = matchers(next);
-                    }
-                    found.selectors.push(selector);
+    found.walk(&expression);
+    Ok(found)
+}
+
+impl Query {
+    fn walk(&mut self, expression: &Expr) {
+        let Ok(_) = walk_expr(self, expression);
+    }
+
+    fn select(&mut self, selector: &VectorSelector) {
+        let matchers = &selector.matchers;
+        let all = matchers.matchers.iter();
+        let all = all.chain(matchers.or_matchers.iter().flatten());
+        self.selectors.push(Selector {
+            metric: selector.name.clone().unwrap_or_default(),
+            labels: all
+                .map(|matcher| {
+                    let equal = matches!(matcher.op, MatchOp::Equal);
+                    (matcher.name.clone(), equal.then(|| matcher.value.clone()))
+                })
+                .collect(),
+        });
+    }
+}
+
+impl ExprVisitor for Query {
+    type Error = std::convert::Infallible;
+
+    fn pre_visit(&mut self, expression: &Expr) -> Result<bool, Self::Error> {
+        match expression {
+            Expr::VectorSelector(selector) => self.select(selector),
+            Expr::MatrixSelector(range) => self.select(&range.vs),
+            Expr::Aggregate(aggregate) => {
+                let labels = aggregate.modifier.iter().flat_map(names);
+                self.grouping.extend(labels);
+                // The walk leaves it out: the 3 of `topk(3, a)`, which may be a query too.
+                if let Some(parameter) = &aggregate.param {
+                    self.walk(parameter);
                 }
             }
-            other => rest = &rest[other.len_utf8()..],
-        }
-    }
-    found
-}
-
-fn starts_name(c: char) -> bool {
-    c.is_ascii_alphabetic() || c == '_' || c == ':'
-}
-
-fn name(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !starts_name(c) && !c.is_ascii_digit());
-    text.split_at(end.unwrap_or(text.len()))
-}
-
-/// A quoted string without its quotes, and what follows it.
-fn string(text: &str) -> (&str, &str) {
-    let quote = text.chars().next().unwrap_or('"');
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quote != '`' => escaped = true,
-            c if c == quote => return (&text[1..at], &text[at + 1..]),
+            Expr::Binary(binary) => {
+                if let Some(modifier) = &binary.modifier {
+                    self.grouping
+                        .extend(modifier.matching.iter().flat_map(names));
+                    let kept = modifier.card.labels().into_iter();
+                    self.grouping
+                        .extend(kept.flat_map(|labels| labels.labels.iter().cloned()));
+                }
+            }
             _ => {}
         }
+        Ok(true)
     }
-    (&text[1..], "")
 }
 
-/// What stands in braces, and what follows them.
-fn matchers(text: &str) -> (Vec<(String, Option<String>)>, &str) {
-    let mut labels = Vec::new();
-    let mut rest = &text[1..];
-    loop {
-        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
-        match rest.chars().next() {
-            None => return (labels, ""),
-            Some('}') => return (labels, &rest[1..]),
-            Some(c) if starts_name(c) => {
-                let (label, after) = name(rest);
-                let after = after.trim_start();
-                let operator = after.trim_start_matches(['=', '!', '~']);
-                let equal = &after[..after.len() - operator.len()] == "=";
-                let (value, after) = string(operator.trim_start());
-                labels.push((label.to_owned(), equal.then(|| value.to_owned())));
-                rest = after;
-            }
-            Some(c) => rest = &rest[c.len_utf8()..],
-        }
-    }
+fn names(modifier: &LabelModifier) -> Vec<String> {
+    modifier.labels().labels.clone()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn names(query: &str) -> Vec<String> {
-        scan(query)
+    fn metrics(query: &str) -> Vec<String> {
+        let found = parse(query).expect("a query");
+        found
             .selectors
             .into_iter()
             .map(|selector| selector.metric)
@@ -154,9 +99,11 @@ mod tests {
     #[test]
     fn functions_aggregators_and_units_are_no_metrics() {
         let query = "sum by (le, job) (rate(a_bucket{le=\"0.5\"}[5m] offset 1h)) / ignoring (x) group_left (y) b > 1e3 and bool_c or on() vector(0)";
-        let found = scan(query);
-        assert_eq!(names(query), ["a_bucket", "b", "bool_c"]);
-        assert_eq!(found.grouping, ["le", "job", "x", "y"]);
+        let found = parse(query).expect("a query");
+        assert_eq!(metrics(query), ["a_bucket", "b", "bool_c"]);
+        let mut grouping = found.grouping;
+        grouping.sort();
+        assert_eq!(grouping, ["job", "le", "x", "y"]);
         assert_eq!(
             found.selectors[0].labels,
             [("le".to_owned(), Some("0.5".to_owned()))]
@@ -164,16 +111,28 @@ mod tests {
     }
 
     #[test]
-    fn an_aggregator_may_come_before_its_grouping() {
-        assert_eq!(names("sum(a) by (pod) + count without (x) (b)"), ["a", "b"]);
+    fn an_aggregator_may_come_before_its_grouping_and_have_a_parameter() {
+        assert_eq!(
+            metrics("sum(a) by (pod) + count without (x) (b)"),
+            ["a", "b"]
+        );
+        assert_eq!(metrics("topk(scalar(a), b)"), ["a", "b"]);
+        assert_eq!(metrics("max_over_time(rate(a[5m])[1h:1m])"), ["a"]);
     }
 
     #[test]
     fn strings_may_hold_anything() {
-        assert_eq!(names(r#"a{x=~"b{c}\"d", y!="e"} == 1 # f"#), ["a"]);
+        assert_eq!(metrics(r#"a{x=~"b[c]\"d", y!="e"} == 1 # f"#), ["a"]);
         assert_eq!(
-            scan(r#"a{x=~"b", y!="e"}"#).selectors[0].labels,
+            parse(r#"a{x=~"b", y!="e"}"#).expect("a query").selectors[0].labels,
             [("x".to_owned(), None), ("y".to_owned(), None)]
         );
+    }
+
+    #[test]
+    fn what_is_no_query_says_why() {
+        for query in ["sum(a", "a[5 minutes]", "rate(a)", "a{b=1}", "unknown(a)"] {
+            assert!(parse(query).is_err(), "{query}");
+        }
     }
 }

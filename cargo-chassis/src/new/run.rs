@@ -13,7 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{cargo, say};
+use super::cargo;
+use crate::say::say;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -23,7 +24,7 @@ pub(super) fn run(name: &str, folder: &Path) -> anyhow::Result<ExitCode> {
 
     // Before the service starts, so that no signal falls between the two.
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    say(format_args!("Starting {name}"));
+    say("Starting", name);
     let mut service = cargo(folder)
         .args(["run", "--quiet"])
         .env("APP__SERVER__PORT", main.to_string())
@@ -45,7 +46,10 @@ pub(super) fn run(name: &str, folder: &Path) -> anyhow::Result<ExitCode> {
     });
 
     if let Some(ended) = wait_until_ready(&mut service, admin)? {
-        say(format_args!("{name} ended before it was ready: {ended}"));
+        say(
+            "Ended",
+            format_args!("{name}, before it was ready: {ended}"),
+        );
         return Ok(exit_code(ended));
     }
     show(name, main, admin);
@@ -87,7 +91,10 @@ fn show(name: &str, main: u16, admin: u16) {
             Err(error) => format!("  {url:<40} {error}"),
         }
     });
-    say(format_args!("{name} is ready. Try, in another terminal:"));
+    say(
+        "Ready",
+        format_args!("{name} is ready. Try, in another terminal:"),
+    );
     eprintln!("{}", shown.join("\n"));
     eprintln!(r#"  curl --json '{{"item":"tea","quantity":2}}' http://localhost:{main}/orders"#);
     eprintln!("Everything else is on http://localhost:{admin}/. Ctrl-C stops the service.");
@@ -114,9 +121,10 @@ fn free_port(wanted: u16, taken: &[u16]) -> anyhow::Result<u16> {
         .find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
         .with_context(|| format!("no port from {wanted} on is free"))?;
     if free != wanted {
-        say(format_args!(
-            "Port {wanted} is taken by another program, so {free} it is"
-        ));
+        say(
+            "Note",
+            format_args!("port {wanted} is taken by another program, so {free} it is"),
+        );
     }
     Ok(free)
 }

@@ -94,7 +94,7 @@ pub(super) fn check(
                 .recorded
                 .entry(name.to_owned())
                 .or_default()
-                .extend(promql::scan(query).grouping);
+                .extend(promql::parse(query).unwrap_or_default().grouping);
         }
     }
     for (file, rule) in rules {
@@ -131,6 +131,13 @@ pub(super) fn check(
     Ok(())
 }
 
+/// A dashboard's query with some span of time where Grafana puts one.
+fn filled_in(query: &str) -> String {
+    ["$__rate_interval", "$__interval", "$__range"]
+        .into_iter()
+        .fold(query.to_owned(), |query, span| query.replace(span, "5m"))
+}
+
 fn dashboard(known: &Known<'_>, file: &str, text: &str, faults: &mut Faults) {
     let Ok(dashboard) = serde_json::from_str::<Value>(text) else {
         faults.add(file, "the file", "is no JSON", "export the dashboard again");
@@ -139,10 +146,11 @@ fn dashboard(known: &Known<'_>, file: &str, text: &str, faults: &mut Faults) {
     for panel in dashboard["panels"].as_array().into_iter().flatten() {
         let title = panel["title"].as_str().unwrap_or("untitled");
         for target in panel["targets"].as_array().into_iter().flatten() {
+            let query = target["expr"].as_str().unwrap_or_default();
             known.check(
                 file,
                 &format!("panel {title:?}: expr"),
-                target["expr"].as_str().unwrap_or_default(),
+                &filled_in(query),
                 faults,
             );
         }
@@ -152,12 +160,10 @@ fn dashboard(known: &Known<'_>, file: &str, text: &str, faults: &mut Faults) {
         .into_iter()
         .flatten()
     {
-        known.check(
-            file,
-            "annotations: expr",
-            annotation["expr"].as_str().unwrap_or_default(),
-            faults,
-        );
+        // Grafana's own list of alerts has no query.
+        if let Some(query) = annotation["expr"].as_str() {
+            known.check(file, "annotations: expr", &filled_in(query), faults);
+        }
     }
     for variable in dashboard["templating"]["list"]
         .as_array()
@@ -185,7 +191,14 @@ fn dashboard(known: &Known<'_>, file: &str, text: &str, faults: &mut Faults) {
 
 impl Known<'_> {
     fn check(&self, file: &str, field: &str, query: &str, faults: &mut Faults) {
-        let found = promql::scan(query);
+        let found = match promql::parse(query) {
+            Ok(found) => found,
+            Err(reason) => {
+                let remedy = "correct it; Prometheus would refuse it too";
+                faults.add(file, field, format!("is no PromQL: {reason}"), remedy);
+                return;
+            }
+        };
         for selector in &found.selectors {
             let metric = selector.metric.as_str();
             let Some(labels) = self.labels(metric) else {
@@ -339,7 +352,8 @@ impl Adapter {
                 faults,
             );
             // The adapter fills in what stands in angle brackets.
-            let metric = promql::scan(series)
+            let metric = promql::parse(series)
+                .unwrap_or_default()
                 .selectors
                 .into_iter()
                 .next()

@@ -1,0 +1,109 @@
+//! Packs what the tool carries: the template and the crate of this checkout, and every released template.
+//!
+//! A published package has no checkout around it: there, the release of its own version stands for it.
+
+// The tool reads what is packed here.
+#[allow(dead_code, unreachable_pub)]
+#[path = "src/archive.rs"]
+mod archive;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use archive::Archive;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Result<()> {
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let version = env::var("CARGO_PKG_VERSION")?;
+    let releases = here.join("releases");
+    println!("cargo::rerun-if-changed={}", releases.display());
+
+    let checkout = here.join("..");
+    let current = out.join("current.tar.gz");
+    if checkout.join("template/cargo-generate.toml").is_file() {
+        let archive = pack(&checkout)?;
+        fs::write(&current, archive.to_bytes()?)?;
+    } else {
+        fs::copy(releases.join(format!("{version}.tar.gz")), &current)?;
+    }
+
+    let mut list = String::from("&[\n");
+    let mut files: Vec<PathBuf> = fs::read_dir(&releases)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    files.sort();
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if let Some(released) = name.strip_suffix(".tar.gz")
+            && released != version
+        {
+            list += &format!("({released:?}, include_bytes!({file:?})),\n");
+        }
+    }
+    list.push(']');
+    fs::write(out.join("released.rs"), list)?;
+    Ok(())
+}
+
+/// `template/`, `crate/` and the `Cargo.lock` that both were tested with.
+fn pack(checkout: &Path) -> Result<Archive> {
+    let mut archive = Archive::default();
+    for folder in ["template", "src", "examples"] {
+        println!(
+            "cargo::rerun-if-changed={}",
+            checkout.join(folder).display()
+        );
+    }
+    archive.add(&checkout.join("template"), "template")?;
+    for part in [
+        "src",
+        "examples",
+        "build.rs",
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+    ] {
+        archive.add(&checkout.join(part), &format!("crate/{part}"))?;
+    }
+    for file in [
+        "build.rs",
+        "README.md",
+        "CHANGELOG.md",
+        "Cargo.toml",
+        "Cargo.lock",
+    ] {
+        println!("cargo::rerun-if-changed={}", checkout.join(file).display());
+    }
+    let manifest = fs::read_to_string(checkout.join("Cargo.toml"))?;
+    archive.insert("crate/Cargo.toml", standing_alone(&manifest)?.into_bytes());
+    archive.add(&checkout.join("Cargo.lock"), "Cargo.lock")?;
+    Ok(archive)
+}
+
+/// The crate's manifest as `cargo package` makes it: what it inherits from the workspace stands in it, and the
+/// workspace does not.
+fn standing_alone(manifest: &str) -> Result<String> {
+    let mut manifest: toml_edit::DocumentMut = manifest.parse()?;
+    let workspace = manifest.remove("workspace").ok_or("a workspace")?;
+    // The profile is up to the program, and the tests stay here.
+    for table in ["profile", "test"] {
+        manifest.remove(table);
+    }
+    let package = manifest["package"].as_table_mut().ok_or("a package")?;
+    for (key, value) in package.iter_mut() {
+        if value.get("workspace").is_some() {
+            let inherited = workspace["package"]
+                .get(key.get())
+                .ok_or("an inherited key")?;
+            *value = inherited.clone();
+        }
+    }
+    package.remove("include");
+    manifest["lints"] = workspace["lints"].clone();
+    Ok(manifest.to_string())
+}

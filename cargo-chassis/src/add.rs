@@ -1,0 +1,219 @@
+//! `cargo chassis add images kubernetes`: single assets of the template, for a Cargo project that is there already.
+
+mod project;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use project::Project;
+
+use crate::archive::Archive;
+use crate::carried;
+use crate::say::say;
+use crate::template::{Answers, Template};
+
+/// Its flags.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What to add
+    #[arg(required = true)]
+    assets: Vec<Asset>,
+
+    /// Says what cannot be read from the project: package=NAME, bin=NAME, port=NUMBER; may be given again
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    define: Vec<String>,
+
+    /// Replaces files that are there already
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+enum Asset {
+    /// Dockerfile, Dockerfile.distroless, .dockerignore
+    Images,
+    /// k8s/ and scripts/
+    Kubernetes,
+    /// docker-compose.yml: the service with Prometheus and Grafana
+    Compose,
+    /// .github/ and deny.toml
+    Ci,
+}
+
+/// Where the cluster's copy of a service's settings comes from; each has to be there.
+const SETTINGS: [&str; 2] = ["config/default.toml", "config/production.toml"];
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let project = Project::around(&std::env::current_dir()?, &args.define)?;
+    say("Found", &project);
+
+    let scratch = tempfile::tempdir()?;
+    let carried = carried::current()?;
+    let answers = Answers::from([
+        ("chassis".to_owned(), "registry".to_owned()),
+        ("workspace".to_owned(), "own".to_owned()),
+        ("port".to_owned(), project.port.number.to_string()),
+    ]);
+    let rendered = Template::unpack(&carried)?.render(scratch.path(), &project.bin, &answers)?;
+    let assets: BTreeSet<Asset> = args.assets.into_iter().collect();
+    let mut files = Archive::default();
+    for part in assets.iter().flat_map(|asset| asset.files()) {
+        files
+            .add(&rendered.join(part), part)
+            .with_context(|| format!("the template has no {part}"))?;
+    }
+    if assets.contains(&Asset::Kubernetes) {
+        for file in SETTINGS
+            .into_iter()
+            .filter(|file| !project.root.join(file).exists())
+        {
+            let text = "# A setting here is one in the cluster: it mounts this folder, read-only, at /app/config.\n";
+            files.insert(file, text.into());
+        }
+    }
+    // Otherwise the image would declare a port that nothing opens.
+    for dockerfile in ["Dockerfile", "Dockerfile.distroless"] {
+        let exposed = format!("EXPOSE {}", project.port.number);
+        files.edit(dockerfile, |text| text.replace("EXPOSE 8080", &exposed));
+    }
+    let arguments = build_arguments(&project);
+    if !arguments.is_empty() {
+        let lines = arguments
+            .iter()
+            .map(|(name, value)| format!("        {name}: {value}\n"));
+        let lines = format!(
+            "dockerfile: Dockerfile.distroless\n      args:\n{}",
+            lines.collect::<String>()
+        );
+        files.edit("docker-compose.yml", |text| {
+            text.replace("dockerfile: Dockerfile.distroless\n", &lines)
+        });
+    }
+    files.edit(".github/workflows/ci.yml", |workflow| {
+        let build = format!("docker build {}--file", flags(&project));
+        let lines = workflow
+            .lines()
+            .filter(|line| project.on_chassis || !line.contains("--check-config"));
+        lines
+            .map(|line| line.replace("docker build --file", &build) + "\n")
+            .collect()
+    });
+
+    let there = |path: &Path| project.root.join(path).symlink_metadata().is_ok();
+    let (kept, new): (Vec<PathBuf>, Vec<PathBuf>) = files
+        .paths()
+        .map(Path::to_owned)
+        .partition(|path| there(path) && !args.force);
+    for path in &kept {
+        files.remove(path);
+    }
+    files
+        .unpack("", &project.root)
+        .with_context(|| format!("cannot write to {}", project.root.display()))?;
+    for path in new {
+        say("Added", path.display());
+    }
+    for path in kept {
+        say(
+            "Kept",
+            format_args!(
+                "{}: it is there already; --force replaces it",
+                path.display()
+            ),
+        );
+    }
+    for line in assets.into_iter().flat_map(|asset| asset.next(&project)) {
+        say("Next", line);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Asset {
+    /// Its files and folders in a generated service.
+    fn files(self) -> &'static [&'static str] {
+        match self {
+            Self::Images => &["Dockerfile", "Dockerfile.distroless", ".dockerignore"],
+            Self::Kubernetes => &["k8s", "scripts", "config/kustomization.yaml"],
+            // It builds the image, and shows what a cluster would.
+            Self::Compose => &[
+                "docker-compose.yml",
+                "compose",
+                "k8s/components/alerts",
+                "k8s/components/dashboard",
+                "Dockerfile",
+                "Dockerfile.distroless",
+                ".dockerignore",
+            ],
+            Self::Ci => &[".github", "deny.toml"],
+        }
+    }
+
+    /// What is left to do.
+    fn next(self, project: &Project) -> Vec<String> {
+        let mut lines = Vec::new();
+        match self {
+            Self::Images => {
+                if !fs::exists(project.root.join("Cargo.lock")).unwrap_or_default() {
+                    lines.push("cargo generate-lockfile, and commit Cargo.lock: images are built with --locked".to_owned());
+                }
+                let flags = flags(project);
+                lines.push(format!("docker build {flags}--tag {} .", project.bin));
+            }
+            Self::Kubernetes => {
+                lines.push("k8s/README.md says what to edit; kubectl kustomize k8s/overlays/dev shows what a cluster would get".to_owned());
+                if project.on_chassis {
+                    lines.push("cargo chassis check".to_owned());
+                } else {
+                    lines.push(format!(
+                        "cargo chassis check names what does not fit: {} is not on axum-chassis, so its health routes, \
+                         metrics and settings are its own",
+                        project.bin
+                    ));
+                }
+            }
+            Self::Compose => {
+                if !project.on_chassis {
+                    lines.push(
+                        "compose/prometheus.yml: where the service shows its metrics, if it does; rules and dashboard \
+                         are about those of axum-chassis"
+                            .to_owned(),
+                    );
+                }
+                lines.push("docker compose up --build".to_owned());
+            }
+            Self::Ci => {
+                if !fs::exists(project.root.join("Dockerfile.distroless")).unwrap_or_default() {
+                    lines.push("cargo chassis add images: the workflow builds them".to_owned());
+                }
+                lines.push("read .github/workflows/ci.yml, and commit it".to_owned());
+            }
+        }
+        lines
+    }
+}
+
+/// What `docker build` has to be told, as words of its command line, each followed by a space.
+fn flags(project: &Project) -> String {
+    build_arguments(project)
+        .into_iter()
+        .map(|(name, value)| format!("--build-arg {name}={value} "))
+        .collect()
+}
+
+/// What `docker build` cannot find out by itself.
+fn build_arguments(project: &Project) -> Vec<(&'static str, &str)> {
+    let mut arguments = Vec::new();
+    if project.several_packages {
+        arguments.push(("PACKAGE", &*project.package));
+    }
+    if project.several_bins {
+        arguments.push(("BIN", &*project.bin));
+    }
+    if !project.on_chassis {
+        arguments.push(("HEALTHCHECK", "none"));
+    }
+    arguments
+}

@@ -1,0 +1,139 @@
+//! A folder's files in a few bytes: the same files make the same bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+
+/// Files by their path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Archive(BTreeMap<PathBuf, File>);
+
+/// Git keeps no more of a file either.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct File {
+    contents: Vec<u8>,
+    executable: bool,
+}
+
+impl Archive {
+    /// Adds a file, or all that a folder holds, under the name `to`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn add(&mut self, from: &Path, to: &str) -> io::Result<()> {
+        self.add_path(from, Path::new(to))
+    }
+
+    fn add_path(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        if from.is_dir() {
+            for entry in fs::read_dir(from)? {
+                let entry = entry?;
+                self.add_path(&entry.path(), &to.join(entry.file_name()))?;
+            }
+            return Ok(());
+        }
+        let file = File {
+            contents: fs::read(from)?,
+            executable: from.metadata()?.permissions().mode() & 0o100 != 0,
+        };
+        self.0.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    /// Adds a file of these contents.
+    pub fn insert(&mut self, path: &str, contents: Vec<u8>) {
+        let file = File {
+            contents,
+            executable: false,
+        };
+        self.0.insert(path.into(), file);
+    }
+
+    /// Takes a file out.
+    pub fn remove(&mut self, path: &Path) {
+        self.0.remove(path);
+    }
+
+    /// Changes a text, if there is a file of that path.
+    pub fn edit(&mut self, path: &str, change: impl FnOnce(&str) -> String) {
+        if let Some(file) = self.0.get_mut(Path::new(path)) {
+            file.contents = change(&String::from_utf8_lossy(&file.contents)).into_bytes();
+        }
+    }
+
+    /// Writes what lies below `folder` into the folder `to`, which is made if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// If something cannot be written.
+    pub fn unpack(&self, folder: &str, to: &Path) -> io::Result<()> {
+        for (path, file) in &self.0 {
+            let Ok(path) = path.strip_prefix(folder) else {
+                continue;
+            };
+            let target = to.join(path);
+            fs::create_dir_all(target.parent().unwrap_or(to))?;
+            fs::write(&target, &file.contents)?;
+            let mode = if file.executable { 0o755 } else { 0o644 };
+            fs::set_permissions(&target, fs::Permissions::from_mode(mode))?;
+        }
+        Ok(())
+    }
+
+    /// A file's contents.
+    pub fn get(&self, path: &str) -> Option<&[u8]> {
+        Some(&self.0.get(Path::new(path))?.contents)
+    }
+
+    /// The paths of its files.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys().map(PathBuf::as_path)
+    }
+
+    /// As a `.tar.gz`.
+    ///
+    /// # Errors
+    ///
+    /// If a path is too long for one.
+    pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::best()));
+        for (path, file) in &self.0 {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(file.contents.len() as u64);
+            header.set_mode(if file.executable { 0o755 } else { 0o644 });
+            tar.append_data(&mut header, path, &file.contents[..])?;
+        }
+        tar.into_inner()?.finish()
+    }
+
+    /// The files of a `.tar.gz`.
+    ///
+    /// # Errors
+    ///
+    /// If it is none.
+    pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
+        let mut files = BTreeMap::new();
+        for entry in tar::Archive::new(GzDecoder::new(bytes)).entries()? {
+            let mut entry = entry?;
+            let executable = entry.header().mode()? & 0o100 != 0;
+            let path = entry.path()?.into_owned();
+            let mut contents = Vec::new();
+            entry.read_to_end(&mut contents)?;
+            files.insert(
+                path,
+                File {
+                    contents,
+                    executable,
+                },
+            );
+        }
+        Ok(Self(files))
+    }
+}

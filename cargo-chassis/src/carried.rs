@@ -1,0 +1,50 @@
+//! What the tool carries inside itself, so that it works in any folder and without a network: the newest template
+//! with the crate, and the templates of every release before it.
+
+use anyhow::{Context, bail};
+
+use crate::archive::Archive;
+
+/// The version of the template, of the crate and of this tool.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Made by build.rs from the checkout that the tool is built from.
+const CURRENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/current.tar.gz"));
+
+/// Those of `releases/`, by version.
+const RELEASED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/released.rs"));
+
+/// The newest template (`template/`), with the crate (`crate/`) and the `Cargo.lock` that both were tested with.
+///
+/// # Errors
+///
+/// If the tool was built wrong.
+pub fn current() -> anyhow::Result<Archive> {
+    Archive::from_bytes(CURRENT).context("the tool carries no template")
+}
+
+/// The same of another version.
+///
+/// # Errors
+///
+/// If the tool knows none of that version.
+pub fn release(version: &str) -> anyhow::Result<Archive> {
+    if version == VERSION {
+        return current();
+    }
+    match RELEASED.iter().find(|(released, _)| *released == version) {
+        Some((_, bytes)) => Archive::from_bytes(bytes)
+            .with_context(|| format!("cannot read the template {version}")),
+        None => bail!(
+            "this tool does not know the template {version}, only {}; a newer tool may: \
+             cargo install --git https://github.com/axum-chassis/axum-chassis cargo-chassis --locked",
+            versions().join(", ")
+        ),
+    }
+}
+
+/// Every version that [`release`] knows, the newest last.
+pub fn versions() -> Vec<&'static str> {
+    let released = RELEASED.iter().map(|(version, _)| *version);
+    released.chain([VERSION]).collect()
+}

@@ -1,0 +1,11 @@
+//! What the tool tells on the way: a verb and what it is about, as Cargo does.
+
+use anstream::eprintln;
+use anstyle::{AnsiColor, Style};
+
+const VERB: Style = AnsiColor::Green.on_default().bold();
+
+/// `verb` in colour on a terminal; a plain line elsewhere.
+pub(crate) fn say(verb: &str, what: impl std::fmt::Display) {
+    eprintln!("{VERB}{verb:>12}{VERB:#} {what}");
+}

@@ -1,0 +1,294 @@
+//! A template: what it asks, and the project that it makes of the answers.
+//!
+//! cargo-generate does the work, in a process apart: it talks while it does, and reads variables and a file of
+//! its user's. Here, what comes out depends on the template and the answers alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail, ensure};
+use cargo_generate::{GenerateArgs, TemplatePath, Vcs};
+use dialoguer::{Input, Select};
+use regex::Regex;
+use tempfile::TempDir;
+
+use crate::archive::Archive;
+
+/// Answers by the name of what is asked.
+pub type Answers = BTreeMap<String, String>;
+
+/// A template in a folder of its own.
+#[derive(Debug)]
+pub struct Template {
+    folder: TempDir,
+    questions: Vec<Question>,
+}
+
+/// What the template asks.
+#[derive(Debug)]
+struct Question {
+    name: String,
+    /// One line.
+    prompt: String,
+    default: String,
+    /// The only answers, if there are some.
+    choices: Vec<String>,
+    pattern: Option<Regex>,
+    /// It is asked only where another question has this answer.
+    when: Option<(String, String)>,
+}
+
+// === impl Template ===
+
+impl Template {
+    /// The template of what the tool carries.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written, or is none.
+    pub fn unpack(carried: &Archive) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        carried
+            .unpack("template", folder.path())
+            .context("cannot unpack the template")?;
+        let config = fs::read_to_string(folder.path().join("cargo-generate.toml"))?;
+        let config = toml::from_str(&config).context("cargo-generate.toml is not TOML")?;
+        let questions = questions(&config)?;
+        Ok(Self { folder, questions })
+    }
+
+    /// Whether a question has this among its choices.
+    pub(crate) fn offers(&self, name: &str, choice: &str) -> bool {
+        let question = self.questions.iter().find(|question| question.name == name);
+        question.is_some_and(|question| question.choices.iter().any(|offered| offered == choice))
+    }
+
+    /// Takes `NAME=VALUE`s for answers.
+    ///
+    /// # Errors
+    ///
+    /// If nothing of that name is asked, or the value is no answer to it.
+    pub fn read(&self, defines: &[String]) -> anyhow::Result<Answers> {
+        let mut answers = Answers::new();
+        for define in defines {
+            let (name, value) = define
+                .split_once('=')
+                .with_context(|| format!("`-d {define}` is no NAME=VALUE"))?;
+            let question = self.questions.iter().find(|question| question.name == name);
+            let question = question.with_context(|| {
+                let names: Vec<&str> = self
+                    .questions
+                    .iter()
+                    .map(|question| &*question.name)
+                    .collect();
+                format!(
+                    "`-d {define}`: the template asks nothing called {name}, only {}",
+                    names.join(", ")
+                )
+            })?;
+            question
+                .check(value)
+                .map_err(|wrong| anyhow::anyhow!("`-d {define}`: {wrong}"))?;
+            answers.insert(name.to_owned(), value.to_owned());
+        }
+        // An answer to what is not asked would be lost without a word.
+        for name in answers.keys() {
+            let question = self
+                .questions
+                .iter()
+                .find(|question| question.name == *name);
+            if let Some((other, value)) = question.and_then(|question| question.when.as_ref())
+                && answers.get(other) != Some(value)
+            {
+                bail!(
+                    "`-d {name}=…` is asked with {other}={value} alone; say `-d {other}={value}` too"
+                );
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Completes the answers: asks on a terminal, takes the defaults elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// If the terminal is closed.
+    pub fn complete(&self, answers: &mut Answers) -> anyhow::Result<()> {
+        let ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        for question in &self.questions {
+            let wanted = question
+                .when
+                .as_ref()
+                .is_none_or(|(other, value)| answers.get(other) == Some(value));
+            if wanted && !answers.contains_key(&question.name) {
+                let answer = if ask {
+                    question.ask()?
+                } else {
+                    question.default.clone()
+                };
+                answers.insert(question.name.clone(), answer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the project `name` in the folder `parent`, which has none of that name, and returns where it is.
+    ///
+    /// # Errors
+    ///
+    /// If the template refuses the name or an answer.
+    pub fn render(&self, parent: &Path, name: &str, answers: &Answers) -> anyhow::Result<PathBuf> {
+        let mut apart = Command::new(std::env::current_exe().context("cannot find this program")?);
+        apart
+            .arg(RENDER)
+            .arg(self.folder.path())
+            .arg(parent)
+            .arg(name)
+            .args(
+                answers
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}")),
+            )
+            .env_clear()
+            // It insists on an author, also for a template that names none.
+            .env("CARGO_NAME", "axum-chassis")
+            .stdin(Stdio::null());
+        for kept in ["HOME", "PATH", "TMPDIR"] {
+            apart.envs(std::env::var_os(kept).map(|value| (kept, value)));
+        }
+        let output = apart.output().context("cannot start this program again")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "{}", said.trim());
+        Ok(parent.join(name))
+    }
+}
+
+// === impl Question ===
+
+/// The questions in the order that they stand in.
+fn questions(config: &toml::Table) -> anyhow::Result<Vec<Question>> {
+    let mut questions = Vec::new();
+    let mut add = |asked: Option<&toml::Value>, when: Option<(String, String)>| {
+        for (name, question) in asked.and_then(toml::Value::as_table).into_iter().flatten() {
+            let text = |key: &str| question.get(key).and_then(toml::Value::as_str);
+            let choices = question.get("choices").and_then(toml::Value::as_array);
+            questions.push(Question {
+                name: name.clone(),
+                prompt: text("prompt").unwrap_or_default().to_owned(),
+                default: text("default").unwrap_or_default().to_owned(),
+                choices: choices
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|choice| choice.as_str().map(str::to_owned))
+                    .collect(),
+                pattern: text("regex").map(Regex::new).transpose()?,
+                when: when.clone(),
+            });
+        }
+        anyhow::Ok(())
+    };
+    add(config.get("placeholders"), None)?;
+    let conditional = config.get("conditional").and_then(toml::Value::as_table);
+    for (condition, more) in conditional.into_iter().flatten() {
+        let (name, value) = condition.split_once(" == ").with_context(|| {
+            format!("the condition `{condition}` is not of the form `name == \"value\"`")
+        })?;
+        let when = (name.to_owned(), value.trim_matches('"').to_owned());
+        add(more.get("placeholders"), Some(when))?;
+    }
+    Ok(questions)
+}
+
+impl Question {
+    fn check(&self, answer: &str) -> Result<(), String> {
+        if !self.choices.is_empty() && !self.choices.iter().any(|choice| choice == answer) {
+            return Err(format!(
+                "{} is one of {}",
+                self.name,
+                self.choices.join(", ")
+            ));
+        }
+        match &self.pattern {
+            Some(pattern) if !pattern.is_match(answer) => {
+                Err(format!("{} has to match the pattern {pattern}", self.name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn ask(&self) -> anyhow::Result<String> {
+        if self.choices.is_empty() {
+            return Ok(Input::<String>::new()
+                .with_prompt(&self.prompt)
+                .default(self.default.clone())
+                .validate_with(|answer: &String| self.check(answer))
+                .interact_text()?);
+        }
+        let default = self
+            .choices
+            .iter()
+            .position(|choice| *choice == self.default);
+        let chosen = Select::new()
+            .with_prompt(&self.prompt)
+            .items(&self.choices)
+            .default(default.unwrap_or_default())
+            .interact()?;
+        Ok(self.choices[chosen].clone())
+    }
+}
+
+// === the process apart ===
+
+/// The word that starts it; none of the words for people.
+pub(crate) const RENDER: &str = "render-template";
+
+/// What it does: `render-template TEMPLATE PARENT NAME NAME=VALUE...`. Prints what is wrong to stdout.
+pub(crate) fn run_apart(arguments: &[String]) -> bool {
+    let [template, parent, name, define @ ..] = arguments else {
+        println!("`{RENDER}` is for this program itself");
+        return false;
+    };
+    let rendered = render_here(Path::new(template), Path::new(parent), name, define);
+    if let Err(error) = &rendered {
+        // A hook's `abort` says where in the hook it stands, which nobody needs.
+        let reason = error.root_cause().to_string();
+        let reason = reason.strip_prefix("Runtime error: ").unwrap_or(&reason);
+        println!("{}", reason.split(" (line ").next().unwrap_or(reason));
+    }
+    rendered.is_ok()
+}
+
+/// Renders the template in a folder within this process, as cargo-generate does: with words on stderr, and with values
+/// from the environment.
+///
+/// # Errors
+///
+/// cargo-generate's own.
+pub fn render_here(
+    template: &Path,
+    parent: &Path,
+    name: &str,
+    define: &[String],
+) -> anyhow::Result<PathBuf> {
+    cargo_generate::generate(GenerateArgs {
+        template_path: TemplatePath {
+            path: Some(template.display().to_string()),
+            ..TemplatePath::default()
+        },
+        name: Some(name.to_owned()),
+        destination: Some(parent.to_owned()),
+        // No settings of whoever calls.
+        config: Some("/dev/null".into()),
+        // Keeps the name as it is; the template refuses what cannot be one.
+        force: true,
+        silent: true,
+        no_workspace: true,
+        no_fmt: true,
+        vcs: Some(Vcs::None),
+        define: define.to_vec(),
+        ..GenerateArgs::default()
+    })
+}

@@ -1,0 +1,259 @@
+//! The little of git that a merge takes. All but the last step writes objects that nothing refers to: whoever is
+//! stopped before it has changed nothing.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, bail, ensure};
+use tempfile::TempDir;
+
+/// The repository around a project.
+#[derive(Debug)]
+pub(super) struct Git {
+    top: PathBuf,
+    /// The repository itself.
+    folder: PathBuf,
+    /// The project's folder below the top; empty if it is the top.
+    prefix: String,
+    /// For index files of our own.
+    scratch: TempDir,
+}
+
+/// What a merge has done.
+#[derive(Debug)]
+pub(super) struct Merge {
+    /// A verb and a path from the project's folder for each file.
+    pub(super) done: Vec<(&'static str, String)>,
+    /// What the template changed and the project no longer has.
+    pub(super) left_deleted: Vec<String>,
+    pub(super) conflicts: bool,
+}
+
+impl Git {
+    pub(super) fn around(folder: &Path) -> anyhow::Result<Self> {
+        let ask = |what: &str| {
+            let output = Command::new("git")
+                .current_dir(folder)
+                .args(["rev-parse", what])
+                .output()
+                .context("cannot start git, which merges the update")?;
+            ensure!(
+                output.status.success(),
+                "{} is in no git repository, which an update needs: git init, and commit what is there",
+                folder.display()
+            );
+            Ok(String::from_utf8(output.stdout)?
+                .trim_end_matches('\n')
+                .to_owned())
+        };
+        let git = Self {
+            top: ask("--show-toplevel")?.into(),
+            folder: ask("--absolute-git-dir")?.into(),
+            prefix: ask("--show-prefix")?,
+            scratch: tempfile::tempdir()?,
+        };
+        let head = git
+            .command(["rev-parse", "--quiet", "--verify", "HEAD"])
+            .output()?;
+        ensure!(
+            head.status.success(),
+            "{} has no commit yet; commit what is there, so that the update can be told from it",
+            git.top.display()
+        );
+        Ok(git)
+    }
+
+    /// The files that git knows and that differ from the last commit.
+    pub(super) fn changed_files(&self) -> anyhow::Result<Vec<String>> {
+        let status = self.ask(["status", "--porcelain", "--untracked-files=no"])?;
+        Ok(status
+            .lines()
+            .map(|line| line.get(3..).unwrap_or(line).to_owned())
+            .collect())
+    }
+
+    /// A tree of the repository's last commit with `project` in place of the project's folder.
+    pub(super) fn tree_of(&self, project: &Path) -> anyhow::Result<String> {
+        let index = self.scratch.path().join("project");
+        let _ = fs::remove_file(&index);
+        succeed(
+            self.with_index(&index, ["add", "--force", "--all", "."])
+                .env("GIT_DIR", &self.folder)
+                .env("GIT_WORK_TREE", project)
+                .current_dir(project),
+        )?;
+        succeed(&mut self.with_index(&index, ["write-tree"]))
+    }
+
+    /// How many files of the project's folder are not as `tree` has them.
+    pub(super) fn files_unlike(&self, tree: &str) -> anyhow::Result<usize> {
+        let head = self.project_of("HEAD")?;
+        Ok(self
+            .ask(["diff-tree", "-r", "--name-only", tree, &head])?
+            .lines()
+            .count())
+    }
+
+    /// Brings the difference between two trees of the project's folder into the working tree.
+    pub(super) fn merge(&self, then: &str, now: &str, subject: &str) -> anyhow::Result<Merge> {
+        // Git would ask about a file that the project deleted and the template changed.
+        let mut left_deleted = Vec::new();
+        let head = self.project_of("HEAD")?;
+        let deleted = self.ask([
+            "diff-tree",
+            "-r",
+            "-M",
+            "--diff-filter=D",
+            "--name-only",
+            "-z",
+            then,
+            &head,
+        ])?;
+        let deleted: Vec<&str> = deleted.split_terminator('\0').collect();
+        let changed = self.ask(["diff-tree", "-r", "--name-only", "-z", then, now])?;
+        for path in changed
+            .split_terminator('\0')
+            .filter(|path| deleted.contains(path))
+        {
+            left_deleted.push(path.to_owned());
+        }
+        let [then, now] = [self.without(then, &deleted)?, self.without(now, &deleted)?];
+
+        let base = self.commit(&then, None, "what the template made")?;
+        let change = self.commit(&now, Some(&base), subject)?;
+        let mut pick = self.command(["cherry-pick", "--no-commit", &change]);
+        // The last step, and the only one that changes something: whoever interrupts this program does not stop it
+        // midway, and what it says goes to a file, which is there when nobody listens any more.
+        let words = self.scratch.path().join("picked");
+        let picked = pick
+            .process_group(0)
+            .stdout(Stdio::null())
+            .stderr(File::create(&words)?)
+            .status()
+            .context("cannot start git")?;
+        let unmerged = self.ask(["diff", "--name-only", "--diff-filter=U", "-z"])?;
+        let unmerged: Vec<&str> = unmerged.split_terminator('\0').collect();
+        if !picked.success() && unmerged.is_empty() {
+            let words = fs::read_to_string(words)?;
+            bail!(
+                "git could not merge; nothing was changed:\n{}",
+                words.trim()
+            );
+        }
+
+        let status = self.ask([
+            "diff",
+            "--cached",
+            "--name-status",
+            "--no-renames",
+            "-z",
+            "HEAD",
+        ])?;
+        let mut fields = status.split_terminator('\0');
+        let mut done = Vec::new();
+        while let (Some(kind), Some(path)) = (fields.next(), fields.next()) {
+            let verb = match kind {
+                _ if unmerged.contains(&path) => continue,
+                "A" => "Added",
+                "D" => "Deleted",
+                _ => "Changed",
+            };
+            done.push((verb, self.seen_from_project(path)));
+        }
+        done.extend(
+            unmerged
+                .iter()
+                .map(|path| ("Conflict", self.seen_from_project(path))),
+        );
+        Ok(Merge {
+            done,
+            left_deleted,
+            conflicts: !unmerged.is_empty(),
+        })
+    }
+
+    fn seen_from_project(&self, path: &str) -> String {
+        path.strip_prefix(&self.prefix).unwrap_or(path).to_owned()
+    }
+
+    /// The tree of the project's folder in a commit.
+    fn project_of(&self, commit: &str) -> anyhow::Result<String> {
+        let folder = self.prefix.trim_end_matches('/');
+        self.ask(["rev-parse", "--verify", &format!("{commit}:{folder}")])
+    }
+
+    /// The tree without some files.
+    fn without(&self, tree: &str, paths: &[&str]) -> anyhow::Result<String> {
+        let index = self.scratch.path().join("without");
+        let _ = fs::remove_file(&index);
+        succeed(&mut self.with_index(&index, ["read-tree", tree]))?;
+        if !paths.is_empty() {
+            let remove = ["update-index", "--force-remove", "--"];
+            succeed(self.with_index(&index, remove).args(paths))?;
+        }
+        succeed(&mut self.with_index(&index, ["write-tree"]))
+    }
+
+    /// A commit that nothing refers to, of HEAD's tree with `tree` in place of the project's folder.
+    fn commit(&self, tree: &str, parent: Option<&str>, subject: &str) -> anyhow::Result<String> {
+        let index = self.scratch.path().join("commit");
+        let _ = fs::remove_file(&index);
+        if self.prefix.is_empty() {
+            succeed(&mut self.with_index(&index, ["read-tree", tree]))?;
+        } else {
+            let folder = self.prefix.trim_end_matches('/');
+            succeed(&mut self.with_index(&index, ["read-tree", "HEAD"]))?;
+            succeed(
+                &mut self.with_index(&index, ["rm", "-r", "--cached", "--quiet", "--", folder]),
+            )?;
+            let prefix = format!("--prefix={}", self.prefix);
+            succeed(&mut self.with_index(&index, ["read-tree", &prefix, tree]))?;
+        }
+        let tree = succeed(&mut self.with_index(&index, ["write-tree"]))?;
+        let mut commit = self.command(["commit-tree", &tree, "-m", subject]);
+        if let Some(parent) = parent {
+            commit.args(["-p", parent]);
+        }
+        for who in ["AUTHOR", "COMMITTER"] {
+            commit.env(format!("GIT_{who}_NAME"), "cargo chassis");
+            commit.env(format!("GIT_{who}_EMAIL"), "cargo-chassis@localhost");
+        }
+        succeed(&mut commit)
+    }
+
+    fn ask<const N: usize>(&self, arguments: [&str; N]) -> anyhow::Result<String> {
+        succeed(&mut self.command(arguments))
+    }
+
+    fn with_index<const N: usize>(&self, index: &Path, arguments: [&str; N]) -> Command {
+        let mut git = self.command(arguments);
+        git.env("GIT_INDEX_FILE", index);
+        git
+    }
+
+    fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut git = Command::new("git");
+        git.current_dir(&self.top).args(arguments);
+        git
+    }
+}
+
+/// What a command prints.
+fn succeed(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output().context("cannot start git")?;
+    ensure!(
+        output.status.success(),
+        "{command:?} failed:\n{}",
+        said(&output)
+    );
+    Ok(String::from_utf8(output.stdout)?
+        .trim_end_matches('\n')
+        .to_owned())
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).trim().to_owned()
+}

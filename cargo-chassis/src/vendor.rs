@@ -1,0 +1,163 @@
+//! `cargo chassis vendor`: brings the crate into the service's own repository, which then builds anywhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use toml_edit::{DocumentMut, Item, Value, value};
+
+use crate::archive::Archive;
+use crate::carried;
+use crate::record;
+use crate::say::say;
+
+/// Where the crate lies in a service's folder.
+pub(crate) const FOLDER: &str = "vendor/axum-chassis";
+
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    let folder = service()?;
+    let file = folder.join("Cargo.toml");
+    let text = fs::read_to_string(&file)?;
+    let mut manifest: DocumentMut = text
+        .parse()
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    let dependency = &mut manifest["dependencies"]["axum-chassis"];
+    if dependency.get("path").and_then(Item::as_str) == Some(FOLDER) && folder.join(FOLDER).exists()
+    {
+        say(
+            "Unchanged",
+            format_args!("{FOLDER} is there; `cargo chassis update` brings it up to date"),
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    point_to_folder(dependency);
+    // Otherwise the comment that says that it is a folder on this machine stays.
+    if let Some(table) = manifest["dependencies"].as_table_mut()
+        && let Some(mut key) = table.key_mut("axum-chassis")
+    {
+        key.leaf_decor_mut().clear();
+    }
+    let outer = exclude(&folder, &mut manifest)?;
+
+    write(&carried::current()?, &folder)?;
+    fs::write(&file, manifest.to_string())?;
+    if let Some((file, manifest)) = outer {
+        say(
+            "Changed",
+            format_args!("{}: the folder is none of its members", file.display()),
+        );
+        fs::write(file, manifest.to_string())?;
+    }
+    record::set_source(&folder, "vendored")?;
+    say(
+        "Vendored",
+        format_args!(
+            "axum-chassis {} in {}",
+            carried::VERSION,
+            folder.join(FOLDER).display()
+        ),
+    );
+    say(
+        "Next",
+        "cargo build, which writes Cargo.lock anew; then commit all of it",
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the crate into a service's folder, its tests and its format left to whoever makes it; nothing for the first
+/// release, which carried none.
+pub(crate) fn write(carried: &Archive, service: &Path) -> anyhow::Result<()> {
+    if carried.get("crate/Cargo.toml").is_none() {
+        return Ok(());
+    }
+    let folder = service.join(FOLDER);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot replace {}", folder.display()))?;
+    }
+    carried
+        .unpack("crate", &folder)
+        .with_context(|| format!("cannot write {}", folder.display()))?;
+    // `cargo fmt --all` looks at dependencies by path too.
+    fs::write(
+        folder.join("rustfmt.toml"),
+        "disable_all_formatting = true\n",
+    )?;
+    Ok(())
+}
+
+/// The nearest folder from here upwards whose package depends on the chassis.
+fn service() -> anyhow::Result<PathBuf> {
+    let here = std::env::current_dir()?;
+    for folder in here.ancestors() {
+        let Ok(manifest) = fs::read_to_string(folder.join("Cargo.toml")) else {
+            continue;
+        };
+        if record::dependency(&manifest).is_some() {
+            return Ok(folder.to_owned());
+        }
+    }
+    bail!(
+        "no Cargo.toml from {} upwards depends on axum-chassis",
+        here.display()
+    );
+}
+
+/// Takes path, git and version out of a dependency, and leaves features and the like.
+fn point_to_folder(dependency: &mut Item) {
+    match dependency.as_table_like_mut() {
+        Some(table) => {
+            for key in ["version", "git", "branch", "tag", "rev", "registry", "path"] {
+                table.remove(key);
+            }
+            table.insert("path", value(FOLDER));
+        }
+        None => {
+            let mut table = toml_edit::InlineTable::new();
+            table.insert("path", Value::from(FOLDER));
+            *dependency = value(table);
+        }
+    }
+}
+
+/// Keeps the vendored crate out of the workspace: of this manifest's own, or of the one around it, which is returned.
+fn exclude(
+    folder: &Path,
+    manifest: &mut DocumentMut,
+) -> anyhow::Result<Option<(PathBuf, DocumentMut)>> {
+    if let Some(workspace) = manifest.get_mut("workspace") {
+        add_to_list(&mut workspace["exclude"], "vendor");
+        return Ok(None);
+    }
+    for outer in folder.ancestors().skip(1) {
+        let file = outer.join("Cargo.toml");
+        let Ok(text) = fs::read_to_string(&file) else {
+            continue;
+        };
+        let mut around: DocumentMut = text
+            .parse()
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        if let Some(workspace) = around.get_mut("workspace") {
+            let vendor = folder.strip_prefix(outer)?.join("vendor");
+            add_to_list(&mut workspace["exclude"], &vendor.display().to_string());
+            return Ok(Some((file, around)));
+        }
+    }
+    // A package without a workspace is one by itself, and takes every path dependency below it for a member.
+    let mut workspace = toml_edit::Table::new();
+    add_to_list(workspace.entry("exclude").or_insert(Item::None), "vendor");
+    manifest.insert("workspace", Item::Table(workspace));
+    Ok(None)
+}
+
+fn add_to_list(list: &mut Item, entry: &str) {
+    if list.as_array().is_none() {
+        *list = value(toml_edit::Array::new());
+    }
+    if let Some(list) = list.as_array_mut()
+        && !list.iter().any(|present| present.as_str() == Some(entry))
+    {
+        list.push(entry);
+    }
+}

@@ -1,0 +1,146 @@
+//! `cargo chassis add`: single assets, for a Cargo project that knows nothing of the chassis. Whether the images
+//! build, tests/images sees.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use e2e::{files, root};
+use tempfile::TempDir;
+
+use crate::tool::{chassis, edit, read, said};
+
+/// A copy of a project that is none of a generator's making.
+fn project(name: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fixture = root().join("tests/e2e/fixtures").join(name);
+    for file in files(&fixture, &["target"]) {
+        let target = folder.path().join(&file);
+        fs::create_dir_all(target.parent().expect("a folder")).expect("a folder");
+        fs::copy(fixture.join(file), target).expect("a copy");
+    }
+    folder
+}
+
+fn contents(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let files = files(folder, &[]).into_iter();
+    files
+        .map(|path| (path.clone(), read(&folder.join(path))))
+        .collect()
+}
+
+#[test]
+fn add_writes_only_what_is_new_names_it_and_says_what_is_next() {
+    let project = project("plain-axum");
+    fs::write(project.path().join("Dockerfile"), "FROM ours\n").expect("a file");
+    let before = contents(project.path());
+
+    let words = ["add", "images", "kubernetes", "compose", "ci"];
+    let told = said(chassis(&project.path().join("src")).args(words), 0);
+    let after = contents(project.path());
+    for (path, text) in &before {
+        assert_eq!(after.get(path), Some(text), "{}", path.display());
+    }
+    let new: Vec<&PathBuf> = after
+        .keys()
+        .filter(|path| !before.contains_key(*path))
+        .collect();
+    assert!(new.len() > 50, "{new:?}");
+    for path in new {
+        let line = format!("Added {}\n", path.display());
+        assert!(told.contains(&line), "{line}: {told}");
+    }
+    for line in [
+        "plain-axum of package plain-axum",
+        "on port 8080 (src/main.rs)",
+        "Kept Dockerfile: it is there already; --force replaces it",
+        "Next docker build --build-arg HEALTHCHECK=none --tag plain-axum .",
+        "Next docker compose up --build",
+        "plain-axum is not on axum-chassis",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    let workflow = &after[Path::new(".github/workflows/ci.yml")];
+    assert!(workflow.contains("docker build --build-arg HEALTHCHECK=none --file"));
+    assert!(!workflow.contains("--check-config"), "{workflow}");
+    let compose = &after[Path::new("docker-compose.yml")];
+    assert!(compose.contains("HEALTHCHECK: none"), "{compose}");
+
+    let told = said(
+        chassis(project.path()).args(["add", "images", "--force"]),
+        0,
+    );
+    assert!(told.contains("Added Dockerfile\n"), "{told}");
+    assert_eq!(
+        read(&project.path().join("Dockerfile")),
+        read(&root().join("Dockerfile"))
+    );
+}
+
+#[test]
+fn package_program_and_port_are_read_from_the_project() {
+    let project = project("workspace");
+    let source = project.path().join("greeter/src/main.rs");
+    let text = read(&source) + "const ADDRESS: &str = \"0.0.0.0:3000\";\n";
+    fs::write(&source, text).expect("a file");
+
+    // Within a package, it is that one's program; at the top somebody has to say which.
+    let greeter = project.path().join("greeter");
+    let told = said(chassis(&greeter).args(["add", "images", "kubernetes"]), 0);
+    for line in [
+        "greeter of package greeter",
+        "on port 3000 (greeter/src/main.rs)",
+        "--build-arg PACKAGE=greeter",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    let deployment = read(&project.path().join("k8s/base/workload/deployment.yaml"));
+    assert!(deployment.contains("containerPort: 3000"), "{deployment}");
+
+    let words = [
+        "add",
+        "kubernetes",
+        "--force",
+        "-d",
+        "package=counter",
+        "-d",
+        "port=9000",
+    ];
+    let told = said(chassis(project.path()).args(words), 0);
+    assert!(told.contains("counter of package counter"), "{told}");
+    assert!(told.contains("on port 9000 (-d port)"), "{told}");
+    let deployment = read(&project.path().join("k8s/base/workload/deployment.yaml"));
+    assert!(deployment.contains("containerPort: 9000"), "{deployment}");
+}
+
+#[test]
+fn a_service_on_the_chassis_gets_back_what_it_has_lost() {
+    let place = tempfile::tempdir().expect("a folder");
+    said(
+        chassis(place.path())
+            .args(["new", "orders"])
+            .env("CARGO", "true"),
+        0,
+    );
+    let service = place.path().join("orders");
+    for folder in ["k8s", "scripts", "compose"] {
+        fs::remove_dir_all(service.join(folder)).expect("a folder");
+    }
+    edit(
+        &service.join("config/default.toml"),
+        "\n",
+        "\n[server]\nport = 8181\n",
+    );
+    let told = said(
+        chassis(&service).args(["add", "kubernetes", "compose", "images"]),
+        0,
+    );
+    assert!(
+        told.contains("on port 8181 (config/default.toml)"),
+        "{told}"
+    );
+    assert!(told.contains("Next cargo chassis check"), "{told}");
+    assert!(told.contains("Next docker build --tag orders ."), "{told}");
+    let deployment = read(&service.join("k8s/base/workload/deployment.yaml"));
+    assert!(deployment.contains("containerPort: 8181"), "{deployment}");
+}

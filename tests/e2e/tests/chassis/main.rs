@@ -1,0 +1,10 @@
+//! `cargo chassis` and plain cargo-generate from outside: what they make, add, merge and refuse.
+
+mod add;
+mod generate;
+mod new;
+mod promises;
+mod refusals;
+mod release;
+mod tool;
+mod update;

@@ -1,0 +1,95 @@
+//! `cargo chassis new`: a service that stands on its own.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use e2e::{cargo, files, root, succeed, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::promises::Generated;
+use crate::tool::{chassis, git, read, said, workspace_with_members};
+
+#[test]
+fn new_run_ends_in_a_service_that_answers_until_it_is_told_to_stop() {
+    let around = workspace_with_members();
+    let manifest = fs::read(around.path().join("Cargo.toml")).expect("a manifest");
+    let folder = around.path().join("services/order-desk");
+
+    let mut new = chassis(around.path())
+        .args(["new", "services/order-desk", "--run"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tool");
+    let mut said = Vec::new();
+    for line in BufReader::new(new.stderr.take().expect("a pipe")).lines() {
+        let line = line.expect("text");
+        let last = line.contains("Ctrl-C");
+        said.push(line);
+        if last {
+            break;
+        }
+    }
+    let said = said.join("\n");
+    assert!(said.contains("order-desk is ready"), "{said}");
+    for path in ["/", "/orders", "/health/readiness", "/version", "/metrics"] {
+        let answered = said.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            words.next().is_some_and(|url| url.ends_with(path)) && words.next() == Some("200")
+        });
+        assert!(answered, "{path}: {said}");
+    }
+    kill_process(Pid::from_child(&new), Signal::TERM).expect("a running process");
+    let status = wait_for("the end", || new.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(0));
+
+    assert_eq!(
+        fs::read(around.path().join("Cargo.toml")).ok(),
+        Some(manifest)
+    );
+    assert_eq!(
+        git(&folder, &["rev-parse", "--show-toplevel"]).trim(),
+        folder.display().to_string(),
+        "a repository of its own"
+    );
+    Generated::at(folder).keeps_its_promises("order-desk");
+}
+
+#[test]
+fn the_vendored_crate_is_what_cargo_package_would_ship() {
+    let place = tempfile::tempdir().expect("a folder");
+    said(
+        chassis(place.path())
+            .args(["new", "orders"])
+            .env("CARGO", "true"),
+        0,
+    );
+    let vendored: BTreeSet<PathBuf> = files(&place.path().join("orders/vendor/axum-chassis"), &[])
+        .into_iter()
+        // So that `cargo fmt` of the service leaves it alone.
+        .filter(|path| path.to_str() != Some("rustfmt.toml"))
+        .collect();
+
+    let list = succeed(cargo(&root()).args([
+        "package",
+        "--list",
+        "--allow-dirty",
+        "--package=axum-chassis",
+    ]));
+    let made_by_packaging = [".cargo_vcs_info.json", "Cargo.lock", "Cargo.toml.orig"];
+    let shipped: BTreeSet<PathBuf> = String::from_utf8(list.stdout)
+        .expect("text")
+        .lines()
+        .filter(|file| !made_by_packaging.contains(file))
+        .map(PathBuf::from)
+        .collect();
+    assert_eq!(vendored, shipped);
+    for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        assert!(vendored.contains(&PathBuf::from(licence)));
+    }
+    let manifest = read(&place.path().join("orders/vendor/axum-chassis/Cargo.toml"));
+    assert!(!manifest.contains("workspace"), "{manifest}");
+}

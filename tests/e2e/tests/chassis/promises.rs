@@ -1,0 +1,183 @@
+//! What a generated service is held to, wherever its chassis comes from.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use e2e::{Service, cargo, files, root, succeed};
+
+use crate::tool::{TARGET, chassis, read, said};
+
+/// All that may lie at the top of a generated folder; nothing of the chassis' own is in it.
+const TOP: [&str; 18] = [
+    ".cargo",
+    ".chassis.toml",
+    ".dockerignore",
+    ".github",
+    ".gitignore",
+    "Cargo.toml",
+    "Dockerfile",
+    "Dockerfile.distroless",
+    "README.md",
+    "compose",
+    "config",
+    "deny.toml",
+    "docker-compose.yml",
+    "k8s",
+    "scripts",
+    "src",
+    "tests",
+    "vendor",
+];
+
+const PLACEHOLDERS: [&str; 4] = [
+    "{{project-name",
+    "{{package",
+    "{{crate_name",
+    "{{description",
+];
+
+/// A service, and what `cargo --config` it needs to be built here.
+pub(crate) struct Generated {
+    pub(crate) folder: PathBuf,
+    pub(crate) extra: Option<String>,
+}
+
+impl Generated {
+    /// One that needs no more than what is in its folder.
+    pub(crate) fn at(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            extra: None,
+        }
+    }
+
+    /// For one whose generator could not give it a Cargo.lock: versions that are here already.
+    pub(crate) fn takes_the_versions_of_this_checkout(&self) {
+        fs::copy(root().join("Cargo.lock"), self.folder.join("Cargo.lock")).expect("a lock file");
+        // Takes out what the service does without.
+        succeed(&mut self.cargo(&["tree", "--quiet"]));
+    }
+
+    pub(crate) fn keeps_its_promises(&self, name: &str) {
+        self.holds_nothing_that_it_should_not();
+        let lock = read(&self.folder.join("Cargo.lock"));
+        self.passes_its_own_ci();
+
+        let mut check = chassis(&self.folder);
+        check.arg("check");
+        let binary = TARGET.join("debug").join(name);
+        if self.extra.is_some() {
+            succeed(&mut self.cargo(&["build"]));
+            check.arg("--binary").arg(&binary);
+        }
+        let found = said(&mut check, 0);
+        assert!(found.contains("faults: 0"), "{found}");
+
+        self.answers_and_stops(name);
+        assert_eq!(read(&self.folder.join("Cargo.lock")), lock);
+    }
+
+    /// It builds, and its tests pass.
+    pub(crate) fn builds(&self) {
+        succeed(&mut self.cargo(&["test", "--quiet"]));
+    }
+
+    /// Every command of its workflow, but for those of Docker, which tests/images runs.
+    fn passes_its_own_ci(&self) {
+        let mut passed = 0;
+        for line in run_lines(&read(&self.folder.join(".github/workflows/ci.yml"))) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words[..] {
+                ["cargo", ref arguments @ ..] => {
+                    succeed(&mut self.cargo(arguments));
+                    passed += 1;
+                }
+                ["docker", ..] => {}
+                _ => panic!("nobody tries `{line}`"),
+            }
+        }
+        assert_eq!(passed, 3);
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut cargo = cargo(&self.folder);
+        cargo.env("CARGO_TARGET_DIR", &*TARGET);
+        let (command, rest) = arguments.split_first().expect("a command");
+        cargo.arg(command);
+        // `cargo fmt` knows no `--config`.
+        if let (Some(extra), true) = (&self.extra, *command != "fmt") {
+            cargo.args(["--config", extra]);
+        }
+        cargo.args(rest);
+        cargo
+    }
+
+    fn answers_and_stops(&self, name: &str) {
+        let binary = TARGET.join("debug").join(name);
+        let service = Service::start(&binary, &self.folder, &[]);
+        service.wait_until_ready();
+        assert!(service.get("/").body.contains(name));
+        assert_eq!(
+            service
+                .post("/orders", r#"{"item":"tea","quantity":1}"#)
+                .status,
+            201
+        );
+        assert_eq!(service.get("/orders/1").status, 200);
+        assert_eq!(service.get("/orders/2").status, 404);
+        assert_eq!(service.get("/health/liveness").status, 200);
+        assert_eq!(service.get("/health/readiness").status, 200);
+        let metrics = service.admin("/metrics").body;
+        for line in [
+            "orders_created_total 1",
+            "readiness_check_up{check=\"store\"} 1",
+        ] {
+            assert!(metrics.contains(line), "{line}: {metrics}");
+        }
+        let (status, log) = service.stop();
+        assert_eq!(status.code(), Some(0));
+        assert!(
+            log.iter().any(|line| line["message"] == "store closed"),
+            "{log:#?}"
+        );
+    }
+
+    fn holds_nothing_that_it_should_not(&self) {
+        let template = root().join("template");
+        for file in files(
+            &self.folder,
+            &[".git", "Cargo.lock", "schema.json", "axum-chassis"],
+        ) {
+            let top = file.iter().next().and_then(|top| top.to_str());
+            assert!(
+                top.is_some_and(|top| TOP.contains(&top)),
+                "{}",
+                file.display()
+            );
+            assert_ne!(
+                file.extension().and_then(|end| end.to_str()),
+                Some("liquid")
+            );
+
+            let text = read(&self.folder.join(&file));
+            // Dashboards have `{{ }}` of their own, and are copies; what was to be filled in never is.
+            let source = fs::read_to_string(template.join(&file)).unwrap_or_default();
+            let copied = text == source && !PLACEHOLDERS.iter().any(|name| text.contains(name));
+            // Workflows and alerts ask others to fill in `${{ }}` and `{{ $value }}`.
+            let text = text.replace("${{", "").replace("{{ $", "");
+            let left = text.contains("{{") || text.contains("{%");
+            assert!(copied || !left, "Liquid is left in {}", file.display());
+        }
+    }
+}
+
+/// The commands of a workflow.
+fn run_lines(workflow: &str) -> Vec<String> {
+    let workflow: serde_yaml_ng::Value = serde_yaml_ng::from_str(workflow).expect("YAML");
+    let jobs = workflow["jobs"].as_mapping().expect("jobs").values();
+    jobs.flat_map(|job| job["steps"].as_sequence().expect("steps"))
+        .filter_map(|step| step["run"].as_str())
+        .flat_map(|run| run.lines().map(str::to_owned))
+        .collect()
+}

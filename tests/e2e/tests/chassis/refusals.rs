@@ -1,0 +1,113 @@
+//! Wrong use: one clear line, exit code 2, and nothing written.
+
+use std::fs;
+use std::path::Path;
+
+use crate::tool::{chassis, said, workspace_with_members};
+
+/// What the tool says in a folder that is as it was afterwards.
+fn refused(folder: &Path, words: &[&str]) -> String {
+    let before = e2e::files(folder, &[]);
+    let said = said(chassis(folder).args(words), 2);
+    assert_eq!(e2e::files(folder, &[]), before, "{words:?}");
+    assert!(said.starts_with("error: "), "{said}");
+    said
+}
+
+#[test]
+fn wrong_words_are_told_with_what_would_be_right() {
+    let empty = tempfile::tempdir().expect("a folder");
+    for (words, reason) in [
+        (&["generate"][..], "unrecognized subcommand 'generate'"),
+        (&["new"], "<PATH>"),
+        (&["new", "orders", "--fast"], "unexpected argument '--fast'"),
+        (
+            &["add", "helm"],
+            "possible values: images, kubernetes, compose, ci",
+        ),
+        (&["add"], "<ASSETS>"),
+        (
+            &["new", "orders", "-d", "flavour=sweet"],
+            "`-d flavour=sweet`: the template asks nothing called flavour, only description, chassis",
+        ),
+        (
+            &["new", "orders", "-d", "chassis=floppy"],
+            "`-d chassis=floppy`: chassis is one of auto, vendored, registry, git, path",
+        ),
+        (&["new", "orders", "-d", "chassis"], "is no NAME=VALUE"),
+        (
+            &["new", "orders", "-d", "chassis-url=https://a.example"],
+            "say `-d chassis=git` too",
+        ),
+        (
+            &["new", "orders", "-d", "description=\"quoted\""],
+            "has to match the pattern",
+        ),
+        (&["new", "a/match"], "it is a keyword of Rust"),
+        (&["new", "/"], "has no name to call the service by"),
+        (&["add", "images"], "no Cargo project is here"),
+        (&["vendor"], "depends on axum-chassis"),
+        (&["update"], "no service on axum-chassis is here"),
+        (
+            &["check"],
+            "there are no manifests in k8s; name their folder with --manifests",
+        ),
+    ] {
+        let said = refused(empty.path(), words);
+        assert!(said.contains(reason), "{words:?}: {said}");
+        // Clap's own add how it is used.
+        let lines = said.lines().count();
+        assert!(lines == 1 || said.contains("--help"), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_in_use_is_left_alone() {
+    let place = tempfile::tempdir().expect("a folder");
+    fs::create_dir(place.path().join("orders")).expect("a folder");
+    fs::write(place.path().join("orders/mine"), "").expect("a file");
+    fs::write(place.path().join("file"), "").expect("a file");
+    for (path, reason) in [
+        (
+            "orders",
+            "is there already and not empty; nothing in it was changed",
+        ),
+        ("file", "cannot use"),
+        ("file/orders", "cannot"),
+    ] {
+        let said = refused(place.path(), &["new", path]);
+        assert!(said.contains(reason), "{said}");
+    }
+}
+
+#[test]
+fn a_project_without_a_program_or_with_several_is_asked_about() {
+    let empty = workspace_with_members();
+    let said = refused(empty.path(), &["add", "images"]);
+    assert!(said.contains("makes a program"), "{said}");
+
+    let several = tempfile::tempdir().expect("a folder");
+    fs::create_dir_all(several.path().join("src/bin")).expect("a folder");
+    let manifest = "[package]\nname = \"several\"\nedition = \"2024\"\n";
+    fs::write(several.path().join("Cargo.toml"), manifest).expect("a manifest");
+    for name in ["one", "two"] {
+        let file = several.path().join(format!("src/bin/{name}.rs"));
+        fs::write(file, "fn main() {}\n").expect("a program");
+    }
+    let said = refused(several.path(), &["add", "images"]);
+    for choice in [
+        "-d package=several -d bin=one",
+        "-d package=several -d bin=two",
+    ] {
+        assert!(said.contains(choice), "{said}");
+    }
+    for (define, reason) in [
+        ("bin=three", "-d bin=one"),
+        ("port=0", "a port is a number from 1 to 65535"),
+        ("colour=red", "is none of package, bin, port"),
+    ] {
+        let words = ["add", "images", "-d", define];
+        let said = refused(several.path(), &words);
+        assert!(said.contains(reason), "{said}");
+    }
+}

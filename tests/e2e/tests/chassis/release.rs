@@ -1,0 +1,90 @@
+//! The next release: `cargo xtask release`, a newer version, and an update to it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use cargo_chassis::carried::VERSION;
+use e2e::{cargo, succeed};
+
+use crate::promises::Generated;
+use crate::tool::{built, chassis, clone_of_this_checkout, command, commit, edit, git, read, said};
+
+const NEXT: &str = "99.0.0";
+
+/// With what is compiled already of the many dependencies of the tool.
+fn with_compiled(cargo: &mut Command) -> &mut Command {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("..");
+    cargo.env("CARGO_TARGET_DIR", target)
+}
+
+#[test]
+fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
+    let place = tempfile::tempdir().expect("a folder");
+    said(
+        chassis(place.path())
+            .args(["new", "vendored-orders", "-d", "chassis=vendored"])
+            .env("CARGO", "true"),
+        0,
+    );
+    let service = place.path().join("vendored-orders");
+    commit(&service, "generated");
+
+    // As CONTRIBUTING.md says.
+    let checkout = clone_of_this_checkout(place.path());
+    let xtask =
+        |command: &str| succeed(with_compiled(&mut cargo(&checkout)).args(["xtask", command]));
+    xtask("release");
+    let kept = format!("cargo-chassis/releases/{VERSION}.tar.gz");
+    assert!(checkout.join(&kept).is_file(), "{kept}");
+    let version = format!("version = \"{VERSION}\"");
+    edit(
+        &checkout.join("Cargo.toml"),
+        &version,
+        &format!("version = \"{NEXT}\""),
+    );
+    xtask("sync");
+    edit(
+        &checkout.join("src/lib.rs"),
+        "mod cli;",
+        "/// The next one.\npub const NEXT: &str = \"next\";\n\nmod cli;",
+    );
+    edit(
+        &checkout.join("template/src/main.rs"),
+        "fn main()",
+        "// The next template.\nfn main()",
+    );
+    // Beside the tool that other tests use.
+    let named = "[[bin]]\nname = \"cargo-chassis-next\"\npath = \"src/main.rs\"\n\n[dependencies]";
+    edit(
+        &checkout.join("cargo-chassis/Cargo.toml"),
+        "[dependencies]",
+        named,
+    );
+    let tool =
+        built(with_compiled(&mut cargo(&checkout)).args(["build", "--package=cargo-chassis"]));
+
+    let merged = said(command(&tool, &service).arg("update"), 0);
+    for line in [
+        "Changed .chassis.toml",
+        "Changed src/main.rs",
+        "Changed vendor/axum-chassis/Cargo.toml",
+        "Changed vendor/axum-chassis/src/lib.rs",
+    ] {
+        assert!(merged.contains(line), "{line}: {merged}");
+    }
+    let manifest = read(&service.join("vendor/axum-chassis/Cargo.toml"));
+    assert!(manifest.contains(NEXT), "{manifest}");
+    // What the older tool makes of that is a clear word.
+    let older = said(chassis(&service).args(["update", "--check"]), 2);
+    assert!(older.contains(&format!("does not know the template {NEXT}")));
+
+    git(&service, &["commit", "--quiet", "--message=updated"]);
+    let main = read(&service.join("src/main.rs"));
+    let uses_it = main.replace(
+        "// The next template.",
+        "#[allow(dead_code)]\nconst NEXT: &str = axum_chassis::NEXT;",
+    );
+    fs::write(service.join("src/main.rs"), uses_it).expect("a file");
+    Generated::at(service).builds();
+}
