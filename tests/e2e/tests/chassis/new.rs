@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use e2e::{cargo, files, root, succeed, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
@@ -92,4 +92,53 @@ fn the_vendored_crate_is_what_cargo_package_would_ship() {
     }
     let manifest = read(&place.path().join("orders/vendor/axum-chassis/Cargo.toml"));
     assert!(!manifest.contains("workspace"), "{manifest}");
+}
+
+/// `script` gives it a terminal.
+#[test]
+fn on_a_terminal_it_asks_and_elsewhere_it_takes_the_defaults() {
+    let place = tempfile::tempdir().expect("a folder");
+    let new = chassis(place.path());
+    let line = format!(
+        "{} new asked -d chassis=git",
+        new.get_program().to_string_lossy()
+    );
+    let mut terminal = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .current_dir(place.path())
+        .env("CARGO", "true")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of util-linux");
+    let mut keys = terminal.stdin.take().expect("a pipe");
+    keys.write_all(b"Sells tea.\r\r")
+        .expect("somebody who reads");
+    let output = terminal.wait_with_output().expect("an end");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}");
+    for question in [
+        "What does the service do",
+        "Takes orders and remembers them.",
+        "Which git repository",
+    ] {
+        assert!(told.contains(question), "{question}: {told}");
+    }
+    let manifest = read(&place.path().join("asked/Cargo.toml"));
+    for line in [
+        "description = \"Sells tea.\"",
+        "git = \"https://github.com/axum-chassis/axum-chassis\"",
+    ] {
+        assert!(manifest.contains(line), "{line}: {manifest}");
+    }
+
+    said(
+        chassis(place.path())
+            .args(["new", "unasked"])
+            .env("CARGO", "true"),
+        0,
+    );
+    let manifest = read(&place.path().join("unasked/Cargo.toml"));
+    assert!(manifest.contains("Takes orders and remembers them."));
+    assert!(manifest.contains("vendor/axum-chassis"), "{manifest}");
 }
