@@ -1,12 +1,14 @@
 //! What end-to-end tests share: commands that have to succeed, and services as processes.
 
 mod service;
+mod tool;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 pub use service::{Answer, Service};
+pub use tool::{built, chassis, said};
 
 /// How long anything that is waited for may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);

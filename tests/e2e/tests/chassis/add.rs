@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use e2e::{files, root};
+use e2e::{files, root, said};
 use tempfile::TempDir;
 
-use crate::tool::{chassis, edit, read, said};
+use crate::tool::{chassis, edit, read};
 
 /// A copy of a project that is none of a generator's making.
 fn project(name: &str) -> TempDir {

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use e2e::{Service, cargo, files, root, succeed};
+use e2e::{Service, cargo, files, root, said, succeed};
 
-use crate::tool::{TARGET, chassis, read, said};
+use crate::tool::{TARGET, chassis, read};
 
 /// All that may lie at the top of a generated folder; nothing of the chassis' own is in it.
 const TOP: [&str; 18] = [

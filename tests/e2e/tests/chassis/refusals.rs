@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::tool::{chassis, said, workspace_with_members};
+use e2e::said;
+
+use crate::tool::{chassis, workspace_with_members};
 
 /// What the tool says in a folder that is as it was afterwards.
 fn refused(folder: &Path, words: &[&str]) -> String {

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use cargo_chassis::carried::VERSION;
-use e2e::{cargo, succeed};
+use e2e::{built, cargo, said, succeed};
 
 use crate::promises::Generated;
-use crate::tool::{built, chassis, clone_of_this_checkout, command, commit, edit, git, read, said};
+use crate::tool::{chassis, clone_of_this_checkout, command, commit, edit, git, read};
 
 const NEXT: &str = "99.0.0";
 
@@ -64,7 +64,9 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
     let tool =
         built(with_compiled(&mut cargo(&checkout)).args(["build", "--package=cargo-chassis"]));
 
-    let merged = said(command(&tool, &service).arg("update"), 0);
+    let mut next = Command::new(&tool);
+    next.current_dir(&service);
+    let merged = said(command(next).arg("update"), 0);
     for line in [
         "Changed .chassis.toml",
         "Changed src/main.rs",

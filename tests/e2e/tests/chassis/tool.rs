@@ -2,56 +2,27 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::LazyLock;
 
-use e2e::{cargo, root, succeed};
+use e2e::{root, succeed};
 use tempfile::TempDir;
 
 /// One target folder for all services, so that dependencies are compiled once.
 pub(crate) static TARGET: LazyLock<PathBuf> =
     LazyLock::new(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("generated"));
 
-/// `cargo chassis` in a folder, built from this checkout, and with no way to a network.
+/// `cargo chassis` in a folder, with no way to a network.
 pub(crate) fn chassis(folder: &Path) -> Command {
-    static TOOL: LazyLock<PathBuf> =
-        LazyLock::new(|| built(cargo(&root()).args(["build", "--package=cargo-chassis"])));
-    command(&TOOL, folder)
+    command(e2e::chassis(folder))
 }
 
 /// The same with another build of the tool.
-pub(crate) fn command(tool: &Path, folder: &Path) -> Command {
-    let mut command = Command::new(tool);
-    command
-        .current_dir(folder)
-        .env("CARGO_TARGET_DIR", &*TARGET)
+pub(crate) fn command(mut tool: Command) -> Command {
+    tool.env("CARGO_TARGET_DIR", &*TARGET)
         .envs(["http_proxy", "https_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:9")))
         .env("CARGO_NET_OFFLINE", "true");
-    command
-}
-
-/// The program that a `cargo build` makes.
-pub(crate) fn built(build: &mut Command) -> PathBuf {
-    let messages = succeed(build.arg("--message-format=json")).stdout;
-    let messages = String::from_utf8(messages).expect("JSON");
-    let executable = messages.lines().find_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        (message["target"]["kind"][0] == "bin")
-            .then(|| message["executable"].as_str().map(PathBuf::from))?
-    });
-    executable.expect("an executable")
-}
-
-/// What a command says that succeeds, or fails with a code.
-pub(crate) fn said(command: &mut Command, code: i32) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().expect("a program");
-    let said = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
-    assert_eq!(status.code(), Some(code), "{command:?}: {said}");
-    said.into_owned()
+    tool
 }
 
 pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {

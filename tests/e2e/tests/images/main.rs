@@ -10,5 +10,6 @@ mod docker;
 mod files;
 mod generated;
 mod projects;
+mod published;
 mod service;
 mod shapes;

@@ -1,0 +1,124 @@
+//! `cargo chassis add images kubernetes` in programs that are none of ours, as the crates' registry has them.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use e2e::{cargo, chassis, files, said, succeed};
+use tempfile::TempDir;
+
+use crate::{
+    docker::{Build, Image},
+    projects::copy,
+};
+
+/// A program, unpacked as whoever publishes it wrote it.
+fn published(name: &str, version: &str) -> TempDir {
+    let reader = tempfile::tempdir().expect("a folder");
+    let manifest = format!(
+        "[package]\nname = \"reader\"\nedition = \"2024\"\n[dependencies]\n{name} = \"={version}\"\n"
+    );
+    fs::create_dir(reader.path().join("src")).expect("a folder");
+    fs::write(reader.path().join("src/lib.rs"), "").expect("a file");
+    fs::write(reader.path().join("Cargo.toml"), manifest).expect("a manifest");
+    let metadata = succeed(cargo(reader.path()).args(["metadata", "--format-version=1"]));
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let package = packages.iter().find(|package| package["name"] == name);
+    let manifest = package.and_then(|package| package["manifest_path"].as_str());
+    let folder = Path::new(manifest.expect("a manifest")).parent();
+
+    let program = tempfile::tempdir().expect("a folder");
+    copy(folder.expect("a folder"), program.path());
+    for cargos_own in [".cargo-ok", ".cargo_vcs_info.json"] {
+        let _ = fs::remove_file(program.path().join(cargos_own));
+    }
+    program
+}
+
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = files(folder, &[]).into_iter();
+    files
+        .map(|path| {
+            let contents = fs::read(folder.join(&path)).expect("a file");
+            (path, contents)
+        })
+        .collect()
+}
+
+/// The image that the command builds which the tool has named.
+fn image(program: &Path, told: &str, dockerfile: &str) -> Image {
+    let command = told
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Next docker build "));
+    let arguments = command.expect("a command").split("--build-arg ").skip(1);
+    let dockerfile = program.join(dockerfile).display().to_string();
+    let build = arguments.fold(Build::of(program, &dockerfile), |build, argument| {
+        let argument = argument.split(' ').next().expect("a word");
+        build.option(&format!("--build-arg={argument}"))
+    });
+    build.image()
+}
+
+/// Adds to a program, and looks at what there was, at the image, and at what `check` makes of it.
+fn gets_images_and_manifests(name: &str, version: &str, dockerfiles: &[&str]) {
+    let program = published(name, version);
+    let before = contents(program.path());
+    let told = said(
+        chassis(program.path()).args(["add", "images", "kubernetes"]),
+        0,
+    );
+    let after = contents(program.path());
+    for (path, was) in &before {
+        assert!(after.get(path) == Some(was), "{name}: {}", path.display());
+    }
+
+    for dockerfile in dockerfiles {
+        let image = image(program.path(), &told, dockerfile);
+        let printed = image.output("/app/service", &["--version"]);
+        assert!(printed.contains(version), "{name}: {printed}");
+        if *dockerfile != "Dockerfile.distroless" {
+            continue;
+        }
+        // Static, so it runs here as well.
+        let binary = program.path().join("binary");
+        fs::write(&binary, image.binary()).expect("a file");
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("a file");
+        let found = said(
+            chassis(program.path())
+                .args(["check", "--binary"])
+                .arg(&binary),
+            1,
+        );
+        for line in [
+            "is not on axum-chassis",
+            "k8s/base/workload/deployment.yaml: spec.template.spec.containers[app].livenessProbe",
+            "remedy: name a port and a path that the service answers with 200",
+            "k8s/components/alerts/alerts.yaml: queries",
+        ] {
+            assert!(found.contains(line), "{name}: {line}: {found}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_published_file_server_gets_images_and_manifests() {
+    let both = ["Dockerfile", "Dockerfile.distroless"];
+    gets_images_and_manifests("basic-http-server", "0.11.0", &both);
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_published_server_of_pages_gets_images_and_manifests() {
+    gets_images_and_manifests("microserver", "0.2.1", &["Dockerfile.distroless"]);
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_published_tunnel_keeps_its_own_dockerfile_and_gets_the_other() {
+    gets_images_and_manifests("bore-cli", "0.6.0", &["Dockerfile.distroless"]);
+}
