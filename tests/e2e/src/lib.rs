@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 pub use service::{Answer, Service};
-pub use tool::{built, chassis, said};
+pub use tool::{built, chassis, run_lines, said};
 
 /// How long anything that is waited for may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);

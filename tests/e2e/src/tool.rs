@@ -1,4 +1,4 @@
-//! `cargo chassis`, built from this checkout, and what programs say.
+//! `cargo chassis`, built from this checkout, what programs say, and what a workflow would call.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -43,4 +43,17 @@ pub fn said(command: &mut Command, code: i32) -> String {
     let said = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
     assert_eq!(status.code(), Some(code), "{command:?}: {said}");
     said.into_owned()
+}
+
+/// The commands of a workflow.
+///
+/// # Panics
+/// If it is none.
+pub fn run_lines(workflow: &str) -> Vec<String> {
+    let workflow: serde_yaml_ng::Value = serde_yaml_ng::from_str(workflow).expect("YAML");
+    let jobs = workflow["jobs"].as_mapping().expect("jobs").values();
+    jobs.flat_map(|job| job["steps"].as_sequence().expect("steps"))
+        .filter_map(|step| step["run"].as_str())
+        .flat_map(|run| run.lines().map(str::to_owned))
+        .collect()
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use e2e::{Service, cargo, files, root, said, succeed};
+use e2e::{Service, cargo, files, root, run_lines, said, succeed};
 
 use crate::tool::{TARGET, chassis, read};
 
@@ -170,14 +170,4 @@ impl Generated {
             assert!(copied || !left, "Liquid is left in {}", file.display());
         }
     }
-}
-
-/// The commands of a workflow.
-fn run_lines(workflow: &str) -> Vec<String> {
-    let workflow: serde_yaml_ng::Value = serde_yaml_ng::from_str(workflow).expect("YAML");
-    let jobs = workflow["jobs"].as_mapping().expect("jobs").values();
-    jobs.flat_map(|job| job["steps"].as_sequence().expect("steps"))
-        .filter_map(|step| step["run"].as_str())
-        .flat_map(|run| run.lines().map(str::to_owned))
-        .collect()
 }
