@@ -29,9 +29,11 @@ impl Image {
             let rest = rest.trim();
             match word.to_ascii_uppercase().as_str() {
                 "ARG" => {
-                    let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
-                    // Repeated without a value, it keeps the one from before the first stage.
-                    arguments.entry(key.to_owned()).or_insert(value.to_owned());
+                    for word in rest.split_whitespace() {
+                        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+                        // Repeated without a value, it keeps the one from before the first stage.
+                        arguments.entry(key.to_owned()).or_insert(value.to_owned());
+                    }
                 }
                 "FROM" => {
                     stages.insert(std::mem::take(&mut name), image);
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_last_stage_has_what_its_parents_say() {
-        let text = "ARG KIND=plain\nFROM --platform=linux/amd64 rust AS build\nUSER 0\nEXPOSE 1\n\
+        let text = "ARG RUST=1.95 KIND=plain\nFROM --platform=linux/amd64 rust AS build\nUSER 0\nEXPOSE 1\n\
                     FROM base AS runtime\nWORKDIR /app\nUSER 65532:65532\nEXPOSE 8080 9090/tcp\n\
                     FROM runtime AS other\nUSER 1\nFROM runtime AS last-plain\nARG KIND\nFROM last-${KIND}\n";
         let image = Image::parse(text);

@@ -1,6 +1,7 @@
 //! What the tests ask of Docker: build a folder, run the image, look at the container.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     io::{Read as _, Write as _},
     net::TcpStream,
@@ -147,10 +148,23 @@ impl Image {
         run(docker().args(["image", "inspect", "--format", template, &self.tag]))
     }
 
-    /// The packages that its build compiled, in order, one that was compiled twice twice.
-    pub(crate) fn compiled(&self) -> impl Iterator<Item = &str> {
+    /// The packages that its build compiled.
+    pub(crate) fn compiled(&self) -> BTreeSet<&str> {
         let lines = self.log.lines();
-        lines.filter_map(|line| line.split_once(" Compiling ")?.1.split(' ').next())
+        lines
+            .filter_map(|line| line.split_once(" Compiling ")?.1.split(' ').next())
+            .collect()
+    }
+
+    /// Was this step's outcome found in the layer cache?
+    pub(crate) fn found(&self, step: &str) -> bool {
+        let mut lines = self.log.lines();
+        let Some(start) = lines.find(|line| line.contains(&format!("[{step}]"))) else {
+            return false;
+        };
+        let number = start.split(' ').next().unwrap_or_default();
+        let cached = format!("{number} CACHED");
+        lines.any(|line| line == cached)
     }
 
     pub(crate) fn megabytes(&self) -> f64 {
@@ -288,14 +302,11 @@ impl Drop for Network {
 fn ask(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\r\n"
-    )
-    .ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
-    // A server may reset the connection after its answer.
-    _ = stream.read_to_string(&mut answer);
+    // A connection that is cut off, as Docker's proxy does before the service listens, is no answer.
+    stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     head.starts_with("HTTP/1.1 200 ").then(|| body.to_owned())
 }

@@ -4,6 +4,8 @@ use std::{fs, process::Command};
 
 use e2e::{root, succeed};
 
+const DOCKERFILES: [&str; 2] = ["Dockerfile", "Dockerfile.distroless"];
+
 fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).expect(name)
 }
@@ -27,7 +29,7 @@ fn both_dockerfiles_make_the_binary_alike() {
 
 #[test]
 fn nothing_is_pulled_but_the_base_images() {
-    for name in ["Dockerfile", "Dockerfile.distroless"] {
+    for name in DOCKERFILES {
         let text = read(name);
         assert!(
             !text.lines().any(|line| line.starts_with("# syntax=")),
@@ -43,6 +45,49 @@ fn nothing_is_pulled_but_the_base_images() {
     }
 }
 
+/// Whoever copies a file has to read it all.
+#[test]
+fn a_dockerfile_is_short_and_holds_no_programs() {
+    for name in DOCKERFILES {
+        let text = read(name);
+        assert!(text.lines().count() <= 120, "{name} is too long");
+        let words = |line: &str| {
+            line.split_whitespace()
+                .any(|word| ["awk", "sed"].contains(&word))
+        };
+        assert!(!text.lines().any(words), "{name} calls awk or sed");
+        for instruction in instructions(&text) {
+            assert!(instruction.len() <= 10, "{name}: {instruction:?}");
+        }
+    }
+}
+
+/// Each with the lines that continue it.
+fn instructions(dockerfile: &str) -> Vec<Vec<&str>> {
+    let mut instructions: Vec<Vec<&str>> = Vec::new();
+    let mut continued = false;
+    for line in dockerfile.lines() {
+        match instructions.last_mut() {
+            Some(last) if continued => last.push(line),
+            _ => instructions.push(vec![line]),
+        }
+        continued = line.ends_with('\\');
+    }
+    instructions
+}
+
+#[test]
+fn the_debian_release_is_named_once() {
+    for name in DOCKERFILES {
+        let text = read(name);
+        for release in ["trixie", "debian13"] {
+            let named = text.matches(release).count();
+            assert!(named <= 1, "{name} names {release} {named} times");
+        }
+        assert!(text.contains("DEBIAN=trixie"), "{name}");
+    }
+}
+
 /// Runs a program in the repository; it has to succeed.
 fn passes(program: &str, arguments: &[&str]) {
     succeed(Command::new(program).args(arguments).current_dir(root()));
@@ -51,7 +96,7 @@ fn passes(program: &str, arguments: &[&str]) {
 #[test]
 #[ignore = "needs hadolint"]
 fn the_dockerfiles_are_free_of_what_hadolint_knows() {
-    passes("hadolint", &["Dockerfile", "Dockerfile.distroless"]);
+    passes("hadolint", &DOCKERFILES);
 }
 
 #[test]

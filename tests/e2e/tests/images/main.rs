@@ -7,6 +7,7 @@
 
 mod caching;
 mod docker;
+mod errors;
 mod files;
 mod generated;
 mod projects;

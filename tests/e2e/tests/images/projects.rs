@@ -1,4 +1,4 @@
-//! Projects to build: each shape, none of them on the chassis, and copies that a test may change.
+//! Projects to build: each shape, and copies that a test may change.
 
 use std::{
     fs,
@@ -10,99 +10,118 @@ use tempfile::TempDir;
 
 use crate::docker::Build;
 
-/// The main source of a shape and, where a choice is needed, the package.
+/// A kind of project, and where in it a change is made.
 pub(crate) struct Shape {
+    /// Of the binary.
     pub(crate) name: &'static str,
+    /// The folder of the package that has the binary.
+    package: &'static str,
     main: &'static str,
-    package: Option<&'static str>,
-    vendored: bool,
+    /// What else is in its workspace, so no dependency.
+    pub(crate) members: &'static [&'static str],
+    /// A package beside the workspace: compiled with the dependencies, and again whenever they change.
+    pub(crate) beside: Option<&'static str>,
+    /// Where a choice is needed.
+    arguments: &'static [(&'static str, &'static str)],
+    make: fn() -> TempDir,
 }
 
-const fn shape(name: &'static str, main: &'static str) -> Shape {
-    Shape {
-        name,
-        main,
-        package: None,
-        vendored: false,
+impl Shape {
+    pub(crate) const fn of_one_package(name: &'static str, make: fn() -> TempDir) -> Self {
+        Self {
+            name,
+            package: "",
+            main: "src/main.rs",
+            members: &[],
+            beside: None,
+            arguments: &[],
+            make,
+        }
+    }
+
+    pub(crate) const fn beside(mut self, package: &'static str) -> Self {
+        self.beside = Some(package);
+        self
     }
 }
 
-pub(crate) const SHAPES: [Shape; 6] = [
-    shape("single-bin", "src/main.rs"),
-    shape("lib-and-bin", "src/cli/main.rs"),
+/// None of these is on the chassis.
+pub(crate) const SHAPES: [Shape; 7] = [
+    Shape::of_one_package("single-bin", || copy_of("single-bin")),
     Shape {
-        package: Some("greeter"),
-        ..shape("workspace", "greeter/src/main.rs")
+        main: "src/cli/main.rs",
+        ..Shape::of_one_package("lib-and-bin", || copy_of("lib-and-bin"))
     },
-    shape("c-code", "src/main.rs"),
-    VENDORED,
-    PLAIN_AXUM,
+    Shape {
+        package: "greeter",
+        members: &["answers"],
+        arguments: &[("PACKAGE", "greeter")],
+        ..Shape::of_one_package("greeter", || copy_of("workspace"))
+    },
+    Shape {
+        package: "greeter",
+        members: &["answers"],
+        ..Shape::of_one_package("inheriting", || copy_of("inheriting"))
+    },
+    Shape::of_one_package("c-code", || copy_of("c-code")).beside("answers"),
+    Shape::of_one_package("vendored", vendored),
+    Shape::of_one_package("plain-axum", || copy_of("plain-axum")),
 ];
-pub(crate) const VENDORED: Shape = Shape {
-    vendored: true,
-    ..shape("vendored", "src/main.rs")
-};
-pub(crate) const PLAIN_AXUM: Shape = shape("plain-axum", "src/main.rs");
 
 impl Shape {
     /// A copy of it, ready to be built.
     pub(crate) fn project(&self) -> TempDir {
-        let folder = copy_of(self.name);
-        if self.vendored {
-            vendor(folder.path());
-        }
-        folder
+        (self.make)()
     }
 
     pub(crate) fn build(&self, project: &Path, dockerfile: &str) -> Build {
-        let build = build(project, dockerfile);
-        if self.vendored {
-            return build.option("--network=none").arg("AUDITABLE", "false");
-        }
-        match self.package {
-            Some(package) => build.arg("PACKAGE", package),
-            None => build,
-        }
+        self.arguments
+            .iter()
+            .fold(build(project, dockerfile), |build, (key, value)| {
+                build.arg(key, value)
+            })
     }
 
-    /// What it answers: the name of its binary.
-    pub(crate) fn answer(&self) -> &'static str {
-        self.package.unwrap_or(self.name)
-    }
-
-    /// Changes the sources and nothing else.
+    /// Changes the sources and nothing else, to what no run of the tests had before.
     pub(crate) fn change_a_line(&self, project: &Path) {
-        edit(&project.join(self.main), "\n", "\n// Another line.\n");
+        let main = project.join(self.package).join(self.main);
+        edit(&main, "\n", &format!("\n// In {project:?}.\n"));
     }
 
     /// Adds fastrand, which has no dependencies itself.
     pub(crate) fn add_a_dependency(&self, project: &Path) {
-        let manifest = project
-            .join(self.package.unwrap_or_default())
-            .join("Cargo.toml");
+        let manifest = project.join(self.package).join("Cargo.toml");
         let section = "[dependencies]\n";
         edit(&manifest, section, &format!("{section}fastrand = \"2\"\n"));
-        self.lock(project);
+        lock(project);
     }
 
     pub(crate) fn bump_the_version(&self, project: &Path) {
         let [from, to] = ["0.1.0", "0.1.1"].map(|version| format!("version = \"{version}\""));
         edit(&project.join("Cargo.toml"), &from, &to);
-        self.lock(project);
+        lock(project);
     }
+}
 
-    fn lock(&self, project: &Path) {
-        if self.vendored {
-            vendor(project);
-        } else {
-            succeed(cargo(project).args(["update", "--quiet", "--workspace"]));
-        }
+fn lock(project: &Path) {
+    let settings = fs::read_to_string(project.join(".cargo/config.toml"));
+    if settings.is_ok_and(|settings| settings.contains("vendored-sources")) {
+        vendor(project);
+    } else {
+        succeed(cargo(project).args(["update", "--quiet", "--workspace"]));
     }
 }
 
 /// None of these can be asked for its health.
 pub(crate) fn build(project: &Path, dockerfile: &str) -> Build {
     Build::of(project, dockerfile).arg("HEALTHCHECK", "none")
+}
+
+/// A service whose crates lie beside it.
+pub(crate) fn vendored() -> TempDir {
+    let project = copy_of("vendored");
+    vendor(project.path());
+    project
 }
 
 /// As docs/images.md says.
@@ -123,15 +142,15 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 }
 
 /// A copy of a fixture.
-pub(crate) fn copy_of(shape: &str) -> TempDir {
+pub(crate) fn copy_of(name: &str) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    copy(&fixture(shape), folder.path());
+    copy(&fixture(name), folder.path());
     folder
 }
 
-/// Copies a folder, without what was built or checked out there.
+/// Copies a folder, without what was built there: files are as new as in a new clone.
 pub(crate) fn copy(from: &Path, to: &Path) {
-    for file in files(from, &["target", ".git"]) {
+    for file in files(from, &["target"]) {
         let target = to.join(&file);
         fs::create_dir_all(target.parent().expect("a folder")).expect("a folder");
         fs::copy(from.join(file), target).expect("a copy");

@@ -6,7 +6,7 @@ use auditable_info::audit_info_from_slice;
 
 use crate::{
     docker::{Build, Image, Network},
-    projects::{self, SHAPES, copy_of, edit, fixture},
+    projects::{self, SHAPES, copy_of, edit, fixture, vendored},
     service::{CC, STATIC},
 };
 
@@ -33,13 +33,13 @@ fn crates(image: &Image) -> Vec<String> {
 
 #[test]
 #[ignore = "needs Docker"]
-fn each_shape_serves_from_8_megabytes_static_and_from_30_with_a_c_library() {
+fn each_shape_serves_from_a_small_image_static_and_with_a_c_library() {
     for shape in SHAPES {
         let project = shape.project();
         for kind in [STATIC, CC] {
             let build = shape.build(project.path(), kind.dockerfile);
             let image = build.arg("VARIANT", kind.variant).image();
-            serves(&image, shape.answer());
+            serves(&image, shape.name);
             kind.is_not_exceeded_by(&image);
         }
     }
@@ -72,22 +72,16 @@ fn a_library_and_a_binary_take_features_a_profile_and_a_toolchain_file() {
 fn a_workspace_says_which_binaries_it_has_and_builds_the_one_chosen() {
     let log = build("workspace", "Dockerfile.distroless").failure();
     for line in [
-        "2 binaries fit",
-        "PACKAGE=greeter --build-arg BIN=greeter",
-        "PACKAGE=counter --build-arg BIN=counter",
+        "error: 2 executables [counter greeter]; choose by --build-arg PACKAGE=, BIN= or EXAMPLE=",
+        "Available binaries:",
+        "    counter",
+        "    greeter",
     ] {
         assert!(log.contains(line), "{log}");
     }
-    assert!(
-        !log.contains("Compiling"),
-        "it fails before anything is compiled"
-    );
-    // Neither a hidden version nor the list of crates has cargo compile the sources again: it has to
-    // see that they are newer than the empty ones.
     serves(
         &build("workspace", "Dockerfile.distroless")
             .arg("BIN", "counter")
-            .arg("AUDITABLE", "false")
             .image(),
         "counter",
     );
@@ -129,7 +123,7 @@ fn sources_that_no_build_needs_may_be_missing() {
 #[ignore = "needs Docker"]
 fn an_example_can_be_the_binary() {
     let image = build("lib-and-bin", "Dockerfile.distroless")
-        .arg("BIN", "greet")
+        .arg("EXAMPLE", "greet")
         .image();
     assert_eq!(image.output("/app/service", &[]), "lib-and-bin");
 }
@@ -180,23 +174,31 @@ fn a_static_binary_resolves_names() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_build_takes_packages_flags_and_a_processor() {
-    let image = build("single-bin", "Dockerfile")
+fn a_package_without_an_executable_says_so() {
+    let log = build("workspace", "Dockerfile.distroless")
+        .arg("PACKAGE", "answers")
+        .failure();
+    assert!(log.contains("error: 0 executables []; choose"), "{log}");
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn packages_are_there_and_static_linking_joins_the_projects_own_flags() {
+    let project = copy_of("single-bin");
+    let settings = project.path().join(".cargo/config.toml");
+    fs::create_dir(project.path().join(".cargo")).expect("a folder");
+    let flags = "[target.'cfg(unix)']\nrustflags = [\"-Clink-arg=-fuse-ld=mold\"]\n";
+    fs::write(settings, flags).expect("cargo's settings");
+    let image = projects::build(project.path(), "Dockerfile")
+        .arg("VARIANT", "static")
         .arg("BUILD_PACKAGES", "mold")
-        .arg("RUSTFLAGS", "-Clink-arg=-fuse-ld=mold -Cdebuginfo=0")
-        .arg("TARGET_CPU", "x86-64-v2")
-        .arg("CARGO_FLAGS", "--no-default-features")
         .arg("RUNTIME_PACKAGES", "netbase")
         .image();
     serves(&image, "single-bin");
-    let linker = b"mold";
-    assert!(
-        image
-            .binary()
-            .windows(linker.len())
-            .any(|window| window == linker),
-        "linked by mold"
-    );
+    let binary = image.binary();
+    let has = |text: &[u8]| binary.windows(text.len()).any(|window| window == text);
+    assert!(has(b"mold"), "linked by mold");
+    assert!(!has(b"/lib64/ld-linux"), "needs no loader");
     assert!(
         image.output("cat", &["/etc/services"]).contains("https"),
         "netbase is there at run time"
@@ -205,14 +207,12 @@ fn a_build_takes_packages_flags_and_a_processor() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_missing_lock_file_is_named() {
-    let project = copy_of("single-bin");
-    fs::remove_file(project.path().join("Cargo.lock")).expect("a lock file");
-    let log = Build::of(project.path(), "Dockerfile").failure();
-    assert!(
-        log.contains("error: no Cargo.lock in the build context. Images are built with --locked"),
-        "{log}"
-    );
+fn vendored_crates_build_without_network_and_tools() {
+    let project = vendored();
+    let build = projects::build(project.path(), "Dockerfile.distroless");
+    let build = build.option("--network=none").arg("TOOLS", "");
+    let image = build.arg("PROFILE", "dev").image();
+    serves(&image, "vendored");
 }
 
 #[test]
@@ -292,16 +292,18 @@ patched = []
 
 # Made up
 ";
+    const SETTINGS: &str = "[database]\npath = \"advisories\"\nfetch = false\nstale = false\n";
+    const IGNORED: &str = "[advisories]\nignore = [\"RUSTSEC-2020-9999\"]\n";
     let project = copy_of("plain-axum");
-    let folder = project.path().join("advisories/crates/tokio");
-    fs::create_dir_all(&folder).expect("a folder");
-    fs::write(folder.join("RUSTSEC-2020-9999.md"), ADVISORY).expect("an advisory");
-    let audit = |more: &str| {
-        let arguments = format!("--no-fetch --db advisories {more}");
-        let build = Build::of(project.path(), "Dockerfile").option("--target=audit");
-        build.arg("AUDIT_ARGS", &arguments)
+    let advisories = project.path().join("advisories/crates/tokio");
+    fs::create_dir_all(&advisories).expect("a folder");
+    fs::write(advisories.join("RUSTSEC-2020-9999.md"), ADVISORY).expect("an advisory");
+    fs::create_dir(project.path().join(".cargo")).expect("a folder");
+    let audit = |settings: &str| {
+        fs::write(project.path().join(".cargo/audit.toml"), settings).expect("settings");
+        Build::of(project.path(), "Dockerfile").option("--target=audit")
     };
-    let log = audit("").failure();
+    let log = audit(SETTINGS).failure();
     assert!(log.contains("RUSTSEC-2020-9999"), "{log}");
-    audit("--ignore RUSTSEC-2020-9999").image();
+    audit(&format!("{SETTINGS}{IGNORED}")).image();
 }
