@@ -24,7 +24,7 @@ const HARDENED: [&str; 3] = [
 ];
 
 /// The first client that can build with BuildKit: some have no such part.
-fn docker() -> Command {
+pub(crate) fn docker() -> Command {
     static CLIENT: OnceLock<PathBuf> = OnceLock::new();
     let client = CLIENT.get_or_init(|| {
         let path = env::var_os("PATH").unwrap_or_default();
