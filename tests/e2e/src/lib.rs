@@ -1,5 +1,6 @@
 //! What end-to-end tests share: commands that have to succeed, and services as processes.
 
+mod git;
 mod service;
 mod tool;
 
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+pub use git::{clone_of_this_checkout, commit, git};
 pub use service::{Answer, Service};
 pub use tool::{built, chassis, run_lines, said};
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cargo_generate::{GenerateArgs, TemplatePath, Vcs};
-use e2e::{cargo, files, root, said, succeed};
+use e2e::{cargo, clone_of_this_checkout, files, root, said, succeed};
 
 use crate::promises::Generated;
-use crate::tool::{chassis, clone_of_this_checkout, edit, read};
+use crate::tool::{chassis, edit, read};
 
 pub(crate) fn generate(template: &Path, into: &Path, name: &str, define: &[&str]) {
     try_generate(template, into, name, define).expect("a service");

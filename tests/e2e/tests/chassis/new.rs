@@ -6,11 +6,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use e2e::{cargo, files, root, said, succeed, wait_for};
+use e2e::{cargo, files, git, root, said, succeed, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::promises::Generated;
-use crate::tool::{chassis, git, read, workspace_with_members};
+use crate::tool::{chassis, read, workspace_with_members};
 
 #[test]
 fn new_run_ends_in_a_service_that_answers_until_it_is_told_to_stop() {

@@ -7,11 +7,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use cargo_chassis::carried;
-use e2e::{cargo, files, root, said, succeed, wait_for};
+use e2e::{cargo, commit, files, git, root, said, succeed, wait_for};
 use tempfile::TempDir;
 
 use crate::generate::generate;
-use crate::tool::{TARGET, chassis, commit, edit, git, read};
+use crate::tool::{TARGET, chassis, edit, read};
 
 /// A service as release 0.1.0 made it, committed, with the chassis from this checkout.
 struct Old {

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use e2e::{cargo, chassis, root, run_lines, said, succeed, wait_for};
+use e2e::{cargo, chassis, clone_of_this_checkout, run_lines, said, succeed, wait_for};
 use tempfile::TempDir;
 
 use crate::{
@@ -81,19 +81,7 @@ struct Repository {
 impl Repository {
     fn of_this_checkout() -> Self {
         let place = tempfile::tempdir().expect("a folder");
-        let git = |arguments: &[&str]| {
-            let author = ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost"];
-            let mut git = Command::new("git");
-            succeed(
-                git.current_dir(place.path().join("axum-chassis"))
-                    .args(author)
-                    .args(arguments),
-            );
-        };
-        copy(&root(), &place.path().join("axum-chassis"));
-        git(&["init", "--quiet"]);
-        git(&["add", "--all"]);
-        git(&["commit", "--quiet", "--message=all of it"]);
+        clone_of_this_checkout(place.path());
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = free.local_addr().expect("an address").port();
         drop(free);
