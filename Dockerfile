@@ -5,7 +5,7 @@ ARG VARIANT=cc DEBIAN=trixie
 # --- Alike in Dockerfile and Dockerfile.distroless from here on ----------------------------------
 # TOOLS= where crates.io is out of reach: dependencies are no layer then, and the binary has no list of them.
 ARG RUST_VERSION=1.95 TOOLS="cargo-chef@0.1.78 cargo-auditable@0.7.7" HEALTHCHECK=service
-# Unquoted arguments are words, Debian's mirrors drop old versions, and hadolint overlooks what a stage inherits.
+# Unquoted arguments are words, mirrors drop old versions, the builder keeps apt's lists; the rest a stage inherits.
 # hadolint global ignore=DL3006,DL3008,DL3009,DL3045,DL4006,SC2086,SC3044,SC3054
 
 FROM rust:${RUST_VERSION}-slim-${DEBIAN} AS rust
@@ -59,19 +59,19 @@ FROM cc AS static
 ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=-Ctarget-feature=+crt-static \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS=-Ctarget-feature=+crt-static
 
-# The dependencies: a layer, which a registry's cache carries to other machines; and in a cache mount, so that on this
-# machine a new dependency compiles itself and not all of them.
+# The dependencies: a layer, which a registry's cache carries to other machines; and in a cache mount, under the name
+# of the recipe's first target, so that on this machine a new dependency compiles itself and not all of them.
 FROM ${VARIANT} AS dependencies
-ARG PACKAGE BIN EXAMPLE FEATURES PROFILE=release VARIANT CACHE_ID=default
+ARG PACKAGE BIN EXAMPLE FEATURES PROFILE=release VARIANT CACHE_ID
 ENV CHOICE="--profile $PROFILE ${PACKAGE:+--package $PACKAGE} ${BIN:+--bin $BIN} ${FEATURES:+--features $FEATURES}"
 COPY --from=plan /plan /plan
 # Packages are copied again to be newer than what the mount has of them. Should this fail, the build will, and say why.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/usr/local/cargo/git \
     --mount=type=secret,id=cargo-credentials,target=/usr/local/cargo/credentials.toml \
     --mount=type=cache,id=cargo-target,target=/cache,sharing=locked \
-    if [ -z "$TOOLS" ]; then exit; fi; cache=/cache/$VARIANT-$CACHE_ID; mkdir -p $cache; \
-    if [ "$(du -sm $cache | cut -f 1)" -lt 4000 ]; then cp -a $cache /target; fi; \
-    cp -a /plan/vendored/. .; cp -r /plan/packages/. .; \
+    if [ -z "$TOOLS" ]; then exit; fi; cp -a /plan/vendored/. .; cp -r /plan/packages/. .; \
+    read -r name < <(grep -oP 'name = \\"\K[^\\]+' /plan/recipe.json); cache=/cache/$VARIANT-$name$CACHE_ID; \
+    mkdir -p $cache; if [ "$(du -sm $cache | cut -f 1)" -lt 4000 ]; then cp -a $cache /target; fi; \
     cargo chef cook --locked --recipe-path /plan/recipe.json $CHOICE ${EXAMPLE:+--examples} \
         --target "${TARGET:-$(uname -m)-unknown-linux-gnu}" || echo "warning: no layer of dependencies"; \
     rm -rf $cache /cache/new /build; cp -a /target /cache/new; mv /cache/new $cache
