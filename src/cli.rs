@@ -11,7 +11,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::admin::Build;
 use crate::error::{Chain, Error};
-use crate::service::{self, Sections};
+use crate::sections::{self, Sections};
 use crate::settings::{self, Section, Sources};
 
 const HELP: &str = "\
@@ -106,7 +106,7 @@ pub(crate) fn answer<B: Section>(
     let load = || settings::load::<Sections, B>(sources);
     match &arguments.task {
         Task::Run => None,
-        Task::CheckConfig => Some(match service::load::<B>(sources) {
+        Task::CheckConfig => Some(match sections::load::<B>(sources) {
             Ok(_) => print("the settings are right\n"),
             Err(error) => fatal(&error),
         }),

@@ -57,12 +57,16 @@ pub mod admin;
 pub mod request;
 pub mod server;
 
+mod sections;
+
 mod cli;
+
 mod service;
 
 pub use error::Error;
 pub use problem::Problem;
-pub use service::{Chassis, LoadedSettings, Running, Sections, Service, Stopped};
+pub use sections::{LoadedSettings, Sections};
+pub use service::{Chassis, Running, Service, Stopped};
 
 pub use prometheus;
 pub use schemars;

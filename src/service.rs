@@ -14,92 +14,15 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::admin::{self, Build};
+use crate::admin::Build;
 use crate::cli;
 use crate::error::Error;
-use crate::health::{self, Readiness};
-use crate::limits;
-use crate::logs;
+use crate::health::Readiness;
 use crate::metrics::Metrics;
-use crate::otlp;
-use crate::server;
-use crate::settings::{self, Duration, Loaded, Problems, Section, Sources, Validate};
-use crate::shutdown::{self, Hooks, Shutdown};
-
-/// `[service]`: how the service runs as a whole.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Settings {
-    /// How long the service's own start may take.
-    pub start_timeout: Duration,
-    /// How many worker threads run the service; 0 chooses by the CPU quota of the container, or by
-    /// the processors there are.
-    pub threads: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            start_timeout: Duration::from_secs(60),
-            threads: 0,
-        }
-    }
-}
-
-/// The chassis's own sections of the settings. A service's own stand beside them.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[allow(missing_docs)] // each section's type says what it is
-pub struct Sections {
-    pub server: server::Settings,
-    pub admin: admin::Settings,
-    pub health: health::Settings,
-    pub logs: logs::Settings,
-    pub limits: limits::Settings,
-    pub shutdown: shutdown::Settings,
-    pub service: Settings,
-}
-
-impl Validate for Sections {
-    fn validate(&self, problems: &mut Problems) {
-        self.server.validate(problems);
-        self.admin.validate(problems);
-        self.health.validate(problems);
-        self.logs.validate(problems);
-        self.limits.validate(problems);
-        self.shutdown.validate(problems);
-        if self.server.port == self.admin.port && self.server.port != 0 {
-            problems.add(
-                "admin.port",
-                "must not be server.port: the listeners are two",
-            );
-        }
-        if self.service.start_timeout.is_zero() {
-            problems.add("service.start_timeout", "must be longer than 0s");
-        }
-    }
-}
-
-/// A service's settings as they were loaded: the chassis's sections and its own.
-pub type LoadedSettings<S> = Loaded<Sections, S>;
-
-/// Reads all that a process is told from outside: its settings, and where its traces go.
-pub(crate) fn load<S: Section>(
-    sources: &Sources,
-) -> Result<(LoadedSettings<S>, otlp::Config), Error> {
-    let loaded = settings::load::<Sections, S>(sources);
-    match (loaded, otlp::Config::from_environment()) {
-        (Ok(loaded), Ok(traces)) => Ok((loaded, traces)),
-        (Err(wrong), Ok(_)) => Err(Error::Settings(wrong.into())),
-        (Ok(_), Err(wrong)) => Err(Error::Settings(wrong.into())),
-        // All that is wrong is said at once.
-        (Err(wrong), Err(too)) => Err(Error::Settings(format!("{wrong}\n{too}").into())),
-    }
-}
+use crate::settings::{Section, Sources};
+use crate::shutdown::{Hooks, Shutdown};
 
 /// A service that is about to run. `S` holds its own settings; `()` if it has none.
 #[derive(Debug)]

@@ -5,16 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest.
-const ROWS: [&[&str]; 5] = [
+const ROWS: [&[&str]; 7] = [
     &["cgroup", "trace", "error"],
     &["otlp", "problem", "settings"],
     &["logs", "metrics", "health", "shutdown", "limits"],
     &["server", "request", "admin"],
-    &["service", "cli"],
+    &["sections"],
+    &["cli"],
+    &["service"],
 ];
 
-/// What composes may use everything, `service` its own `cli`, and the admin listener is a server.
-const EXCEPTIONS: [(&str, &str); 3] = [("service", "cli"), ("cli", "service"), ("admin", "server")];
+/// The admin listener is a server.
+const EXCEPTIONS: [(&str, &str); 1] = [("admin", "server")];
 
 fn row(module: &str) -> usize {
     let row = ROWS.iter().position(|row| row.contains(&module));

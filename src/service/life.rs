@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::reload::Reload;
 use super::threads::Threads;
-use super::{Chassis, LoadedSettings, Running, Sections, Stopped, collect};
+use super::{Chassis, Running, Stopped, collect};
 use crate::admin::{self, Admin, Build};
 use crate::error::{Chain, Error};
 use crate::health::{Heartbeat, Readiness};
@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::metrics::http::Http;
 use crate::otlp::Export;
 use crate::request::RequestLayer;
+use crate::sections::{self, LoadedSettings, Sections};
 use crate::server::Bound;
 use crate::settings::{self, Section, Sources};
 use crate::shutdown::{self, Hooks, Phase, Signals, Trigger};
@@ -37,7 +38,7 @@ pub(super) fn run<S: Section>(
     sources: Sources,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<ExitCode, Error> {
-    let (loaded, traces) = super::load::<S>(&sources)?;
+    let (loaded, traces) = sections::load::<S>(&sources)?;
     let export = Export::start(traces, build.name, build.version).map_err(Error::Runtime)?;
     let logs = logs::install_beside(&loaded.chassis.logs, &export)
         .map_err(|error| Error::Logs(error.into()))?;

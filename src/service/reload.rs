@@ -5,11 +5,11 @@ use std::sync::Arc;
 use prometheus::{Gauge, IntCounterVec};
 use tokio::sync::watch;
 
-use super::{LoadedSettings, Sections};
 use crate::admin::Admin;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::sections::{LoadedSettings, Sections};
 use crate::settings::{self, Effective, Invalid, Section, Sources};
 
 /// The chassis's keys that take effect at once. So do all of the service's own, by its watch.
