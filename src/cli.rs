@@ -107,7 +107,12 @@ pub(crate) fn answer<B: Section>(
     match &arguments.task {
         Task::Run => None,
         Task::CheckConfig => Some(match sections::load::<B>(sources) {
-            Ok(_) => print("the settings are right\n"),
+            Ok((loaded, _)) => {
+                for warning in loaded.effective.warnings() {
+                    complain(&format!("warning: {warning}\n"));
+                }
+                print("the settings are right\n")
+            }
             Err(error) => fatal(&error),
         }),
         Task::PrintConfig => Some(match load() {

@@ -68,5 +68,6 @@ pub use problem::Problem;
 pub use sections::{LoadedSettings, Sections};
 pub use service::{Chassis, Running, Service, Stopped};
 
+pub use config;
 pub use prometheus;
 pub use schemars;

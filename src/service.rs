@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use config::Source;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::Build;
@@ -29,6 +30,8 @@ use crate::shutdown::{Hooks, Shutdown};
 pub struct Service<S = ()> {
     build: Build,
     arguments: Option<Vec<OsString>>,
+    /// Nothing but what `source` added.
+    sources: Sources,
     settings: PhantomData<S>,
 }
 
@@ -47,6 +50,7 @@ impl<S: Section> Service<S> {
         Self {
             build,
             arguments: None,
+            sources: Sources::empty(),
             settings: PhantomData,
         }
     }
@@ -70,6 +74,67 @@ impl<S: Section> Service<S> {
         self
     }
 
+    /// Adds a layer of settings above the files and below secrets, variables and flags; of several,
+    /// the last wins. It may be a file in another format, for which `config` has a feature each:
+    ///
+    /// ```
+    /// use axum_chassis::config::{File, FileFormat};
+    ///
+    /// let service = axum_chassis::Service::<()>::new("orders", "1.0.0")
+    ///     .source(File::new("config/orders.yaml", FileFormat::Yaml));
+    /// ```
+    ///
+    /// or a source of a team's own, such as a database of keys and values:
+    ///
+    /// ```
+    /// use axum_chassis::config::{ConfigError, Map, Source, Value};
+    ///
+    /// #[derive(Clone, Debug)]
+    /// struct Consul {
+    ///     prefix: &'static str,
+    /// }
+    ///
+    /// impl Source for Consul {
+    ///     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+    ///         Box::new(self.clone())
+    ///     }
+    ///
+    ///     fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+    ///         let found = ask(self.prefix).map_err(|error| ConfigError::Foreign(error.into()))?;
+    ///         let values = found.into_iter().map(|(key, text)| {
+    ///             let origin = format!("consul {}/{key}", self.prefix);
+    ///             (key.replace('/', "."), Value::new(Some(&origin), text))
+    ///         });
+    ///         Ok(values.collect())
+    ///     }
+    /// }
+    ///
+    /// # fn ask(_: &str) -> std::io::Result<Vec<(String, String)>> {
+    /// #     Ok(vec![("limits/body".into(), "1MiB".into())])
+    /// # }
+    /// let sources = axum_chassis::settings::Sources::empty().source(Consul { prefix: "orders" });
+    /// let loaded = axum_chassis::settings::load::<axum_chassis::Sections, ()>(&sources)?;
+    /// assert_eq!(loaded.chassis.limits.body.to_string(), "1MiB");
+    /// assert_eq!(loaded.effective.origin("limits.body"), Some("consul orders/limits/body"));
+    /// # Ok::<(), axum_chassis::settings::Invalid>(())
+    /// ```
+    ///
+    /// What it says is checked as the other layers are, and each value's origin is told wherever
+    /// theirs are; a value without one is called by the source's type. An origin that begins with
+    /// `secret ` keeps the value from being shown, whatever its key. A key with dots is a path, and
+    /// text becomes the type of its key, as in variables.
+    ///
+    /// A source that fails is a fault of the settings (exit code 78). While the service runs, files
+    /// and sources are read every five seconds; one that fails then is logged and counted, and the
+    /// old settings stay. It is asked on a thread of its own, where it may block, and is waited for
+    /// at the start: give it a timeout. The first line of its error is shown, so that should hold no
+    /// secret.
+    #[must_use]
+    pub fn source(mut self, source: impl Source + Send + Sync + 'static) -> Self {
+        self.sources = self.sources.source(source);
+        self
+    }
+
     /// The whole of a process: flags, settings, logs, the admin listener, the runtime, `start`, the
     /// main listener, and the orderly stop on SIGTERM or SIGINT.
     ///
@@ -84,7 +149,7 @@ impl<S: Section> Service<S> {
             Ok(arguments) => arguments,
             Err(problem) => return cli::usage_error(&problem),
         };
-        let sources = cli::sources(&arguments);
+        let sources = cli::sources(&arguments).with_sources_of(self.sources);
         match cli::answer::<S>(&arguments, &sources, &self.build) {
             Some(code) => code,
             None => {
@@ -118,13 +183,14 @@ impl<S: Section> Service<S> {
         sources: Sources,
         start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
     ) -> Result<Running, Error> {
-        let sources = ["server", "admin"]
-            .into_iter()
-            .fold(sources, |sources, listener| {
+        let sources = ["server", "admin"].into_iter().fold(
+            sources.with_sources_of(self.sources),
+            |sources, listener| {
                 sources
                     .set(format!("{listener}.host"), "127.0.0.1")
                     .set(format!("{listener}.port"), "0")
-            });
+            },
+        );
         life::start(self.build, sources, start).await
     }
 }

@@ -4,10 +4,11 @@
 //! 1. the defaults of the structs
 //! 2. `config/default.toml`
 //! 3. `config/{RUN_ENV}.toml`; `RUN_ENV` is `dev` unless it is set, and the file may be missing
-//! 4. secret files, each file of `/var/secrets`
-//! 5. `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`
-//! 6. variables such as `APP__SERVER__PORT`
-//! 7. `--set server.port=8081`
+//! 4. sources that a service adds, with [`Service::source`](crate::Service::source)
+//! 5. secret files, each file of `/var/secrets`
+//! 6. `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`
+//! 7. variables such as `APP__SERVER__PORT`
+//! 8. `--set server.port=8081`
 //!
 //! `APP_CONFIG_DIR` and `APP_SECRETS_DIR` name other directories. How names and values are
 //! written is shown by example in `tests/settings/names.rs`, and what is said of wrong ones in
@@ -66,12 +67,14 @@
 //! # Ok::<(), axum_chassis::settings::Invalid>(())
 //! ```
 
+mod added;
 mod build;
 mod check;
 mod effective;
 mod fault;
 mod files;
 mod from_schema;
+mod layer;
 mod names;
 mod reload;
 mod schema;
@@ -79,7 +82,6 @@ mod secret;
 mod shape;
 mod sources;
 mod toml_file;
-mod tree;
 mod units;
 
 use schemars::JsonSchema;
@@ -95,8 +97,11 @@ pub use sources::Sources;
 pub use units::{Duration, InvalidUnit, Size};
 
 use check::Checker;
+use config::ConfigError;
+use fault::Findings;
 use files::Files;
-use tree::Origin;
+use layer::{Layer, merge};
+use shape::Shape;
 
 /// Rules between keys, which types cannot state.
 pub trait Validate {
@@ -152,37 +157,45 @@ fn load_files<A: Section, B: Section>(
         collisions,
     } = schema::shapes::<A, B>();
     let mut checker = Checker::new(&catalog);
-    let service_struct = Origin::Struct(std::any::type_name::<B>());
+    let service_struct = format!("struct {}", std::any::type_name::<B>());
     for key in collisions {
-        checker.findings.spoil(
-            &[key],
-            &service_struct,
-            "the chassis has a section of this name already",
-        );
+        let message = "the chassis has a section of this name already";
+        checker.findings.spoil(&[key], &service_struct, message);
     }
 
-    let mut tree = catalog.shape.defaults();
-    for layer in sources.layers(files, &mut checker) {
-        tree.merge(layer);
-    }
+    let mut layers = vec![catalog.shape.defaults()];
+    layers.extend(sources.layers(files, &mut checker));
     let mut findings = checker.findings;
-    build::require(&mut tree, &catalog.shape, &mut Vec::new(), &mut findings);
-    let chassis = build::build::<A>(&tree, &chassis, &mut findings);
-    let service = build::build::<B>(&tree, &service, &mut findings);
-    if let (Some(chassis), Some(service), true) = (chassis, service, findings.is_empty()) {
-        match build::print(&chassis, &service) {
-            Ok(printed) => {
-                let effective = Effective::new(&printed, &tree, &catalog.shape);
-                return Ok(Loaded {
-                    chassis,
-                    service,
-                    effective,
-                });
-            }
-            Err(error) => {
-                findings.note(&[], &service_struct, format!("cannot be printed: {error}"))
-            }
-        }
+    match settle(layers, &catalog.shape, [&chassis, &service], &mut findings) {
+        Ok(Some(loaded)) => return Ok(loaded),
+        Ok(None) => {}
+        Err(error) => findings.note(&[], &service_struct, error.to_string()),
     }
     Err(findings.finish(&service_struct))
+}
+
+/// Merges the layers and reads the structs from them; `None` if anything is wrong, now or before.
+fn settle<A: Section, B: Section>(
+    layers: Vec<Layer>,
+    shape: &Shape,
+    [chassis, service]: [&Shape; 2],
+    findings: &mut Findings,
+) -> Result<Option<Loaded<A, B>>, ConfigError> {
+    let mut merged = merge(layers)?;
+    build::require(&mut merged, shape, &mut Vec::new(), findings);
+    let json = layer::to_json(&merged)?;
+    let chassis = build::build::<A>(&merged, &json, chassis, findings);
+    let service = build::build::<B>(&merged, &json, service, findings);
+    let (Some(chassis), Some(service), true) = (chassis, service, findings.is_empty()) else {
+        return Ok(None);
+    };
+    let printed = build::print(&chassis, &service)
+        .map_err(|error| ConfigError::Message(format!("cannot be printed: {error}")))?;
+    let warnings = std::mem::take(&mut findings.warnings);
+    let effective = Effective::new(&printed, &merged, shape, warnings);
+    Ok(Some(Loaded {
+        chassis,
+        service,
+        effective,
+    }))
 }

@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::reload::Reload;
+use super::reload::{self, Reload};
 use super::threads::Threads;
 use super::{Chassis, Running, Stopped, collect};
 use crate::admin::{self, Admin, Build};
@@ -67,6 +67,7 @@ fn process<S: Section>(
         "starting"
     );
     export.announce();
+    reload::warn(loaded.effective.warnings());
     let parts = Parts::assemble(build, sources, loaded, logs.clone(), export)?;
     let admin = parts.admin()?;
     let signals = admin.within(Signals::listen).map_err(Error::Runtime)?;

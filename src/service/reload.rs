@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::sections::{LoadedSettings, Sections};
-use crate::settings::{self, Effective, Invalid, Section, Sources};
+use crate::settings::{self, Effective, Fault, Invalid, Section, Sources};
 
 /// The chassis's keys that take effect at once. So do all of the service's own, by its watch.
 const RELOADABLE: [&str; 2] = ["logs.filter", "limits."];
@@ -49,6 +49,18 @@ impl Reload {
         Ok(Self {
             _watcher: watcher.ok(),
         })
+    }
+}
+
+/// Logs what is right and will not be for ever.
+pub(super) fn warn(warnings: &[Fault]) {
+    for warning in warnings {
+        tracing::warn!(
+            key = warning.key,
+            origin = warning.origin,
+            "{}",
+            warning.message
+        );
     }
 }
 
@@ -103,6 +115,7 @@ impl<S: Section> Current<S> {
     }
 
     fn take_over(&mut self, loaded: LoadedSettings<S>) {
+        warn(&self.in_force.adopt_warnings(&loaded.effective));
         let changed = loaded.effective.diff(&self.in_force);
         if changed.is_empty() {
             return;

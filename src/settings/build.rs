@@ -1,15 +1,16 @@
 //! From what was written to the structs: what is missing, what serde refuses, and what the
 //! structs' own rules forbid.
 
+use config::{Value, ValueKind};
 use serde_json::{Map, Value as Json};
 use serde_path_to_error::Segment;
 
 use super::Section;
 use super::check::shown;
 use super::fault::{Findings, Problems};
+use super::layer::{self, Table, holds_secrets, origin_of};
 use super::names::{flag, variable_for};
 use super::shape::{Kind, Shape};
-use super::tree::{Node, Origin, Value};
 
 /// More repairs than any settings need; it ends a search that makes no headway.
 const MAX_REPAIRS: usize = 200;
@@ -17,19 +18,20 @@ const MAX_REPAIRS: usize = 200;
 /// Reports required keys that no layer sets. Sections that are missing are made, since their own
 /// keys may all have defaults.
 pub(super) fn require(
-    node: &mut Node,
+    value: &mut Value,
     shape: &Shape,
     path: &mut Vec<String>,
     findings: &mut Findings,
 ) {
-    if let (Value::List(items), Some(list)) = (&mut node.value, shape.list()) {
+    let holder = value.origin().unwrap_or_default().to_owned();
+    if let (ValueKind::Array(items), Some(list)) = (&mut value.kind, shape.list()) {
         for (at, item) in items.iter_mut().enumerate() {
             path.push(at.to_string());
             require(item, list.get(at), path, findings);
             path.pop();
         }
     }
-    let (Value::Table(values), Some(table)) = (&mut node.value, shape.table()) else {
+    let (ValueKind::Table(values), Some(table)) = (&mut value.kind, shape.table()) else {
         return;
     };
     for (key, shape) in &table.keys {
@@ -38,23 +40,25 @@ pub(super) fn require(
         }
         path.push(key.clone());
         if matches!(shape.kind, Kind::Table(_)) && !shape.optional {
-            values.insert(key.clone(), Node::table(Origin::Default));
+            values.insert(key.clone(), Table::new().into());
         } else {
-            missing(path, &node.origin, Some(shape), findings);
+            missing(path, &holder, Some(shape), findings);
         }
         path.pop();
     }
-    for (key, node) in values {
+    let mut values: Vec<_> = values.iter_mut().collect();
+    values.sort_by_key(|(key, _)| *key);
+    for (key, value) in values {
         if let Some(shape) = table.get(key) {
             path.push(key.clone());
-            require(node, shape, path, findings);
+            require(value, shape, path, findings);
             path.pop();
         }
     }
 }
 
 /// `holder` is where the table that lacks the key was written.
-fn missing(path: &[String], holder: &Origin, shape: Option<&Shape>, findings: &mut Findings) {
+fn missing(path: &[String], holder: &str, shape: Option<&Shape>, findings: &mut Findings) {
     let expected = shape.map_or_else(|| "a value".to_owned(), Shape::expected);
     let in_list = path.iter().any(|key| key.parse::<usize>().is_ok());
     if in_list {
@@ -64,20 +68,23 @@ fn missing(path: &[String], holder: &Origin, shape: Option<&Shape>, findings: &m
             "required, expected {expected}, for example in {}",
             variable_for(path)
         );
-        findings.missing(path, &Origin::Nowhere, message);
+        findings.missing(path, "set nowhere", message);
     }
 }
 
 /// One of the two structs, from those of the keys that are its own. What serde refuses is reported
 /// and replaced, so that it may find the next fault.
-pub(super) fn build<T: Section>(tree: &Node, shape: &Shape, findings: &mut Findings) -> Option<T> {
-    let Kind::Table(table) = &shape.kind else {
+pub(super) fn build<T: Section>(
+    merged: &Value,
+    json: &Json,
+    shape: &Shape,
+    findings: &mut Findings,
+) -> Option<T> {
+    let (Kind::Table(table), Json::Object(values)) = (&shape.kind, json) else {
         // The unit struct of a service without settings.
         return serde_json::from_value(Json::Null).ok();
     };
-    let Json::Object(mut values) = tree.to_json() else {
-        return None;
-    };
+    let mut values = values.clone();
     values.retain(|key, _| table.get(key).is_some());
     let sound = findings.are_sound(values.keys().chain(table.keys.keys()));
     let mut json = Json::Object(values);
@@ -86,7 +93,7 @@ pub(super) fn build<T: Section>(tree: &Node, shape: &Shape, findings: &mut Findi
         let error = match serde_path_to_error::deserialize::<_, T>(&json) {
             Ok(built) => {
                 if sound && repairs == 0 {
-                    validate(&built, tree, findings);
+                    validate(&built, merged, findings);
                 }
                 return Some(built);
             }
@@ -100,14 +107,14 @@ pub(super) fn build<T: Section>(tree: &Node, shape: &Shape, findings: &mut Findi
                 .at(&path)
                 .and_then(Shape::table)
                 .is_some_and(|table| table.variants);
-            let holder = tree.origin_of(&path);
+            let holder = origin_of(merged, &path);
             let doubtful = guessed && findings.is_spoilt(&path);
             path.push(key.to_owned());
             if !doubtful {
                 missing(&path, holder, shape.at(&path), findings);
             }
         } else if !findings.is_spoilt(&path) {
-            refuse(&path, &json, tree, shape, &message, findings);
+            refuse(&path, merged, shape, &message, findings);
         }
         if !repair(&mut json, &path, shape) {
             break;
@@ -132,26 +139,17 @@ fn missing_field(message: &str) -> Option<&str> {
 }
 
 /// What serde said, unless it may quote a secret.
-fn refuse(
-    path: &[String],
-    json: &Json,
-    tree: &Node,
-    shape: &Shape,
-    message: &str,
-    findings: &mut Findings,
-) {
-    let origin = tree.origin_of(path);
-    let secret = tree.get(path).is_some_and(Node::holds_secrets)
-        || shape.at(path).is_none_or(Shape::holds_secrets);
+fn refuse(path: &[String], merged: &Value, shape: &Shape, message: &str, findings: &mut Findings) {
+    let origin = origin_of(merged, path);
+    let written = layer::get(merged, path);
+    let secret =
+        written.is_some_and(holds_secrets) || shape.at(path).is_none_or(Shape::holds_secrets);
     let problem = match message.rsplit_once(", expected ") {
         _ if secret => "not acceptable".to_owned(),
         Some((_, expected)) => format!("expected {expected}"),
         None => message.to_owned(),
     };
-    let found = at(json, path).map_or("nothing".to_owned(), |value| {
-        let node = Node::from_json(value, origin);
-        shown(&node, secret)
-    });
+    let found = written.map_or("nothing".to_owned(), |value| shown(value, secret));
     findings.spoil(path, origin, format!("{problem}, found {found}"));
 }
 
@@ -178,14 +176,6 @@ fn repair(json: &mut Json, path: &[String], shape: &Shape) -> bool {
     }
 }
 
-fn at<'j>(json: &'j Json, path: &[String]) -> Option<&'j Json> {
-    path.iter().try_fold(json, |value, key| match value {
-        Json::Object(table) => table.get(key),
-        Json::Array(items) => items.get(key.parse::<usize>().ok()?),
-        _ => None,
-    })
-}
-
 fn step<'j>(value: &'j mut Json, key: &str) -> Option<&'j mut Json> {
     match value {
         Json::Object(table) => table.get_mut(key),
@@ -194,12 +184,12 @@ fn step<'j>(value: &'j mut Json, key: &str) -> Option<&'j mut Json> {
     }
 }
 
-fn validate<T: Section>(built: &T, tree: &Node, findings: &mut Findings) {
+fn validate<T: Section>(built: &T, merged: &Value, findings: &mut Findings) {
     let mut problems = Problems::default();
     built.validate(&mut problems);
     for (key, message) in problems.0 {
         let path = flag(&key);
-        findings.note(&path, tree.origin_of(&path), message);
+        findings.note(&path, origin_of(merged, &path), message);
     }
 }
 

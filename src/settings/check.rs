@@ -1,20 +1,28 @@
 //! Holds what was written against what may be written, and gives text its type.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
-use serde_json::{Number, Value as Json};
+use config::{Value, ValueKind};
 
 use super::fault::Findings;
-use super::names::Catalog;
+use super::layer::{Layer, Table as Values, is_secret, nested, sorted, with_kind};
+use super::names::{Catalog, are_alike, dotted};
 use super::secret::REDACTED;
 use super::shape::{Kind, List, Shape, Table};
 use super::toml_file;
-use super::tree::{Node, Origin, Value};
 use super::units::{Duration, Size};
 
 /// Long enough to recognise a value, short enough for one line.
 const MAX_SHOWN: usize = 60;
+
+/// What the strings of a layer are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strings {
+    /// Strings, as in TOML.
+    Typed,
+    /// Whatever their key takes: variables, secret files and flags know only text.
+    Text,
+}
 
 /// Checks one layer after the other: what is wrong goes to `findings`, and what is left is typed.
 pub(super) struct Checker<'a> {
@@ -30,9 +38,10 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A layer that is written as one tree.
-    pub(super) fn tree(&mut self, node: &Node) -> Option<Node> {
-        self.check(&mut Vec::new(), node, &self.catalog.shape)
+    /// A layer that is written as one table.
+    pub(super) fn table(&mut self, table: &Value, strings: Strings) -> Option<Layer> {
+        let checked = self.check(&mut Vec::new(), table, &self.catalog.shape, strings);
+        checked.map(Layer::new)
     }
 
     /// A value of a layer that is written value by value.
@@ -40,121 +49,162 @@ impl<'a> Checker<'a> {
         &mut self,
         segments: &[String],
         text: &OsStr,
-        origin: Origin,
-    ) -> Option<Node> {
+        origin: &String,
+    ) -> Option<Layer> {
         let catalog = self.catalog;
         let (mut path, shape) = match catalog.resolve(segments) {
             Ok(found) => found,
             Err(path) => {
                 let whole = r#"a list, set as a whole: "a,b" or '["a", "b"]'"#;
                 match catalog.list_in(&path) {
-                    Some(list) => self.findings.note(list, &origin, whole),
-                    None => self.unknown(&path, &origin),
+                    Some(list) => self.findings.note(list, origin, whole),
+                    None => self.unknown(&path, origin),
                 }
                 return None;
             }
         };
+        if !are_alike(segments, &path) {
+            self.old(segments, origin, &path);
+        }
         let Some(text) = text.to_str() else {
-            self.findings
-                .spoil(&path, &origin, "expected UTF-8, found something else");
+            let message = "expected UTF-8, found something else";
+            self.findings.spoil(&path, origin, message);
             return None;
         };
-        let node = Node::new(origin, Value::Text(text.to_owned()));
-        Some(self.check(&mut path, &node, shape)?.at(&path))
+        let value = Value::new(Some(origin), text);
+        let checked = self.check(&mut path, &value, shape, Strings::Text)?;
+        Some(Layer::new(nested(&path, checked)))
     }
 
-    fn check(&mut self, path: &mut Vec<String>, node: &Node, shape: &Shape) -> Option<Node> {
-        if shape.optional && is_empty(node) {
-            return Some(Node::new(node.origin.clone(), Value::Scalar(Json::Null)));
-        }
-        let value = match (&shape.kind, &node.value) {
-            (Kind::Any, Value::Text(text)) => Some(Value::Scalar(text.as_str().into())),
-            (Kind::Any, value) => Some(value.clone()),
-            (Kind::Either(either), _) => {
-                let fitting = either
-                    .iter()
-                    .find_map(|shape| self.attempt(path, node, shape));
-                fitting.map(|node| node.value)
+    fn check(
+        &mut self,
+        path: &mut Vec<String>,
+        value: &Value,
+        shape: &Shape,
+        strings: Strings,
+    ) -> Option<Value> {
+        let origin = value.origin().unwrap_or_default();
+        let kind = match (&shape.kind, &value.kind) {
+            (_, ValueKind::Nil) if shape.optional => Some(ValueKind::Nil),
+            (_, ValueKind::String(text)) if shape.optional && text.is_empty() => {
+                Some(ValueKind::Nil)
             }
-            (Kind::Table(table), Value::Table(values)) => {
-                Some(self.check_table(path, values, table))
+            (Kind::Any, kind) => Some(kind.clone()),
+            (Kind::Either(either), _) => either
+                .iter()
+                .find_map(|shape| self.attempt(path, value, shape, strings))
+                .map(|value| value.kind),
+            (Kind::Table(table), ValueKind::Table(values)) => {
+                Some(self.check_table(path, values, table, strings))
             }
-            (Kind::List(list), Value::List(items)) => Some(self.check_list(path, items, list)),
-            (Kind::Table(_) | Kind::List(_), Value::Text(text)) => {
-                match inline(text, shape, &node.origin) {
-                    Some(node) => return self.check(path, &node, shape),
-                    None => None,
+            (Kind::List(list), ValueKind::Array(items)) => {
+                Some(self.check_list(path, items, list, strings))
+            }
+            (kind, ValueKind::String(text)) if strings == Strings::Text => {
+                match inline(text, kind, origin) {
+                    Some((value, strings)) => return self.check(path, &value, shape, strings),
+                    None => typed(kind, text),
                 }
             }
-            (kind, Value::Text(text)) => typed(kind, text).map(Value::Scalar),
-            (kind, Value::Scalar(scalar)) => fits(kind, scalar).then(|| node.value.clone()),
-            _ => None,
+            (kind, scalar) => fits(kind, scalar).then(|| scalar.clone()),
         };
-        if value.is_none() {
-            let found = shown(node, shape.holds_secrets());
+        if kind.is_none() {
+            let found = shown(value, shape.holds_secrets());
             let message = format!("expected {}, found {found}", shape.expected());
-            self.findings.spoil(path, &node.origin, message);
+            self.findings.spoil(path, origin, message);
         }
-        Some(Node::new(node.origin.clone(), value?))
+        Some(with_kind(value, kind?))
     }
 
     /// The value as one of several shapes would have it; its faults are nobody's business.
-    fn attempt(&self, path: &mut Vec<String>, node: &Node, shape: &Shape) -> Option<Node> {
+    fn attempt(
+        &mut self,
+        path: &mut Vec<String>,
+        value: &Value,
+        shape: &Shape,
+        strings: Strings,
+    ) -> Option<Value> {
         let mut trial = Checker::new(self.catalog);
-        let checked = trial.check(path, node, shape);
-        checked.filter(|_| trial.findings.is_empty())
+        let checked = trial.check(path, value, shape, strings);
+        let checked = checked.filter(|_| trial.findings.is_empty())?;
+        self.findings.warnings.extend(trial.findings.warnings);
+        Some(checked)
     }
 
     fn check_table(
         &mut self,
         path: &mut Vec<String>,
-        values: &BTreeMap<String, Node>,
+        values: &Values,
         table: &Table,
-    ) -> Value {
-        let mut checked = BTreeMap::new();
-        for (key, node) in values {
-            path.push(key.clone());
-            match table.get(key) {
-                Some(shape) => checked.extend(
-                    self.check(path, node, shape)
-                        .map(|node| (key.clone(), node)),
-                ),
-                None => self.unknown(path, &node.origin),
+        strings: Strings,
+    ) -> ValueKind {
+        let mut checked = Values::new();
+        for (name, value) in sorted(values) {
+            let origin = value.origin().unwrap_or_default();
+            path.push(name.clone());
+            let known = table.known(name);
+            match known.or_else(|| Some((name, table.rest.as_deref()?))) {
+                Some((key, _)) if key != name && values.contains_key(key) => {
+                    let message = format!("set already by its new name, `{key}`");
+                    self.findings.note(path, origin, message);
+                }
+                Some((key, shape)) => {
+                    let written = path.clone();
+                    if key != name {
+                        path.pop();
+                        path.push(key.clone());
+                        self.old(&written, origin, path);
+                    }
+                    let value = self.check(path, value, shape, strings);
+                    checked.extend(value.map(|value| (key.clone(), value)));
+                }
+                None => self.unknown(path, origin),
             }
             path.pop();
         }
-        Value::Table(checked)
+        checked.into()
     }
 
-    fn check_list(&mut self, path: &mut Vec<String>, items: &[Node], list: &List) -> Value {
+    fn check_list(
+        &mut self,
+        path: &mut Vec<String>,
+        items: &[Value],
+        list: &List,
+        strings: Strings,
+    ) -> ValueKind {
         let mut checked = Vec::new();
-        for (at, node) in items.iter().enumerate() {
+        for (at, value) in items.iter().enumerate() {
             path.push(at.to_string());
-            checked.extend(self.check(path, node, list.get(at)));
+            checked.extend(self.check(path, value, list.get(at), strings));
             path.pop();
         }
-        Value::List(checked)
+        checked.into()
+    }
+
+    /// A key by an old name, which the struct still lists.
+    fn old(&mut self, written: &[String], origin: &str, now: &[String]) {
+        let message = format!("an old name of `{}`", dotted(now));
+        self.findings.warn(written, origin, message);
     }
 
     /// The value of an unknown key is never shown: it may be a secret under a misspelt name.
-    fn unknown(&mut self, path: &[String], origin: &Origin) {
+    fn unknown(&mut self, path: &[String], origin: &str) {
         self.findings
             .suggest(path, origin, "no such setting", self.catalog.nearest(path));
     }
 }
 
-fn is_empty(node: &Node) -> bool {
-    matches!(&node.value, Value::Text(text) | Value::Scalar(Json::String(text)) if text.is_empty())
-}
-
 /// What was written, on one line and not too long; nothing at all of a secret.
-pub(super) fn shown(node: &Node, secret: bool) -> String {
-    let text = match &node.value {
-        Value::Table(_) => return "a table".into(),
-        Value::List(_) => return "a list".into(),
-        _ if secret || node.origin.is_secret() => return REDACTED.into(),
-        Value::Text(text) | Value::Scalar(Json::String(text)) => text,
-        Value::Scalar(scalar) => return scalar.to_string(),
+pub(super) fn shown(value: &Value, secret: bool) -> String {
+    let text = match &value.kind {
+        ValueKind::Table(_) => return "a table".into(),
+        ValueKind::Array(_) => return "a list".into(),
+        _ if secret || is_secret(value) => return REDACTED.into(),
+        ValueKind::Nil => return "nothing".into(),
+        // With its point: `80.0` is not `80`.
+        ValueKind::Float(number) => return format!("{number:?}"),
+        ValueKind::String(text) => text,
+        scalar => return scalar.to_string(),
     };
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{:?}...", &text[..end]),
@@ -163,48 +213,72 @@ pub(super) fn shown(node: &Node, secret: bool) -> String {
 }
 
 /// A list or table in one line of text: `a,b`, `["a", "b"]` or `{ a = 1 }`.
-fn inline(text: &str, shape: &Shape, origin: &Origin) -> Option<Node> {
+fn inline(text: &str, kind: &Kind, origin: &str) -> Option<(Value, Strings)> {
+    let opening = match kind {
+        Kind::List(_) => '[',
+        Kind::Table(_) => '{',
+        _ => return None,
+    };
     let text = text.trim();
-    let list = matches!(shape.kind, Kind::List(_));
-    if text.starts_with(if list { '[' } else { '{' })
-        && let Some(node) = toml_file::parse_value(text, origin)
+    if text.starts_with(opening)
+        && let Some(value) = toml_file::parse_value(text, origin)
     {
-        return Some(node);
+        return Some((value, Strings::Typed));
     }
+    let origin = Some(&origin.to_owned());
     let items = text.split(',').filter(|_| !text.is_empty());
-    let items = items.map(|item| Node::new(origin.clone(), Value::Text(item.trim().to_owned())));
-    list.then(|| Node::new(origin.clone(), Value::List(items.collect())))
+    let items = items.map(|item| Value::new(origin, item.trim()));
+    let list = opening == '[';
+    list.then(|| (Value::new(origin, items.collect::<Vec<_>>()), Strings::Text))
 }
 
 /// Text as the type it should have.
-fn typed(kind: &Kind, text: &str) -> Option<Json> {
+fn typed(kind: &Kind, text: &str) -> Option<ValueKind> {
     let value = match kind {
-        Kind::Switch if text.eq_ignore_ascii_case("true") => Json::Bool(true),
-        Kind::Switch if text.eq_ignore_ascii_case("false") => Json::Bool(false),
-        Kind::Whole { .. } => Json::Number(Number::from_i128(text.parse().ok()?)?),
-        Kind::Number { .. } => Json::Number(Number::from_f64(text.parse().ok()?)?),
+        Kind::Switch if text.eq_ignore_ascii_case("true") => true.into(),
+        Kind::Switch if text.eq_ignore_ascii_case("false") => false.into(),
+        Kind::Whole { .. } => match text.parse::<i64>() {
+            Ok(number) => number.into(),
+            Err(_) => text.parse::<u64>().ok()?.into(),
+        },
+        Kind::Number { .. } => text.parse::<f64>().ok()?.into(),
         Kind::Choice(_) | Kind::Duration | Kind::Size | Kind::Text { .. } => text.into(),
         _ => return None,
     };
     fits(kind, &value).then_some(value)
 }
 
-fn fits(kind: &Kind, value: &Json) -> bool {
+fn fits(kind: &Kind, value: &ValueKind) -> bool {
     match (kind, value) {
-        (Kind::Any, _) | (Kind::Switch, Json::Bool(_)) => true,
-        (Kind::Whole { min, max }, Json::Number(number)) => number
-            .as_i128()
-            .is_some_and(|number| (*min..=*max).contains(&number)),
-        (Kind::Number { min, max }, Json::Number(number)) => number
-            .as_f64()
-            .is_some_and(|number| (*min..=*max).contains(&number)),
-        (Kind::Choice(words), Json::String(text)) => words.contains(text),
-        (Kind::Duration, Json::String(text)) => text.parse::<Duration>().is_ok(),
-        (Kind::Size, Json::String(text)) => text.parse::<Size>().is_ok(),
-        (Kind::Size, Json::Number(number)) => number.is_u64(),
-        (Kind::Text { min, max }, Json::String(text)) => {
+        (Kind::Any, _) | (Kind::Switch, ValueKind::Boolean(_)) => true,
+        (Kind::Whole { min, max }, value) => {
+            whole(value).is_some_and(|number| (*min..=*max).contains(&number))
+        }
+        (Kind::Number { min, max }, ValueKind::Float(number)) => {
+            number.is_finite() && (*min..=*max).contains(number)
+        }
+        (Kind::Number { min, max }, value) => {
+            whole(value).is_some_and(|number| (*min..=*max).contains(&(number as f64)))
+        }
+        (Kind::Choice(words), ValueKind::String(text)) => words.contains(text),
+        (Kind::Duration, ValueKind::String(text)) => text.parse::<Duration>().is_ok(),
+        (Kind::Size, ValueKind::String(text)) => text.parse::<Size>().is_ok(),
+        (Kind::Size, value) => whole(value).is_some_and(|bytes| bytes >= 0),
+        (Kind::Text { min, max }, ValueKind::String(text)) => {
             (*min..=*max).contains(&text.chars().count())
         }
         _ => false,
     }
+}
+
+/// A number as structs are read from it: of 64 bits.
+fn whole(value: &ValueKind) -> Option<i128> {
+    match *value {
+        ValueKind::I64(number) => Some(number.into()),
+        ValueKind::U64(number) => Some(number.into()),
+        ValueKind::I128(number) => Some(number),
+        ValueKind::U128(number) => number.try_into().ok(),
+        _ => None,
+    }
+    .filter(|number| (i64::MIN.into()..=u64::MAX.into()).contains(number))
 }

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use config::Value;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value as Json, json};
 
+use super::fault::Fault;
+use super::layer::{self, holds_secrets};
+use super::names::{dotted, quoted_if_odd, toml_string};
 use super::secret::REDACTED;
 use super::shape::{Kind, Shape};
-use super::tree::{Node, dotted, quoted_if_odd, toml_string};
 
 /// The settings in force: every key with its value and where that was set. Secrets are redacted.
 #[derive(Clone, Debug, Default)]
 pub struct Effective {
     entries: BTreeMap<Vec<String>, Entry>,
+    warnings: Vec<Fault>,
 }
 
 #[derive(Clone, Debug)]
@@ -24,14 +28,22 @@ struct Entry {
 }
 
 impl Effective {
-    /// `settings` are the structs as they print themselves, `tree` is what was written.
-    pub(super) fn new(settings: &Json, tree: &Node, shape: &Shape) -> Self {
-        let mut effective = Self::default();
-        effective.collect(&mut Vec::new(), settings, tree, shape);
+    /// `settings` are the structs as they print themselves, `merged` is what was written.
+    pub(super) fn new(
+        settings: &Json,
+        merged: &Value,
+        shape: &Shape,
+        warnings: Vec<Fault>,
+    ) -> Self {
+        let mut effective = Self {
+            warnings,
+            ..Self::default()
+        };
+        effective.collect(&mut Vec::new(), settings, merged, shape);
         effective
     }
 
-    fn collect(&mut self, path: &mut Vec<String>, value: &Json, tree: &Node, shape: &Shape) {
+    fn collect(&mut self, path: &mut Vec<String>, value: &Json, merged: &Value, shape: &Shape) {
         let here = shape.at(path);
         let inner = match (value, here.map(|shape| &shape.kind)) {
             (Json::Object(inner), Some(Kind::Table(_)) | None)
@@ -39,20 +51,18 @@ impl Effective {
             {
                 inner
             }
-            _ => return self.insert(path, value, tree, here),
+            _ => return self.insert(path, value, merged, here),
         };
         for (key, value) in inner {
             path.push(key.clone());
-            self.collect(path, value, tree, shape);
+            self.collect(path, value, merged, shape);
             path.pop();
         }
     }
 
-    fn insert(&mut self, path: &[String], value: &Json, tree: &Node, shape: Option<&Shape>) {
-        let origin = tree.origin_of(path);
-        let written = tree.get(path);
-        let hidden =
-            shape.is_some_and(Shape::holds_secrets) || written.is_some_and(Node::holds_secrets);
+    fn insert(&mut self, path: &[String], value: &Json, merged: &Value, shape: Option<&Shape>) {
+        let written = layer::get(merged, path);
+        let hidden = shape.is_some_and(Shape::holds_secrets) || written.is_some_and(holds_secrets);
         let nothing = value.is_null() || value == "";
         let entry = Entry {
             value: if hidden && !nothing {
@@ -60,12 +70,17 @@ impl Effective {
             } else {
                 value.clone()
             },
-            origin: origin.to_string(),
+            origin: layer::origin_of(merged, path).to_owned(),
             secret: written
                 .filter(|_| hidden)
-                .map(|node| node.to_json().to_string().into()),
+                .and_then(|written| Some(layer::to_json(written).ok()?.to_string().into())),
         };
         self.entries.insert(path.to_vec(), entry);
+    }
+
+    /// What is right and will not be for ever, such as a key by an old name.
+    pub fn warnings(&self) -> &[Fault] {
+        &self.warnings
     }
 
     /// Where a key, such as `server.port`, was set; `default` if nowhere.
@@ -101,6 +116,19 @@ impl Effective {
         let theirs = other.entries.iter().filter(|(path, _)| is_meant(path));
         self.entries
             .extend(theirs.map(|(path, entry)| (path.clone(), entry.clone())));
+    }
+
+    /// Takes over the warnings of keys that had none, and returns them.
+    pub(crate) fn adopt_warnings(&mut self, other: &Self) -> Vec<Fault> {
+        let known = |warning: &&Fault| self.warnings.iter().any(|known| known.key == warning.key);
+        let new: Vec<Fault> = other
+            .warnings
+            .iter()
+            .filter(|warning| !known(warning))
+            .cloned()
+            .collect();
+        self.warnings.extend(new.clone());
+        new
     }
 
     /// TOML that reads back as these settings, but for the secrets, with each key's origin beside it.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::tree::{Origin, dotted};
+use super::names::dotted;
 
 /// All that is wrong with the settings; `Display` is one line a fault.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub(super) struct Findings {
     spoilt: Vec<Vec<String>>,
     /// A whole file could not be read, so nothing can be called missing.
     unread: bool,
+    /// What is right, but will not be for ever.
+    pub(super) warnings: Vec<Fault>,
 }
 
 // === impl Findings ===
@@ -46,7 +48,7 @@ impl Findings {
     }
 
     /// All of them. There is always one: a struct that refuses without a reason is at fault itself.
-    pub(super) fn finish(mut self, origin: &Origin) -> Invalid {
+    pub(super) fn finish(mut self, origin: &str) -> Invalid {
         if self.faults.is_empty() {
             self.note(&[], origin, "cannot be read from what its schema allows");
         }
@@ -56,40 +58,42 @@ impl Findings {
     }
 
     /// A fault that leaves every value as it was.
-    pub(super) fn note(&mut self, path: &[String], origin: &Origin, message: impl AsRef<str>) {
+    pub(super) fn note(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
         self.suggest(path, origin, message, None);
     }
 
     pub(super) fn suggest(
         &mut self,
         path: &[String],
-        origin: &Origin,
+        origin: &str,
         message: impl AsRef<str>,
         suggestion: Option<String>,
     ) {
-        self.faults.push(Fault {
-            key: dotted(path),
-            message: one_line(message.as_ref()),
-            origin: origin.to_string(),
-            suggestion,
-        });
+        self.faults
+            .push(Fault::new(path, origin, message, suggestion));
+    }
+
+    /// Something that will be a fault one day.
+    pub(super) fn warn(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
+        let warning = Fault::new(path, origin, message, None);
+        self.warnings.push(warning);
     }
 
     /// The value of a key is wrong, and left out.
-    pub(super) fn spoil(&mut self, path: &[String], origin: &Origin, message: impl AsRef<str>) {
+    pub(super) fn spoil(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
         self.note(path, origin, message);
         self.spoilt.push(path.to_vec());
     }
 
     /// A required key is not set.
-    pub(super) fn missing(&mut self, path: &[String], origin: &Origin, message: impl AsRef<str>) {
+    pub(super) fn missing(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
         if !self.unread && !self.is_spoilt(path) {
             self.spoil(path, origin, message);
         }
     }
 
     /// A file, a directory or a flag is wrong as a whole.
-    pub(super) fn unreadable(&mut self, origin: &Origin, message: impl AsRef<str>) {
+    pub(super) fn unreadable(&mut self, origin: &str, message: impl AsRef<str>) {
         self.note(&[], origin, message);
         self.unread = true;
     }
@@ -108,11 +112,43 @@ impl Findings {
 }
 
 /// A fault is one line, whatever a type's own error says.
-fn one_line(message: &str) -> String {
+pub(super) fn one_line(message: &str) -> String {
     message
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
+}
+
+// === impl Fault ===
+
+impl Fault {
+    fn new(
+        path: &[String],
+        origin: &str,
+        message: impl AsRef<str>,
+        suggestion: Option<String>,
+    ) -> Self {
+        Self {
+            key: dotted(path),
+            message: one_line(message.as_ref()),
+            origin: origin.to_owned(),
+            suggestion,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.is_empty() {
+            write!(f, "{}: {}", self.origin, self.message)?;
+        } else {
+            write!(f, "{}: {} ({})", self.key, self.message, self.origin)?;
+        }
+        match &self.suggestion {
+            Some(key) => write!(f, "; did you mean `{key}`?"),
+            None => Ok(()),
+        }
+    }
 }
 
 // === impl Invalid ===
@@ -137,20 +173,6 @@ impl fmt::Display for Invalid {
 }
 
 impl std::error::Error for Invalid {}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.key.is_empty() {
-            write!(f, "{}: {}", self.origin, self.message)?;
-        } else {
-            write!(f, "{}: {} ({})", self.key, self.message, self.origin)?;
-        }
-        match &self.suggestion {
-            Some(key) => write!(f, "; did you mean `{key}`?"),
-            None => Ok(()),
-        }
-    }
-}
 
 // === impl Problems ===
 

@@ -1,8 +1,12 @@
-//! The files as they were at one moment: what is compared is what is loaded.
+//! The files, and what the service's own sources say, as they were at one moment: what is compared is
+//! what is loaded. `config` reads at the moment of the merge, and tells nobody whether it has changed.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
+
+use super::added::Said;
 
 /// Kubernetes allows no larger Secret or ConfigMap.
 const MAX_SIZE: u64 = 1 << 20;
@@ -17,10 +21,12 @@ const OTHER_FORMATS: [&str; 3] = ["yaml", "yml", "json"];
 pub(super) struct Files {
     /// Lowest layer first.
     pub(super) config: Vec<File>,
+    /// Lowest layer first.
+    pub(super) added: Vec<Said>,
     pub(super) secrets: Vec<File>,
 }
 
-#[derive(Hash)]
+#[derive(Clone, Hash)]
 pub(super) struct File {
     /// As shown to people.
     pub(super) path: String,
@@ -41,6 +47,7 @@ impl Files {
     pub(super) fn read(config: Option<&Path>, stems: &[&str], secrets: Option<&Path>) -> Self {
         let mut files = Self {
             config: Vec::new(),
+            added: Vec::new(),
             secrets: Vec::new(),
         };
         if let Some(directory) = config {
@@ -98,6 +105,13 @@ impl File {
             name: name.to_owned(),
             text,
         })
+    }
+}
+
+impl fmt::Debug for File {
+    /// Without what is in it, which may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)
     }
 }
 

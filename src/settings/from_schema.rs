@@ -6,6 +6,8 @@ use serde_json::{Map, Value as Json};
 use super::shape::{Kind, List, Shape, Table};
 use super::units::{DURATION, SIZE};
 
+/// Where a struct lists the old names of a key, which schemars does not read from serde's `alias`.
+const ALIASES: &str = "x-aliases";
 /// Only types that contain themselves are referred to; that far down their settings are checked.
 const MAX_REFERENCES: usize = 4;
 
@@ -139,11 +141,13 @@ impl Reader<'_> {
     }
 
     fn table(self, schema: &Map<String, Json>) -> Table {
-        let properties = schema
-            .get("properties")
-            .and_then(Json::as_object)
-            .into_iter()
-            .flatten();
+        let properties = schema.get("properties").and_then(Json::as_object);
+        let properties = || properties.into_iter().flatten();
+        let old_names = properties().flat_map(|(key, schema)| {
+            let names = schema.get(ALIASES).and_then(Json::as_array);
+            let names = names.into_iter().flatten().filter_map(Json::as_str);
+            names.map(|name| (name.to_owned(), key.clone()))
+        });
         let required = schema
             .get("required")
             .and_then(Json::as_array)
@@ -158,7 +162,8 @@ impl Reader<'_> {
             .get("additionalProperties")
             .filter(|schema| **schema != Json::Bool(false));
         Table {
-            keys: properties
+            old_names: old_names.collect(),
+            keys: properties()
                 .map(|(key, schema)| (key.clone(), self.read(schema)))
                 .collect(),
             required: required
@@ -271,6 +276,7 @@ fn join(mut one: Table, other: Table) -> Table {
         };
         one.keys.insert(key, shape);
     }
+    one.old_names.extend(other.old_names);
     one.rest = one.rest.or(other.rest);
     one.variants |= other.variants;
     one

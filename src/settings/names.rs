@@ -11,8 +11,9 @@
 //! Neither case nor `-` or `_` make a difference to a key that the structs know. Keys of maps are
 //! taken as they stand, but for variables, where they are lower case.
 
+use std::fmt::Write;
+
 use super::shape::Shape;
-use super::tree::dotted;
 
 /// What a variable that is a setting begins with.
 const PREFIX: &str = "APP__";
@@ -50,24 +51,12 @@ impl Catalog {
         let mut path = Vec::new();
         for (at, segment) in segments.iter().enumerate() {
             let step = shape.table().and_then(|table| {
-                let alike = || {
-                    table
-                        .keys
-                        .iter()
-                        .find(|(key, _)| plain_form(key) == plain_form(segment))
-                };
-                let rest = || {
-                    table
-                        .rest
-                        .as_deref()
-                        .filter(|_| !segment.is_empty())
-                        .map(|rest| (segment, rest))
-                };
-                table
-                    .keys
-                    .get_key_value(segment)
-                    .or_else(alike)
-                    .or_else(rest)
+                let alike = |name: &&String| plain_form(name) == plain_form(segment);
+                let known = table.known(segment);
+                known
+                    .or_else(|| table.known(table.names().find(alike)?))
+                    .or_else(|| Some((segment, table.rest.as_deref()?)))
+                    .filter(|_| !segment.is_empty())
             });
             match step {
                 Some((key, inner)) => {
@@ -146,6 +135,12 @@ fn flat(path: &[String]) -> String {
     plain_form(&path.join("_").replace('.', "_"))
 }
 
+/// Whether two paths differ at most in case, `-` and `_`.
+pub(super) fn are_alike(one: &[String], other: &[String]) -> bool {
+    let plain = |path: &[String]| path.iter().map(|key| plain_form(key)).collect::<Vec<_>>();
+    plain(one) == plain(other)
+}
+
 fn plain_form(key: &str) -> String {
     key.to_lowercase().replace('-', "_")
 }
@@ -198,6 +193,11 @@ pub(super) fn flag(key: &str) -> Vec<String> {
     key.trim().split('.').map(str::to_owned).collect()
 }
 
+/// What the origin of a variable's value is called.
+pub(super) fn origin(variable: &str) -> String {
+    format!("variable {variable}")
+}
+
 /// The variable that sets a key, for hints.
 pub(super) fn variable_for(path: &[String]) -> String {
     let path: Vec<String> = path
@@ -225,6 +225,42 @@ fn distance(a: &str, b: &str) -> usize {
         before = std::mem::replace(&mut above, row);
     }
     above[b.len()]
+}
+
+/// `["server", "port"]` as people write it: `server.port`; odd keys are quoted.
+pub(super) fn dotted<S: AsRef<str>>(path: &[S]) -> String {
+    let parts: Vec<String> = path.iter().map(|key| quoted_if_odd(key.as_ref())).collect();
+    parts.join(".")
+}
+
+pub(super) fn quoted_if_odd(key: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !key.is_empty() && key.chars().all(bare) {
+        key.to_owned()
+    } else {
+        toml_string(key)
+    }
+}
+
+/// A TOML basic string, with everything escaped that could confuse a terminal or a log.
+pub(super) fn toml_string(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            // Rust's own notion of what is printable.
+            _ if c.escape_debug().len() > 1 && c != '\'' => {
+                let _ = write!(quoted, "\\U{:08X}", u32::from(c));
+            }
+            _ => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]

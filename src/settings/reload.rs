@@ -7,6 +7,8 @@ use super::{Invalid, Loaded, Section, Sources, load_files};
 
 /// How often the files are looked at. Kubernetes itself takes up to a minute to deliver a change.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often, where some of it comes from a service's own sources, which may be across a network.
+const EVERY_WITH_SOURCES: Duration = Duration::from_secs(5);
 /// Files that still change are still being written.
 const SETTLE: Duration = Duration::from_millis(200);
 /// A file that is gone is often about to come back.
@@ -36,8 +38,13 @@ pub fn watch<A: Section, B: Section>(
     let (stop, stopped) = mpsc::channel::<()>();
     let pause = move |time| matches!(stopped.recv_timeout(time), Err(RecvTimeoutError::Timeout));
     let mut seen = sources.read().mark();
+    let every = if sources.has_added() {
+        EVERY_WITH_SOURCES
+    } else {
+        EVERY
+    };
     let look = move || {
-        while pause(EVERY) {
+        while pause(every) {
             let mut files = sources.read();
             // Ends when they have come to rest, or are as they were.
             while files.mark() != seen {

@@ -63,6 +63,7 @@ pub(super) fn shapes<A: Section, B: Section>() -> Shapes {
                 collisions.push(key.clone());
             }
         }
+        all.old_names.extend(table.old_names.clone());
         all.required.extend(table.required.iter().cloned());
         all.rest = all.rest.take().or_else(|| table.rest.clone());
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::tree::{Node, Origin, Value};
+use super::layer::{self, Layer, Table as Values};
 use super::units::{DURATION_EXPECTED, SIZE_EXPECTED};
 
 /// What one key takes.
@@ -47,6 +47,8 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     pub(super) keys: BTreeMap<String, Shape>,
+    /// What keys were called before, and what they are called now.
+    pub(super) old_names: BTreeMap<String, String>,
     pub(super) required: BTreeSet<String>,
     /// What any other key takes: a map. Without it other keys are unknown.
     pub(super) rest: Option<Box<Shape>>,
@@ -124,24 +126,19 @@ impl Shape {
     /// The lowest layer: the sections as the structs that hold them say, which may differ from
     /// what a section's own struct says of its keys. Left to serde are secrets, which no schema
     /// tells, and variants, of which only one can be.
-    pub(super) fn defaults(&self) -> Node {
-        let mut node = Node::table(Origin::Default);
-        if let (Kind::Table(table), Value::Table(values)) = (&self.kind, &mut node.value) {
-            for (key, shape) in &table.keys {
-                let plain = matches!(shape.kind, Kind::Table(_))
-                    && !shape.holds_secrets()
-                    && !shape.holds_variants();
-                let section = shape
-                    .default
-                    .as_ref()
-                    .filter(|default| plain && default.is_object());
-                values.extend(
-                    section
-                        .map(|default| (key.clone(), Node::from_json(default, &Origin::Default))),
-                );
-            }
-        }
-        node
+    pub(super) fn defaults(&self) -> Layer {
+        let plain = |shape: &Self| {
+            matches!(shape.kind, Kind::Table(_))
+                && !shape.holds_secrets()
+                && !shape.holds_variants()
+        };
+        let keys = self.table().into_iter().flat_map(|table| &table.keys);
+        let sections = keys.filter(|(_, shape)| plain(shape));
+        let defaults = sections.filter_map(|(key, shape)| {
+            let default = shape.default.as_ref().filter(|json| json.is_object())?;
+            Some((key.clone(), layer::from_json(default)))
+        });
+        Layer::new(defaults.collect::<Values>().into())
     }
 
     /// Every key there is, tables included, each as its path.
@@ -233,6 +230,16 @@ impl Shape {
 }
 
 impl Table {
+    /// A key by its name or by an old one, with the name that it has now.
+    pub(super) fn known(&self, name: &str) -> Option<(&String, &Shape)> {
+        let now = || self.keys.get_key_value(self.old_names.get(name)?);
+        self.keys.get_key_value(name).or_else(now)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.keys.keys().chain(self.old_names.keys())
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Shape> {
         self.keys.get(key).or(self.rest.as_deref())
     }

@@ -5,12 +5,15 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
-use super::check::Checker;
+use config::{ConfigError, Source};
+
+use super::added::Added;
+use super::check::{Checker, Strings};
 use super::fault::Findings;
 use super::files::{Files, printable};
-use super::names;
-use super::toml_file;
-use super::tree::{Node, Origin, dotted};
+use super::layer::{Layer, nested, sorted};
+use super::names::{self, dotted};
+use super::toml_file::Unread;
 
 const CONFIG_DIR: &str = "APP_CONFIG_DIR";
 const SECRETS_DIR: &str = "APP_SECRETS_DIR";
@@ -22,6 +25,7 @@ pub struct Sources {
     config_dir: Option<PathBuf>,
     secrets_dir: Option<PathBuf>,
     run_env: OsString,
+    added: Vec<Added>,
     vars: Vec<(OsString, OsString)>,
     sets: Vec<String>,
 }
@@ -48,6 +52,7 @@ impl Sources {
             config_dir: None,
             secrets_dir: None,
             run_env: "dev".into(),
+            added: Vec::new(),
             vars: Vec::new(),
             sets: Vec::new(),
         }
@@ -90,18 +95,35 @@ impl Sources {
         self
     }
 
+    /// Adds a layer above the files and below secrets, variables and flags; of several, the last
+    /// wins. [`Service::source`](crate::Service::source) tells what becomes of it.
+    #[must_use]
+    pub fn source(mut self, source: impl Source + Send + Sync + 'static) -> Self {
+        self.added.push(Added::new(source));
+        self
+    }
+
+    /// Adds what another has of sources that were added.
+    pub(crate) fn with_sources_of(mut self, other: Self) -> Self {
+        self.added.extend(other.added);
+        self
+    }
+
     /// A variable that says something; an empty one does not.
     fn var(&self, name: &str) -> Option<&OsStr> {
         let (_, value) = self.vars.iter().find(|(key, _)| key == name)?;
         Some(value.as_os_str()).filter(|value| !value.is_empty())
     }
 
-    /// Whether there is a directory whose files may change.
+    /// Whether there are sources besides files, which cost more to ask.
+    pub(super) fn has_added(&self) -> bool {
+        !self.added.is_empty()
+    }
+
+    /// Whether there is a directory whose files may change, or a source that may say something else.
     pub(super) fn can_change(&self) -> bool {
-        [&self.config_dir, &self.secrets_dir]
-            .into_iter()
-            .flatten()
-            .any(|directory| directory.is_dir())
+        let directories = [&self.config_dir, &self.secrets_dir].into_iter();
+        self.has_added() || directories.flatten().any(|directory| directory.is_dir())
     }
 
     pub(super) fn read(&self) -> Files {
@@ -110,17 +132,20 @@ impl Sources {
             .to_str()
             .filter(|name| is_file_name(name) && *name != "default");
         let stems: Vec<&str> = ["default"].into_iter().chain(run_env).collect();
-        Files::read(
+        let mut files = Files::read(
             self.config_dir.as_deref(),
             &stems,
             self.secrets_dir.as_deref(),
-        )
+        );
+        files.added = self.added.iter().map(Added::ask).collect();
+        files
     }
 
     /// Every layer above the defaults, lowest first, without what is wrong in it.
-    pub(super) fn layers(&self, files: &Files, checker: &mut Checker<'_>) -> Vec<Node> {
+    pub(super) fn layers(&self, files: &Files, checker: &mut Checker<'_>) -> Vec<Layer> {
         self.check_places(&mut checker.findings);
         let mut layers = config_layers(files, checker);
+        layers.extend(added_layers(files, checker));
         layers.extend(secret_layer(files, checker));
         layers.extend(self.plain_layer(checker));
         layers.extend(self.variable_layer(checker));
@@ -138,7 +163,7 @@ impl Sources {
             let missing = directory.as_deref().filter(|path| !path.is_dir());
             if let (Some(_), Some(path)) = (self.var(name), missing) {
                 let message = format!("expected a directory, found none at {}", printable(path));
-                findings.unreadable(&Origin::Variable(name.into()), message);
+                findings.unreadable(&names::origin(name), message);
             }
         }
         if !self.run_env.to_str().is_some_and(is_file_name) {
@@ -146,29 +171,29 @@ impl Sources {
                 "expected a name such as \"production\", found {:?}",
                 self.run_env
             );
-            findings.unreadable(&Origin::Variable(RUN_ENV.into()), found);
+            findings.unreadable(&names::origin(RUN_ENV), found);
         }
     }
 
     /// Platforms set these for every service, so one that the service has no key for is no fault.
-    fn plain_layer(&self, checker: &mut Checker<'_>) -> Vec<Node> {
+    fn plain_layer(&self, checker: &mut Checker<'_>) -> Vec<Layer> {
         let mut layer = Vec::new();
         for (name, path) in names::PLAIN {
             let path = path.map(str::to_owned);
             if let Some(value) = self.var(name)
                 && checker.catalog.resolve(&path).is_ok()
             {
-                layer.extend(checker.entry(&path, value, Origin::Variable(name.into())));
+                layer.extend(checker.entry(&path, value, &names::origin(name)));
             }
         }
         layer
     }
 
-    fn variable_layer(&self, checker: &mut Checker<'_>) -> Vec<Node> {
+    fn variable_layer(&self, checker: &mut Checker<'_>) -> Vec<Layer> {
         let mut entries = Vec::new();
         for (name, value) in &self.vars {
             let name = name.to_string_lossy();
-            let origin = Origin::Variable(name.escape_debug().to_string());
+            let origin = names::origin(&name.escape_debug().to_string());
             if let Some(path) = names::near_variable(&name)
                 && let Ok((path, _)) = checker.catalog.resolve(&path)
             {
@@ -183,45 +208,61 @@ impl Sources {
         layer_of(entries, checker)
     }
 
-    fn flag_layer(&self, checker: &mut Checker<'_>) -> Vec<Node> {
+    fn flag_layer(&self, checker: &mut Checker<'_>) -> Vec<Layer> {
         let mut layer = Vec::new();
         for (at, set) in self.sets.iter().enumerate() {
             // What has no "=" may be a value, and a secret one.
             let Some((key, value)) = set.split_once('=') else {
-                let origin = Origin::Flag(format!("number {}", at + 1));
+                let origin = format!("--set number {}", at + 1);
                 checker
                     .findings
                     .note(&[], &origin, "expected KEY=VALUE, found no \"=\"");
                 continue;
             };
             let path = names::flag(key);
-            layer.extend(checker.entry(&path, value.as_ref(), Origin::Flag(dotted(&path))));
+            let origin = format!("--set {}", dotted(&path));
+            layer.extend(checker.entry(&path, value.as_ref(), &origin));
         }
         layer
     }
 }
 
-fn config_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Node> {
+fn config_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Layer> {
     let mut layers = Vec::new();
     for file in &files.config {
-        let unreadable = |problem: &String| vec![(Origin::file(&file.path), problem.clone())];
-        let text = file.text.as_ref().map_err(unreadable);
-        match text.and_then(|text| toml_file::parse(&file.path, text)) {
-            Ok(tree) => layers.extend(checker.tree(&tree)),
-            Err(faults) => {
-                for (origin, message) in faults {
-                    checker.findings.unreadable(&origin, message);
+        match file.collect() {
+            Ok(table) => layers.extend(checker.table(&table.into(), Strings::Typed)),
+            Err(ConfigError::Foreign(error)) => {
+                let unread = error.downcast_ref::<Unread>();
+                for (origin, problem) in unread.iter().flat_map(|unread| &unread.0) {
+                    checker.findings.unreadable(origin, problem);
                 }
             }
+            Err(error) => checker.findings.unreadable(&file.path, error.to_string()),
         }
     }
     layers
 }
 
-fn secret_layer(files: &Files, checker: &mut Checker<'_>) -> Vec<Node> {
+/// As `config` has it, a key with dots is a path; a database of keys and values has no other keys.
+fn added_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    for said in &files.added {
+        match &said.table {
+            Ok(table) => layers.extend(sorted(table).into_iter().filter_map(|(key, value)| {
+                let table = nested(&names::flag(key), value.clone());
+                checker.table(&table, Strings::Text)
+            })),
+            Err(problem) => checker.findings.unreadable(&said.name, problem),
+        }
+    }
+    layers
+}
+
+fn secret_layer(files: &Files, checker: &mut Checker<'_>) -> Vec<Layer> {
     let mut entries = Vec::new();
     for file in &files.secrets {
-        let origin = Origin::SecretFile(file.path.clone());
+        let origin = format!("secret file {}", file.path);
         match &file.text {
             Ok(text) => {
                 // Editors and `echo` end a file with a newline that nobody means.
@@ -238,22 +279,22 @@ fn secret_layer(files: &Files, checker: &mut Checker<'_>) -> Vec<Node> {
 }
 
 /// A layer without an order of its own, in which no key may be set twice.
-fn layer_of(entries: Vec<(Vec<String>, &OsStr, Origin)>, checker: &mut Checker<'_>) -> Vec<Node> {
+fn layer_of(entries: Vec<(Vec<String>, &OsStr, String)>, checker: &mut Checker<'_>) -> Vec<Layer> {
     // Sorted by key: tables come before what is in them, and faults always in the same order.
-    let mut unique: BTreeMap<Vec<String>, (&OsStr, Origin)> = BTreeMap::new();
+    let mut unique: BTreeMap<Vec<String>, (Vec<String>, &OsStr, String)> = BTreeMap::new();
     for (written, text, origin) in entries {
         let known = checker.catalog.resolve(&written);
         let path = known.map_or_else(|unknown| unknown, |(path, _)| path);
-        if let Some((_, first)) = unique.get(&path) {
+        if let Some((_, _, first)) = unique.get(&path) {
             let message = format!("set already by {first}");
             checker.findings.note(&path, &origin, message);
         } else {
-            unique.insert(path, (text, origin));
+            unique.insert(path, (written, text, origin));
         }
     }
-    let entries = unique.into_iter();
+    let entries = unique.values();
     entries
-        .filter_map(|(path, (text, origin))| checker.entry(&path, text, origin))
+        .filter_map(|(written, text, origin)| checker.entry(written, text, origin))
         .collect()
 }
 

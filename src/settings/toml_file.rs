@@ -1,91 +1,97 @@
-//! TOML text as a tree in which every value knows its line.
+//! A TOML file as a source whose values know their lines. `config`'s own knows only the file, stops at
+//! the first thing that is not TOML, and quotes the line of it, with a secret perhaps.
 
-use serde_json::Value as Json;
+use std::fmt;
+
+use config::{ConfigError, Source, Value, ValueKind};
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::tree::{Node, Origin, Value};
+use super::files::File;
+use super::layer::Table;
 
-/// What a file says; otherwise each thing that is not TOML, with its line and column.
-pub(super) fn parse(path: &str, text: &str) -> Result<Node, Vec<(Origin, String)>> {
+/// Why there is nothing to read: everything that is wrong with a file, each with its place.
+#[derive(Debug)]
+pub(super) struct Unread(pub(super) Vec<(String, String)>);
+
+impl Source for File {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Table, ConfigError> {
+        let unreadable = |problem: &String| vec![(self.path.clone(), problem.clone())];
+        let text = self.text.as_ref().map_err(unreadable);
+        let table = text.and_then(|text| parse(&self.path, text));
+        table.map_err(|faults| ConfigError::Foreign(Box::new(Unread(faults))))
+    }
+}
+
+fn parse(path: &str, text: &str) -> Result<Table, Vec<(String, String)>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
-        let place = |at: usize| {
-            let (line, _) = position(text, at);
-            Origin::File {
-                path: path.to_owned(),
-                line: Some(line),
-                column: None,
-            }
-        };
-        return Ok(from_table(table.get_ref(), Origin::file(path), &place));
+        let place = |at: usize| format!("{path}:{}", position(text, at).0);
+        return Ok(from_table(table.get_ref(), &place));
     }
     let faults = errors.iter().map(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-        let origin = Origin::File {
-            path: path.to_owned(),
-            line: Some(line),
-            column: Some(column),
-        };
-        // The error's own Display quotes the line, and with it a secret perhaps.
+        // The error's own Display quotes the line.
+        let problem = error.message().replace('\n', ", ");
         (
-            origin,
-            format!("not TOML: {}", error.message().replace('\n', ", ")),
+            format!("{path}:{line}:{column}"),
+            format!("not TOML: {problem}"),
         )
     });
     Err(faults.collect())
 }
 
 /// A single value, as in a variable; `None` if it is not TOML.
-pub(super) fn parse_value(text: &str, origin: &Origin) -> Option<Node> {
+pub(super) fn parse_value(text: &str, origin: &str) -> Option<Value> {
     let parsed = DeValue::parse(text).ok()?;
-    Some(from_value(parsed.get_ref(), origin.clone(), &|_| {
-        origin.clone()
+    Some(from_value(parsed.get_ref(), origin.to_owned(), &|_| {
+        origin.to_owned()
     }))
 }
 
-fn from_table(table: &DeTable<'_>, origin: Origin, place: &dyn Fn(usize) -> Origin) -> Node {
+fn from_table(table: &DeTable<'_>, place: &dyn Fn(usize) -> String) -> Table {
     let entries = table.iter().map(|(key, value)| {
         let origin = place(key.span().start);
-        (
-            key.get_ref().to_string(),
-            from_value(value.get_ref(), origin, place),
-        )
+        let value = from_value(value.get_ref(), origin, place);
+        (key.get_ref().to_string(), value)
     });
-    Node::new(origin, Value::Table(entries.collect()))
+    entries.collect()
 }
 
-fn from_value(value: &DeValue<'_>, origin: Origin, place: &dyn Fn(usize) -> Origin) -> Node {
-    let scalar = match value {
-        DeValue::Table(table) => return from_table(table, origin, place),
+fn from_value(value: &DeValue<'_>, origin: String, place: &dyn Fn(usize) -> String) -> Value {
+    let kind = match value {
+        DeValue::Table(table) => from_table(table, place).into(),
         DeValue::Array(items) => {
-            let items = items
-                .iter()
-                .map(|item| from_value(item.get_ref(), place(item.span().start), place));
-            return Node::new(origin, Value::List(items.collect()));
+            let item = |item: &toml::Spanned<DeValue<'_>>| {
+                from_value(item.get_ref(), place(item.span().start), place)
+            };
+            items.iter().map(item).collect::<Vec<_>>().into()
         }
-        DeValue::String(text) => Json::from(text.as_ref()),
+        DeValue::String(text) => text.as_ref().into(),
         DeValue::Integer(integer) => from_integer(integer),
-        // JSON has no infinity: it stays text, and so is found to be no number.
-        DeValue::Float(float) => float
-            .as_str()
-            .parse()
-            .ok()
-            .filter(|number: &f64| number.is_finite())
-            .map_or_else(|| Json::from(float.as_str()), Json::from),
-        DeValue::Boolean(switch) => Json::from(*switch),
-        DeValue::Datetime(time) => Json::from(time.to_string()),
+        // No struct is read from infinity: it stays text, and so is found to be no number.
+        DeValue::Float(float) => match float.as_str().parse::<f64>() {
+            Ok(number) if number.is_finite() => number.into(),
+            _ => float.as_str().into(),
+        },
+        DeValue::Boolean(switch) => (*switch).into(),
+        DeValue::Datetime(time) => time.to_string().into(),
     };
-    Node::new(origin, Value::Scalar(scalar))
+    Value::new(Some(&origin), kind)
 }
 
-/// What no integer holds stays text too.
-fn from_integer(integer: &DeInteger<'_>) -> Json {
+/// What 64 bits do not hold stays text too.
+fn from_integer(integer: &DeInteger<'_>) -> ValueKind {
     let digits = integer.as_str();
-    i128::from_str_radix(digits, integer.radix())
-        .ok()
-        .and_then(serde_json::Number::from_i128)
-        .map_or_else(|| Json::from(digits), Json::Number)
+    match i64::from_str_radix(digits, integer.radix()) {
+        Ok(number) => number.into(),
+        Err(_) => u64::from_str_radix(digits, integer.radix())
+            .map_or_else(|_| digits.into(), ValueKind::U64),
+    }
 }
 
 /// Line and column of a byte, both from 1, columns in characters.
@@ -97,3 +103,13 @@ fn position(text: &str, at: usize) -> (usize, usize) {
         before[line_start..].chars().count() + 1,
     )
 }
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults = self.0.iter();
+        let lines: Vec<_> = faults.map(|(at, what)| format!("{at}: {what}")).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Unread {}

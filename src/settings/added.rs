@@ -1,0 +1,107 @@
+//! Sources that a service adds: whatever `config` reads, or a source of a team's own. `config` would ask
+//! them at every merge, on the thread of the caller, and take what they say as it is.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::thread;
+
+use config::{ConfigError, Source, Value, ValueKind};
+
+use super::fault::one_line;
+use super::layer::{Table, to_json};
+
+#[derive(Clone)]
+pub(super) struct Added {
+    name: String,
+    source: Arc<dyn Source + Send + Sync>,
+}
+
+/// What a source said when it was asked.
+pub(super) struct Said {
+    pub(super) name: String,
+    /// Values that all have origins; otherwise why there are none.
+    pub(super) table: Result<Table, String>,
+}
+
+impl Added {
+    pub(super) fn new<S: Source + Send + Sync + 'static>(source: S) -> Self {
+        let path = std::any::type_name::<S>();
+        let path = path.split('<').next().unwrap_or(path);
+        Self {
+            name: format!("source {}", path.rsplit("::").next().unwrap_or(path)),
+            source: Arc::new(source),
+        }
+    }
+
+    /// On a thread of its own: clients that block refuse to within a runtime, and a panic in one is
+    /// a fault of that source.
+    pub(super) fn ask(&self) -> Said {
+        let ask = || self.source.collect().map_err(|error| problem(&error));
+        let answer = thread::scope(|scope| {
+            let thread = thread::Builder::new().name("settings-source".into());
+            match thread.spawn_scoped(scope, ask) {
+                Ok(asked) => asked.join().unwrap_or(Err("panicked".into())),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        let settle = |(key, value)| (key, settled(value, &self.name));
+        Said {
+            name: self.name.clone(),
+            table: answer.map(|table| table.into_iter().map(settle).collect()),
+        }
+    }
+}
+
+impl Hash for Said {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let table = self.table.as_ref();
+        let text = table.map(|table| to_json(&table.clone().into()).map(|json| json.to_string()));
+        text.map(Result::ok).hash(state);
+    }
+}
+
+/// A value with an origin, of the types that structs are read from.
+fn settled(value: Value, holder: &str) -> Value {
+    let origin = value.origin().map_or(holder.to_owned(), one_line);
+    let kind = match value.kind {
+        ValueKind::Table(table) => {
+            let entries = table.into_iter();
+            let entries = entries.map(|(key, value)| (key, settled(value, &origin)));
+            entries.collect::<Table>().into()
+        }
+        ValueKind::Array(items) => {
+            let items = items.into_iter().map(|item| settled(item, &origin));
+            items.collect::<Vec<_>>().into()
+        }
+        ValueKind::Float(number) if !number.is_finite() => number.to_string().into(),
+        ValueKind::I128(number) => match (i64::try_from(number), u64::try_from(number)) {
+            (Ok(number), _) => number.into(),
+            (_, Ok(number)) => number.into(),
+            _ => number.to_string().into(),
+        },
+        ValueKind::U128(number) => match u64::try_from(number) {
+            Ok(number) => number.into(),
+            Err(_) => number.to_string().into(),
+        },
+        kind => kind,
+    };
+    Value::new(Some(&origin), kind)
+}
+
+/// Why a source failed, without what it found: that may be a secret. Errors of parsers quote it in
+/// the lines after their first.
+fn problem(error: &ConfigError) -> String {
+    let (cause, place) = match error {
+        ConfigError::Type { expected, .. } => (format!("expected {expected}"), String::new()),
+        ConfigError::FileParse { cause, uri } => {
+            let cause = match cause.downcast_ref() {
+                Some(inner) => problem(inner),
+                None => cause.to_string(),
+            };
+            let place = uri.as_ref().map(|uri| format!(" in {uri}"));
+            (cause, place.unwrap_or_default())
+        }
+        error => (error.to_string(), String::new()),
+    };
+    cause.lines().next().unwrap_or_default().to_owned() + &place
+}

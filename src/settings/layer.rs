@@ -1,0 +1,140 @@
+//! A checked layer, and the merge of all: `config` has the values with their origins, the sources and
+//! the merge. Ours is to look into its values by paths whose keys may hold anything, where its own take
+//! `a.b` and `a[0]` apart, and to do so in an order, where its tables have none.
+
+use std::fmt;
+
+use config::{Config, ConfigError, Map, Source, Value, ValueKind};
+use serde_json::Value as Json;
+
+pub(super) type Table = Map<String, Value>;
+
+/// The origin of what nobody wrote; such a value has none.
+pub(super) const DEFAULT: &str = "default";
+/// What the origins of confidential places begin with.
+const SECRET: &str = "secret ";
+/// `config` takes the keys of a source for paths, but not those below them.
+const ROOT: &str = "settings";
+
+/// What one place says, of the type it should have.
+#[derive(Clone)]
+pub(super) struct Layer(Value);
+
+impl Layer {
+    pub(super) fn new(value: Value) -> Self {
+        Self(value)
+    }
+}
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Table, ConfigError> {
+        Ok(Table::from([(ROOT.to_owned(), self.0.clone())]))
+    }
+}
+
+impl fmt::Debug for Layer {
+    /// Without its values, which may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Layer")
+    }
+}
+
+/// What holds in the end: the last layer that sets a key wins.
+pub(super) fn merge(layers: Vec<Layer>) -> Result<Value, ConfigError> {
+    let merged = Config::builder().add_source(layers).build()?.collect()?;
+    Ok(merged.get(ROOT).cloned().unwrap_or(Table::new().into()))
+}
+
+/// Another value of the same origin.
+pub(super) fn with_kind(value: &Value, kind: impl Into<ValueKind>) -> Value {
+    Value::new(value.origin().map(str::to_owned).as_ref(), kind)
+}
+
+/// Wraps a value in tables, so that it stands at `path`.
+pub(super) fn nested(path: &[String], value: Value) -> Value {
+    path.iter().rev().fold(value, |inner, key| {
+        let origin = inner.origin().map(str::to_owned);
+        Value::new(origin.as_ref(), Table::from([(key.clone(), inner)]))
+    })
+}
+
+/// By key.
+pub(super) fn sorted(table: &Table) -> Vec<(&String, &Value)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    entries
+}
+
+pub(super) fn get<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
+    path.iter().try_fold(value, |value, key| step(value, key))
+}
+
+fn step<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
+    match &value.kind {
+        ValueKind::Table(table) => table.get(key),
+        ValueKind::Array(items) => items.get(key.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+/// The origin of what stands at `path`, or of the nearest value that holds it.
+pub(super) fn origin_of<'v>(value: &'v Value, path: &[String]) -> &'v str {
+    let mut value = value;
+    for key in path {
+        match step(value, key) {
+            Some(inner) => value = inner,
+            // A table is written in many places, so it cannot vouch for what it lacks.
+            None if matches!(value.kind, ValueKind::Table(_)) => return DEFAULT,
+            None => break,
+        }
+    }
+    value.origin().unwrap_or(DEFAULT)
+}
+
+/// Whether this was written in a confidential place.
+pub(super) fn is_secret(value: &Value) -> bool {
+    value.origin().is_some_and(|at| at.starts_with(SECRET))
+}
+
+/// Whether this, or anything in it, was written in a confidential place.
+pub(super) fn holds_secrets(value: &Value) -> bool {
+    is_secret(value)
+        || match &value.kind {
+            ValueKind::Table(table) => table.values().any(holds_secrets),
+            ValueKind::Array(items) => items.iter().any(holds_secrets),
+            _ => false,
+        }
+}
+
+/// What structs are read from: `config` alone would read 1 from `"yes"` and 2 from 1.6, and each time
+/// in another order.
+pub(super) fn to_json(value: &Value) -> Result<Json, ConfigError> {
+    let mut json: Json = value.clone().try_deserialize()?;
+    json.sort_all_objects();
+    Ok(json)
+}
+
+/// A default of the structs. `config`'s own way from JSON refuses numbers above `i64::MAX`.
+pub(super) fn from_json(json: &Json) -> Value {
+    let kind = match json {
+        Json::Null => ValueKind::Nil,
+        Json::Bool(switch) => (*switch).into(),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => number.into(),
+            (_, Some(number)) => number.into(),
+            _ => number.as_f64().into(),
+        },
+        Json::String(text) => text.as_str().into(),
+        Json::Array(items) => items.iter().map(from_json).collect::<Vec<_>>().into(),
+        Json::Object(table) => table
+            .iter()
+            .map(|(key, json)| (key.clone(), from_json(json)))
+            .collect::<Table>()
+            .into(),
+    };
+    kind.into()
+}
