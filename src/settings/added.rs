@@ -92,16 +92,22 @@ fn settled(value: Value, holder: &str) -> Value {
 /// the lines after their first.
 fn problem(error: &ConfigError) -> String {
     let (cause, place) = match error {
-        ConfigError::Type { expected, .. } => (format!("expected {expected}"), String::new()),
+        ConfigError::Type {
+            expected, origin, ..
+        } => (format!("expected {expected}"), origin),
+        ConfigError::At { error, key, .. } => (problem(error), key),
         ConfigError::FileParse { cause, uri } => {
-            let cause = match cause.downcast_ref() {
-                Some(inner) => problem(inner),
-                None => cause.to_string(),
-            };
-            let place = uri.as_ref().map(|uri| format!(" in {uri}"));
-            (cause, place.unwrap_or_default())
+            let boxed = || cause.downcast_ref::<Box<ConfigError>>().map(Box::as_ref);
+            match cause.downcast_ref().or_else(boxed) {
+                Some(inner) => return problem(inner),
+                None => (cause.to_string(), uri),
+            }
         }
-        error => (error.to_string(), String::new()),
+        error => (error.to_string(), &None),
     };
-    cause.lines().next().unwrap_or_default().to_owned() + &place
+    let line = cause.lines().next().unwrap_or_default();
+    match place {
+        Some(place) => format!("{line} in {place}"),
+        None => line.to_owned(),
+    }
 }

@@ -1,5 +1,6 @@
 //! Holds what was written against what may be written, and gives text its type.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 
 use config::{Value, ValueKind};
@@ -139,6 +140,7 @@ impl<'a> Checker<'a> {
         strings: Strings,
     ) -> ValueKind {
         let mut checked = Values::new();
+        let mut seen = BTreeSet::new();
         for (name, value) in sorted(values) {
             let origin = value.origin().unwrap_or_default();
             path.push(name.clone());
@@ -146,6 +148,10 @@ impl<'a> Checker<'a> {
             match known.or_else(|| Some((name, table.rest.as_deref()?))) {
                 Some((key, _)) if key != name && values.contains_key(key) => {
                     let message = format!("set already by its new name, `{key}`");
+                    self.findings.note(path, origin, message);
+                }
+                Some((key, _)) if !seen.insert(key) => {
+                    let message = format!("set already by another old name of `{key}`");
                     self.findings.note(path, origin, message);
                 }
                 Some((key, shape)) => {

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
-use super::added::Said;
+use super::added::{Added, Said};
 
 /// Kubernetes allows no larger Secret or ConfigMap.
 const MAX_SIZE: u64 = 1 << 20;
@@ -44,24 +44,28 @@ pub(super) struct Mark {
 }
 
 impl Files {
-    pub(super) fn read(config: Option<&Path>, stems: &[&str], secrets: Option<&Path>) -> Self {
+    pub(super) fn read(
+        config: Option<&Path>,
+        stems: &[&str],
+        secrets: Option<&Path>,
+        added: &[Added],
+    ) -> Self {
         let mut files = Self {
             config: Vec::new(),
-            added: Vec::new(),
+            added: added.iter().map(Added::ask).collect(),
             secrets: Vec::new(),
         };
-        if let Some(directory) = config {
-            for stem in stems {
-                files
-                    .config
-                    .extend(File::read(directory, &format!("{stem}.toml")));
-                let others = OTHER_FORMATS
-                    .iter()
-                    .map(|format| format!("{stem}.{format}"));
-                files
-                    .config
-                    .extend(others.filter_map(|name| File::foreign(directory, &name)));
-            }
+        for (directory, stem) in config
+            .iter()
+            .flat_map(|at| stems.iter().map(move |s| (at, s)))
+        {
+            let toml = File::read(directory, &format!("{stem}.toml"));
+            files.config.extend(toml);
+            // A source may read them.
+            let others = OTHER_FORMATS.iter().filter(|_| added.is_empty());
+            let others =
+                others.filter_map(|other| File::foreign(directory, &format!("{stem}.{other}")));
+            files.config.extend(others);
         }
         if let Some(directory) = secrets {
             read_secrets(directory, "", MAX_LEVELS, &mut files.secrets);

@@ -132,13 +132,12 @@ impl Sources {
             .to_str()
             .filter(|name| is_file_name(name) && *name != "default");
         let stems: Vec<&str> = ["default"].into_iter().chain(run_env).collect();
-        let mut files = Files::read(
+        Files::read(
             self.config_dir.as_deref(),
             &stems,
             self.secrets_dir.as_deref(),
-        );
-        files.added = self.added.iter().map(Added::ask).collect();
-        files
+            &self.added,
+        )
     }
 
     /// Every layer above the defaults, lowest first, without what is wrong in it.

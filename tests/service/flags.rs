@@ -43,6 +43,41 @@ fn settings_that_are_right_are_said_to_be() {
 }
 
 #[test]
+fn a_key_by_an_old_name_is_right_and_told() {
+    let said = Setup::default().run("--check-config --set subject.salute=hello");
+    assert_eq!(said.code, Some(0));
+    assert_eq!(
+        said.stderr,
+        "warning: subject.salute: an old name of `subject.greeting` (--set subject.salute)\n"
+    );
+}
+
+#[test]
+fn a_source_of_the_service_s_own_is_printed_or_named_when_it_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |flags: &str| {
+        let setup = Setup::default().folder(folder.path());
+        setup.variable("SOURCE", "own.json").run(flags)
+    };
+    for flags in ["--check-config", "--print-config", ""] {
+        let said = run(flags);
+        assert_eq!(said.code, Some(78), "{flags}: {}", said.stderr);
+        let named = "source File: configuration file \"own.json\" not found";
+        assert!(said.stderr.contains(named), "{flags}: {}", said.stderr);
+    }
+    fs::write(
+        folder.path().join("own.json"),
+        r#"{ "subject": { "greeting": "hello" } }"#,
+    )
+    .unwrap();
+    let printed = run("--print-config").stdout;
+    assert!(
+        printed.contains("greeting = \"hello\" # own.json\n"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn the_settings_are_printed_with_their_origins_and_without_their_secrets() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("config")).unwrap();

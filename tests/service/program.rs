@@ -15,6 +15,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Path, Query, WebSocketUpgrade};
 use axum::routing::{any, get as on_get, post};
 use axum::{Json, Router};
+use axum_chassis::config::{File, FileFormat};
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Duration as Human, Validate};
 use axum_chassis::{Chassis, Problem, Service, trace};
@@ -38,14 +39,17 @@ const BEGIN: &str = "--- the program ---";
 fn program() {
     // Past the test harness's own words.
     println!("{BEGIN}");
-    let code = Service::<Settings>::new("subject", "1.2.3")
+    let mut service = Service::<Settings>::new("subject", "1.2.3")
         .build(Some("abc123"), None)
         .arguments(
             std::env::var("ARGUMENTS")
                 .unwrap_or_default()
                 .split_whitespace(),
-        )
-        .run(start);
+        );
+    if let Ok(file) = std::env::var("SOURCE") {
+        service = service.source(File::new(&file, FileFormat::Json));
+    }
+    let code = service.run(start);
     // Past the test harness, so that its words do not mix with the log.
     // An exit code tells its number to nobody but a `Debug` reader.
     let number: String = format!("{code:?}")
@@ -73,6 +77,8 @@ struct Subject {
     /// What hooks to register, such as `fine,hangs`.
     hooks: Vec<String>,
     /// Can change while the service runs.
+    #[serde(alias = "salute")]
+    #[schemars(extend("x-aliases" = ["salute"]))]
     greeting: String,
 }
 

@@ -77,3 +77,66 @@ fn a_swap_takes_effect_and_a_wrong_one_changes_nothing() {
     assert_eq!(get(program.main, "/greeting").status, 200);
     assert_eq!(program.stop().0, Some(0));
 }
+
+#[test]
+fn a_source_of_the_service_s_own_is_asked_again_and_may_fail_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |text: &str| {
+        // Whole or not at all.
+        fs::write(folder.path().join("next"), text).unwrap();
+        fs::rename(folder.path().join("next"), folder.path().join("own.json")).unwrap();
+    };
+    write(r#"{ "subject": { "greeting": "hello" } }"#);
+    let mut program = Setup::default()
+        .folder(folder.path())
+        .variable("SOURCE", "own.json")
+        .start();
+    assert_eq!(get(program.main, "/greeting").body, "hello");
+    let config = get(program.admin, "/config").json();
+    assert_eq!(config["origins"]["subject.greeting"], "own.json");
+    let reloads = |result: &str| format!("settings_reload_total{{result=\"{result}\"}}");
+
+    write(r#"{ "subject": { "greeting": "good day" } }"#);
+    eventually("the greeting", || {
+        get(program.main, "/greeting").body == "good day"
+    });
+    assert_eq!(program.metric(&reloads("applied")), 1.0);
+
+    write("{ \"subject\": ");
+    let wrong = "the changed settings are wrong: the old ones stay";
+    let line = program.process.message(wrong);
+    let error = line["error"].as_str().unwrap();
+    assert!(error.starts_with("source File: "), "{error}");
+    assert!(error.contains("own.json"), "{error}");
+    assert_eq!(program.metric(&reloads("rejected")), 1.0);
+    assert_eq!(get(program.main, "/greeting").body, "good day");
+
+    write(r#"{ "subject": { "greeting": "good night" } }"#);
+    eventually("the greeting", || {
+        get(program.main, "/greeting").body == "good night"
+    });
+    assert_eq!(program.stop().0, Some(0));
+}
+
+#[test]
+fn an_old_name_of_a_key_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    fs::create_dir(&config).unwrap();
+    swap(&config, 1, "[subject]\nsalute = 'hello'\n");
+    let mut program = Setup::default().folder(folder.path()).start();
+    assert_eq!(get(program.main, "/greeting").body, "hello");
+    let told = |line: &serde_json::Value| line["message"] == "an old name of `subject.greeting`";
+    let line = program.process.line(told);
+    assert_eq!(line["level"], "WARN");
+    assert_eq!(line["key"], "subject.salute");
+    assert_eq!(line["origin"], "config/default.toml:2");
+
+    swap(&config, 2, "\n[subject]\nsalute = 'good day'\n");
+    eventually("the greeting", || {
+        get(program.main, "/greeting").body == "good day"
+    });
+    let (code, lines) = program.stop();
+    assert_eq!(lines.iter().filter(|line| told(line)).count(), 1);
+    assert_eq!(code, Some(0));
+}

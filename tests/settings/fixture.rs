@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use axum_chassis::config::{ConfigError, File, FileFormat, Map, Source, Value};
 use axum_chassis::settings::{Effective, Invalid, Sources};
 
 use tempfile::TempDir;
@@ -85,6 +86,18 @@ impl Fixture {
         self
     }
 
+    /// A source that the service adds.
+    pub(crate) fn source(self, source: impl Source + Send + Sync + 'static) -> Self {
+        self.with(|sources| sources.source(source))
+    }
+
+    /// `config/orders.yaml`, as a source that the service adds.
+    pub(crate) fn yaml(self, yaml: &str) -> Self {
+        let file = self.config.path().join("orders.yaml");
+        self.file("orders.yaml", yaml)
+            .source(File::new(&file.to_string_lossy(), FileFormat::Yaml))
+    }
+
     pub(crate) fn load(&self) -> Result<Settings, Invalid> {
         load_from(&self.sources)
     }
@@ -110,6 +123,26 @@ impl Fixture {
     pub(crate) fn plain(&self, text: &str) -> String {
         text.replace(&*self.config.path().to_string_lossy(), "config")
             .replace(&*self.secrets.path().to_string_lossy(), "/var/secrets")
+    }
+}
+
+/// A source of a team's own.
+#[derive(Clone, Debug)]
+pub(crate) struct Says(pub(crate) Vec<(String, Value)>);
+
+impl Says {
+    pub(crate) fn one(key: &str, value: impl Into<Value>) -> Self {
+        Self(vec![(key.to_owned(), value.into())])
+    }
+}
+
+impl Source for Says {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        Ok(self.0.iter().cloned().collect())
     }
 }
 

@@ -5,11 +5,14 @@
 
 mod anything;
 mod fixture;
+mod habits;
 mod layers;
 mod names;
 mod reload;
+mod renamed;
 mod shapes;
 mod shown;
+mod sources;
 mod structs;
 mod units;
 mod wrong;
