@@ -18,7 +18,13 @@
 //!   [`Invalid`] lists everything at once, each with its origin.
 //! - [`Secret`]s and whatever stood in a secret file are never shown.
 //! - An empty string unsets an optional key. Text becomes the type of its key; lists are `a,b`.
-//! - Files are TOML only: one format is enough, and this one tells the line of every key.
+//! - The files are TOML only: one format is enough, and this one tells the line of every key. Others
+//!   are sources to add.
+//! - A key that was renamed goes by its old name too, if its schema says so beside serde's `alias`:
+//!   `#[schemars(extend("x-aliases" = ["patience"]))]`. It is told that it is old.
+//!
+//! The `config` crate has the values, their origins, the sources and the merge. What stands above it is
+//! what it leaves to its users: all faults at once, each with its place, types by the schema, secrets.
 //!
 //! The JSON Schema of the structs is where all of this comes from, and [`schema()`] prints it.
 //!

@@ -88,8 +88,8 @@ fn settled(value: Value, holder: &str) -> Value {
     Value::new(Some(&origin), kind)
 }
 
-/// Why a source failed, without what it found: that may be a secret. Errors of parsers quote it in
-/// the lines after their first.
+/// Why a source failed, without what it found: that may be a secret. Parsers quote it after a
+/// quotation mark, or in the lines after their first.
 fn problem(error: &ConfigError) -> String {
     let (cause, place) = match error {
         ConfigError::Type {
@@ -100,14 +100,21 @@ fn problem(error: &ConfigError) -> String {
             let boxed = || cause.downcast_ref::<Box<ConfigError>>().map(Box::as_ref);
             match cause.downcast_ref().or_else(boxed) {
                 Some(inner) => return problem(inner),
-                None => (cause.to_string(), uri),
+                None => (cut(&cause.to_string(), '"'), uri),
             }
         }
         error => (error.to_string(), &None),
     };
-    let line = cause.lines().next().unwrap_or_default();
+    let line = cut(&cause, '\n');
     match place {
         Some(place) => format!("{line} in {place}"),
-        None => line.to_owned(),
+        None => line,
+    }
+}
+
+fn cut(text: &str, at: char) -> String {
+    match text.split_once(at) {
+        Some((start, _)) => format!("{}...", start.trim_end()),
+        None => text.to_owned(),
     }
 }

@@ -1,10 +1,16 @@
-//! Whatever is written: no panic, no secret told, and an origin for everything.
+//! Whatever is written: settings (exit code 0) or faults (78), no panic, no secret told, and an origin
+//! for everything.
+//!
+//! 300 cases a run, and `.ci/run` has 100,000 of them; `PROPTEST_CASES` says how many. A million take a
+//! quarter of an hour: `PROPTEST_CASES=1000000 cargo test --test settings -- anything`.
 
 use std::ffi::OsString;
 
+use axum_chassis::config::{Map, Value as Said, ValueKind};
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRunner};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, Says};
 
 /// Planted wherever a secret may stand, well or badly written.
 const SECRET: &str = "hunter2swordfish";
@@ -13,6 +19,8 @@ const SECRET: &str = "hunter2swordfish";
 enum Written {
     DefaultToml(Vec<u8>),
     ProductionToml(String),
+    Yaml(String),
+    Said(Says),
     Secret(String, Vec<u8>),
     Variable(OsString, OsString),
     Flag(String),
@@ -23,11 +31,18 @@ impl Written {
         match self {
             Self::DefaultToml(toml) => fixture.default_toml(toml),
             Self::ProductionToml(toml) => fixture.production_toml(&toml),
+            Self::Yaml(yaml) => fixture.yaml(&yaml),
+            Self::Said(says) => fixture.source(says),
             Self::Secret(name, content) => fixture.secret(&name, content),
             Self::Variable(name, value) => fixture.var(name, value),
             Self::Flag(set) => fixture.flag(&set),
         }
     }
+}
+
+/// Parsed once: a string as a strategy is parsed for every value.
+fn text(regex: &str) -> impl Strategy<Value = String> + Clone {
+    prop::string::string_regex(regex).unwrap().boxed()
 }
 
 fn key() -> impl Strategy<Value = String> {
@@ -37,7 +52,7 @@ fn key() -> impl Strategy<Value = String> {
             "weights", "retry-after", "v2_api", "limits", "body", "logs", "format", "name", "0",
         ])
         .prop_map(str::to_owned),
-        1 => "[a-zA-Z0-9_-]{1,8}",
+        1 => text("[a-zA-Z0-9_-]{1,8}"),
     ]
 }
 
@@ -47,9 +62,9 @@ fn value() -> impl Strategy<Value = String> {
         any::<i64>().prop_map(|number| number.to_string()),
         any::<f64>().prop_map(|number| number.to_string()),
         any::<bool>().prop_map(|switch| switch.to_string()),
-        "[0-9]{1,20}(s|ms|h|MiB|KB|x)?",
-        "[\\[{\"'0-9a-z,= ]{0,20}[\\]}\"']?",
-        "\\PC{0,40}",
+        text("[0-9]{1,20}(s|ms|h|MiB|KB|x)?"),
+        text("[\\[{\"'0-9a-z,= ]{0,20}[\\]}\"']?"),
+        text("\\PC{0,40}"),
         any::<String>(),
     ]
 }
@@ -92,6 +107,68 @@ fn toml() -> impl Strategy<Value = String> {
         toml_with_secret(),
     ];
     prop::collection::vec(line, 0..6).prop_map(|lines| lines.join("\n"))
+}
+
+fn yaml() -> impl Strategy<Value = String> {
+    let line = prop_oneof![
+        (key(), value()).prop_map(|(key, value)| format!("{key}: {value:?}")),
+        (key(), value()).prop_map(|(key, value)| format!("{key}: {value}")),
+        (key(), key(), toml_value())
+            .prop_map(|(section, key, value)| format!("{section}:\n  {key}: {value}")),
+        (key(), value()).prop_map(|(key, value)| format!("  - {key}: {value:?}")),
+        Just(SECRET.to_owned()),
+        Just(format!("database: {SECRET}")),
+        Just(format!("database: {{ url: '{SECRET}' }}")),
+        Just(format!("database:\n  url: [{SECRET}]")),
+        Just(format!("database: {{ url: {SECRET}")),
+        Just(format!("databse: {{ url: '{SECRET}' }}")),
+        Just(format!("database.url: \"{SECRET}")),
+        Just(format!("admin:\n  token: |\n {SECRET}")),
+        Just(format!("? {{ {SECRET}: 1 }}\n: 2")),
+        Just(format!("admin: &a {{ token: {SECRET} }}\ndatabase: *a")),
+    ];
+    prop::collection::vec(line, 0..4).prop_map(|lines| lines.join("\n"))
+}
+
+/// A value of `config` itself: secret, if it is anywhere where a secret may stand.
+fn said() -> impl Strategy<Value = Said> {
+    let leaf = prop_oneof![
+        Just(ValueKind::Nil),
+        any::<bool>().prop_map(ValueKind::from),
+        any::<i64>().prop_map(ValueKind::from),
+        any::<u64>().prop_map(ValueKind::from),
+        any::<i128>().prop_map(ValueKind::from),
+        any::<u128>().prop_map(ValueKind::from),
+        any::<f64>().prop_map(ValueKind::from),
+        prop::sample::select(vec![f64::NAN, f64::INFINITY, -0.0, 1e300]).prop_map(ValueKind::from),
+        value().prop_map(ValueKind::from),
+    ];
+    let origin =
+        prop::option::of(text("[a-z ]{0,8}\\PC{0,3}").prop_map(|at| format!("db {at}\n\t")));
+    let value = (origin, leaf).prop_map(|(origin, kind)| Said::new(origin.as_ref(), kind));
+    value.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Said::from),
+            prop::collection::vec((key(), inner), 0..4)
+                .prop_map(|table| table.into_iter().collect::<Map<_, _>>().into()),
+        ]
+    })
+}
+
+fn says() -> impl Strategy<Value = Says> {
+    let secret = |kind: &str| Said::new(Some(&"secret db".to_owned()), kind);
+    let path = prop_oneof![
+        3 => prop::collection::vec(key(), 0..4).prop_map(|keys| keys.join(".")),
+        1 => text("[a-zA-Z.\\[\\]0-9]{0,12}"),
+    ];
+    let entry = prop_oneof![
+        3 => (path.clone(), said()),
+        1 => path.prop_map(move |path| (path, secret(SECRET))),
+        1 => Just(("database.url".to_owned(), SECRET.into())),
+        1 => Just(("databse.url".to_owned(), SECRET.into())),
+        1 => Just(("admin".to_owned(), SECRET.into())),
+    ];
+    prop::collection::vec(entry, 0..4).prop_map(Says)
 }
 
 #[cfg(unix)]
@@ -138,9 +215,9 @@ fn secret() -> impl Strategy<Value = Written> {
     let known = prop::collection::vec(key(), 1..4).prop_map(|keys| keys.join("."));
     let name = prop_oneof![
         known,
-        "[a-zA-Z0-9._-]{1,12}",
+        text("[a-zA-Z0-9._-]{1,12}"),
         Just("database-url".to_owned()),
-        "[a-z]{1,4}\\PC{1,4}".prop_map(|name| name.replace(['/', '\0'], "")),
+        text("[a-z]{1,4}\\PC{1,4}").prop_map(|name| name.replace(['/', '\0'], "")),
     ];
     let content = prop_oneof![
         Just(SECRET.as_bytes().to_vec()),
@@ -159,6 +236,9 @@ fn written() -> impl Strategy<Value = Written> {
         prop::collection::vec(any::<u8>(), 0..60).prop_map(Written::DefaultToml),
         any::<String>().prop_map(|toml| Written::DefaultToml(toml.into_bytes())),
         toml().prop_map(Written::ProductionToml),
+        yaml().prop_map(Written::Yaml),
+        any::<String>().prop_map(Written::Yaml),
+        says().prop_map(Written::Said),
         secret(),
         variable(),
         (prop::collection::vec(key(), 0..4), value())
@@ -168,34 +248,67 @@ fn written() -> impl Strategy<Value = Written> {
     ]
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None,
+#[test]
+fn nothing_written_makes_it_panic_tell_a_secret_or_lose_an_origin() {
+    let cases = match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default().cases,
+        None => 300,
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u32);
+    let config = ProptestConfig {
+        cases: cases.div_ceil(threads),
+        failure_persistence: None,
+        // Without optimisation, the usual one takes half of the time.
+        rng_algorithm: RngAlgorithm::XorShift,
         // A case is a directory full of files: shrink for seconds rather than minutes.
-        max_shrink_iters: 200, ..ProptestConfig::default() })]
+        max_shrink_iters: 200,
+        ..ProptestConfig::default()
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let layers = prop::collection::vec(written(), 0..6);
+                let tested = TestRunner::new(config.clone()).run(&layers, loads_or_tells);
+                tested.unwrap_or_else(|failed| panic!("{failed}"));
+            });
+        }
+    });
+}
 
-    #[test]
-    fn nothing_written_makes_it_panic_tell_a_secret_or_lose_an_origin(
-        all in prop::collection::vec(written(), 0..6)
-    ) {
-        let fixture = all.into_iter().fold(Fixture::new(), |fixture, written| written.into(fixture));
-        let told = match fixture.load() {
-            Ok(settings) => {
-                let json = settings.effective.to_json();
-                let origins = json["origins"].as_object().unwrap();
-                prop_assert!(origins.values().all(|origin| is_origin(&fixture.plain(origin.as_str().unwrap()))));
-                format!("{json}{}{:?}", settings.effective.to_toml(), settings.effective)
+fn loads_or_tells(all: Vec<Written>) -> Result<(), TestCaseError> {
+    let fixture = all
+        .into_iter()
+        .fold(Fixture::new(), |fixture, written| written.into(fixture));
+    let told = match fixture.load() {
+        Ok(settings) => {
+            let json = settings.effective.to_json();
+            let origins = json["origins"].as_object().unwrap();
+            for origin in origins.values() {
+                prop_assert!(
+                    is_origin(&fixture.plain(origin.as_str().unwrap())),
+                    "{origin}"
+                );
             }
-            Err(invalid) => {
-                prop_assert!(!invalid.faults().is_empty());
-                for fault in invalid.faults() {
-                    prop_assert!(is_origin(&fixture.plain(&fault.origin)), "{fault}");
-                    prop_assert!(!fault.to_string().chars().any(char::is_control), "{fault:?}");
-                }
-                format!("{invalid}{invalid:?}")
+            format!(
+                "{json}{}{:?}",
+                settings.effective.to_toml(),
+                settings.effective
+            )
+        }
+        Err(invalid) => {
+            prop_assert!(!invalid.faults().is_empty());
+            for fault in invalid.faults() {
+                prop_assert!(is_origin(&fixture.plain(&fault.origin)), "{fault}");
+                prop_assert!(
+                    !fault.to_string().chars().any(char::is_control),
+                    "{fault:?}"
+                );
             }
-        };
-        prop_assert!(!told.contains(SECRET), "{told}");
-    }
+            format!("{invalid}{invalid:?}")
+        }
+    };
+    prop_assert!(!told.contains(SECRET), "{told}");
+    Ok(())
 }
 
 fn is_origin(origin: &str) -> bool {
@@ -205,7 +318,12 @@ fn is_origin(origin: &str) -> bool {
         "secret file /var/secrets/",
         "config/default.",
         "config/production.",
+        "source File",
+        "source Says",
+        "db ",
+        "secret db",
     ];
-    ["default", "set nowhere"].contains(&origin)
+    let yaml = origin.ends_with("config/orders.yaml");
+    yaml || ["default", "set nowhere"].contains(&origin)
         || starts.iter().any(|start| origin.starts_with(start))
 }

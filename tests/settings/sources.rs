@@ -55,6 +55,15 @@ fn a_yaml_file_is_a_layer_above_the_files_and_below_secrets_and_variables() {
 }
 
 #[test]
+fn the_yaml_of_the_documentation_is_right() {
+    let page = include_str!("../../docs/settings.md");
+    let yaml = page.split("```yaml\n").nth(1).unwrap();
+    let fixture = Fixture::new().yaml(yaml.split("```").next().unwrap());
+    assert_eq!(fixture.value("limits.body").0, "\"512KiB\"");
+    assert_eq!(fixture.value("server.idle_timeout").0, "\"2m\"");
+}
+
+#[test]
 fn of_several_sources_the_last_wins() {
     let fixture = Fixture::new()
         .source(Says::one("server.port", 1))
@@ -149,7 +158,7 @@ fn a_source_that_fails_is_named() {
     for (error, said) in [
         (
             ConfigError::Message(quoting.into()),
-            "source Fails: not TOML at line 1",
+            "source Fails: not TOML at line 1...",
         ),
         (
             ConfigError::Foreign("no route to host".into()),
