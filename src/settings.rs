@@ -188,7 +188,7 @@ fn settle<A: Section, B: Section>(
     findings: &mut Findings,
 ) -> Result<Option<Loaded<A, B>>, ConfigError> {
     let mut merged = merge(layers)?;
-    build::require(&mut merged, shape, &mut Vec::new(), findings);
+    build::require(&mut merged, shape, &[], findings);
     let json = layer::to_json(&merged)?;
     let chassis = build::build::<A>(&merged, &json, chassis, findings);
     let service = build::build::<B>(&merged, &json, service, findings);

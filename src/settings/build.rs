@@ -9,7 +9,7 @@ use super::Section;
 use super::check::shown;
 use super::fault::{Findings, Problems};
 use super::layer::{self, Table, holds_secrets, origin_of};
-use super::names::{flag, variable_for};
+use super::names::{below, flag, variable_for};
 use super::shape::{Kind, Shape};
 
 /// More repairs than any settings need; it ends a search that makes no headway.
@@ -17,43 +17,34 @@ const MAX_REPAIRS: usize = 200;
 
 /// Reports required keys that no layer sets. Sections that are missing are made, since their own
 /// keys may all have defaults.
-pub(super) fn require(
-    value: &mut Value,
-    shape: &Shape,
-    path: &mut Vec<String>,
-    findings: &mut Findings,
-) {
+pub(super) fn require(value: &mut Value, shape: &Shape, path: &[String], findings: &mut Findings) {
     let holder = value.origin().unwrap_or_default().to_owned();
-    if let (ValueKind::Array(items), Some(list)) = (&mut value.kind, shape.list()) {
-        for (at, item) in items.iter_mut().enumerate() {
-            path.push(at.to_string());
-            require(item, list.get(at), path, findings);
-            path.pop();
+    match (&mut value.kind, shape.table(), shape.list()) {
+        (ValueKind::Array(items), _, Some(list)) => {
+            for (at, item) in items.iter_mut().enumerate() {
+                require(item, list.get(at), &below(path, at), findings);
+            }
         }
-    }
-    let (ValueKind::Table(values), Some(table)) = (&mut value.kind, shape.table()) else {
-        return;
-    };
-    for (key, shape) in &table.keys {
-        if values.contains_key(key) || !table.required.contains(key) {
-            continue;
+        (ValueKind::Table(values), Some(table), _) => {
+            for (key, shape) in &table.keys {
+                if values.contains_key(key) || !table.required.contains(key) {
+                    continue;
+                }
+                if matches!(shape.kind, Kind::Table(_)) && !shape.optional {
+                    values.insert(key.clone(), Table::new().into());
+                } else {
+                    missing(&below(path, key), &holder, Some(shape), findings);
+                }
+            }
+            let mut values: Vec<_> = values.iter_mut().collect();
+            values.sort_by_key(|(key, _)| *key);
+            for (key, value) in values {
+                if let Some(shape) = table.get(key) {
+                    require(value, shape, &below(path, key), findings);
+                }
+            }
         }
-        path.push(key.clone());
-        if matches!(shape.kind, Kind::Table(_)) && !shape.optional {
-            values.insert(key.clone(), Table::new().into());
-        } else {
-            missing(path, &holder, Some(shape), findings);
-        }
-        path.pop();
-    }
-    let mut values: Vec<_> = values.iter_mut().collect();
-    values.sort_by_key(|(key, _)| *key);
-    for (key, value) in values {
-        if let Some(shape) = table.get(key) {
-            path.push(key.clone());
-            require(value, shape, path, findings);
-            path.pop();
-        }
+        _ => {}
     }
 }
 

@@ -7,9 +7,9 @@ use config::{Value, ValueKind};
 
 use super::fault::Findings;
 use super::layer::{Layer, Table as Values, is_secret, nested, sorted, with_kind};
-use super::names::{Catalog, are_alike, dotted};
+use super::names::{Catalog, are_alike, below, dotted};
 use super::secret::REDACTED;
-use super::shape::{Kind, List, Shape, Table};
+use super::shape::{Kind, Shape, Table};
 use super::toml_file;
 use super::units::{Duration, Size};
 
@@ -29,6 +29,7 @@ pub(super) enum Strings {
 pub(super) struct Checker<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) findings: Findings,
+    strings: Strings,
 }
 
 impl<'a> Checker<'a> {
@@ -36,54 +37,48 @@ impl<'a> Checker<'a> {
         Self {
             catalog,
             findings: Findings::default(),
+            strings: Strings::Typed,
         }
     }
 
     /// A layer that is written as one table.
     pub(super) fn table(&mut self, table: &Value, strings: Strings) -> Option<Layer> {
-        let checked = self.check(&mut Vec::new(), table, &self.catalog.shape, strings);
-        checked.map(Layer::new)
+        self.strings = strings;
+        self.check(&[], table, &self.catalog.shape).map(Layer::new)
     }
 
     /// A value of a layer that is written value by value.
     pub(super) fn entry(
         &mut self,
-        segments: &[String],
+        keys: &[String],
         text: &OsStr,
         origin: &String,
     ) -> Option<Layer> {
-        let catalog = self.catalog;
-        let (mut path, shape) = match catalog.resolve(segments) {
+        let (path, shape) = match self.catalog.resolve(keys) {
             Ok(found) => found,
             Err(path) => {
                 let whole = r#"a list, set as a whole: "a,b" or '["a", "b"]'"#;
-                match catalog.list_in(&path) {
+                match self.catalog.list_in(&path) {
                     Some(list) => self.findings.note(list, origin, whole),
                     None => self.unknown(&path, origin),
                 }
                 return None;
             }
         };
-        if !are_alike(segments, &path) {
-            self.old(segments, origin, &path);
+        if !are_alike(keys, &path) {
+            self.old(keys, origin, &path);
         }
         let Some(text) = text.to_str() else {
             let message = "expected UTF-8, found something else";
             self.findings.spoil(&path, origin, message);
             return None;
         };
-        let value = Value::new(Some(origin), text);
-        let checked = self.check(&mut path, &value, shape, Strings::Text)?;
+        self.strings = Strings::Text;
+        let checked = self.check(&path, &Value::new(Some(origin), text), shape)?;
         Some(Layer::new(nested(&path, checked)))
     }
 
-    fn check(
-        &mut self,
-        path: &mut Vec<String>,
-        value: &Value,
-        shape: &Shape,
-        strings: Strings,
-    ) -> Option<Value> {
+    fn check(&mut self, path: &[String], value: &Value, shape: &Shape) -> Option<Value> {
         let origin = value.origin().unwrap_or_default();
         let kind = match (&shape.kind, &value.kind) {
             (_, ValueKind::Nil) if shape.optional => Some(ValueKind::Nil),
@@ -91,19 +86,27 @@ impl<'a> Checker<'a> {
                 Some(ValueKind::Nil)
             }
             (Kind::Any, kind) => Some(kind.clone()),
-            (Kind::Either(either), _) => either
-                .iter()
-                .find_map(|shape| self.attempt(path, value, shape, strings))
-                .map(|value| value.kind),
+            (Kind::Either(either), _) => {
+                let mut shapes = either.iter();
+                let fitting = shapes.find_map(|shape| self.attempt(path, value, shape));
+                fitting.map(|value| value.kind)
+            }
             (Kind::Table(table), ValueKind::Table(values)) => {
-                Some(self.check_table(path, values, table, strings))
+                Some(self.check_table(path, values, table))
             }
             (Kind::List(list), ValueKind::Array(items)) => {
-                Some(self.check_list(path, items, list, strings))
+                let item = |(at, value)| self.check(&below(path, at), value, list.get(at));
+                let checked = items.iter().enumerate().filter_map(item);
+                Some(checked.collect::<Vec<_>>().into())
             }
-            (kind, ValueKind::String(text)) if strings == Strings::Text => {
+            (kind, ValueKind::String(text)) if self.strings == Strings::Text => {
                 match inline(text, kind, origin) {
-                    Some((value, strings)) => return self.check(path, &value, shape, strings),
+                    Some((value, strings)) => {
+                        self.strings = strings;
+                        let checked = self.check(path, &value, shape);
+                        self.strings = Strings::Text;
+                        return checked;
+                    }
                     None => typed(kind, text),
                 }
             }
@@ -118,71 +121,37 @@ impl<'a> Checker<'a> {
     }
 
     /// The value as one of several shapes would have it; its faults are nobody's business.
-    fn attempt(
-        &mut self,
-        path: &mut Vec<String>,
-        value: &Value,
-        shape: &Shape,
-        strings: Strings,
-    ) -> Option<Value> {
+    fn attempt(&mut self, path: &[String], value: &Value, shape: &Shape) -> Option<Value> {
         let mut trial = Checker::new(self.catalog);
-        let checked = trial.check(path, value, shape, strings);
+        trial.strings = self.strings;
+        let checked = trial.check(path, value, shape);
         let checked = checked.filter(|_| trial.findings.is_empty())?;
         self.findings.warnings.extend(trial.findings.warnings);
         Some(checked)
     }
 
-    fn check_table(
-        &mut self,
-        path: &mut Vec<String>,
-        values: &Values,
-        table: &Table,
-        strings: Strings,
-    ) -> ValueKind {
+    fn check_table(&mut self, path: &[String], values: &Values, table: &Table) -> ValueKind {
         let mut checked = Values::new();
         let mut seen = BTreeSet::new();
         for (name, value) in sorted(values) {
             let origin = value.origin().unwrap_or_default();
-            path.push(name.clone());
-            let known = table.known(name);
-            match known.or_else(|| Some((name, table.rest.as_deref()?))) {
-                Some((key, _)) if key != name && values.contains_key(key) => {
-                    let message = format!("set already by its new name, `{key}`");
-                    self.findings.note(path, origin, message);
-                }
-                Some((key, _)) if !seen.insert(key) => {
-                    let message = format!("set already by another old name of `{key}`");
-                    self.findings.note(path, origin, message);
-                }
-                Some((key, shape)) => {
-                    let written = path.clone();
-                    if key != name {
-                        path.pop();
-                        path.push(key.clone());
-                        self.old(&written, origin, path);
-                    }
-                    let value = self.check(path, value, shape, strings);
-                    checked.extend(value.map(|value| (key.clone(), value)));
-                }
-                None => self.unknown(path, origin),
+            let written = below(path, name);
+            let Some((key, shape)) = table.find(name) else {
+                self.unknown(&written, origin);
+                continue;
+            };
+            if key != name && (values.contains_key(key) || seen.contains(key)) {
+                let message = format!("set already by another name of `{key}`");
+                self.findings.note(&written, origin, message);
+                continue;
             }
-            path.pop();
-        }
-        checked.into()
-    }
-
-    fn check_list(
-        &mut self,
-        path: &mut Vec<String>,
-        items: &[Value],
-        list: &List,
-        strings: Strings,
-    ) -> ValueKind {
-        let mut checked = Vec::new();
-        for (at, value) in items.iter().enumerate() {
-            path.push(at.to_string());
-            checked.extend(self.check(path, value, list.get(at), strings));
-            path.pop();
+            let path = below(path, key);
+            if key != name {
+                self.old(&written, origin, &path);
+            }
+            seen.insert(key);
+            let value = self.check(&path, value, shape);
+            checked.extend(value.map(|value| (key.clone(), value)));
         }
         checked.into()
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::fault::Fault;
 use super::layer::{self, holds_secrets};
-use super::names::{dotted, quoted_if_odd, toml_string};
+use super::names::{below, dotted, quoted_if_odd, toml_string};
 use super::secret::REDACTED;
 use super::shape::{Kind, Shape};
 
@@ -39,24 +39,21 @@ impl Effective {
             warnings,
             ..Self::default()
         };
-        effective.collect(&mut Vec::new(), settings, merged, shape);
+        effective.collect(&[], settings, merged, shape);
         effective
     }
 
-    fn collect(&mut self, path: &mut Vec<String>, value: &Json, merged: &Value, shape: &Shape) {
+    fn collect(&mut self, path: &[String], value: &Json, merged: &Value, shape: &Shape) {
         let here = shape.at(path);
-        let inner = match (value, here.map(|shape| &shape.kind)) {
+        match (value, here.map(|shape| &shape.kind)) {
             (Json::Object(inner), Some(Kind::Table(_)) | None)
                 if path.is_empty() || !inner.is_empty() =>
             {
-                inner
+                for (key, value) in inner {
+                    self.collect(&below(path, key), value, merged, shape);
+                }
             }
-            _ => return self.insert(path, value, merged, here),
-        };
-        for (key, value) in inner {
-            path.push(key.clone());
-            self.collect(path, value, merged, shape);
-            path.pop();
+            _ => self.insert(path, value, merged, here),
         }
     }
 

@@ -55,8 +55,7 @@ impl Catalog {
                 let known = table.known(segment);
                 known
                     .or_else(|| table.known(table.names().find(alike)?))
-                    .or_else(|| Some((segment, table.rest.as_deref()?)))
-                    .filter(|_| !segment.is_empty())
+                    .or_else(|| table.find(segment).filter(|_| !segment.is_empty()))
             });
             match step {
                 Some((key, inner)) => {
@@ -225,6 +224,11 @@ fn distance(a: &str, b: &str) -> usize {
         before = std::mem::replace(&mut above, row);
     }
     above[b.len()]
+}
+
+/// The path of a key, or of an item, in what stands at `path`.
+pub(super) fn below(path: &[String], key: impl ToString) -> Vec<String> {
+    [path, &[key.to_string()]].concat()
 }
 
 /// `["server", "port"]` as people write it: `server.port`; odd keys are quoted.

@@ -1,6 +1,7 @@
 //! What settings may look like: which keys exist, which are secret, and what each one takes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use serde_json::Value as Json;
 
@@ -143,26 +144,21 @@ impl Shape {
 
     /// Every key there is, tables included, each as its path.
     pub(super) fn paths(&self) -> Vec<Vec<String>> {
-        let mut paths = Vec::new();
-        self.collect_paths(&mut Vec::new(), &mut paths);
-        paths
-    }
-
-    fn collect_paths(&self, at: &mut Vec<String>, paths: &mut Vec<Vec<String>>) {
-        if let Some(list) = self.list() {
-            list.rest.collect_paths(at, paths);
-        }
+        let mut paths = self
+            .list()
+            .map(|list| list.rest.paths())
+            .unwrap_or_default();
         for (key, shape) in self.table().into_iter().flat_map(|table| &table.keys) {
-            at.push(key.clone());
-            paths.push(at.clone());
-            shape.collect_paths(at, paths);
-            at.pop();
+            paths.push(vec![key.clone()]);
+            let inner = shape.paths().into_iter();
+            paths.extend(inner.map(|path| [vec![key.clone()], path].concat()));
         }
+        paths
     }
 
     /// What this takes, in words.
     pub(super) fn expected(&self) -> String {
-        const ANY_LENGTH: usize = usize::MAX;
+        const ANY: usize = usize::MAX;
         match &self.kind {
             Kind::Any => "any value".into(),
             Kind::Table(_) => "a table".into(),
@@ -171,30 +167,28 @@ impl Shape {
             }
             Kind::List(list) => format!("a list of {}", list.first.len()),
             Kind::Switch => "true or false".into(),
-            Kind::Whole { min, max } => whole(*min, *max),
-            Kind::Number { min, max } => number(*min, *max),
+            Kind::Whole { min, max } => {
+                let (low, high) = (*min > i64::MIN.into(), *max < i64::MAX.into());
+                match range("a whole number", low.then_some(min), high.then_some(max)) {
+                    unbounded if !low && !high => unbounded + " of 64 bits",
+                    bounded => bounded,
+                }
+            }
+            Kind::Number { min, max } => {
+                let [min, max] =
+                    [min, max].map(|bound| Some(bound).filter(|bound| bound.is_finite()));
+                range("a number", min, max)
+            }
             Kind::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
-                format!(
-                    "{}{}",
-                    if words.len() > 1 { "one of " } else { "" },
-                    quoted.join(", ")
-                )
+                let one_of = if words.len() > 1 { "one of " } else { "" };
+                format!("{one_of}{}", quoted.join(", "))
             }
             Kind::Duration => DURATION_EXPECTED.into(),
             Kind::Size => SIZE_EXPECTED.into(),
-            Kind::Text {
-                min: 0,
-                max: ANY_LENGTH,
-            } => "a string".into(),
-            Kind::Text {
-                min: 1,
-                max: ANY_LENGTH,
-            } => "a string that is not empty".into(),
-            Kind::Text {
-                min,
-                max: ANY_LENGTH,
-            } => format!("a string of at least {min} characters"),
+            Kind::Text { min: 0, max: ANY } => "a string".into(),
+            Kind::Text { min: 1, max: ANY } => "a string that is not empty".into(),
+            Kind::Text { min, max: ANY } => format!("a string of at least {min} characters"),
             Kind::Text { min: 0, max } => format!("a string of at most {max} characters"),
             Kind::Text { min, max } => format!("a string of {min} to {max} characters"),
             Kind::Either(either) => {
@@ -240,6 +234,12 @@ impl Table {
         self.keys.keys().chain(self.old_names.keys())
     }
 
+    /// The same, or a key of a map.
+    pub(super) fn find<'n, 't: 'n>(&'t self, name: &'n String) -> Option<(&'n String, &'t Shape)> {
+        let any = || Some((name, self.rest.as_deref()?));
+        self.known(name).or_else(any)
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Shape> {
         self.keys.get(key).or(self.rest.as_deref())
     }
@@ -251,20 +251,11 @@ impl List {
     }
 }
 
-fn whole(min: i128, max: i128) -> String {
-    match (min > i64::MIN.into(), max < i64::MAX.into()) {
-        (true, true) => format!("a whole number from {min} to {max}"),
-        (true, false) => format!("a whole number, at least {min}"),
-        (false, true) => format!("a whole number, at most {max}"),
-        (false, false) => "a whole number of 64 bits".into(),
-    }
-}
-
-fn number(min: f64, max: f64) -> String {
-    match (min.is_finite(), max.is_finite()) {
-        (true, true) => format!("a number from {min} to {max}"),
-        (true, false) => format!("a number, at least {min}"),
-        (false, true) => format!("a number, at most {max}"),
-        (false, false) => "a number".into(),
+fn range<N: Display>(what: &str, min: Option<N>, max: Option<N>) -> String {
+    match (min, max) {
+        (Some(min), Some(max)) => format!("{what} from {min} to {max}"),
+        (Some(min), None) => format!("{what}, at least {min}"),
+        (None, Some(max)) => format!("{what}, at most {max}"),
+        (None, None) => what.to_owned(),
     }
 }

@@ -6,8 +6,8 @@ use std::ops::Deref;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Deserializer, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value as Json;
 
 pub(super) const DURATION: &str = "human-duration";
 pub(super) const SIZE: &str = "human-size";
@@ -74,16 +74,6 @@ impl Duration {
     /// So many milliseconds.
     pub const fn from_millis(milliseconds: u64) -> Self {
         Self(std::time::Duration::from_millis(milliseconds))
-    }
-}
-
-impl FromStr for Duration {
-    type Err = InvalidUnit;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUnit> {
-        parse_duration(text)
-            .map(Self)
-            .ok_or(InvalidUnit(DURATION_EXPECTED))
     }
 }
 
@@ -155,14 +145,6 @@ impl Size {
     }
 }
 
-impl FromStr for Size {
-    type Err = InvalidUnit;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUnit> {
-        parse_size(text).map(Self).ok_or(InvalidUnit(SIZE_EXPECTED))
-    }
-}
-
 fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_digits(text)?;
     let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();
@@ -183,117 +165,70 @@ impl fmt::Display for Size {
 
 // === both ===
 
-impl fmt::Debug for Duration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+/// What both have alike: they are written as text, and may stand where what they hold may.
+macro_rules! unit {
+    ($unit:ident, $inner:ty, $parse:ident, $number:expr, $expected:ident) => {
+        impl FromStr for $unit {
+            type Err = InvalidUnit;
 
-impl fmt::Debug for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Deref for Duration {
-    type Target = std::time::Duration;
-
-    fn deref(&self) -> &std::time::Duration {
-        &self.0
-    }
-}
-
-impl Deref for Size {
-    type Target = u64;
-
-    fn deref(&self) -> &u64 {
-        &self.0
-    }
-}
-
-impl From<std::time::Duration> for Duration {
-    fn from(duration: std::time::Duration) -> Self {
-        Self(duration)
-    }
-}
-
-impl From<Duration> for std::time::Duration {
-    fn from(duration: Duration) -> Self {
-        duration.0
-    }
-}
-
-impl From<u64> for Size {
-    fn from(bytes: u64) -> Self {
-        Self(bytes)
-    }
-}
-
-impl From<Size> for u64 {
-    fn from(size: Size) -> Self {
-        size.0
-    }
-}
-
-impl Serialize for Duration {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Serialize for Size {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Duration {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Duration;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(DURATION_EXPECTED)
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
-                text.parse()
-                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            fn from_str(text: &str) -> Result<Self, InvalidUnit> {
+                $parse(text).map(Self).ok_or(InvalidUnit($expected))
             }
         }
-        deserializer.deserialize_str(Text)
-    }
-}
 
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextOrBytes;
-        impl Visitor<'_> for TextOrBytes {
-            type Value = Size;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(SIZE_EXPECTED)
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
-                text.parse()
-                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-
-            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Size, E> {
-                Ok(Size(bytes))
-            }
-
-            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Size, E> {
-                u64::try_from(bytes)
-                    .map(Size)
-                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(bytes), &self))
+        impl fmt::Debug for $unit {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
             }
         }
-        deserializer.deserialize_any(TextOrBytes)
-    }
+
+        impl Deref for $unit {
+            type Target = $inner;
+
+            fn deref(&self) -> &$inner {
+                &self.0
+            }
+        }
+
+        impl From<$inner> for $unit {
+            fn from(inner: $inner) -> Self {
+                Self(inner)
+            }
+        }
+
+        impl From<$unit> for $inner {
+            fn from(unit: $unit) -> Self {
+                unit.0
+            }
+        }
+
+        impl Serialize for $unit {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $unit {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let written = Json::deserialize(deserializer)?;
+                let read = written.as_str().map_or_else(|| $number(&written), $parse);
+                read.map(Self).ok_or_else(|| {
+                    let found = written.to_string();
+                    de::Error::invalid_value(de::Unexpected::Other(&found), &$expected)
+                })
+            }
+        }
+    };
 }
+
+unit!(
+    Duration,
+    std::time::Duration,
+    parse_duration,
+    |_| None,
+    DURATION_EXPECTED
+);
+unit!(Size, u64, parse_size, Json::as_u64, SIZE_EXPECTED);
 
 impl JsonSchema for Duration {
     fn inline_schema() -> bool {

@@ -120,11 +120,11 @@ fn two_names_in_one_place_are_a_fault() {
     for (toml, fault) in [
         (
             "[orders]\ntimeout = 5\npatience = 6\n",
-            "orders.patience: set already by its new name, `timeout` (config/default.toml:3)",
+            "orders.patience: set already by another name of `timeout` (config/default.toml:3)",
         ),
         (
             "[orders]\nwait-for = 5\npatience = 6\n",
-            "orders.wait-for: set already by another old name of `timeout` (config/default.toml:2)",
+            "orders.wait-for: set already by another name of `timeout` (config/default.toml:2)",
         ),
     ] {
         assert_eq!(read(toml, |s| s).unwrap_err(), fault);
