@@ -8,7 +8,7 @@ use std::thread;
 use config::{ConfigError, Source, Value, ValueKind};
 
 use super::fault::one_line;
-use super::layer::{Table, to_json};
+use super::layer::{Table, number, to_json};
 
 #[derive(Clone)]
 pub(super) struct Added {
@@ -73,16 +73,9 @@ fn settled(value: Value, holder: &str) -> Value {
             let items = items.into_iter().map(|item| settled(item, &origin));
             items.collect::<Vec<_>>().into()
         }
-        ValueKind::Float(number) if !number.is_finite() => number.to_string().into(),
-        ValueKind::I128(number) => match (i64::try_from(number), u64::try_from(number)) {
-            (Ok(number), _) => number.into(),
-            (_, Ok(number)) => number.into(),
-            _ => number.to_string().into(),
-        },
-        ValueKind::U128(number) => match u64::try_from(number) {
-            Ok(number) => number.into(),
-            Err(_) => number.to_string().into(),
-        },
+        ValueKind::Float(float) if !float.is_finite() => float.to_string().into(),
+        ValueKind::I128(wide) => number(&wide.to_string(), 10),
+        ValueKind::U128(wide) => number(&wide.to_string(), 10),
         kind => kind,
     };
     Value::new(Some(&origin), kind)

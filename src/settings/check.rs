@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use config::{Value, ValueKind};
 
 use super::fault::Findings;
-use super::layer::{Layer, Table as Values, is_secret, nested, sorted, with_kind};
+use super::layer::{Layer, Table as Values, is_secret, nested, number, sorted, with_kind};
 use super::names::{Catalog, are_alike, below, dotted};
 use super::secret::REDACTED;
 use super::shape::{Kind, Shape, Table};
@@ -212,10 +212,7 @@ fn typed(kind: &Kind, text: &str) -> Option<ValueKind> {
     let value = match kind {
         Kind::Switch if text.eq_ignore_ascii_case("true") => true.into(),
         Kind::Switch if text.eq_ignore_ascii_case("false") => false.into(),
-        Kind::Whole { .. } => match text.parse::<i64>() {
-            Ok(number) => number.into(),
-            Err(_) => text.parse::<u64>().ok()?.into(),
-        },
+        Kind::Whole { .. } => number(text, 10),
         Kind::Number { .. } => text.parse::<f64>().ok()?.into(),
         Kind::Choice(_) | Kind::Duration | Kind::Size | Kind::Text { .. } => text.into(),
         _ => return None,
@@ -246,14 +243,10 @@ fn fits(kind: &Kind, value: &ValueKind) -> bool {
     }
 }
 
-/// A number as structs are read from it: of 64 bits.
 fn whole(value: &ValueKind) -> Option<i128> {
     match *value {
         ValueKind::I64(number) => Some(number.into()),
         ValueKind::U64(number) => Some(number.into()),
-        ValueKind::I128(number) => Some(number),
-        ValueKind::U128(number) => number.try_into().ok(),
         _ => None,
     }
-    .filter(|number| (i64::MIN.into()..=u64::MAX.into()).contains(number))
 }

@@ -1,15 +1,14 @@
 //! The settings in force, fit to be shown: redacted, each with its origin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use config::Value;
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::fault::Fault;
 use super::layer::{self, holds_secrets};
 use super::names::{below, dotted, quoted_if_odd, toml_string};
-use super::secret::REDACTED;
+use super::secret::{REDACTED, Secret};
 use super::shape::{Kind, Shape};
 
 /// The settings in force: every key with its value and where that was set. Secrets are redacted.
@@ -24,7 +23,7 @@ struct Entry {
     value: Json,
     origin: String,
     /// What a secret really is, only to tell whether it changed.
-    secret: Option<SecretString>,
+    secret: Option<Secret>,
 }
 
 impl Effective {
@@ -90,20 +89,13 @@ impl Effective {
 
     /// The keys whose values differ in `other`, rotated secrets among them.
     pub fn diff(&self, other: &Self) -> Vec<String> {
-        let mine = self
-            .entries
-            .iter()
-            .filter(|(path, entry)| match other.entries.get(*path) {
-                Some(theirs) => !entry.same_value(theirs),
-                None => true,
-            });
-        let theirs = other
-            .entries
-            .keys()
-            .filter(|path| !self.entries.contains_key(*path));
-        let mut changed: Vec<&Vec<String>> = mine.map(|(path, _)| path).chain(theirs).collect();
-        changed.sort();
-        changed.into_iter().map(|path| dotted(path)).collect()
+        let same = |path: &&Vec<String>| match (self.entries.get(*path), other.entries.get(*path)) {
+            (Some(one), Some(other)) => one.value == other.value && one.secret == other.secret,
+            _ => false,
+        };
+        let paths: BTreeSet<_> = self.entries.keys().chain(other.entries.keys()).collect();
+        let changed = paths.into_iter().filter(|path| !same(path));
+        changed.map(|path| dotted(path)).collect()
     }
 
     /// Takes these keys over as they are in `other`, and leaves the rest.
@@ -118,12 +110,8 @@ impl Effective {
     /// Takes over the warnings of keys that had none, and returns them.
     pub(crate) fn adopt_warnings(&mut self, other: &Self) -> Vec<Fault> {
         let known = |warning: &&Fault| self.warnings.iter().any(|known| known.key == warning.key);
-        let new: Vec<Fault> = other
-            .warnings
-            .iter()
-            .filter(|warning| !known(warning))
-            .cloned()
-            .collect();
+        let theirs = other.warnings.iter().filter(|warning| !known(warning));
+        let new: Vec<Fault> = theirs.cloned().collect();
         self.warnings.extend(new.clone());
         new
     }
@@ -156,42 +144,19 @@ impl Effective {
 
     /// `{"settings": {..}, "origins": {"server.port": "variable PORT", ..}}`
     pub fn to_json(&self) -> Json {
-        let mut settings = Map::new();
-        let mut origins = Map::new();
+        let (mut settings, mut origins) = (json!({}), json!({}));
         for (path, entry) in &self.entries {
-            origins.insert(dotted(path), entry.origin.as_str().into());
-            put(&mut settings, path, entry.value.clone());
+            origins[dotted(path)] = entry.origin.as_str().into();
+            let mut at = &mut settings;
+            for key in path {
+                if !at.is_object() {
+                    *at = json!({});
+                }
+                at = &mut at[key.as_str()];
+            }
+            *at = entry.value.clone();
         }
         json!({ "settings": settings, "origins": origins })
-    }
-}
-
-impl Entry {
-    fn same_value(&self, other: &Self) -> bool {
-        let secret = |entry: &Self| {
-            entry
-                .secret
-                .as_ref()
-                .map(|secret| secret.expose_secret().to_owned())
-        };
-        self.value == other.value && secret(self) == secret(other)
-    }
-}
-
-fn put(table: &mut Map<String, Json>, path: &[String], value: Json) {
-    match path {
-        [] => {}
-        [key] => {
-            table.insert(key.clone(), value);
-        }
-        [key, rest @ ..] => {
-            let inner = table
-                .entry(key.clone())
-                .or_insert_with(|| Json::Object(Map::new()));
-            if let Json::Object(inner) = inner {
-                put(inner, rest, value);
-            }
-        }
     }
 }
 
@@ -205,16 +170,13 @@ fn toml_value(value: &Json) -> Option<String> {
             format!("[{}]", items.join(", "))
         }
         Json::Object(table) => {
-            let entries = table
-                .iter()
-                .filter_map(|(key, value)| Some((quoted_if_odd(key), toml_value(value)?)));
-            let entries: Vec<String> = entries
-                .map(|(key, value)| format!("{key} = {value}"))
-                .collect();
-            if entries.is_empty() {
-                "{}".into()
-            } else {
-                format!("{{ {} }}", entries.join(", "))
+            let entry = |(key, value): (&String, &Json)| {
+                Some(format!("{} = {}", quoted_if_odd(key), toml_value(value)?))
+            };
+            let entries: Vec<String> = table.iter().filter_map(entry).collect();
+            match entries.join(", ") {
+                none if none.is_empty() => "{}".into(),
+                entries => format!("{{ {entries} }}"),
             }
         }
         scalar => scalar.to_string(),

@@ -46,21 +46,13 @@ impl Reader<'_> {
             }
             _ => Shape::new(Kind::Any),
         };
-        for list in ["oneOf", "anyOf"]
-            .into_iter()
-            .filter_map(|key| schema.get(key)?.as_array())
-        {
-            shape = both(
-                shape,
-                either(list.iter().map(|schema| self.read(schema)).collect()),
-            );
+        for several in ["oneOf", "anyOf"].map(|key| items(schema, key)) {
+            if !several.is_empty() {
+                let shapes = several.iter().map(|schema| self.read(schema));
+                shape = both(shape, either(shapes.collect()));
+            }
         }
-        for schema in schema
-            .get("allOf")
-            .and_then(Json::as_array)
-            .into_iter()
-            .flatten()
-        {
+        for schema in items(schema, "allOf") {
             shape = both(shape, self.read(schema));
         }
         shape.secret |= schema.get("writeOnly") == Some(&Json::Bool(true));
@@ -84,12 +76,7 @@ impl Reader<'_> {
     fn typed(self, name: &str, schema: &Map<String, Json>) -> Shape {
         let format = schema.get("format").and_then(Json::as_str);
         let number = |key: &str| schema.get(key).and_then(Json::as_f64);
-        let length = |key: &str| {
-            schema
-                .get(key)?
-                .as_u64()
-                .and_then(|length| usize::try_from(length).ok())
-        };
+        let length = |key: &str| usize::try_from(schema.get(key)?.as_u64()?).ok();
         Shape::new(match name {
             "null" => {
                 return Shape {
@@ -121,18 +108,11 @@ impl Reader<'_> {
                 max: number("maximum").unwrap_or(f64::INFINITY),
             },
             "array" => {
-                let first = schema
-                    .get("prefixItems")
-                    .and_then(Json::as_array)
-                    .into_iter()
-                    .flatten();
+                let first = items(schema, "prefixItems").iter();
+                let rest = schema.get("items").map(|schema| self.read(schema));
                 Kind::List(List {
                     first: first.map(|schema| self.read(schema)).collect(),
-                    rest: Box::new(
-                        schema
-                            .get("items")
-                            .map_or(Shape::new(Kind::Any), |schema| self.read(schema)),
-                    ),
+                    rest: Box::new(rest.unwrap_or(Shape::new(Kind::Any))),
                 })
             }
             "object" => Kind::Table(self.table(schema)),
@@ -141,41 +121,31 @@ impl Reader<'_> {
     }
 
     fn table(self, schema: &Map<String, Json>) -> Table {
-        let properties = schema.get("properties").and_then(Json::as_object);
-        let properties = || properties.into_iter().flatten();
-        let old_names = properties().flat_map(|(key, schema)| {
-            let names = schema.get(ALIASES).and_then(Json::as_array);
-            let names = names.into_iter().flatten().filter_map(Json::as_str);
-            names.map(|name| (name.to_owned(), key.clone()))
-        });
-        let required = schema
-            .get("required")
-            .and_then(Json::as_array)
-            .into_iter()
-            .flatten();
-        // Maps with keys that are numbers have patterns for their keys.
-        let pattern = schema
-            .get("patternProperties")
-            .and_then(Json::as_object)
-            .and_then(|all| all.values().next());
-        let additional = schema
-            .get("additionalProperties")
-            .filter(|schema| **schema != Json::Bool(false));
-        Table {
-            old_names: old_names.collect(),
-            keys: properties()
-                .map(|(key, schema)| (key.clone(), self.read(schema)))
-                .collect(),
-            required: required
-                .filter_map(Json::as_str)
-                .map(str::to_owned)
-                .collect(),
-            rest: pattern
-                .or(additional)
-                .map(|schema| Box::new(self.read(schema))),
-            variants: false,
+        let object = |key| schema.get(key).and_then(Json::as_object);
+        let mut table = Table::default();
+        for (key, schema) in object("properties").into_iter().flatten() {
+            table.keys.insert(key.clone(), self.read(schema));
+            let old_names = schema
+                .as_object()
+                .map_or(&[][..], |schema| items(schema, ALIASES));
+            let old_names = old_names.iter().filter_map(Json::as_str);
+            let now = |old: &str| (old.to_owned(), key.clone());
+            table.old_names.extend(old_names.map(now));
         }
+        let required = items(schema, "required").iter().filter_map(Json::as_str);
+        table.required.extend(required.map(str::to_owned));
+        // Maps with keys that are numbers have patterns for their keys.
+        let pattern = object("patternProperties").and_then(|all| all.values().next());
+        let additional = schema.get("additionalProperties");
+        let rest = pattern.or(additional.filter(|schema| **schema != Json::Bool(false)));
+        table.rest = rest.map(|schema| Box::new(self.read(schema)));
+        table
     }
+}
+
+fn items<'s>(schema: &'s Map<String, Json>, key: &str) -> &'s [Json] {
+    let list = schema.get(key).and_then(Json::as_array);
+    list.map_or(&[], Vec::as_slice)
 }
 
 /// Schemars names the integer type in `format`; a type without one holds any integer.

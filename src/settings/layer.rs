@@ -49,6 +49,18 @@ pub(super) fn merge(layers: Vec<Layer>) -> Result<Value, ConfigError> {
     Ok(merged.get(ROOT).cloned().unwrap_or(Table::new().into()))
 }
 
+/// A whole number, of 64 bits: what they do not hold stays text, and so is found to be none.
+pub(super) fn number(digits: &str, radix: u32) -> ValueKind {
+    match (
+        i64::from_str_radix(digits, radix),
+        u64::from_str_radix(digits, radix),
+    ) {
+        (Ok(number), _) => number.into(),
+        (_, Ok(number)) => number.into(),
+        _ => digits.into(),
+    }
+}
+
 /// Another value of the same origin.
 pub(super) fn with_kind(value: &Value, kind: impl Into<ValueKind>) -> Value {
     Value::new(value.origin().map(str::to_owned).as_ref(), kind)

@@ -3,11 +3,11 @@
 
 use std::fmt;
 
-use config::{ConfigError, Source, Value, ValueKind};
-use toml::de::{DeInteger, DeTable, DeValue};
+use config::{ConfigError, Source, Value};
+use toml::de::{DeTable, DeValue};
 
 use super::files::File;
-use super::layer::Table;
+use super::layer::{Table, number};
 
 /// Why there is nothing to read: everything that is wrong with a file, each with its place.
 #[derive(Debug)]
@@ -72,8 +72,8 @@ fn from_value(value: &DeValue<'_>, origin: String, place: &dyn Fn(usize) -> Stri
             items.iter().map(item).collect::<Vec<_>>().into()
         }
         DeValue::String(text) => text.as_ref().into(),
-        DeValue::Integer(integer) => from_integer(integer),
-        // No struct is read from infinity: it stays text, and so is found to be no number.
+        DeValue::Integer(integer) => number(integer.as_str(), integer.radix()),
+        // No struct is read from infinity: it stays text.
         DeValue::Float(float) => match float.as_str().parse::<f64>() {
             Ok(number) if number.is_finite() => number.into(),
             _ => float.as_str().into(),
@@ -82,16 +82,6 @@ fn from_value(value: &DeValue<'_>, origin: String, place: &dyn Fn(usize) -> Stri
         DeValue::Datetime(time) => time.to_string().into(),
     };
     Value::new(Some(&origin), kind)
-}
-
-/// What 64 bits do not hold stays text too.
-fn from_integer(integer: &DeInteger<'_>) -> ValueKind {
-    let digits = integer.as_str();
-    match i64::from_str_radix(digits, integer.radix()) {
-        Ok(number) => number.into(),
-        Err(_) => u64::from_str_radix(digits, integer.radix())
-            .map_or_else(|_| digits.into(), ValueKind::U64),
-    }
 }
 
 /// Line and column of a byte, both from 1, columns in characters.
