@@ -103,10 +103,10 @@ pub use sources::Sources;
 pub use units::{Duration, InvalidUnit, Size};
 
 use check::Checker;
-use config::ConfigError;
+use config::{Config, ConfigError};
 use fault::Findings;
 use files::Files;
-use layer::{Layer, merge};
+use layer::merge;
 use shape::Shape;
 
 /// Rules between keys, which types cannot state.
@@ -182,7 +182,7 @@ fn load_files<A: Section, B: Section>(
 
 /// Merges the layers and reads the structs from them; `None` if anything is wrong, now or before.
 fn settle<A: Section, B: Section>(
-    layers: Vec<Layer>,
+    layers: Vec<Config>,
     shape: &Shape,
     [chassis, service]: [&Shape; 2],
     findings: &mut Findings,

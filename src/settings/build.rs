@@ -2,7 +2,7 @@
 //! structs' own rules forbid.
 
 use config::{Value, ValueKind};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use serde_path_to_error::Segment;
 
 use super::Section;
@@ -189,14 +189,12 @@ pub(super) fn print<A: Section, B: Section>(
     chassis: &A,
     service: &B,
 ) -> Result<Json, serde_json::Error> {
-    let mut all = Map::new();
-    for half in [
-        serde_json::to_value(chassis)?,
-        serde_json::to_value(service)?,
-    ] {
-        if let Json::Object(half) = half {
-            all.extend(half);
-        }
+    let mut printed = serde_json::to_value(chassis)?;
+    match (&mut printed, serde_json::to_value(service)?) {
+        (Json::Object(all), Json::Object(more)) => all.extend(more),
+        // One of them is the unit.
+        (all, service) if all.is_null() => *all = service,
+        _ => {}
     }
-    Ok(Json::Object(all))
+    Ok(printed)
 }

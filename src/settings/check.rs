@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 
-use config::{Value, ValueKind};
+use config::{Config, Value, ValueKind};
 
 use super::fault::Findings;
-use super::layer::{Layer, Table as Values, is_secret, nested, number, sorted, with_kind};
+use super::layer::{Table as Values, is_secret, layer, nested, number, sorted, with_kind};
 use super::names::{Catalog, are_alike, below, dotted};
 use super::secret::REDACTED;
 use super::shape::{Kind, Shape, Table};
@@ -42,9 +42,9 @@ impl<'a> Checker<'a> {
     }
 
     /// A layer that is written as one table.
-    pub(super) fn table(&mut self, table: &Value, strings: Strings) -> Option<Layer> {
+    pub(super) fn table(&mut self, table: &Value, strings: Strings) -> Option<Config> {
         self.strings = strings;
-        self.check(&[], table, &self.catalog.shape).map(Layer::new)
+        self.check(&[], table, &self.catalog.shape).map(layer)
     }
 
     /// A value of a layer that is written value by value.
@@ -53,7 +53,7 @@ impl<'a> Checker<'a> {
         keys: &[String],
         text: &OsStr,
         origin: &String,
-    ) -> Option<Layer> {
+    ) -> Option<Config> {
         let (path, shape) = match self.catalog.resolve(keys) {
             Ok(found) => found,
             Err(path) => {
@@ -75,7 +75,7 @@ impl<'a> Checker<'a> {
         };
         self.strings = Strings::Text;
         let checked = self.check(&path, &Value::new(Some(origin), text), shape)?;
-        Some(Layer::new(nested(&path, checked)))
+        Some(layer(nested(&path, checked)))
     }
 
     fn check(&mut self, path: &[String], value: &Value, shape: &Shape) -> Option<Value> {
@@ -162,10 +162,9 @@ impl<'a> Checker<'a> {
         self.findings.warn(written, origin, message);
     }
 
-    /// The value of an unknown key is never shown: it may be a secret under a misspelt name.
     fn unknown(&mut self, path: &[String], origin: &str) {
-        self.findings
-            .suggest(path, origin, "no such setting", self.catalog.nearest(path));
+        let nearest = self.catalog.nearest(path);
+        self.findings.unknown(path, origin, nearest);
     }
 }
 

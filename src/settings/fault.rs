@@ -7,7 +7,7 @@ use super::names::dotted;
 /// All that is wrong with the settings; `Display` is one line a fault.
 #[derive(Clone, Debug)]
 pub struct Invalid {
-    faults: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
 }
 
 /// One thing that is wrong.
@@ -59,24 +59,21 @@ impl Findings {
 
     /// A fault that leaves every value as it was.
     pub(super) fn note(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
-        self.suggest(path, origin, message, None);
+        self.faults.push(Fault::new(path, origin, message));
     }
 
-    pub(super) fn suggest(
-        &mut self,
-        path: &[String],
-        origin: &str,
-        message: impl AsRef<str>,
-        suggestion: Option<String>,
-    ) {
-        self.faults
-            .push(Fault::new(path, origin, message, suggestion));
+    /// A key that nobody knows. Its value is never shown: it may be a secret under a misspelt name.
+    pub(super) fn unknown(&mut self, path: &[String], origin: &str, suggestion: Option<String>) {
+        let fault = Fault::new(path, origin, "no such setting");
+        self.faults.push(Fault {
+            suggestion,
+            ..fault
+        });
     }
 
     /// Something that will be a fault one day.
     pub(super) fn warn(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
-        let warning = Fault::new(path, origin, message, None);
-        self.warnings.push(warning);
+        self.warnings.push(Fault::new(path, origin, message));
     }
 
     /// The value of a key is wrong, and left out.
@@ -113,26 +110,18 @@ impl Findings {
 
 /// A fault is one line, whatever a type's own error says.
 pub(super) fn one_line(message: &str) -> String {
-    message
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    message.replace(char::is_control, " ")
 }
 
 // === impl Fault ===
 
 impl Fault {
-    fn new(
-        path: &[String],
-        origin: &str,
-        message: impl AsRef<str>,
-        suggestion: Option<String>,
-    ) -> Self {
+    pub(super) fn new(path: &[String], origin: &str, message: impl AsRef<str>) -> Self {
         Self {
             key: dotted(path),
             message: one_line(message.as_ref()),
             origin: origin.to_owned(),
-            suggestion,
+            suggestion: None,
         }
     }
 }

@@ -55,17 +55,14 @@ impl Files {
             added: added.iter().map(Added::ask).collect(),
             secrets: Vec::new(),
         };
-        for (directory, stem) in config
-            .iter()
-            .flat_map(|at| stems.iter().map(move |s| (at, s)))
-        {
+        for stem in stems {
+            let Some(directory) = config else { break };
             let toml = File::read(directory, &format!("{stem}.toml"));
             files.config.extend(toml);
             // A source may read them.
             let others = OTHER_FORMATS.iter().filter(|_| added.is_empty());
-            let others =
-                others.filter_map(|other| File::foreign(directory, &format!("{stem}.{other}")));
-            files.config.extend(others);
+            let other = |format| File::foreign(directory, &format!("{stem}.{format}"));
+            files.config.extend(others.filter_map(other));
         }
         if let Some(directory) = secrets {
             read_secrets(directory, "", MAX_LEVELS, &mut files.secrets);
@@ -88,27 +85,26 @@ impl Files {
 impl File {
     /// `None` if there is no such file.
     fn read(directory: &Path, name: &str) -> Option<Self> {
-        let path = directory.join(name);
-        let text = match read_text(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            text => text.map_err(|error| error.to_string()),
-        };
-        Some(Self {
-            path: printable(&path),
-            name: name.to_owned(),
-            text,
-        })
+        match read_text(&directory.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(Self::new(directory, name, Err(error.to_string()))),
+            Ok(text) => Some(Self::new(directory, name, Ok(text))),
+        }
     }
 
     /// A file that somebody wrote in vain.
     fn foreign(directory: &Path, name: &str) -> Option<Self> {
-        let path = directory.join(name);
-        let text = Err("not read: settings are TOML, in files that end in .toml".to_owned());
-        path.is_file().then(|| Self {
-            path: printable(&path),
+        let why = "not read: settings are TOML, in files that end in .toml";
+        let exists = directory.join(name).is_file();
+        exists.then(|| Self::new(directory, name, Err(why.to_owned())))
+    }
+
+    fn new(directory: &Path, name: &str, text: Result<String, String>) -> Self {
+        Self {
+            path: printable(&directory.join(name)),
             name: name.to_owned(),
             text,
-        })
+        }
     }
 }
 
@@ -126,10 +122,8 @@ fn read_text(path: &Path) -> io::Result<String> {
         return Err(io::Error::other("expected a file, found something else"));
     }
     if metadata.len() > MAX_SIZE {
-        return Err(io::Error::other(format!(
-            "expected at most 1 MiB, found {} bytes",
-            metadata.len()
-        )));
+        let found = format!("expected at most 1 MiB, found {} bytes", metadata.len());
+        return Err(io::Error::other(found));
     }
     String::from_utf8(std::fs::read(path)?).map_err(|error| {
         let at = error.utf8_error().valid_up_to() + 1;

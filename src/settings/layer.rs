@@ -2,8 +2,6 @@
 //! the merge. Ours is to look into its values by paths whose keys may hold anything, where its own take
 //! `a.b` and `a[0]` apart, and to do so in an order, where its tables have none.
 
-use std::fmt;
-
 use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 use serde_json::Value as Json;
 
@@ -16,35 +14,15 @@ const SECRET: &str = "secret ";
 /// `config` takes the keys of a source for paths, but not those below them.
 const ROOT: &str = "settings";
 
-/// What one place says, of the type it should have.
-#[derive(Clone)]
-pub(super) struct Layer(Value);
-
-impl Layer {
-    pub(super) fn new(value: Value) -> Self {
-        Self(value)
-    }
-}
-
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Table, ConfigError> {
-        Ok(Table::from([(ROOT.to_owned(), self.0.clone())]))
-    }
-}
-
-impl fmt::Debug for Layer {
-    /// Without its values, which may be secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Layer")
-    }
+/// What one place says, checked. A `Config` is a source itself.
+pub(super) fn layer(value: Value) -> Config {
+    let mut layer = Config::default();
+    layer.cache = Table::from([(ROOT.to_owned(), value)]).into();
+    layer
 }
 
 /// What holds in the end: the last layer that sets a key wins.
-pub(super) fn merge(layers: Vec<Layer>) -> Result<Value, ConfigError> {
+pub(super) fn merge(layers: Vec<Config>) -> Result<Value, ConfigError> {
     let merged = Config::builder().add_source(layers).build()?.collect()?;
     Ok(merged.get(ROOT).cloned().unwrap_or(Table::new().into()))
 }

@@ -57,52 +57,37 @@ impl Catalog {
                     .or_else(|| table.known(table.names().find(alike)?))
                     .or_else(|| table.find(segment).filter(|_| !segment.is_empty()))
             });
-            match step {
-                Some((key, inner)) => {
-                    path.push(key.clone());
-                    shape = inner;
-                }
-                None => {
-                    path.extend_from_slice(&segments[at..]);
-                    return Err(path);
-                }
-            }
+            let Some((key, inner)) = step else {
+                return Err([&path, &segments[at..]].concat());
+            };
+            path.push(key.clone());
+            shape = inner;
         }
         Ok((path, shape))
     }
 
     /// The list that a path leads into, where only a whole list can be set.
     pub(super) fn list_in<'p>(&self, path: &'p [String]) -> Option<&'p [String]> {
-        let is_list = |path: &[String]| {
-            self.shape
-                .at(path)
-                .is_some_and(|shape| shape.list().is_some())
-        };
-        (1..path.len())
-            .map(|end| &path[..end])
-            .find(|path| is_list(path))
+        let list = |path: &&[String]| self.shape.at(path)?.list();
+        let mut starts = (1..path.len()).map(|end| &path[..end]);
+        starts.find(|path| list(path).is_some())
     }
 
     fn is_section(&self, path: &[String]) -> bool {
-        self.shape
-            .at(path)
-            .is_some_and(|shape| shape.table().is_some())
+        let shape = self.shape.at(path);
+        shape.is_some_and(|shape| shape.table().is_some())
     }
 
     fn is_value(&self, path: &[String]) -> bool {
-        self.shape
-            .at(path)
-            .is_some_and(|shape| shape.table().is_none() && shape.list().is_none())
+        let shape = self.shape.at(path);
+        shape.is_some_and(|shape| shape.table().is_none() && shape.list().is_none())
     }
 
     /// The known key that looks most like an unknown one, if any does.
     pub(super) fn nearest(&self, path: &[String]) -> Option<String> {
         // Items of a list are all alike.
-        let path: Vec<String> = path
-            .iter()
-            .filter(|key| key.parse::<usize>().is_err())
-            .cloned()
-            .collect();
+        let keys = path.iter().filter(|key| key.parse::<usize>().is_err());
+        let path: Vec<String> = keys.cloned().collect();
         let wrong = flat(&path);
         let last = path.last()?;
         let allowed = (wrong.chars().count() / 3).clamp(1, 4);
@@ -119,13 +104,10 @@ impl Catalog {
             let by_plain = plain(last).is_some_and(|plain| plain == known[..]);
             (within || beyond).then(|| allowed + if by_plain { 1 } else { 2 })
         };
-        let scored = self
-            .known
-            .iter()
-            .filter_map(|known| Some((score(known)?, known)));
-        let (_, known) =
-            scored.min_by_key(|(score, known)| (*score, known.len().abs_diff(path.len())))?;
-        Some(dotted(known))
+        let known = self.known.iter();
+        let scored = known.filter_map(|known| Some((score(known)?, known)));
+        let best = scored.min_by_key(|(score, known)| (*score, known.len().abs_diff(path.len())));
+        best.map(|(_, known)| dotted(known))
     }
 }
 
@@ -147,10 +129,9 @@ fn plain_form(key: &str) -> String {
 /// The key of a plain variable or of a secret file with such a name.
 fn plain(name: &str) -> Option<[&'static str; 2]> {
     let name = plain_form(name);
-    PLAIN
-        .iter()
-        .find(|(plain, _)| plain.eq_ignore_ascii_case(&name))
-        .map(|(_, path)| *path)
+    let mut all = PLAIN.iter();
+    let (_, path) = all.find(|(plain, _)| plain.eq_ignore_ascii_case(&name))?;
+    Some(*path)
 }
 
 /// The path in a variable's name, if it is one of ours.

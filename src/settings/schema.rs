@@ -101,14 +101,8 @@ fn spread_defaults(schema: &mut Json, from_holder: Option<Json>, definitions: &M
     };
     let default = default.filter(|_| !shape.holds_secrets());
     for (key, property) in properties {
-        spread_defaults(
-            property,
-            default
-                .as_ref()
-                .and_then(|default| default.get(key))
-                .cloned(),
-            definitions,
-        );
+        let default = default.as_ref().and_then(|default| default.get(key));
+        spread_defaults(property, default.cloned(), definitions);
     }
     if let (Some(Json::Object(default)), Some(Json::Array(required))) =
         (default, schema.get_mut("required"))
@@ -121,13 +115,12 @@ fn spread_defaults(schema: &mut Json, from_holder: Option<Json>, definitions: &M
 fn close(schema: &mut Json) {
     match schema {
         Json::Object(table) => {
-            if table.contains_key("properties")
-                && !table.contains_key("oneOf")
-                && !table.contains_key("anyOf")
-            {
-                table
-                    .entry("additionalProperties")
-                    .or_insert(Json::Bool(false));
+            let variants = ["oneOf", "anyOf"]
+                .iter()
+                .any(|key| table.contains_key(*key));
+            if table.contains_key("properties") && !variants {
+                let more = table.entry("additionalProperties");
+                more.or_insert(Json::Bool(false));
             }
             for (key, inner) in table {
                 if !["default", "examples", "const", "enum"].contains(&key.as_str()) {

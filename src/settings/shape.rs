@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
+use config::Config;
 use serde_json::Value as Json;
 
-use super::layer::{self, Layer, Table as Values};
+use super::layer::{Table as Values, from_json, layer};
 use super::units::{DURATION_EXPECTED, SIZE_EXPECTED};
 
 /// What one key takes.
@@ -127,7 +128,7 @@ impl Shape {
     /// The lowest layer: the sections as the structs that hold them say, which may differ from
     /// what a section's own struct says of its keys. Left to serde are secrets, which no schema
     /// tells, and variants, of which only one can be.
-    pub(super) fn defaults(&self) -> Layer {
+    pub(super) fn defaults(&self) -> Config {
         let plain = |shape: &Self| {
             matches!(shape.kind, Kind::Table(_))
                 && !shape.holds_secrets()
@@ -137,9 +138,9 @@ impl Shape {
         let sections = keys.filter(|(_, shape)| plain(shape));
         let defaults = sections.filter_map(|(key, shape)| {
             let default = shape.default.as_ref().filter(|json| json.is_object())?;
-            Some((key.clone(), layer::from_json(default)))
+            Some((key.clone(), from_json(default)))
         });
-        Layer::new(defaults.collect::<Values>().into())
+        layer(defaults.collect::<Values>().into())
     }
 
     /// Every key there is, tables included, each as its path.

@@ -5,15 +5,14 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
-use config::{ConfigError, Source};
+use config::{Config, ConfigError, Source};
 
 use super::added::Added;
 use super::check::{Checker, Strings};
-use super::fault::Findings;
+use super::fault::{Findings, Invalid};
 use super::files::{Files, printable};
-use super::layer::{Layer, nested, sorted};
+use super::layer::{nested, sorted};
 use super::names::{self, dotted};
-use super::toml_file::Unread;
 
 const CONFIG_DIR: &str = "APP_CONFIG_DIR";
 const SECRETS_DIR: &str = "APP_SECRETS_DIR";
@@ -35,15 +34,17 @@ impl Sources {
     pub fn from_env() -> Self {
         let mut sources = Self::empty();
         sources.vars = std::env::vars_os().collect();
-        sources.config_dir = Some(sources.var(CONFIG_DIR).unwrap_or("config".as_ref()).into());
-        sources.secrets_dir = Some(
-            sources
-                .var(SECRETS_DIR)
-                .unwrap_or("/var/secrets".as_ref())
-                .into(),
-        );
-        sources.run_env = sources.var(RUN_ENV).unwrap_or("dev".as_ref()).to_owned();
-        sources
+        let told =
+            |name, usual: &'static str| sources.var(name).unwrap_or(usual.as_ref()).to_owned();
+        let run_env = told(RUN_ENV, "dev");
+        let config_dir = Some(told(CONFIG_DIR, "config").into());
+        let secrets_dir = Some(told(SECRETS_DIR, "/var/secrets").into());
+        Self {
+            config_dir,
+            secrets_dir,
+            run_env,
+            ..sources
+        }
     }
 
     /// No files and no variables, so defaults only: for tests.
@@ -127,21 +128,15 @@ impl Sources {
     }
 
     pub(super) fn read(&self) -> Files {
-        let run_env = self
-            .run_env
-            .to_str()
-            .filter(|name| is_file_name(name) && *name != "default");
+        let usable = |name: &&str| is_file_name(name) && *name != "default";
+        let run_env = self.run_env.to_str().filter(usable);
         let stems: Vec<&str> = ["default"].into_iter().chain(run_env).collect();
-        Files::read(
-            self.config_dir.as_deref(),
-            &stems,
-            self.secrets_dir.as_deref(),
-            &self.added,
-        )
+        let [config, secrets] = [&self.config_dir, &self.secrets_dir].map(Option::as_deref);
+        Files::read(config, &stems, secrets, &self.added)
     }
 
     /// Every layer above the defaults, lowest first, without what is wrong in it.
-    pub(super) fn layers(&self, files: &Files, checker: &mut Checker<'_>) -> Vec<Layer> {
+    pub(super) fn layers(&self, files: &Files, checker: &mut Checker<'_>) -> Vec<Config> {
         self.check_places(&mut checker.findings);
         let mut layers = config_layers(files, checker);
         layers.extend(added_layers(files, checker));
@@ -166,16 +161,14 @@ impl Sources {
             }
         }
         if !self.run_env.to_str().is_some_and(is_file_name) {
-            let found = format!(
-                "expected a name such as \"production\", found {:?}",
-                self.run_env
-            );
-            findings.unreadable(&names::origin(RUN_ENV), found);
+            let expected = "expected a name such as \"production\"";
+            let message = format!("{expected}, found {:?}", self.run_env);
+            findings.unreadable(&names::origin(RUN_ENV), message);
         }
     }
 
     /// Platforms set these for every service, so one that the service has no key for is no fault.
-    fn plain_layer(&self, checker: &mut Checker<'_>) -> Vec<Layer> {
+    fn plain_layer(&self, checker: &mut Checker<'_>) -> Vec<Config> {
         let mut layer = Vec::new();
         for (name, path) in names::PLAIN {
             let path = path.map(str::to_owned);
@@ -188,7 +181,7 @@ impl Sources {
         layer
     }
 
-    fn variable_layer(&self, checker: &mut Checker<'_>) -> Vec<Layer> {
+    fn variable_layer(&self, checker: &mut Checker<'_>) -> Vec<Config> {
         let mut entries = Vec::new();
         for (name, value) in &self.vars {
             let name = name.to_string_lossy();
@@ -196,10 +189,8 @@ impl Sources {
             if let Some(path) = names::near_variable(&name)
                 && let Ok((path, _)) = checker.catalog.resolve(&path)
             {
-                let message = format!(
-                    "not read from here, but from {}",
-                    names::variable_for(&path)
-                );
+                let variable = names::variable_for(&path);
+                let message = format!("not read from here, but from {variable}");
                 checker.findings.note(&path, &origin, message);
             }
             entries.extend(names::variable(&name).map(|path| (path, value.as_os_str(), origin)));
@@ -207,15 +198,14 @@ impl Sources {
         layer_of(entries, checker)
     }
 
-    fn flag_layer(&self, checker: &mut Checker<'_>) -> Vec<Layer> {
+    fn flag_layer(&self, checker: &mut Checker<'_>) -> Vec<Config> {
         let mut layer = Vec::new();
         for (at, set) in self.sets.iter().enumerate() {
             // What has no "=" may be a value, and a secret one.
             let Some((key, value)) = set.split_once('=') else {
                 let origin = format!("--set number {}", at + 1);
-                checker
-                    .findings
-                    .note(&[], &origin, "expected KEY=VALUE, found no \"=\"");
+                let message = "expected KEY=VALUE, found no \"=\"";
+                checker.findings.note(&[], &origin, message);
                 continue;
             };
             let path = names::flag(key);
@@ -226,15 +216,15 @@ impl Sources {
     }
 }
 
-fn config_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Layer> {
+fn config_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Config> {
     let mut layers = Vec::new();
     for file in &files.config {
         match file.collect() {
             Ok(table) => layers.extend(checker.table(&table.into(), Strings::Typed)),
             Err(ConfigError::Foreign(error)) => {
-                let unread = error.downcast_ref::<Unread>();
-                for (origin, problem) in unread.iter().flat_map(|unread| &unread.0) {
-                    checker.findings.unreadable(origin, problem);
+                let invalid = error.downcast_ref::<Invalid>();
+                for fault in invalid.into_iter().flat_map(Invalid::faults) {
+                    checker.findings.unreadable(&fault.origin, &fault.message);
                 }
             }
             Err(error) => checker.findings.unreadable(&file.path, error.to_string()),
@@ -244,7 +234,7 @@ fn config_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Layer> {
 }
 
 /// As `config` has it, a key with dots is a path; a database of keys and values has no other keys.
-fn added_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Layer> {
+fn added_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Config> {
     let mut layers = Vec::new();
     for said in &files.added {
         match &said.table {
@@ -258,18 +248,16 @@ fn added_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Layer> {
     layers
 }
 
-fn secret_layer(files: &Files, checker: &mut Checker<'_>) -> Vec<Layer> {
+fn secret_layer(files: &Files, checker: &mut Checker<'_>) -> Vec<Config> {
     let mut entries = Vec::new();
     for file in &files.secrets {
         let origin = format!("secret file {}", file.path);
         match &file.text {
             Ok(text) => {
                 // Editors and `echo` end a file with a newline that nobody means.
-                let text = text
-                    .strip_suffix("\r\n")
-                    .or(text.strip_suffix('\n'))
-                    .unwrap_or(text);
-                entries.push((names::secret_file(&file.name), OsStr::new(text), origin));
+                let line = text.strip_suffix("\r\n").or(text.strip_suffix('\n'));
+                let text = OsStr::new(line.unwrap_or(text));
+                entries.push((names::secret_file(&file.name), text, origin));
             }
             Err(problem) => checker.findings.unreadable(&origin, problem),
         }
@@ -278,7 +266,7 @@ fn secret_layer(files: &Files, checker: &mut Checker<'_>) -> Vec<Layer> {
 }
 
 /// A layer without an order of its own, in which no key may be set twice.
-fn layer_of(entries: Vec<(Vec<String>, &OsStr, String)>, checker: &mut Checker<'_>) -> Vec<Layer> {
+fn layer_of(entries: Vec<(Vec<String>, &OsStr, String)>, checker: &mut Checker<'_>) -> Vec<Config> {
     // Sorted by key: tables come before what is in them, and faults always in the same order.
     let mut unique: BTreeMap<Vec<String>, (Vec<String>, &OsStr, String)> = BTreeMap::new();
     for (written, text, origin) in entries {

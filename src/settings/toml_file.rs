@@ -1,17 +1,12 @@
 //! A TOML file as a source whose values know their lines. `config`'s own knows only the file, stops at
 //! the first thing that is not TOML, and quotes the line of it, with a secret perhaps.
 
-use std::fmt;
-
 use config::{ConfigError, Source, Value};
 use toml::de::{DeTable, DeValue};
 
+use super::fault::{Fault, Invalid};
 use super::files::File;
 use super::layer::{Table, number};
-
-/// Why there is nothing to read: everything that is wrong with a file, each with its place.
-#[derive(Debug)]
-pub(super) struct Unread(pub(super) Vec<(String, String)>);
 
 impl Source for File {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
@@ -19,14 +14,14 @@ impl Source for File {
     }
 
     fn collect(&self) -> Result<Table, ConfigError> {
-        let unreadable = |problem: &String| vec![(self.path.clone(), problem.clone())];
-        let text = self.text.as_ref().map_err(unreadable);
+        let unread = |problem: &String| vec![Fault::new(&[], &self.path, problem)];
+        let text = self.text.as_ref().map_err(unread);
         let table = text.and_then(|text| parse(&self.path, text));
-        table.map_err(|faults| ConfigError::Foreign(Box::new(Unread(faults))))
+        table.map_err(|faults| ConfigError::Foreign(Box::new(Invalid { faults })))
     }
 }
 
-fn parse(path: &str, text: &str) -> Result<Table, Vec<(String, String)>> {
+fn parse(path: &str, text: &str) -> Result<Table, Vec<Fault>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
@@ -36,11 +31,8 @@ fn parse(path: &str, text: &str) -> Result<Table, Vec<(String, String)>> {
     let faults = errors.iter().map(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         // The error's own Display quotes the line.
-        let problem = error.message().replace('\n', ", ");
-        (
-            format!("{path}:{line}:{column}"),
-            format!("not TOML: {problem}"),
-        )
+        let problem = format!("not TOML: {}", error.message().replace('\n', ", "));
+        Fault::new(&[], &format!("{path}:{line}:{column}"), problem)
     });
     Err(faults.collect())
 }
@@ -93,13 +85,3 @@ fn position(text: &str, at: usize) -> (usize, usize) {
         before[line_start..].chars().count() + 1,
     )
 }
-
-impl fmt::Display for Unread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let faults = self.0.iter();
-        let lines: Vec<_> = faults.map(|(at, what)| format!("{at}: {what}")).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl std::error::Error for Unread {}

@@ -167,7 +167,7 @@ impl fmt::Display for Size {
 
 /// What both have alike: they are written as text, and may stand where what they hold may.
 macro_rules! unit {
-    ($unit:ident, $inner:ty, $parse:ident, $number:expr, $expected:ident) => {
+    ($unit:ident, $inner:ty, $parse:ident, $number:expr, $expected:ident, $schema:tt) => {
         impl FromStr for $unit {
             type Err = InvalidUnit;
 
@@ -208,6 +208,20 @@ macro_rules! unit {
             }
         }
 
+        impl JsonSchema for $unit {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($unit).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+
         impl<'de> Deserialize<'de> for $unit {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let written = Json::deserialize(deserializer)?;
@@ -221,52 +235,18 @@ macro_rules! unit {
     };
 }
 
-unit!(
-    Duration,
-    std::time::Duration,
-    parse_duration,
-    |_| None,
-    DURATION_EXPECTED
-);
-unit!(Size, u64, parse_size, Json::as_u64, SIZE_EXPECTED);
-
-impl JsonSchema for Duration {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Duration".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "format": DURATION,
-            "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?([0-9]+us)?([0-9]+ns)?$",
-            "minLength": 2,
-        })
-    }
-}
-
-impl JsonSchema for Size {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Size".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": ["string", "integer"],
-            "format": SIZE,
-            "pattern": "^[0-9]+ ?([kKmMgG]([iI]?[bB]|[iI])|[bB])?$",
-            "minimum": 0,
-        })
-    }
-}
+unit!(Duration, std::time::Duration, parse_duration, |_| None, DURATION_EXPECTED, {
+    "type": "string",
+    "format": DURATION,
+    "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?([0-9]+us)?([0-9]+ns)?$",
+    "minLength": 2,
+});
+unit!(Size, u64, parse_size, Json::as_u64, SIZE_EXPECTED, {
+    "type": ["string", "integer"],
+    "format": SIZE,
+    "pattern": "^[0-9]+ ?([kKmMgG]([iI]?[bB]|[iI])|[bB])?$",
+    "minimum": 0,
+});
 
 impl fmt::Display for InvalidUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

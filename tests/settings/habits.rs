@@ -375,3 +375,23 @@ fn what_no_schema_describes_comes_through_as_it_was_written() {
     assert_eq!((loose.sizes["a.b"], loose.sizes["A"]), (1, 2));
     assert_eq!((loose.inner.most, loose.inner.Upper), (u64::MAX, 3));
 }
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Open {
+    #[serde(flatten)]
+    sizes: BTreeMap<String, u64>,
+}
+
+impl Validate for Open {}
+
+#[test]
+fn keys_of_a_file_are_no_paths_at_the_first_level_either() {
+    let folder = crate::fixture::Folder::new();
+    folder.write("default.toml", "\"a.b\" = 1\n\"c[9]\" = 2\nD = 3\n");
+    folder.write("dev.toml", "\"a.b\" = 4\n");
+    let sources = Sources::empty().with_config_dir(folder.path());
+    let open = load::<(), Open>(&sources).unwrap().service;
+    let expected = [("D", 3), ("a.b", 4), ("c[9]", 2)].map(|(key, size)| (key.to_owned(), size));
+    assert_eq!(open.sizes, BTreeMap::from(expected));
+}

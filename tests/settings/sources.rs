@@ -64,6 +64,13 @@ fn the_yaml_of_the_documentation_is_right() {
 }
 
 #[test]
+fn a_file_beside_the_others_may_be_read_by_a_source() {
+    let fixture = Fixture::new().file("default.yaml", "server: { port: 81 }\n");
+    assert!(fixture.faults().contains("default.yaml: not read"));
+    assert_eq!(fixture.yaml("{}").faults(), "");
+}
+
+#[test]
 fn of_several_sources_the_last_wins() {
     let fixture = Fixture::new()
         .source(Says::one("server.port", 1))
