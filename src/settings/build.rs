@@ -1,5 +1,5 @@
 //! From what was written to the structs: what is missing, what serde refuses, and what the
-//! structs' own rules forbid.
+//! structs' own rules forbid. `config` would stop at the first of them.
 
 use config::{Value, ValueKind};
 use serde_json::Value as Json;

@@ -1,4 +1,5 @@
-//! Holds what was written against what may be written, and gives text its type.
+//! Holds what was written against what may be written, and gives text its type. To `config` any key
+//! will do, and any value until a struct is read: of what a later layer covers it says nothing.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

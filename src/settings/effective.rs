@@ -1,4 +1,5 @@
-//! The settings in force, fit to be shown: redacted, each with its origin.
+//! The settings in force, fit to be shown: redacted, each with its origin. `config` prints nothing, and
+//! has no values but those that were written.
 
 use std::collections::{BTreeMap, BTreeSet};
 

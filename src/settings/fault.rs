@@ -1,4 +1,5 @@
-//! What is wrong with the settings: every fault at once.
+//! What is wrong with the settings: every fault at once, where `config` has an error for one, which
+//! quotes what it found.
 
 use std::fmt;
 

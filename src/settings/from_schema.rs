@@ -1,5 +1,6 @@
 //! Reads the shape of settings from the JSON Schema of their structs: of JSON Schema, what schemars
-//! writes. What it does not understand takes any value, and serde is the judge of it.
+//! writes. What it does not understand takes any value, and serde is the judge of it. `config` learns
+//! what there is from nobody but serde, too late to suggest a name or to tell a secret.
 
 use serde_json::{Map, Value as Json};
 

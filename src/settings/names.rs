@@ -1,4 +1,5 @@
-//! The grammar of names: how a variable, a secret file or a flag names a key.
+//! The grammar of names: how a variable, a secret file or a flag names a key. `config` knows variables
+//! alone, and takes no notice of those that name nothing.
 //!
 //! | written as | names |
 //! |---|---|

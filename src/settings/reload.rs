@@ -1,4 +1,4 @@
-//! Notices that files changed, and loads them again.
+//! Notices that files and sources changed, and loads them again: `config` loads once.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;

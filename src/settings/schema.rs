@@ -1,4 +1,4 @@
-//! One JSON Schema for the chassis's settings and the service's own.
+//! One JSON Schema for the chassis's settings and the service's own: what `config` leaves open.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json, json};

@@ -1,4 +1,4 @@
-//! A setting that is never shown.
+//! A setting that is never shown; to `config` it is a string.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! What settings may look like: which keys exist, which are secret, and what each one takes.
+//! What settings may look like: which keys exist, which are secret, and what each one takes. This is
+//! what strictness takes, of which `config` has none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;

@@ -1,4 +1,5 @@
-//! Where settings come from: two directories, variables and flags.
+//! Where settings come from: two directories, variables, flags, and what a service adds. Secret files and
+//! flags are no sources of `config`'s, and its variables are not checked against a schema.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
