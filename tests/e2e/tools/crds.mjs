@@ -1,33 +1,60 @@
-// Holds custom resources, read from standard input as a JSON list, against their own schemas: names of kinds,
-// required fields, types. These schemas let unknown fields pass. External Secrets' v1 and the vertical pod
-// autoscaler's are not to be had as packages.
-// Needs @kubernetes-models/{prometheus-operator,gateway-api}, found through NODE_MODULES.
-import { createRequire } from "node:module";
+// Holds custom resources, read from standard input as a JSON list, against their own schemas: kinds, required
+// fields, types, and no field that the schema does not know. One of a group that has no package here is a failure.
+// Needs @kubernetes-models/*, found through NODE_MODULES.
 import { pathToFileURL } from "node:url";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 
 const packages = {
+  "argoproj.io/v1alpha1": { Application: "argo-cd", AnalysisTemplate: "argo-rollouts", Rollout: "argo-rollouts" },
+  "autoscaling.k8s.io/v1": "autoscaler",
+  "cert-manager.io/v1": "cert-manager",
+  "external-secrets.io/v1": "external-secrets",
+  "gateway.envoyproxy.io/v1alpha1": "envoy-gateway",
+  "gateway.networking.k8s.io/v1": "gateway-api",
+  "keda.sh/v1alpha1": "keda",
   "monitoring.coreos.com/v1": "prometheus-operator",
-  "gateway.networking.k8s.io/v1": "gateway-api", // CommonJS; the other is a module
 };
-const modules = process.env.NODE_MODULES ?? "node_modules";
-const require = createRequire(pathToFileURL(path.resolve(modules, "..", "x.js")));
+const modules = path.resolve(process.env.NODE_MODULES ?? "node_modules", "@kubernetes-models");
+// Kubernetes' own, which kubernetes-validate looks at.
+const own = (apiVersion) => /^(\w+\/)?v\d+$|^(networking|rbac\.authorization)\.k8s\.io\//.test(apiVersion);
+
+// The schemas let unknown fields pass. But they read each field that they know, so one that stays unread is none.
+function watched(value, place, unread) {
+  if (value === null || typeof value !== "object") return value;
+  const keys = Array.isArray(value) ? [] : Object.keys(value);
+  for (const key of keys) unread.add(`${place}.${key}`);
+  const children = new Map();
+  return new Proxy(value, {
+    get(target, key) {
+      unread.delete(`${place}.${String(key)}`);
+      if (!children.has(key)) children.set(key, watched(target[key], `${place}.${String(key)}`, unread));
+      return children.get(key);
+    },
+  });
+}
 
 let checked = 0;
-let failed = 0;
+const faults = [];
 for (const resource of JSON.parse(readFileSync(0, "utf8"))) {
-  const home = packages[resource.apiVersion];
-  if (!home) continue;
-  const file = path.resolve(modules, "@kubernetes-models", home, resource.apiVersion, "index.js");
-  const models = file.includes("gateway-api") ? require(file) : await import(pathToFileURL(file));
+  const { apiVersion, kind, metadata } = resource;
+  const home = packages[apiVersion]?.[kind] ?? packages[apiVersion];
+  if (typeof home !== "string") {
+    if (!own(apiVersion)) faults.push(`${apiVersion} ${kind}: no package has its schema`);
+    continue;
+  }
+  const models = await import(pathToFileURL(path.join(modules, home, apiVersion, "index.js")));
+  const unread = new Set();
   try {
-    new models[resource.kind](resource).validate();
+    // Its constructor copies, and would read everything.
+    Object.assign(new models[kind](), watched(resource, "", unread)).validate();
     checked += 1;
   } catch (error) {
-    failed += 1;
-    console.error(`${resource.kind}/${resource.metadata.name}: ${error.message}`);
+    faults.push(`${kind}/${metadata.name}: ${error.message}`);
+    continue;
   }
+  for (const field of unread) faults.push(`${kind}/${metadata.name}: there is no field ${field.slice(1)}`);
 }
-console.log(`${checked} passed, ${failed} failed`);
-process.exit(failed === 0 ? 0 : 1);
+for (const fault of faults) console.error(fault);
+console.log(`${checked} passed, ${faults.length} faults`);
+process.exit(faults.length === 0 ? 0 : 1);

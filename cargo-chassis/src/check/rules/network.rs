@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Workload, selects};
+use super::{Workload, seconds, selects};
 use crate::check::binary::Live;
 use crate::check::fault::Faults;
 use crate::check::render::{Overlay, Resource};
@@ -16,7 +16,7 @@ pub(super) fn check(
     deployments(workloads, faults);
     services(overlay, workloads, faults);
     ingresses(overlay, faults);
-    routes(overlay, faults);
+    routes(overlay, workloads, faults);
     policies(overlay, workloads, faults);
     for monitor in overlay.of_kind("ServiceMonitor") {
         service_monitor(overlay, monitor, workloads, live, faults)?;
@@ -175,22 +175,55 @@ fn ingresses(overlay: &Overlay, faults: &mut Faults) {
     }
 }
 
-fn routes(overlay: &Overlay, faults: &mut Faults) {
+fn routes(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut Faults) {
     for route in overlay.of_kind("HTTPRoute") {
-        let rules = route.list("/spec/rules").iter();
-        for reference in rules
-            .filter_map(|rule| rule["backendRefs"].as_array())
-            .flatten()
-        {
-            backend(
-                overlay,
-                &route.file,
-                "spec.rules[].backendRefs[]",
-                &reference["name"],
-                &reference["port"],
-                faults,
-            );
+        for rule in route.list("/spec/rules") {
+            for reference in rule["backendRefs"].as_array().into_iter().flatten() {
+                backend(
+                    overlay,
+                    &route.file,
+                    "spec.rules[].backendRefs[]",
+                    &reference["name"],
+                    &reference["port"],
+                    faults,
+                );
+                timeout(overlay, route, rule, reference, workloads, faults);
+            }
         }
+    }
+}
+
+/// Where the proxy gives up first, clients never see the service's own answer.
+fn timeout(
+    overlay: &Overlay,
+    route: &Resource,
+    rule: &Value,
+    reference: &Value,
+    workloads: &[Workload<'_>],
+    faults: &mut Faults,
+) {
+    let patience = rule["timeouts"]["request"].as_str().and_then(seconds);
+    // 0s is for ever.
+    let Some(patience) = patience.filter(|patience| *patience > 0.0) else {
+        return;
+    };
+    let service = overlay.find("Service", reference["name"].as_str().unwrap_or_default());
+    let slowest = workloads
+        .iter()
+        .filter(|workload| {
+            service.is_some_and(|service| selects(service.at("/spec/selector"), workload.labels()))
+        })
+        .filter_map(|workload| workload.seconds("limits.request_timeout"))
+        .fold(0.0, f64::max);
+    if patience <= slowest {
+        faults.add(
+            &route.file,
+            "spec.rules[].timeouts.request",
+            format!(
+                "gives up after {patience}s, and the service answers 504 itself after {slowest}s"
+            ),
+            "set it above limits.request_timeout",
+        );
     }
 }
 

@@ -36,7 +36,7 @@ fn a_canary_by_weight_agrees() {
     let copy = copy();
     take_in(
         &copy.path().join("k8s/overlays/canary/kustomization.yaml"),
-        &["gateway".to_owned(), "canary-weights".to_owned()],
+        &["canary-weights".to_owned()],
     );
     assert_agree(&Check::new(copy.path().join("k8s"), service()).only("overlays/canary"));
 }

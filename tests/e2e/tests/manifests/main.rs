@@ -5,6 +5,7 @@
 
 mod agreement;
 mod logs;
+mod maintained;
 mod prometheus;
 mod schemas;
 mod scripts;
@@ -84,6 +85,7 @@ fn applied() -> Vec<PathBuf> {
         "overlays/blue-green",
         "overlays/canary",
         "cluster/fluent-bit",
+        "cluster/gateway",
     ]
     .map(|name| k8s.join(name))
     .to_vec()
