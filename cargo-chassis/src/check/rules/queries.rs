@@ -1,4 +1,4 @@
-//! Alerts, the adapter's rule and the dashboard name only what a live scrape shows.
+//! Alerts, autoscalers and the dashboard name only what a live scrape shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::Check;
 use crate::check::binary::{Live, Scrape};
 use crate::check::fault::Faults;
 use crate::check::promql::{self, Query};
-use crate::check::render::Overlay;
+use crate::check::render::{Overlay, Resource};
 
 /// Labels that Prometheus and a ServiceMonitor give every series.
 const TARGET: [&str; 10] = [
@@ -109,6 +109,9 @@ pub(super) fn check(
             faults,
         );
     }
+    for object in overlays.iter().flat_map(|o| o.of_kind("ScaledObject")) {
+        scaled(&known, object, faults);
+    }
     if let Some(adapter) = Adapter::read(check)? {
         adapter.check(&known, faults);
     }
@@ -129,6 +132,33 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+/// What KEDA asks Prometheus for.
+fn scaled(known: &Known<'_>, object: &Resource, faults: &mut Faults) {
+    for trigger in object.list("/spec/triggers") {
+        let Some(query) = trigger["metadata"]["query"].as_str() else {
+            continue;
+        };
+        let field = "spec.triggers[prometheus].metadata.query";
+        known.check(&object.file, field, query, faults);
+        let namespace = object.text("/metadata/namespace");
+        for selector in promql::parse(query).unwrap_or_default().selectors {
+            for (label, value) in selector.labels {
+                if label == "namespace"
+                    && let Some(value) =
+                        value.filter(|value| !namespace.is_empty() && value != namespace)
+                {
+                    faults.add(
+                        &object.file,
+                        field,
+                        format!("counts the requests of namespace {value}, and the service is in {namespace}"),
+                        format!("name {namespace} in it"),
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// A dashboard's query with some span of time where Grafana puts one.

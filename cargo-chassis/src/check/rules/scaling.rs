@@ -8,6 +8,17 @@ use crate::Check;
 use crate::check::fault::Faults;
 use crate::check::render::{Overlay, Resource};
 
+/// A HorizontalPodAutoscaler, or the ScaledObject that KEDA makes one of.
+struct Autoscaler<'a> {
+    resource: &'a Resource,
+    /// What its fields for the least and the greatest number of pods are called.
+    bounds: [&'static str; 2],
+    least: u64,
+    most: u64,
+    /// `cpu` or `memory`, and whether it is a share of the request.
+    resources: Vec<(&'a str, bool)>,
+}
+
 pub(super) fn check(
     check: &Check,
     overlay: &Overlay,
@@ -15,14 +26,17 @@ pub(super) fn check(
     faults: &mut Faults,
 ) -> anyhow::Result<()> {
     let adapter = Adapter::read(check)?;
-    for hpa in overlay.of_kind("HorizontalPodAutoscaler") {
-        autoscaler(hpa, workloads, adapter.as_ref(), faults);
-    }
-    for vpa in overlay.of_kind("VerticalPodAutoscaler") {
-        vertical(overlay, vpa, workloads, faults);
+    let autoscalers = Autoscaler::all(overlay);
+    for autoscaler in &autoscalers {
+        autoscaler.check(workloads, faults);
+        autoscaler.adapted(adapter.as_ref(), faults);
     }
     for workload in workloads {
-        disruption(overlay, workload, faults);
+        alone(&autoscalers, workload, faults);
+        disruption(overlay, &autoscalers, workload, faults);
+    }
+    for vpa in overlay.of_kind("VerticalPodAutoscaler") {
+        vertical(&autoscalers, vpa, workloads, faults);
     }
     for budget in overlay.of_kind("PodDisruptionBudget") {
         let selector = budget.at("/spec/selector/matchLabels");
@@ -41,86 +55,38 @@ pub(super) fn check(
     Ok(())
 }
 
-fn target<'a, 'b>(reference: &Value, workloads: &'b [Workload<'a>]) -> Option<&'b Workload<'a>> {
-    let named = |workload: &&Workload<'_>| {
-        reference["kind"] == "Deployment" && reference["name"] == workload.deployment.name()
-    };
-    workloads.iter().find(named)
-}
-
-fn autoscaler(
-    hpa: &Resource,
-    workloads: &[Workload<'_>],
-    adapter: Option<&Adapter>,
-    faults: &mut Faults,
-) {
-    let reference = hpa.at("/spec/scaleTargetRef");
-    let Some(workload) = target(reference, workloads) else {
-        faults.add(
-            &hpa.file,
-            "spec.scaleTargetRef.name",
-            format!("there is no {} {}", reference["kind"], reference["name"]),
-            "name the Deployment",
-        );
+/// Two that steer one Deployment undo each other's work.
+fn alone(autoscalers: &[Autoscaler<'_>], workload: &Workload<'_>, faults: &mut Faults) {
+    let mut steering = autoscalers
+        .iter()
+        .filter(|autoscaler| autoscaler.steers(workload));
+    let (Some(one), Some(other)) = (steering.next(), steering.next()) else {
         return;
     };
-    if !workload.deployment.at("/spec/replicas").is_null() {
-        faults.add(
-            workload.file(),
-            "spec.replicas",
-            format!(
-                "is set, so each apply undoes what autoscaler {} chose",
-                hpa.name()
-            ),
-            "remove it where an HPA rules, as the hpa component does",
-        );
-    }
-    let (least, most) = (
-        hpa.at("/spec/minReplicas").as_u64().unwrap_or(1),
-        hpa.at("/spec/maxReplicas").as_u64().unwrap_or(0),
+    faults.add(
+        &other.resource.file,
+        "spec.scaleTargetRef.name",
+        format!(
+            "{} and {} both steer Deployment {}",
+            one.resource.kind(),
+            other.resource.kind(),
+            workload.deployment.name()
+        ),
+        "list one of the components hpa and keda, not both",
     );
-    if least > most {
-        faults.add(
-            &hpa.file,
-            "spec.minReplicas",
-            format!("is {least}, above maxReplicas = {most}"),
-            "raise maxReplicas or lower minReplicas",
-        );
-    }
-    for metric in hpa.list("/spec/metrics") {
-        let resource = metric["resource"]["name"].as_str();
-        if let Some(name) =
-            resource.filter(|_| metric["resource"]["target"]["type"] == "Utilization")
-            && workload.container["resources"]["requests"][name].is_null()
-        {
-            faults.add(
-                workload.file(),
-                workload.field(&format!(".resources.requests.{name}")),
-                format!(
-                    "autoscaler {} steers by a share of it, and it is not set",
-                    hpa.name()
-                ),
-                "set it",
-            );
-        }
-        let Some(name) = metric["pods"]["metric"]["name"].as_str() else {
-            continue;
-        };
-        match adapter {
-            Some(adapter) if adapter.metrics().any(|metric| metric == name) => {}
-            _ => faults.add(
-                &hpa.file,
-                "spec.metrics[].pods.metric.name",
-                format!("no rule of prometheus-adapter makes {name}"),
-                "name it under `as` of a rule in cluster/prometheus-adapter/values.yaml",
-            ),
-        }
-    }
 }
 
-fn vertical(overlay: &Overlay, vpa: &Resource, workloads: &[Workload<'_>], faults: &mut Faults) {
+fn vertical(
+    autoscalers: &[Autoscaler<'_>],
+    vpa: &Resource,
+    workloads: &[Workload<'_>],
+    faults: &mut Faults,
+) {
     let reference = vpa.at("/spec/targetRef");
-    if target(reference, workloads).is_none() {
+    let is_target = |workload: &Workload<'_>| {
+        reference["kind"] == "Deployment" && reference["name"] == workload.deployment.name()
+    };
+    if !workloads.iter().any(is_target) {
         faults.add(
             &vpa.file,
             "spec.targetRef.name",
@@ -142,15 +108,18 @@ fn vertical(overlay: &Overlay, vpa: &Resource, workloads: &[Workload<'_>], fault
                     .is_none_or(|resources| resources.contains(&json!(name)))
             })
     };
-    for hpa in overlay.of_kind("HorizontalPodAutoscaler") {
-        let same = hpa.at("/spec/scaleTargetRef/name") == &reference["name"];
-        let metrics = hpa.list("/spec/metrics").iter();
-        for name in metrics.filter_map(|metric| metric["resource"]["name"].as_str()) {
+    for autoscaler in autoscalers {
+        let horizontal = autoscaler.resource;
+        let same = horizontal.at("/spec/scaleTargetRef/name") == &reference["name"];
+        for (name, _) in &autoscaler.resources {
             if same && steered(name) {
                 faults.add(
                     &vpa.file,
                     "spec.updatePolicy.updateMode",
-                    format!("is {mode}, and autoscaler {} steers by {name} too: each would answer the other's change", hpa.name()),
+                    format!(
+                        "is {mode}, and autoscaler {} steers by {name} too: each would answer the other's change",
+                        horizontal.name()
+                    ),
                     format!("set it to \"Off\", or take {name} out of controlledResources"),
                 );
             }
@@ -158,7 +127,12 @@ fn vertical(overlay: &Overlay, vpa: &Resource, workloads: &[Workload<'_>], fault
     }
 }
 
-fn disruption(overlay: &Overlay, workload: &Workload<'_>, faults: &mut Faults) {
+fn disruption(
+    overlay: &Overlay,
+    autoscalers: &[Autoscaler<'_>],
+    workload: &Workload<'_>,
+    faults: &mut Faults,
+) {
     let budgets: Vec<_> = overlay
         .of_kind("PodDisruptionBudget")
         .filter(|budget| selects(budget.at("/spec/selector/matchLabels"), workload.labels()))
@@ -183,11 +157,11 @@ fn disruption(overlay: &Overlay, workload: &Workload<'_>, faults: &mut Faults) {
         );
         return;
     };
-    let hpa = overlay
-        .of_kind("HorizontalPodAutoscaler")
-        .find(|hpa| hpa.at("/spec/scaleTargetRef/name") == workload.deployment.name());
-    let replicas = match hpa {
-        Some(hpa) => hpa.at("/spec/minReplicas").as_u64().unwrap_or(1),
+    let autoscaler = autoscalers
+        .iter()
+        .find(|autoscaler| autoscaler.steers(workload));
+    let replicas = match autoscaler {
+        Some(autoscaler) => autoscaler.least,
         None => workload
             .deployment
             .at("/spec/replicas")
@@ -212,5 +186,123 @@ fn disruption(overlay: &Overlay, workload: &Workload<'_>, faults: &mut Faults) {
             format!("with {replicas} pods no eviction is ever allowed, so no node of theirs can be drained"),
             "set maxUnavailable: 1",
         );
+    }
+}
+
+// === impl Autoscaler ===
+
+impl<'a> Autoscaler<'a> {
+    fn all(overlay: &'a Overlay) -> Vec<Self> {
+        let horizontal = overlay
+            .of_kind("HorizontalPodAutoscaler")
+            .map(Self::horizontal);
+        let scaled = overlay.of_kind("ScaledObject").map(Self::scaled);
+        horizontal.chain(scaled).collect()
+    }
+
+    fn horizontal(resource: &'a Resource) -> Self {
+        let metrics = resource.list("/spec/metrics").iter();
+        Self {
+            resource,
+            bounds: ["minReplicas", "maxReplicas"],
+            least: resource.at("/spec/minReplicas").as_u64().unwrap_or(1),
+            most: resource.at("/spec/maxReplicas").as_u64().unwrap_or(0),
+            resources: metrics
+                .filter_map(|metric| {
+                    let share = metric["resource"]["target"]["type"] == "Utilization";
+                    Some((metric["resource"]["name"].as_str()?, share))
+                })
+                .collect(),
+        }
+    }
+
+    fn scaled(resource: &'a Resource) -> Self {
+        let triggers = resource.list("/spec/triggers").iter();
+        Self {
+            resource,
+            bounds: ["minReplicaCount", "maxReplicaCount"],
+            least: resource.at("/spec/minReplicaCount").as_u64().unwrap_or(0),
+            most: resource.at("/spec/maxReplicaCount").as_u64().unwrap_or(100),
+            resources: triggers
+                .filter_map(|trigger| {
+                    let kind = trigger["type"].as_str()?;
+                    let share = trigger["metricType"] == "Utilization";
+                    ["cpu", "memory"].contains(&kind).then_some((kind, share))
+                })
+                .collect(),
+        }
+    }
+
+    fn steers(&self, workload: &Workload<'_>) -> bool {
+        let reference = self.resource.at("/spec/scaleTargetRef");
+        // KEDA means a Deployment if nothing is said.
+        (reference["kind"].is_null() || reference["kind"] == "Deployment")
+            && reference["name"] == workload.deployment.name()
+    }
+
+    fn check(&self, workloads: &[Workload<'_>], faults: &mut Faults) {
+        let (file, name) = (&self.resource.file, self.resource.name());
+        let Some(workload) = workloads.iter().find(|workload| self.steers(workload)) else {
+            let wanted = self.resource.at("/spec/scaleTargetRef/name");
+            faults.add(
+                file,
+                "spec.scaleTargetRef.name",
+                format!("there is no Deployment {wanted}"),
+                "name the Deployment",
+            );
+            return;
+        };
+        if !workload.deployment.at("/spec/replicas").is_null() {
+            faults.add(
+                workload.file(),
+                "spec.replicas",
+                format!("is set, so each apply undoes what autoscaler {name} chose"),
+                "remove it where an autoscaler rules, as the hpa and keda components do",
+            );
+        }
+        let [least, most] = self.bounds;
+        if self.least > self.most {
+            faults.add(
+                file,
+                format!("spec.{least}"),
+                format!("is {}, above {most} = {}", self.least, self.most),
+                format!("raise {most} or lower {least}"),
+            );
+        }
+        if self.least == 0 {
+            faults.add(
+                file,
+                format!("spec.{least}"),
+                "is 0: no pod would be there to take the request that brings one back",
+                "set it to 2",
+            );
+        }
+        for (resource, share) in &self.resources {
+            if *share && workload.container["resources"]["requests"][resource].is_null() {
+                faults.add(
+                    workload.file(),
+                    workload.field(&format!(".resources.requests.{resource}")),
+                    format!("autoscaler {name} steers by a share of it, and it is not set"),
+                    "set it",
+                );
+            }
+        }
+    }
+
+    /// Metrics of pods are those that prometheus-adapter makes.
+    fn adapted(&self, adapter: Option<&Adapter>, faults: &mut Faults) {
+        for metric in self.resource.list("/spec/metrics") {
+            let Some(name) = metric["pods"]["metric"]["name"].as_str() else {
+                continue;
+            };
+            if !adapter.is_some_and(|adapter| adapter.metrics().any(|metric| metric == name)) {
+                faults.add(
+                    &self.resource.file,
+                    "spec.metrics[].pods.metric.name",
+                    format!("no rule of prometheus-adapter makes {name}"),
+                    "name it under `as` of a rule in cluster/prometheus-adapter/values.yaml",
+                );
+            }
+        }
     }
 }

@@ -17,7 +17,13 @@ pub(super) fn check(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut 
         let keys = map.at("/data").as_object().into_iter().flatten();
         keys.into_iter().any(|(key, _)| key.ends_with(".json"))
     });
-    for resource in rules.chain(dashboards) {
+    let scaled = overlay.of_kind("ScaledObject").filter(|object| {
+        let triggers = object.list("/spec/triggers");
+        triggers
+            .iter()
+            .any(|trigger| trigger["type"] == "prometheus")
+    });
+    for resource in rules.chain(dashboards).chain(scaled) {
         faults.add(
             &resource.file,
             "queries",

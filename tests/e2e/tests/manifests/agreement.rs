@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use cargo_chassis::{Check, Fault};
 use serde::Deserialize;
 
-use crate::{components, copy, service, with_components};
+use crate::{choose, combinations, copy, service};
 
 #[test]
 #[ignore = "needs kubectl"]
@@ -17,28 +17,16 @@ fn manifests_image_and_binary_agree() {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn each_component_agrees_by_itself() {
+fn each_component_and_each_combination_agrees() {
     let copy = copy();
     let mut check = Check::new(copy.path().join("k8s"), service());
-    for names in components() {
-        let folder = with_components(copy.path(), &names);
+    for folder in combinations(copy.path()) {
         check = check.only(format!(
             "overlays/{}",
             folder.file_name().expect("a name").display()
         ));
     }
     assert_agree(&check);
-}
-
-#[test]
-#[ignore = "needs kubectl"]
-fn a_canary_by_weight_agrees() {
-    let copy = copy();
-    take_in(
-        &copy.path().join("k8s/overlays/canary/kustomization.yaml"),
-        &["canary-weights".to_owned()],
-    );
-    assert_agree(&Check::new(copy.path().join("k8s"), service()).only("overlays/canary"));
 }
 
 fn assert_agree(check: &Check) {
@@ -54,6 +42,8 @@ struct Mutation {
     overlay: String,
     #[serde(default)]
     with: Vec<String>,
+    #[serde(default)]
+    without: Vec<String>,
     file: String,
     from: String,
     to: String,
@@ -92,7 +82,11 @@ fn each_thing_that_is_wrong_is_told_with_file_field_and_remedy() {
 fn try_one(mutation: &Mutation) -> Result<(), String> {
     let copy = copy();
     let overlay = copy.path().join("k8s").join(&mutation.overlay);
-    take_in(&overlay.join("kustomization.yaml"), &mutation.with);
+    choose(
+        &overlay.join("kustomization.yaml"),
+        &mutation.with,
+        &mutation.without,
+    );
     change(
         &copy.path().join(&mutation.file),
         &mutation.from,
@@ -119,23 +113,6 @@ fn try_one(mutation: &Mutation) -> Result<(), String> {
     }
     let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
     Err(format!("{what}\nis not told; but:\n{}", lines.join("\n")))
-}
-
-/// Makes lines of `kustomization` count that name one of the components in a comment.
-fn take_in(kustomization: &Path, components: &[String]) {
-    for component in components {
-        let text = std::fs::read_to_string(kustomization).expect("a kustomization");
-        let lines = text.lines().map(|line| {
-            let bare = line.trim_start_matches([' ', '#']);
-            match bare {
-                "components:" => bare.to_owned(),
-                _ if bare == format!("- ../../components/{component}") => format!("  {bare}"),
-                _ => line.to_owned(),
-            }
-        });
-        let lines: Vec<String> = lines.collect();
-        std::fs::write(kustomization, lines.join("\n") + "\n").expect("a file");
-    }
 }
 
 fn change(file: &Path, from: &str, to: &str) {

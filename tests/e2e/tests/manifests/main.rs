@@ -124,3 +124,59 @@ fn components() -> Vec<Vec<String>> {
     all.sort();
     all
 }
+
+/// Folders of the copy, one for each component by itself and for each combination that k8s/README.md names.
+fn combinations(copy: &Path) -> Vec<PathBuf> {
+    let alone = components();
+    let mut folders: Vec<PathBuf> = alone
+        .iter()
+        .map(|names| with_components(copy, names))
+        .collect();
+    for (overlay, with, without) in [
+        (
+            "production",
+            &["keda", "external-secret", "egress", "vpa"][..],
+            &["hpa"][..],
+        ),
+        ("production", &["ingress", "hpa-requests"], &["gateway"]),
+        ("canary", &["canary-weights"], &[]),
+    ] {
+        let overlays = copy.join("k8s/overlays");
+        let folder = overlays.join(format!("{overlay}-{}", with.join("-")));
+        succeed(
+            Command::new("cp")
+                .arg("-r")
+                .arg(overlays.join(overlay))
+                .arg(&folder),
+        );
+        choose(&folder.join("kustomization.yaml"), with, without);
+        folders.push(folder);
+    }
+    folders
+}
+
+/// Makes lines of `kustomization` count that name a component of `with` in a comment, and drops those of `without`.
+fn choose<S: AsRef<str>>(kustomization: &Path, with: &[S], without: &[S]) {
+    let text = std::fs::read_to_string(kustomization).expect("a kustomization");
+    let names = |line: &str, components: &[S]| {
+        let mut components = components.iter().map(AsRef::as_ref);
+        components.any(|name| line == format!("- ../../components/{name}"))
+    };
+    let mut chosen = String::new();
+    for line in text.lines() {
+        let bare = line.trim_start_matches([' ', '#']);
+        if names(bare, without) {
+            continue;
+        }
+        if names(bare, with) {
+            chosen.push_str("  ");
+            chosen.push_str(bare);
+        } else if bare == "components:" {
+            chosen.push_str(bare);
+        } else {
+            chosen.push_str(line);
+        }
+        chosen.push('\n');
+    }
+    std::fs::write(kustomization, chosen).expect("a file");
+}

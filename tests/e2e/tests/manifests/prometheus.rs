@@ -147,7 +147,7 @@ fn may_be_empty(query: &str) -> bool {
         .any(|part| query.contains(part))
 }
 
-/// The dashboard's queries as Grafana would send them, and the adapter's as the autoscaler asks it. Those of the
+/// The dashboard's queries as Grafana would send them, and those that autoscalers ask by the adapter or by KEDA. Those of the
 /// alerts are the rules that this Prometheus runs; promtool tests them.
 fn queries() -> Vec<(String, String)> {
     let text = std::fs::read_to_string(root().join("k8s/components/dashboard/dashboard.json"))
@@ -179,6 +179,12 @@ fn queries() -> Vec<(String, String)> {
         .replace("<<.GroupBy>>", "pod")
         .replace("[2m]", "[10s]");
     queries.push(("adapter".to_owned(), query));
+    let scaled = root().join("k8s/components/keda/scaled-object.yaml");
+    let scaled: Value =
+        serde_yaml_ng::from_slice(&std::fs::read(scaled).expect("a file")).expect("YAML");
+    let trigger = &scaled["spec"]["triggers"][2];
+    let query = trigger["metadata"]["query"].as_str().expect("a query");
+    queries.push(("keda".to_owned(), query.replace("[2m]", "[10s]")));
     assert!(queries.len() > 40, "{} queries", queries.len());
     queries
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use e2e::{root, succeed};
 
-use crate::{applied, components, copy, documents, render, with_components};
+use crate::{applied, combinations, copy, documents, render};
 
 /// The oldest that knows every field here, one between, and the three that are maintained.
 const VERSIONS: [&str; 5] = ["1.27", "1.31", "1.35", "1.36", "1.37"];
@@ -15,11 +15,7 @@ const VERSIONS: [&str; 5] = ["1.27", "1.31", "1.35", "1.36", "1.37"];
 fn rendered(folder: &Path) -> Vec<std::path::PathBuf> {
     let copy = copy();
     let mut sources = applied();
-    sources.extend(
-        components()
-            .iter()
-            .map(|names| with_components(copy.path(), names)),
-    );
+    sources.extend(combinations(copy.path()));
     let mut files = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         let file = folder.join(format!("{index}.yaml"));
