@@ -13,10 +13,12 @@ usage: scripts/promote.sh [options] COMMAND
                           readiness; a failure moves it back. The same command again switches back.
 
   Canary, beside k8s/overlays/production:
-    canary start IMAGE    one pod of IMAGE behind the same Service; taken away again if it does not become ready
-    canary share PERCENT  by weight if there is an HTTPRoute (gateway and canary-weights), else by replicas
+    canary start IMAGE    one pod of IMAGE; taken away again if it does not become ready
+    canary share PERCENT  of requests that come by the HTTPRoute; without one, of pods
     canary finish         everyone gets the canary's image; then the canary goes
     canary abort          the canary goes
+  With an HTTPRoute (the gateway component) the canary gets nothing of what comes that way until its first share.
+  Without one it takes its share of the Service's requests, one pod among the others, from the start.
 
   --namespace NAMESPACE, --name NAME   default: what the overlay says
   --timeout DURATION                   for each rollout (default: 300s)
@@ -168,6 +170,7 @@ images:
     $(case $1 in *@*) echo "digest: ${1#*@}" ;; *) echo "newTag: \"${1##*:}\"" ;; esac)
 YAML
   kubectl kustomize "$top" >"$top/rendered.yaml"
+  if routed; then divide 0; fi
   say "one pod of $1 beside the others"
   change apply --filename "$top/rendered.yaml"
   if ! wait_for "$name-canary"; then
@@ -175,20 +178,38 @@ YAML
     remove
     fail "the canary did not become ready, and was taken away"
   fi
-  say "the canary serves"
+  if routed; then
+    say "the canary is ready: canary share PERCENT gives it requests"
+  else
+    say "the canary serves"
+  fi
 }
 
-# Weights of an HTTPRoute, or nothing.
+# Whether requests come by an HTTPRoute, whose weights can be set.
 routed() { [ -n "$("${kube[@]}" get "httproute/$name" --ignore-not-found --output name 2>/dev/null)" ]; }
-weigh() { # PERCENT
-  local service
-  for service in "$name-stable" "$name-canary"; do
-    [ -n "$(get "service/$service" '{.metadata.name}')" ] ||
-      fail "there is no Service/$service: apply k8s/overlays/canary with the canary-weights component"
+backends() { # BACKENDREFS
+  change patch "httproute/$name" --type=json \
+    --patch "[{\"op\":\"replace\",\"path\":\"/spec/rules/0/backendRefs\",\"value\":[$1]}]"
+}
+# Until a Service has addresses, requests that are sent there fail.
+addresses() { # SERVICE
+  local found
+  [ "$dry_run" = no ] || return 0
+  for _ in $(seq 60); do
+    found=$("${kube[@]}" get endpointslices --selector "kubernetes.io/service-name=$1" \
+      --output 'jsonpath={.items[*].endpoints[*].addresses[*]}')
+    if [ -n "$found" ]; then return 0; fi
+    sleep 1
   done
-  change patch "httproute/$name" --type=json --patch "[{\"op\":\"replace\",\"path\":\"/spec/rules/0/backendRefs\",\"value\":[
-    {\"name\":\"$name-stable\",\"port\":80,\"weight\":$((100 - $1))},
-    {\"name\":\"$name-canary\",\"port\":80,\"weight\":$1}]}]"
+  fail "Service/$1 has no addresses; the route was not touched"
+}
+# Gives the canary a share of what comes by the route: of two Services, each of which has one track's pods.
+divide() { # PERCENT
+  change apply --filename k8s/components/canary-weights/services.yaml
+  addresses "$name-stable"
+  if [ "$1" -gt 0 ]; then addresses "$name-canary"; fi
+  backends "{\"name\":\"$name-stable\",\"port\":80,\"weight\":$((100 - $1))},
+    {\"name\":\"$name-canary\",\"port\":80,\"weight\":$1}"
 }
 exists() {
   [ -n "$(get "deployment/$name-canary" '{.metadata.name}')" ] || fail "there is no canary: promote.sh canary start IMAGE"
@@ -199,7 +220,7 @@ share() {
   [[ $1 =~ ^[1-9][0-9]?$ ]] || wrong_use "a share is a whole number from 1 to 99"
   exists
   if routed; then
-    weigh "$1"
+    divide "$1"
     say "$1 % of requests go to the canary"
     return
   fi
@@ -212,9 +233,11 @@ share() {
 }
 
 remove() {
-  if routed; then weigh 0; fi
+  if routed; then divide 0; fi
   # Their own deadline lets requests in flight finish.
   change delete "deployment/$name-canary" "poddisruptionbudget/$name-canary" --ignore-not-found --wait=true
+  # As the overlay has it. The two Services stay: a proxy may still know them, and the next canary uses them.
+  if routed; then backends "{\"name\":\"$name\",\"port\":80,\"weight\":1}"; fi
 }
 
 finish() {

@@ -39,7 +39,7 @@ say() { printf '%s  %s\n' "$(date +%T)" "$*"; }
 real=$(command -v kubectl)
 served=$(kubectl api-resources --output=name)
 unserved=
-for kind in ServiceMonitor:servicemonitors PrometheusRule:prometheusrules; do
+for kind in HTTPRoute:httproutes ServiceMonitor:servicemonitors PrometheusRule:prometheusrules; do
   grep -q "^${kind#*:}\." <<<"$served" || unserved+="|${kind%:*}"
 done
 old=

@@ -28,7 +28,8 @@ s.serve_forever()" ;;
   *jsonpath*readyReplicas*) echo -n 3 ;;
   *jsonpath*image*) echo -n reg.example.com/service:2 ;;
   *jsonpath*metadata.name*) echo -n service-canary ;;
-  *httproute*) exit 1 ;;
+  *get\ httproute*) echo -n "${ROUTE-}" ;;
+  *get\ endpointslices*) echo -n "${ADDRESSES-10.0.0.1}" ;;
 esac
 "#;
 
@@ -62,6 +63,12 @@ impl Stub {
             .envs(env.iter().copied())
             .output()
             .expect("the script runs")
+    }
+
+    /// Lets no time pass in a script that waits.
+    fn quicken(&self) {
+        std::os::unix::fs::symlink("/bin/true", self.copy.path().join("bin/sleep"))
+            .expect("a program");
     }
 
     fn calls(&self) -> String {
@@ -282,6 +289,59 @@ fn a_share_by_replicas_is_the_nearest_that_there_is() {
         "{}",
         stub.calls()
     );
+}
+
+const ROUTED: (&str, &str) = ("ROUTE", "httproute.gateway.networking.k8s.io/service");
+
+#[test]
+#[ignore = "needs kubectl"]
+fn a_share_by_weight_needs_no_edit() {
+    let stub = Stub::new();
+    for arguments in [
+        &["canary", "start", "reg.example.com/service:2"][..],
+        &["canary", "share", "25"],
+        &["canary", "finish"],
+    ] {
+        let output = stub.run("promote.sh", arguments, &[ROUTED]);
+        assert_eq!(code(&output), 0, "{arguments:?}: {output:?}");
+    }
+    let calls = stub.calls();
+    let order = [
+        // The canary gets nothing before it is asked for.
+        "apply --filename k8s/components/canary-weights/services.yaml",
+        "get endpointslices --selector kubernetes.io/service-name=service-stable",
+        r#""service-canary","port":80,"weight":0"#,
+        "rollout status deployment/service-canary",
+        "get endpointslices --selector kubernetes.io/service-name=service-canary",
+        r#""service-canary","port":80,"weight":25"#,
+        "set image deployment/service ",
+        // Nothing is sent to it when it goes, and the route is left as the overlay has it.
+        r#""service-canary","port":80,"weight":0"#,
+        "delete deployment/service-canary",
+        r#""value":[{"name":"service","port":80,"weight":1}]"#,
+    ];
+    let mut rest = calls.as_str();
+    for call in order {
+        let (_, after) = rest
+            .split_once(call)
+            .unwrap_or_else(|| panic!("{call} is not in its place in {calls}"));
+        rest = after;
+    }
+    assert!(!calls.contains("scale"), "{calls}");
+}
+
+#[test]
+#[ignore = "needs kubectl"]
+fn no_request_is_sent_to_a_service_without_addresses() {
+    let stub = Stub::new();
+    stub.quicken();
+    let output = stub.run(
+        "promote.sh",
+        &["canary", "start", "reg.example.com/service:2"],
+        &[ROUTED, ("ADDRESSES", "")],
+    );
+    assert_eq!(code(&output), 1);
+    assert!(!stub.calls().contains("patch"), "{}", stub.calls());
 }
 
 #[test]
