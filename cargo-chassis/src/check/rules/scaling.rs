@@ -15,6 +15,8 @@ struct Autoscaler<'a> {
     bounds: [&'static str; 2],
     least: u64,
     most: u64,
+    /// The Deployment that it steers.
+    target: &'a Value,
     /// `cpu` or `memory`, and whether it is a share of the request.
     resources: Vec<(&'a str, bool)>,
 }
@@ -53,6 +55,19 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+/// The name of the Deployment that an autoscaler steers: by itself, or by the Rollout that takes its pods from there.
+fn deployment<'a>(overlay: &'a Overlay, autoscaler: &'a Resource) -> &'a Value {
+    let name = autoscaler.at("/spec/scaleTargetRef/name");
+    match autoscaler.text("/spec/scaleTargetRef/kind") {
+        // KEDA means a Deployment if nothing is said.
+        "Deployment" | "" => name,
+        "Rollout" => overlay
+            .find("Rollout", name.as_str().unwrap_or_default())
+            .map_or(&Value::Null, |rollout| rollout.at("/spec/workloadRef/name")),
+        _ => &Value::Null,
+    }
 }
 
 /// Two that steer one Deployment undo each other's work.
@@ -110,7 +125,7 @@ fn vertical(
     };
     for autoscaler in autoscalers {
         let horizontal = autoscaler.resource;
-        let same = horizontal.at("/spec/scaleTargetRef/name") == &reference["name"];
+        let same = autoscaler.target == &reference["name"];
         for (name, _) in &autoscaler.resources {
             if same && steered(name) {
                 faults.add(
@@ -195,18 +210,21 @@ impl<'a> Autoscaler<'a> {
     fn all(overlay: &'a Overlay) -> Vec<Self> {
         let horizontal = overlay
             .of_kind("HorizontalPodAutoscaler")
-            .map(Self::horizontal);
-        let scaled = overlay.of_kind("ScaledObject").map(Self::scaled);
+            .map(|resource| Self::horizontal(overlay, resource));
+        let scaled = overlay
+            .of_kind("ScaledObject")
+            .map(|resource| Self::scaled(overlay, resource));
         horizontal.chain(scaled).collect()
     }
 
-    fn horizontal(resource: &'a Resource) -> Self {
+    fn horizontal(overlay: &'a Overlay, resource: &'a Resource) -> Self {
         let metrics = resource.list("/spec/metrics").iter();
         Self {
             resource,
             bounds: ["minReplicas", "maxReplicas"],
             least: resource.at("/spec/minReplicas").as_u64().unwrap_or(1),
             most: resource.at("/spec/maxReplicas").as_u64().unwrap_or(0),
+            target: deployment(overlay, resource),
             resources: metrics
                 .filter_map(|metric| {
                     let share = metric["resource"]["target"]["type"] == "Utilization";
@@ -216,13 +234,14 @@ impl<'a> Autoscaler<'a> {
         }
     }
 
-    fn scaled(resource: &'a Resource) -> Self {
+    fn scaled(overlay: &'a Overlay, resource: &'a Resource) -> Self {
         let triggers = resource.list("/spec/triggers").iter();
         Self {
             resource,
             bounds: ["minReplicaCount", "maxReplicaCount"],
             least: resource.at("/spec/minReplicaCount").as_u64().unwrap_or(0),
             most: resource.at("/spec/maxReplicaCount").as_u64().unwrap_or(100),
+            target: deployment(overlay, resource),
             resources: triggers
                 .filter_map(|trigger| {
                     let kind = trigger["type"].as_str()?;
@@ -234,10 +253,7 @@ impl<'a> Autoscaler<'a> {
     }
 
     fn steers(&self, workload: &Workload<'_>) -> bool {
-        let reference = self.resource.at("/spec/scaleTargetRef");
-        // KEDA means a Deployment if nothing is said.
-        (reference["kind"].is_null() || reference["kind"] == "Deployment")
-            && reference["name"] == workload.deployment.name()
+        *self.target == workload.deployment.name()
     }
 
     fn check(&self, workloads: &[Workload<'_>], faults: &mut Faults) {

@@ -29,7 +29,7 @@ fn each_component_and_each_combination_agrees() {
     assert_agree(&check);
 }
 
-fn assert_agree(check: &Check) {
+pub(crate) fn assert_agree(check: &Check) {
     let faults = check.run().expect("both can be looked at");
     let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
     assert!(lines.is_empty(), "{}", lines.join("\n\n"));
@@ -115,7 +115,7 @@ fn try_one(mutation: &Mutation) -> Result<(), String> {
     Err(format!("{what}\nis not told; but:\n{}", lines.join("\n")))
 }
 
-fn change(file: &Path, from: &str, to: &str) {
+pub(crate) fn change(file: &Path, from: &str, to: &str) {
     let text =
         std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     assert!(text.contains(from), "{} has no {from:?}", file.display());

@@ -4,6 +4,7 @@
 //! prometheus, kubernetes-validate, checkov, yamllint, shellcheck, node with @kubernetes-models.
 
 mod agreement;
+mod delivery;
 mod logs;
 mod maintained;
 mod prometheus;
@@ -135,7 +136,7 @@ fn combinations(copy: &Path) -> Vec<PathBuf> {
     for (overlay, with, without) in [
         (
             "production",
-            &["keda", "external-secret", "egress", "vpa"][..],
+            &["keda", "external-secret", "pull-secret", "egress", "vpa"][..],
             &["hpa"][..],
         ),
         ("production", &["ingress", "hpa-requests"], &["gateway"]),

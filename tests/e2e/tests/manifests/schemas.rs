@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use e2e::{root, succeed};
+use serde_json::Value;
 
 use crate::{applied, combinations, copy, documents, render};
 
@@ -25,42 +26,51 @@ fn rendered(folder: &Path) -> Vec<std::path::PathBuf> {
     files
 }
 
-#[test]
-#[ignore = "needs kubectl and kubernetes-validate"]
-fn every_overlay_and_component_is_valid_in_every_supported_version() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let files = rendered(folder.path());
+/// Strictly, by the schemas of each version.
+pub(crate) fn valid_in_every_version(files: &[std::path::PathBuf]) {
     for version in VERSIONS {
         succeed(
             Command::new("kubernetes-validate")
                 .args(["--strict", "--quiet", "--no-warn", "-k", version])
-                .args(&files),
+                .args(files),
         );
     }
 }
 
-#[test]
-#[ignore = "needs kubectl, node and @kubernetes-models, by NODE_MODULES"]
-fn custom_resources_are_valid_by_their_own_schemas() {
+/// Strictly, by the schemas of the custom resources.
+pub(crate) fn valid_by_their_own_schemas(resources: &[Value]) {
     let modules = std::env::var_os("NODE_MODULES").unwrap_or_else(|| "node_modules".into());
-    let folder = tempfile::tempdir().expect("a folder");
-    let all: Vec<_> = rendered(folder.path())
-        .iter()
-        .flat_map(|file| documents(&std::fs::read(file).expect("a file")))
-        .collect();
     let mut node = Command::new("node")
         .arg(root().join("tests/e2e/tools/crds.mjs"))
         .env("NODE_MODULES", modules)
         .stdin(Stdio::piped())
         .spawn()
         .expect("node");
-    let text = serde_json::to_vec(&all).expect("JSON");
+    let text = serde_json::to_vec(resources).expect("JSON");
     node.stdin
         .take()
         .expect("a pipe")
         .write_all(&text)
         .expect("a reader");
     assert!(node.wait().expect("its end").success());
+}
+
+#[test]
+#[ignore = "needs kubectl and kubernetes-validate"]
+fn every_overlay_and_component_is_valid_in_every_supported_version() {
+    let folder = tempfile::tempdir().expect("a folder");
+    valid_in_every_version(&rendered(folder.path()));
+}
+
+#[test]
+#[ignore = "needs kubectl, node and @kubernetes-models, by NODE_MODULES"]
+fn custom_resources_are_valid_by_their_own_schemas() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let all: Vec<_> = rendered(folder.path())
+        .iter()
+        .flat_map(|file| documents(&std::fs::read(file).expect("a file")))
+        .collect();
+    valid_by_their_own_schemas(&all);
 }
 
 #[test]
