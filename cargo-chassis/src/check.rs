@@ -149,12 +149,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     for fault in &faults {
         eprintln!("{fault}\n");
     }
-    println!(
-        "overlays checked: {}, faults: {}",
-        check.overlays()?.len(),
-        faults.len()
+    let warnings = faults.iter().filter(|fault| fault.warning).count();
+    let faults = faults.len() - warnings;
+    print!(
+        "overlays checked: {}, faults: {faults}",
+        check.overlays()?.len()
     );
-    Ok(ExitCode::from(u8::from(!faults.is_empty())))
+    if warnings > 0 {
+        print!(", warnings: {warnings}");
+    }
+    println!();
+    Ok(ExitCode::from(u8::from(faults > 0)))
 }
 
 /// The program of the Cargo project around, built.

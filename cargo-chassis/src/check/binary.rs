@@ -299,6 +299,16 @@ impl Live {
         Ok((status.context("no HTTP status")?, body.to_owned()))
     }
 
+    /// Bytes of memory that it holds, if the system tells.
+    pub(crate) fn memory(&self) -> Option<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kibibytes = line.trim().strip_suffix(" kB")?.parse::<f64>().ok()?;
+        Some(kibibytes * 1024.0)
+    }
+
     /// What `path` of the admin listener shows after a few requests of each kind.
     pub(crate) fn scrape(&self, path: &str) -> anyhow::Result<Scrape> {
         for path in ["/", "/no-such-route"] {

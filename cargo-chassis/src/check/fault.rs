@@ -16,6 +16,8 @@ pub struct Fault {
     pub remedy: String,
     /// Where it shows.
     pub overlays: Vec<String>,
+    /// Whether it only comes with time: it is told, and nothing fails for it.
+    pub warning: bool,
 }
 
 /// Faults as they are found: the same one in several overlays is one.
@@ -29,7 +31,8 @@ pub(crate) struct Faults {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.file, self.field)?;
+        let kind = if self.warning { "warning: " } else { "" };
+        writeln!(f, "{kind}{}: {}", self.file, self.field)?;
         writeln!(f, "    {}", self.problem.replace('\n', "\n    "))?;
         write!(f, "    remedy: {}", self.remedy)?;
         if !self.overlays.is_empty() {
@@ -54,25 +57,25 @@ impl Faults {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        let (field, problem) = (field.into(), problem.into());
-        let known = self
-            .faults
-            .iter_mut()
-            .find(|fault| fault.file == file && fault.field == field && fault.problem == problem);
-        let overlays = match known {
-            Some(fault) => &mut fault.overlays,
-            None => {
-                self.faults.push(Fault {
-                    file: file.to_owned(),
-                    field,
-                    problem,
-                    remedy: remedy.into(),
-                    overlays: Vec::new(),
-                });
-                let last = self.faults.len() - 1;
-                &mut self.faults[last].overlays
-            }
+        self.tell(Fault {
+            file: file.to_owned(),
+            field: field.into(),
+            problem: problem.into(),
+            remedy: remedy.into(),
+            overlays: Vec::new(),
+            warning: false,
+        });
+    }
+
+    pub(crate) fn tell(&mut self, fault: Fault) {
+        let same = |known: &Fault| {
+            known.file == fault.file && known.field == fault.field && known.problem == fault.problem
         };
+        let at = self.faults.iter().position(same).unwrap_or_else(|| {
+            self.faults.push(fault);
+            self.faults.len() - 1
+        });
+        let overlays = &mut self.faults[at].overlays;
         if !self.overlay.is_empty() && !overlays.contains(&self.overlay) {
             overlays.push(self.overlay.clone());
         }

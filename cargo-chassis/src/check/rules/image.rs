@@ -1,16 +1,19 @@
 //! Image and manifests: the same user, ports and folder.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use anyhow::Context;
 
 use super::Workload;
 use crate::Check;
-use crate::check::fault::Faults;
+use crate::check::fault::{Fault, Faults};
 
 /// What the last stage of a Dockerfile says, with what it has from the stages that it is made from.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Image {
+    /// The image of others that it stands on.
+    base: String,
     user: String,
     workdir: String,
     exposed: Vec<u64>,
@@ -41,7 +44,10 @@ impl Image {
                         .split_whitespace()
                         .filter(|word| !word.starts_with("--"));
                     let parent = with_arguments(words.next().unwrap_or_default(), &arguments);
-                    image = stages.get(&parent).cloned().unwrap_or_default();
+                    image = stages.get(&parent).cloned().unwrap_or_else(|| Self {
+                        base: parent.clone(),
+                        ..Self::default()
+                    });
                     // FROM parent AS name
                     words.nth(1).unwrap_or_default().clone_into(&mut name);
                 }
@@ -76,9 +82,61 @@ pub(super) fn check(
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}", path.display()))?;
         let file = path.file_name().unwrap_or_default().display().to_string();
-        against(&Image::parse(&text), &file, workload, faults);
+        let image = Image::parse(&text);
+        maintained(&image, &file, faults);
+        against(&image, &file, workload, faults);
     }
     Ok(())
+}
+
+/// What images stand on, and the last day that it is fully supported. docs/maintained.md says from where this is known.
+const BASES: [(&str, &str); 6] = [
+    ("distroless/.*-debian11", "2024-08-14"),
+    ("distroless/.*-debian12", "2026-08-09"),
+    ("bullseye", "2024-08-14"),
+    ("bookworm", "2026-07-11"),
+    ("trixie", "2028-08-09"),
+    ("debian13", "2028-08-09"),
+];
+
+fn maintained(image: &Image, file: &str, faults: &mut Faults) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let today = now.map_or(0, |now| now.as_secs() / 86_400);
+    let Some(end) = end(&image.base) else { return };
+    if day(end).is_some_and(|end| end < today) {
+        faults.tell(Fault {
+            file: file.to_owned(),
+            field: "FROM".to_owned(),
+            problem: format!("{} has not been fully supported since {end}", image.base),
+            remedy: "stand on a newer release: debian:trixie-slim, gcr.io/distroless/...-debian13"
+                .to_owned(),
+            overlays: Vec::new(),
+            warning: true,
+        });
+    }
+}
+
+/// The last day of a base that is known.
+fn end(base: &str) -> Option<&'static str> {
+    let known = |(name, _): &(&str, &str)| match name.split_once(".*") {
+        Some((start, end)) => base.contains(start) && base.contains(end),
+        None => base.contains(name),
+    };
+    BASES.iter().find(|base| known(base)).map(|(_, end)| *end)
+}
+
+/// Which day since 1970 `2026-07-11` is.
+fn day(date: &str) -> Option<u64> {
+    let mut parts = date.split('-').map(|part| part.parse::<u64>().ok());
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    // Years that begin in March have their odd day at the end.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
+    days.checked_sub(719_469)
 }
 
 fn against(image: &Image, file: &str, workload: &Workload<'_>, faults: &mut Faults) {
@@ -137,7 +195,7 @@ fn against(image: &Image, file: &str, workload: &Workload<'_>, faults: &mut Faul
 
 #[cfg(test)]
 mod tests {
-    use super::Image;
+    use super::{BASES, Image, day, end};
 
     #[test]
     fn the_last_stage_has_what_its_parents_say() {
@@ -148,5 +206,34 @@ mod tests {
         assert_eq!(image.user, "65532:65532");
         assert_eq!(image.workdir, "/app");
         assert_eq!(image.exposed, [8080, 9090]);
+    }
+
+    #[test]
+    fn a_base_is_known_by_its_release() {
+        let image = Image::parse(
+            "ARG KIND=cc\nFROM rust:1-trixie AS build\nFROM gcr.io/distroless/${KIND}-debian12:nonroot AS run\nFROM run\n",
+        );
+        assert_eq!(image.base, "gcr.io/distroless/cc-debian12:nonroot");
+        assert_eq!(end(&image.base), Some("2026-08-09"));
+        assert_eq!(end("debian:trixie-slim"), Some("2028-08-09"));
+        assert_eq!(end("alpine:3"), None);
+    }
+
+    #[test]
+    fn days_are_counted() {
+        assert_eq!(day("1970-01-01"), Some(0));
+        assert_eq!(day("2000-02-29"), Some(11_016));
+        assert_eq!(day("2026-11-24"), Some(20_781));
+        assert_eq!(day("soon"), None);
+    }
+
+    #[test]
+    fn each_date_is_in_the_table() {
+        let table = include_str!("../../../../docs/maintained.md");
+        for (base, end) in BASES {
+            let name = base.rsplit("-").next().unwrap_or(base);
+            let row = |line: &str| line.contains(name) && line.contains(end);
+            assert!(table.lines().any(row), "{base} {end}");
+        }
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn check(
     ports(workload, faults);
     ending(workload, faults);
     resources(workload, faults);
+    sizes(workload, live, faults);
     rollout(workload, faults);
     probes(workload, live, faults)?;
     scrape_annotations(workload, live, faults)
@@ -183,6 +184,41 @@ fn resources(workload: &Workload<'_>, faults: &mut Faults) {
             workload.field(".resources.limits.cpu"),
             "is not set and service.threads is 0: there would be a worker thread for each core of the node",
             "set it to a whole number of cores, or set APP__SERVICE__THREADS",
+        );
+    }
+}
+
+/// No request above its limit, which the API server refuses, and no limit that the service is above already.
+fn sizes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) {
+    let resources = &workload.container["resources"];
+    let size = |kind: &str, name: &str| quantity(&resources[kind][name]);
+    for name in ["cpu", "memory"] {
+        if let (Some(request), Some(limit)) = (size("requests", name), size("limits", name))
+            && request > limit
+        {
+            faults.add(
+                workload.file(),
+                workload.field(&format!(".resources.requests.{name}")),
+                format!(
+                    "is {}, above the limit of {}: the API server refuses such a pod",
+                    resources["requests"][name], resources["limits"][name]
+                ),
+                "lower it to the limit, or raise the limit",
+            );
+        }
+    }
+    if let (Some(limit), Some(used)) = (size("limits", "memory"), live.and_then(Live::memory))
+        && limit <= used
+    {
+        faults.add(
+            workload.file(),
+            workload.field(".resources.limits.memory"),
+            format!(
+                "is {}, and the service holds {:.0} KiB as soon as it has started",
+                resources["limits"]["memory"],
+                used / 1024.0
+            ),
+            "raise it well above that; `kubectl top pod` or the vpa component says to what",
         );
     }
 }

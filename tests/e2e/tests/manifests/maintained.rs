@@ -1,4 +1,4 @@
-//! What is handed out is maintained.
+//! What is handed out is maintained, as docs/maintained.md says.
 
 use e2e::{files, root};
 
@@ -36,4 +36,71 @@ fn nothing_that_the_template_emits_names_a_retired_part() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Part, version and file of each row of docs/maintained.md.
+fn rows(table: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+    table.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let ["", part, version, file, _, _, ""] = cells[..] else {
+            return None;
+        };
+        Some((
+            part,
+            version.strip_prefix('`')?.strip_suffix('`')?,
+            file.strip_prefix('`')?.strip_suffix('`')?,
+        ))
+    })
+}
+
+fn table() -> String {
+    std::fs::read_to_string(root().join("docs/maintained.md")).expect("a page")
+}
+
+#[test]
+fn the_table_has_the_versions_that_the_files_name() {
+    let table = table();
+    for (part, version, file) in rows(&table) {
+        // What an image stands on: tests/images.
+        if file.starts_with("Dockerfile") {
+            continue;
+        }
+        let text = std::fs::read_to_string(root().join(file)).expect("a file");
+        assert!(
+            text.contains(version),
+            "{part}: {file} does not name {version}"
+        );
+    }
+}
+
+#[test]
+fn each_action_and_image_that_the_files_name_is_in_the_table() {
+    let table = table();
+    let mut named = Vec::new();
+    for file in [
+        ".github/workflows/ci.yml",
+        "template/.github/workflows/ci.yml",
+        "docker-compose.yml",
+        "template/docker-compose.yml",
+        "k8s/cluster/fluent-bit/kustomization.yaml",
+    ] {
+        let text = std::fs::read_to_string(root().join(file)).expect("a file");
+        for line in text.lines() {
+            let line = line.trim().trim_start_matches("- ");
+            let prefixes = ["uses: ", "image: ", "newTag: "];
+            named.extend(
+                prefixes
+                    .iter()
+                    .filter_map(|prefix| line.strip_prefix(prefix))
+                    .map(str::to_owned),
+            );
+        }
+    }
+    assert!(named.len() > 8, "{named:?}");
+    for name in named {
+        assert!(
+            rows(&table).any(|(_, version, _)| version == name),
+            "{name} is not in docs/maintained.md"
+        );
+    }
 }
