@@ -216,20 +216,24 @@ exists() {
 }
 
 share() {
-  local stable canary
+  local stable canary has
   [[ $1 =~ ^[1-9][0-9]?$ ]] || wrong_use "a share is a whole number from 1 to 99"
   exists
-  if routed; then
-    divide "$1"
-    say "$1 % of requests go to the canary"
-    return
-  fi
   stable=$(get "deployment/$name" '{.status.readyReplicas}')
+  has=$(get "deployment/$name-canary" '{.status.readyReplicas}')
+  # As many as carry the share as well as the others carry theirs.
   canary=$((($1 * ${stable:-0} + (100 - $1) / 2) / (100 - $1)))
   if [ "$canary" -lt 1 ]; then canary=1; fi
-  change scale "deployment/$name-canary" "--replicas=$canary"
-  wait_for "$name-canary" || fail "the canary did not grow"
-  say "$canary of $((canary + stable)) pods are canaries: $((100 * canary / (canary + stable))) %. It moves when the autoscaler does."
+  if ! routed || [ "$canary" -gt "${has:-0}" ]; then
+    change scale "deployment/$name-canary" "--replicas=$canary"
+    wait_for "$name-canary" || fail "the canary did not grow"
+  fi
+  if routed; then
+    divide "$1"
+    say "$1 % of what comes by the HTTPRoute goes to the canary"
+  else
+    say "$canary of $((canary + stable)) pods are canaries: $((100 * canary / (canary + stable))) %. It moves when the autoscaler does."
+  fi
 }
 
 remove() {

@@ -332,6 +332,20 @@ fn a_share_by_weight_needs_no_edit() {
 
 #[test]
 #[ignore = "needs kubectl"]
+fn a_large_share_by_weight_has_the_pods_that_it_takes() {
+    let stub = Stub::new();
+    let output = stub.run("promote.sh", &["canary", "share", "60"], &[ROUTED]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let calls = stub.calls();
+    let (before, _) = calls.split_once("\"weight\":60").expect("a weight");
+    assert!(
+        before.contains("scale deployment/service-canary --replicas=5"),
+        "{calls}"
+    );
+}
+
+#[test]
+#[ignore = "needs kubectl"]
 fn no_request_is_sent_to_a_service_without_addresses() {
     let stub = Stub::new();
     stub.quicken();
