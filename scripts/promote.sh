@@ -191,13 +191,13 @@ backends() { # BACKENDREFS
   change patch "httproute/$name" --type=json \
     --patch "[{\"op\":\"replace\",\"path\":\"/spec/rules/0/backendRefs\",\"value\":[$1]}]"
 }
-# Until a Service has addresses, requests that are sent there fail.
+# Until a Service has the address of a ready pod, requests that are sent there fail.
 addresses() { # SERVICE
   local found
   [ "$dry_run" = no ] || return 0
   for _ in $(seq 60); do
     found=$("${kube[@]}" get endpointslices --selector "kubernetes.io/service-name=$1" \
-      --output 'jsonpath={.items[*].endpoints[*].addresses[*]}')
+      --output 'jsonpath={.items[*].endpoints[?(@.conditions.ready==true)].addresses[*]}' 2>/dev/null) || true
     if [ -n "$found" ]; then return 0; fi
     sleep 1
   done
