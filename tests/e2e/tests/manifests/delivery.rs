@@ -13,7 +13,7 @@ use crate::{copy, documents, render, service};
 const OVERLAYS: [&str; 4] = ["dev", "production", "blue-green", "canary"];
 
 /// The page's blocks of YAML: the file that each is, and what is in it.
-fn blocks() -> Vec<(PathBuf, String)> {
+pub(crate) fn blocks() -> Vec<(PathBuf, String)> {
     let page = std::fs::read_to_string(root().join("k8s/delivery.md")).expect("a page");
     let blocks = page.split("```yaml\n").skip(1);
     blocks

@@ -142,7 +142,7 @@ fn every_query_of_rules_and_dashboard_is_answered_by_a_prometheus_that_scrapes_t
 
 /// What shows nothing on a machine without limits, or while nothing fails.
 fn may_be_empty(query: &str) -> bool {
-    ["cgroup_", "5..", "changes("]
+    ["cgroup_", "5..", "changes(", "job:http_errors:"]
         .iter()
         .any(|part| query.contains(part))
 }
@@ -185,6 +185,18 @@ fn queries() -> Vec<(String, String)> {
     let trigger = &scaled["spec"]["triggers"][2];
     let query = trigger["metadata"]["query"].as_str().expect("a query");
     queries.push(("keda".to_owned(), query.replace("[2m]", "[10s]")));
+    // What Argo Rollouts and Flagger judge by.
+    for (file, text) in crate::delivery::blocks() {
+        for resource in documents(text.as_bytes()) {
+            let spec = &resource["spec"];
+            let asked = [
+                &spec["metrics"][0]["provider"]["prometheus"]["query"],
+                &spec["query"],
+            ];
+            let asked = asked.into_iter().filter_map(Value::as_str);
+            queries.extend(asked.map(|query| (file.display().to_string(), query.to_owned())));
+        }
+    }
     assert!(queries.len() > 40, "{} queries", queries.len());
     queries
 }
