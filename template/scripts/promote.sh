@@ -144,7 +144,7 @@ switch() {
     fail "$to does not answer; switched back to $from"
   fi
   point "$name-preview" "$from"
-  say "$to is live. In k8s/overlays/blue-green/kustomization.yaml: value: $to"
+  say "$to is live. In k8s/overlays/blue-green/kustomization.yaml, at /spec/selector/track: value: $to"
 }
 
 # === Canary ===
