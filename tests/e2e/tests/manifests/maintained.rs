@@ -28,9 +28,7 @@ fn nothing_that_the_template_emits_names_a_retired_part() {
         };
         for (part, allowed) in RETIRED {
             let explained = allowed.iter().any(|place| file.starts_with(place));
-            // What an image stands on: tests/images.
-            let image = file.display().to_string().starts_with("Dockerfile");
-            if text.contains(part) && !explained && !image {
+            if text.contains(part) && !explained {
                 found.push(format!("{} names {part}", file.display()));
             }
         }
@@ -61,10 +59,6 @@ fn table() -> String {
 fn the_table_has_the_versions_that_the_files_name() {
     let table = table();
     for (part, version, file) in rows(&table) {
-        // What an image stands on: tests/images.
-        if file.starts_with("Dockerfile") {
-            continue;
-        }
         let text = std::fs::read_to_string(root().join(file)).expect("a file");
         assert!(
             text.contains(version),
