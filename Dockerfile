@@ -10,13 +10,11 @@ ARG RUST_VERSION=1.95 TOOLS="cargo-chef@0.1.78 cargo-auditable@0.7.7" HEALTHCHEC
 
 FROM rust:${RUST_VERSION}-slim-${DEBIAN} AS rust
 SHELL ["/bin/bash", "-eo", "pipefail", "-c"]
-# Whatever the project's own settings for a developer's machine are.
 ENV CARGO_TARGET_DIR=/target CARGO_INCREMENTAL=0 RUSTC_WRAPPER=
 WORKDIR /build
 # Builds that share the cache mount of cargo's registry share cargo's lock on it.
 RUN mkdir -p "$CARGO_HOME/registry"; ln -s registry/.package-cache "$CARGO_HOME/.package-cache"
 
-# Unoptimised: all they do is to call cargo and rustc.
 FROM rust AS tools
 ARG TOOLS
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
@@ -32,11 +30,13 @@ RUN cargo audit
 
 # What compiles; with the project's own toolchain, if it names one.
 FROM rust AS cc
-ARG BUILD_PACKAGES TARGET TOOLS
+ARG BUILD_PACKAGES TARGET TARGET_CPU TOOLS
 RUN if [ "$BUILD_PACKAGES" ]; then apt-get update; apt-get install --yes --no-install-recommends $BUILD_PACKAGES; fi
 COPY rust-toolchain* ./
 RUN if [ "$TARGET" ]; then rustup target add "$TARGET"; else rustc --version; fi
 COPY --from=tools /tools/bin /usr/local/bin
+ENV CPU=${TARGET_CPU:+-Ctarget-cpu=$TARGET_CPU}
+ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=$CPU CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS=$CPU
 
 # What the dependencies are compiled from: this stage runs whenever a file changes, the next ones only if /plan does.
 FROM cc AS plan
@@ -56,8 +56,8 @@ RUN mkdir -p /plan/vendored /plan/packages; if [ -z "$TOOLS" ]; then exit; fi; \
         cp -a --parents "$package" "/plan/$kind"; done
 
 FROM cc AS static
-ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=-Ctarget-feature=+crt-static \
-    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS=-Ctarget-feature=+crt-static
+ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-Ctarget-feature=+crt-static $CPU" \
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-Ctarget-feature=+crt-static $CPU"
 
 # The dependencies: a layer, which a registry's cache carries to other machines; and in a cache mount, under the name
 # of the recipe's first target, so that on this machine a new dependency compiles itself and not all of them.

@@ -193,6 +193,7 @@ fn packages_are_there_and_static_linking_joins_the_projects_own_flags() {
         .arg("VARIANT", "static")
         .arg("BUILD_PACKAGES", "mold")
         .arg("RUNTIME_PACKAGES", "netbase")
+        .arg("TARGET_CPU", "x86-64-v2")
         .image();
     serves(&image, "single-bin");
     let binary = image.binary();
