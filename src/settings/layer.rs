@@ -82,7 +82,18 @@ pub(super) fn origin_of<'v>(value: &'v Value, path: &[String]) -> &'v str {
             None => break,
         }
     }
-    value.origin().unwrap_or(DEFAULT)
+    first_origin(value).unwrap_or(DEFAULT)
+}
+
+/// Of a table, from which the merge takes its own, that of the first value in it.
+fn first_origin(value: &Value) -> Option<&str> {
+    let within = || match &value.kind {
+        ValueKind::Table(table) => sorted(table)
+            .into_iter()
+            .find_map(|(_, value)| first_origin(value)),
+        _ => None,
+    };
+    value.origin().or_else(within)
 }
 
 /// Whether this was written in a confidential place.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum_chassis::config::{Config, Map, Value, ValueKind};
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Sources, Validate, load};
+use axum_chassis::settings::{Problems, Sources, Validate, load};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -374,6 +374,40 @@ fn what_no_schema_describes_comes_through_as_it_was_written() {
     );
     assert_eq!((loose.sizes["a.b"], loose.sizes["A"]), (1, 2));
     assert_eq!((loose.inner.most, loose.inner.Upper), (u64::MAX, 3));
+}
+
+#[test]
+fn a_table_that_is_one_value_has_the_origin_of_what_is_in_it() {
+    let sources = Sources::empty().with_set("any={ b = 1 }");
+    let loaded = load::<(), Loose>(&sources).unwrap();
+    assert_eq!(loaded.effective.origin("any"), Some("--set any"));
+
+    #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(default)]
+    struct Moded {
+        mode: Mode,
+    }
+    #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+    enum Mode {
+        #[default]
+        Off,
+        On {
+            rate: u32,
+        },
+    }
+    impl Validate for Moded {
+        fn validate(&self, problems: &mut Problems) {
+            if let Mode::On { rate: 0 } = self.mode {
+                problems.add("mode", "must be off, or have a rate");
+            }
+        }
+    }
+    let mode = |rate| Sources::empty().with_var("APP__MODE__ON__RATE", rate);
+    let loaded = load::<(), Moded>(&mode("3")).unwrap();
+    let variable = "variable APP__MODE__ON__RATE";
+    assert_eq!(loaded.effective.origin("mode"), Some(variable));
+    let invalid = load::<(), Moded>(&mode("0")).map(|_| ()).unwrap_err();
+    assert_eq!(invalid.faults()[0].origin, variable);
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
