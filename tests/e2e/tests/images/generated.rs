@@ -130,5 +130,5 @@ fn a_service_with_its_chassis_from_git_builds_unedited() {
     let dockerfile = service.path().join(STATIC.dockerfile).display().to_string();
     // The repository is on this machine.
     let build = Build::of(service.path(), &dockerfile).option("--network=host");
-    lives_and_leaves(&build.image());
+    lives_and_leaves(&build.arg("REVISION", "1234567").image());
 }

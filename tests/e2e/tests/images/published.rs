@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -24,15 +24,18 @@ fn published(name: &str, version: &str) -> TempDir {
     fs::create_dir(reader.path().join("src")).expect("a folder");
     fs::write(reader.path().join("src/lib.rs"), "").expect("a file");
     fs::write(reader.path().join("Cargo.toml"), manifest).expect("a manifest");
-    let metadata = succeed(cargo(reader.path()).args(["metadata", "--format-version=1"]));
-    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).expect("JSON");
-    let packages = metadata["packages"].as_array().expect("packages");
-    let package = packages.iter().find(|package| package["name"] == name);
-    let manifest = package.and_then(|package| package["manifest_path"].as_str());
-    let folder = Path::new(manifest.expect("a manifest")).parent();
+    succeed(cargo(reader.path()).arg("fetch"));
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let registries = home.expect("cargo's folder").join("registry/src");
+    let folder = fs::read_dir(registries)
+        .expect("sources of registries")
+        .map(|registry| registry.expect("a folder").path())
+        .map(|registry| registry.join(format!("{name}-{version}")))
+        .find(|folder| folder.is_dir());
 
     let program = tempfile::tempdir().expect("a folder");
-    copy(folder.expect("a folder"), program.path());
+    copy(&folder.expect("what was fetched"), program.path());
     for cargos_own in [".cargo-ok", ".cargo_vcs_info.json"] {
         let _ = fs::remove_file(program.path().join(cargos_own));
     }

@@ -76,16 +76,11 @@ fn becomes_healthy(container: &Container) {
 #[ignore = "needs Docker"]
 fn the_example_serves_on_two_threads_where_it_has_one_and_a_half_processors() {
     let readme = fs::read_to_string(root().join("README.md")).expect("README");
-    let command = readme
-        .split('`')
-        .find_map(|text| text.strip_prefix("docker build "));
-    let words = command
-        .expect("a command")
-        .strip_suffix(" .")
-        .expect("this folder");
-    let words = words
-        .strip_prefix("-f Dockerfile.distroless ")
-        .expect("a file");
+    let words = readme.split('`').find_map(|text| {
+        let words = text.strip_prefix("docker build -f Dockerfile.distroless ")?;
+        words.strip_suffix(" .")
+    });
+    let words = words.expect("a command for this folder");
     let build = words
         .split_whitespace()
         .fold(Build::of(root(), "Dockerfile.distroless"), Build::option);
