@@ -15,7 +15,8 @@ use crate::{
     service::{CC, SLIM, STATIC, lives_and_leaves},
 };
 
-pub(crate) const GENERATED: Shape = Shape::of_one_package("orders", as_the_tool_makes_it);
+pub(crate) const GENERATED: Shape =
+    Shape::of_one_package("orders", as_the_tool_makes_it).beside("axum-chassis");
 
 fn as_the_tool_makes_it() -> TempDir {
     generate(&[])
