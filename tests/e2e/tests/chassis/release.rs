@@ -12,9 +12,9 @@ use crate::tool::{chassis, command, edit, read};
 
 const NEXT: &str = "99.0.0";
 
-/// With what is compiled already of the many dependencies of the tool.
-fn with_compiled(cargo: &mut Command) -> &mut Command {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("..");
+/// In a target folder of its own: cargo takes packages at the same place in two workspaces for the same.
+fn apart(cargo: &mut Command) -> &mut Command {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("next");
     cargo.env("CARGO_TARGET_DIR", target)
 }
 
@@ -32,8 +32,7 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
 
     // As CONTRIBUTING.md says.
     let checkout = clone_of_this_checkout(place.path());
-    let xtask =
-        |command: &str| succeed(with_compiled(&mut cargo(&checkout)).args(["xtask", command]));
+    let xtask = |command: &str| succeed(apart(&mut cargo(&checkout)).args(["xtask", command]));
     let kept = format!("cargo-chassis/releases/{VERSION}.tar.gz");
     // Released already, perhaps, and with a crate that has changed since.
     let _ = fs::remove_file(checkout.join(&kept));
@@ -56,15 +55,7 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
         "fn main()",
         "// The next template.\nfn main()",
     );
-    // Beside the tool that other tests use.
-    let named = "[[bin]]\nname = \"cargo-chassis-next\"\npath = \"src/main.rs\"\n\n[dependencies]";
-    edit(
-        &checkout.join("cargo-chassis/Cargo.toml"),
-        "[dependencies]",
-        named,
-    );
-    let tool =
-        built(with_compiled(&mut cargo(&checkout)).args(["build", "--package=cargo-chassis"]));
+    let tool = built(apart(&mut cargo(&checkout)).args(["build", "--package=cargo-chassis"]));
 
     let mut next = Command::new(&tool);
     next.current_dir(&service);
