@@ -25,10 +25,12 @@ mod render;
 mod rules;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 pub use fault::Fault;
+
+use crate::cargo::cargo;
 
 /// Its flags.
 #[derive(clap::Args)]
@@ -164,7 +166,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// The program of the Cargo project around, built.
 fn build(example: Option<&str>) -> anyhow::Result<PathBuf> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo(Path::new("."));
     cargo.args([
         "build",
         "--quiet",

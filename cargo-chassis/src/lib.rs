@@ -10,6 +10,7 @@
 
 mod add;
 pub mod archive;
+mod cargo;
 pub mod carried;
 pub mod check;
 pub mod cli;

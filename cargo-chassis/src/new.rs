@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail, ensure};
 
 use crate::archive::Archive;
+use crate::cargo::cargo;
 use crate::carried;
 use crate::say::say;
 use crate::template::{Answers, Template};
@@ -167,13 +168,6 @@ pub(crate) fn make(
         vendor::write(carried, &folder)?;
     }
     Ok(folder)
-}
-
-/// `cargo` in another folder.
-fn cargo(folder: &Path) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(folder);
-    cargo
 }
 
 /// Starts a repository, as `cargo new` does: unless there is one around the folder already.

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 use regex::Regex;
 use serde_json::Value;
+
+use crate::cargo::cargo;
 
 /// What is added to.
 #[derive(Debug)]
@@ -158,8 +159,7 @@ impl Said {
 }
 
 fn metadata(here: &Path) -> anyhow::Result<Value> {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(here)
+    let output = cargo(here)
         .args(["metadata", "--no-deps", "--format-version=1"])
         .output()
         .context("cannot start cargo")?;

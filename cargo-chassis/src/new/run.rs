@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::cargo;
+use crate::cargo::cargo;
 use crate::say::say;
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,5 +1,6 @@
 //! What end-to-end tests share: commands that have to succeed, and services as processes.
 
+mod files;
 mod git;
 mod service;
 mod tool;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+pub use files::{Contents, contents, copy, edit, files};
 pub use git::{clone_of_this_checkout, commit, git};
 pub use service::{Answer, Service};
 pub use tool::{built, chassis, run_lines, said};
@@ -62,26 +64,4 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// Every file below `folder`, as paths from there; what `skip` names is left out, folders whole.
-pub fn files(folder: &Path, skip: &[&str]) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in next.read_dir().expect("a folder") {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            if name.is_some_and(|name| skip.contains(&name)) {
-                continue;
-            }
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path.strip_prefix(folder).expect("below it").to_owned());
-            }
-        }
-    }
-    files.sort();
-    files
 }

@@ -1,9 +1,11 @@
 //! Alerts, autoscalers and the dashboard name only what a live scrape shows.
 
+mod adapter;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::Context;
+pub(super) use adapter::Adapter;
 use serde_json::Value;
 
 use crate::Check;
@@ -45,13 +47,6 @@ const CONDITIONAL: [(&str, &[&str]); 9] = [
     ("readiness_check_duration_seconds", &["check"]),
     ("readiness_check_failures_total", &["check"]),
 ];
-
-/// The rules of prometheus-adapter.
-#[derive(Debug)]
-pub(super) struct Adapter {
-    file: String,
-    rules: Vec<Value>,
-}
 
 /// Names that a query may use.
 struct Known<'a> {
@@ -339,67 +334,4 @@ impl Known<'_> {
 
 fn listed(names: &BTreeSet<&str>) -> String {
     names.iter().copied().collect::<Vec<_>>().join(", ")
-}
-
-// === impl Adapter ===
-
-impl Adapter {
-    /// Its values, if the manifests have some.
-    pub(super) fn read(check: &Check) -> anyhow::Result<Option<Self>> {
-        let relative = "cluster/prometheus-adapter/values.yaml";
-        let path = check.manifests().join(relative);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let values: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&path)?)
-            .with_context(|| format!("{} is not YAML", path.display()))?;
-        let rules = values["rules"]["custom"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let folder = check.manifests().file_name().unwrap_or_default().display();
-        Ok(Some(Self {
-            file: format!("{folder}/{relative}"),
-            rules,
-        }))
-    }
-
-    /// The names that it gives.
-    pub(super) fn metrics(&self) -> impl Iterator<Item = &str> {
-        self.rules
-            .iter()
-            .filter_map(|rule| rule["name"]["as"].as_str())
-    }
-
-    fn check(&self, known: &Known<'_>, faults: &mut Faults) {
-        for rule in &self.rules {
-            let name = rule["name"]["as"].as_str().unwrap_or("unnamed");
-            let series = rule["seriesQuery"].as_str().unwrap_or_default();
-            known.check(
-                &self.file,
-                &format!("rules.custom[{name}].seriesQuery"),
-                series,
-                faults,
-            );
-            // The adapter fills in what stands in angle brackets.
-            let metric = promql::parse(series)
-                .unwrap_or_default()
-                .selectors
-                .into_iter()
-                .next()
-                .unwrap_or_default()
-                .metric;
-            let query = rule["metricsQuery"].as_str().unwrap_or_default();
-            let query = query
-                .replace("<<.Series>>", &metric)
-                .replace("<<.LabelMatchers>>", "")
-                .replace("<<.GroupBy>>", "pod");
-            known.check(
-                &self.file,
-                &format!("rules.custom[{name}].metricsQuery"),
-                &query,
-                faults,
-            );
-        }
-    }
 }

@@ -1,15 +1,14 @@
 //! Plain cargo-generate: the same questions and the same files.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cargo_generate::{GenerateArgs, TemplatePath, Vcs};
-use e2e::{cargo, clone_of_this_checkout, files, root, said, succeed};
+use e2e::{cargo, clone_of_this_checkout, contents, edit, root, said, succeed};
 
 use crate::promises::Generated;
-use crate::tool::{chassis, edit, read};
+use crate::tool::{chassis, read};
 
 pub(crate) fn generate(template: &Path, into: &Path, name: &str, define: &[&str]) {
     try_generate(template, into, name, define).expect("a service");
@@ -170,22 +169,9 @@ fn is_alike(generate: impl Fn(&Path, &[&str])) {
             theirs.keys().collect::<Vec<_>>()
         );
         for (path, text) in made {
-            assert_eq!(text, theirs[&path], "{define:?}: {}", path.display());
+            assert!(text == theirs[&path], "{define:?}: {}", path.display());
         }
     }
-}
-
-/// What each file of a project says, and whether it may be run.
-fn contents(folder: &Path) -> BTreeMap<PathBuf, (String, bool)> {
-    use std::os::unix::fs::PermissionsExt;
-    let files = files(folder, &[".git"]).into_iter();
-    files
-        .map(|path| {
-            let file = folder.join(&path);
-            let mode = file.metadata().expect("a file").permissions().mode();
-            (path, (read(&file), mode & 0o100 != 0))
-        })
-        .collect()
 }
 
 #[test]

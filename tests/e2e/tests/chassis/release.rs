@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use cargo_chassis::carried::VERSION;
-use e2e::{built, cargo, clone_of_this_checkout, commit, git, said, succeed};
+use e2e::{built, cargo, clone_of_this_checkout, commit, edit, git, said, succeed};
 
 use crate::promises::Generated;
-use crate::tool::{chassis, command, edit, read};
+use crate::tool::{chassis, command, read};
 
 const NEXT: &str = "99.0.0";
 

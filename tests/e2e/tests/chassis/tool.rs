@@ -35,13 +35,6 @@ pub(crate) fn workspace_with_members() -> TempDir {
     folder
 }
 
-/// Replaces what a file has to have once.
-pub(crate) fn edit(file: &Path, from: &str, to: &str) {
-    let text = fs::read_to_string(file).expect("a text");
-    assert!(text.contains(from), "{} has no {from}", file.display());
-    fs::write(file, text.replacen(from, to, 1)).expect("a file");
-}
-
 pub(crate) fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }

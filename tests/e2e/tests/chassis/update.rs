@@ -1,17 +1,16 @@
 //! `cargo chassis update`: what the template has changed, merged into what the owner has.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use cargo_chassis::carried::{self, VERSION};
-use e2e::{cargo, commit, files, git, root, said, succeed, wait_for};
+use e2e::{Contents, cargo, commit, contents, edit, git, root, said, succeed, wait_for};
 use tempfile::TempDir;
 
 use crate::generate::generate;
-use crate::tool::{TARGET, chassis, edit, read};
+use crate::tool::{TARGET, chassis, read};
 
 /// A service as release 0.1.0 made it, committed, with the chassis from this checkout.
 struct Old {
@@ -47,14 +46,9 @@ impl Old {
     }
 
     /// Everything that an update could change: the files, the index, the commits.
-    fn state(&self) -> (BTreeMap<PathBuf, Vec<u8>>, String, String) {
-        let files = files(&self.folder, &[".git"]).into_iter();
-        let files = files.map(|path| {
-            let contents = fs::read(self.folder.join(&path)).expect("a file");
-            (path, contents)
-        });
+    fn state(&self) -> (Contents, String, String) {
         (
-            files.collect(),
+            contents(&self.folder),
             git(&self.folder, &["ls-files", "--stage"]),
             git(&self.folder, &["log", "--all", "--format=%H"]),
         )

@@ -4,10 +4,12 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 use tempfile::TempDir;
 
+use e2e::copy;
+
 use crate::{
     docker::{Build, Image},
     generated::GENERATED,
-    projects::{SHAPES, Shape, copy},
+    projects::{SHAPES, Shape},
 };
 
 const OURS: &str = "Dockerfile.distroless";

@@ -2,10 +2,9 @@
 
 use std::fs;
 
-use crate::{
-    docker::Build,
-    projects::{copy_of, edit},
-};
+use e2e::edit;
+
+use crate::{docker::Build, projects::copy_of};
 
 /// The end of the log has `error`; and nothing was compiled, unless the error is the compiler's.
 fn fails(project: &tempfile::TempDir, error: &str) {

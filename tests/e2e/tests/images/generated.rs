@@ -6,12 +6,12 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use e2e::{cargo, chassis, clone_of_this_checkout, run_lines, said, succeed, wait_for};
+use e2e::{cargo, chassis, clone_of_this_checkout, copy, run_lines, said, succeed, wait_for};
 use tempfile::TempDir;
 
 use crate::{
     docker::{Build, docker},
-    projects::{Shape, copy},
+    projects::Shape,
     service::{CC, SLIM, STATIC, lives_and_leaves},
 };
 

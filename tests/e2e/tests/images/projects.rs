@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use e2e::{cargo, files, root, succeed};
+use e2e::{cargo, copy, edit, root, succeed};
 use tempfile::TempDir;
 
 use crate::docker::Build;
@@ -131,12 +131,6 @@ fn vendor(project: &Path) {
     fs::write(project.join(".cargo/config.toml"), settings).expect("cargo's settings");
 }
 
-pub(crate) fn edit(file: &Path, from: &str, to: &str) {
-    let text = fs::read_to_string(file).expect("a text");
-    assert!(text.contains(from), "{file:?} has no {from}");
-    fs::write(file, text.replacen(from, to, 1)).expect("a file");
-}
-
 pub(crate) fn fixture(name: &str) -> PathBuf {
     root().join("tests/e2e/fixtures").join(name)
 }
@@ -146,13 +140,4 @@ pub(crate) fn copy_of(name: &str) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     copy(&fixture(name), folder.path());
     folder
-}
-
-/// Copies a folder, without what was built there: files are as new as in a new clone.
-pub(crate) fn copy(from: &Path, to: &Path) {
-    for file in files(from, &["target"]) {
-        let target = to.join(&file);
-        fs::create_dir_all(target.parent().expect("a folder")).expect("a folder");
-        fs::copy(from.join(file), target).expect("a copy");
-    }
 }

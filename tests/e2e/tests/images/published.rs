@@ -1,19 +1,15 @@
 //! `cargo chassis add images kubernetes` in programs that are none of ours, as the crates' registry has them.
 
 use std::{
-    collections::BTreeMap,
     env, fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-use e2e::{cargo, chassis, files, said, succeed};
+use e2e::{cargo, chassis, contents, copy, said, succeed};
 use tempfile::TempDir;
 
-use crate::{
-    docker::{Build, Image},
-    projects::copy,
-};
+use crate::docker::{Build, Image};
 
 /// A program, unpacked as whoever publishes it wrote it.
 fn published(name: &str, version: &str) -> TempDir {
@@ -40,16 +36,6 @@ fn published(name: &str, version: &str) -> TempDir {
         let _ = fs::remove_file(program.path().join(cargos_own));
     }
     program
-}
-
-fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let files = files(folder, &[]).into_iter();
-    files
-        .map(|path| {
-            let contents = fs::read(folder.join(&path)).expect("a file");
-            (path, contents)
-        })
-        .collect()
 }
 
 /// The image that the command builds which the tool has named.

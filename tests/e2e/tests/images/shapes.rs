@@ -4,9 +4,11 @@ use std::{fs, os::unix::fs::symlink};
 
 use auditable_info::audit_info_from_slice;
 
+use e2e::edit;
+
 use crate::{
     docker::{Build, Image, Network},
-    projects::{self, SHAPES, copy_of, edit, fixture, vendored},
+    projects::{self, SHAPES, copy_of, fixture, vendored},
     service::{CC, STATIC},
 };
 

@@ -1,9 +1,9 @@
 //! `cargo chassis check`: silent on what is here, and loud about each thing that could be wrong with it.
 
-use std::path::Path;
 use std::sync::Mutex;
 
 use cargo_chassis::{Check, Fault};
+use e2e::edit;
 use serde::Deserialize;
 
 use crate::{choose, combinations, copy, service};
@@ -89,7 +89,7 @@ fn try_one(mutation: &Mutation) -> Result<(), String> {
         &mutation.with,
         &mutation.without,
     );
-    change(
+    edit(
         &copy.path().join(&mutation.file),
         &mutation.from,
         &mutation.to,
@@ -115,11 +115,4 @@ fn try_one(mutation: &Mutation) -> Result<(), String> {
     }
     let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
     Err(format!("{what}\nis not told; but:\n{}", lines.join("\n")))
-}
-
-pub(crate) fn change(file: &Path, from: &str, to: &str) {
-    let text =
-        std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    assert!(text.contains(from), "{} has no {from:?}", file.display());
-    std::fs::write(file, text.replacen(from, to, 1)).expect("a file");
 }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use cargo_chassis::Check;
-use e2e::root;
+use e2e::{edit, root};
 use serde_json::Value;
 
-use crate::agreement::{assert_agree, change};
+use crate::agreement::assert_agree;
 use crate::schemas::{valid_by_their_own_schemas, valid_in_every_version};
 use crate::{copy, documents, render, service};
 
@@ -118,7 +118,7 @@ fn production(copy: &Path) -> Vec<Value> {
 fn a_changed_setting_is_another_configmap_and_the_old_one_is_left_to_pruning() {
     let copy = copy();
     let before = production(copy.path());
-    change(
+    edit(
         &copy.path().join("config/production.toml"),
         "[logs]",
         "# Another.\n[logs]",
@@ -171,7 +171,7 @@ fn an_image_is_set_in_one_place() {
         let file = copy
             .path()
             .join("k8s/overlays/production/kustomization.yaml");
-        change(&file, was, &now);
+        edit(&file, was, &now);
         let after = production(copy.path());
         let deployment = before
             .iter_mut()

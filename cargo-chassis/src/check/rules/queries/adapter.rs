@@ -1,0 +1,77 @@
+//! The rules of prometheus-adapter: which metrics they make, and of which they make them.
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::Known;
+use crate::Check;
+use crate::check::fault::Faults;
+use crate::check::promql;
+
+/// Its values.
+#[derive(Debug)]
+pub(in crate::check::rules) struct Adapter {
+    file: String,
+    rules: Vec<Value>,
+}
+
+impl Adapter {
+    /// Its values, if the manifests have some.
+    pub(in crate::check::rules) fn read(check: &Check) -> anyhow::Result<Option<Self>> {
+        let relative = "cluster/prometheus-adapter/values.yaml";
+        let path = check.manifests().join(relative);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let values: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&path)?)
+            .with_context(|| format!("{} is not YAML", path.display()))?;
+        let rules = values["rules"]["custom"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let folder = check.manifests().file_name().unwrap_or_default().display();
+        Ok(Some(Self {
+            file: format!("{folder}/{relative}"),
+            rules,
+        }))
+    }
+
+    /// The names that it gives.
+    pub(in crate::check::rules) fn metrics(&self) -> impl Iterator<Item = &str> {
+        self.rules
+            .iter()
+            .filter_map(|rule| rule["name"]["as"].as_str())
+    }
+
+    pub(super) fn check(&self, known: &Known<'_>, faults: &mut Faults) {
+        for rule in &self.rules {
+            let name = rule["name"]["as"].as_str().unwrap_or("unnamed");
+            let series = rule["seriesQuery"].as_str().unwrap_or_default();
+            known.check(
+                &self.file,
+                &format!("rules.custom[{name}].seriesQuery"),
+                series,
+                faults,
+            );
+            // The adapter fills in what stands in angle brackets.
+            let metric = promql::parse(series)
+                .unwrap_or_default()
+                .selectors
+                .into_iter()
+                .next()
+                .unwrap_or_default()
+                .metric;
+            let query = rule["metricsQuery"].as_str().unwrap_or_default();
+            let query = query
+                .replace("<<.Series>>", &metric)
+                .replace("<<.LabelMatchers>>", "")
+                .replace("<<.GroupBy>>", "pod");
+            known.check(
+                &self.file,
+                &format!("rules.custom[{name}].metricsQuery"),
+                &query,
+                faults,
+            );
+        }
+    }
+}
