@@ -30,6 +30,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::background::Tasks;
 use crate::error::Error;
 use crate::health::{Heartbeat, Readiness};
 use crate::logs::Logs;
@@ -91,6 +92,7 @@ pub(crate) struct Admin {
     pub(crate) token: Option<Secret>,
     pub(crate) readiness: Readiness,
     pub(crate) heartbeat: Heartbeat,
+    pub(crate) tasks: Tasks,
     pub(crate) metrics: Metrics,
     pub(crate) filter: Filter,
     pub(crate) effective: RwLock<Effective>,
@@ -101,7 +103,7 @@ impl Admin {
     pub(crate) fn new(
         build: Build,
         settings: &Settings,
-        (readiness, heartbeat): (Readiness, Heartbeat),
+        (readiness, heartbeat, tasks): (Readiness, Heartbeat, Tasks),
         metrics: Metrics,
         logs: Logs,
         effective: Effective,
@@ -111,6 +113,7 @@ impl Admin {
             token: settings.token.clone(),
             readiness,
             heartbeat,
+            tasks,
             metrics,
             filter: Filter::new(logs),
             effective: RwLock::new(effective),

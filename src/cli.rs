@@ -32,10 +32,18 @@ APP_CONFIG_DIR and APP_SECRETS_DIR name other directories.
 /// The longest a health check waits, below Docker's and Kubernetes' own patience.
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A command of the service, as `--help` lists it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+}
+
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Run,
+    Command(&'static str),
     CheckConfig,
     PrintConfig,
     ConfigSchema,
@@ -51,7 +59,10 @@ pub(crate) struct Arguments {
 }
 
 /// Reads a command line, without the program's name.
-pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, lexopt::Error> {
+pub(crate) fn parse(
+    words: impl IntoIterator<Item = OsString>,
+    commands: &[Command],
+) -> Result<Arguments, lexopt::Error> {
     let mut parser = lexopt::Parser::from_args(words);
     let mut arguments = Arguments {
         task: Task::Run,
@@ -79,10 +90,21 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Argumen
             }
             Long("version") | Short('V') => Task::Version,
             Long("help") | Short('h') => Task::Help,
+            Value(word) if !commands.is_empty() => {
+                let Some(command) = commands.iter().find(|command| word == command.name) else {
+                    let names: Vec<_> = commands.iter().map(|command| command.name).collect();
+                    return Err(format!(
+                        "there is no command {word:?}; there are: {}",
+                        names.join(", ")
+                    )
+                    .into());
+                };
+                Task::Command(command.name)
+            }
             Value(_) | Long(_) | Short(_) => return Err(argument.unexpected()),
         };
         if arguments.task != Task::Run && arguments.task != task {
-            return Err("only one of the options that print something can be given".into());
+            return Err("only one command, or option that prints something, can be given".into());
         }
         arguments.task = task;
     }
@@ -102,10 +124,11 @@ pub(crate) fn answer<B: Section>(
     arguments: &Arguments,
     sources: &Sources,
     build: &Build,
+    commands: &[Command],
 ) -> Option<ExitCode> {
     let load = || settings::load::<Sections, B>(sources);
     match &arguments.task {
-        Task::Run => None,
+        Task::Run | Task::Command(_) => None,
         Task::CheckConfig => Some(match sections::load::<B>(sources) {
             Ok((loaded, _)) => {
                 for warning in loaded.effective.warnings() {
@@ -142,16 +165,37 @@ pub(crate) fn answer<B: Section>(
         }
         Task::Help => {
             let Build { name, version, .. } = build;
+            let usage = if commands.is_empty() {
+                "[OPTIONS]"
+            } else {
+                "[COMMAND] [OPTIONS]"
+            };
+            let help = help(commands);
             Some(print(&format!(
-                "{name} {version}\n\nUsage: {name} [OPTIONS]\n\n{HELP}"
+                "{name} {version}\n\nUsage: {name} {usage}\n\n{help}"
             )))
         }
     }
 }
 
+/// Commands and options.
+fn help(commands: &[Command]) -> String {
+    if commands.is_empty() {
+        return HELP.to_owned();
+    }
+    let width = commands.iter().map(|command| command.name.len()).max();
+    let width = width.unwrap_or_default().max(20);
+    let mut help =
+        String::from("Commands, which have no listeners; without one the service runs:\n");
+    for Command { name, about } in commands {
+        let _ = writeln!(help, "  {name:width$}  {about}");
+    }
+    help + "\n" + HELP
+}
+
 /// Says what is wrong with the command line: exit code 64, `EX_USAGE`.
-pub(crate) fn usage_error(error: &lexopt::Error) -> ExitCode {
-    complain(&format!("error: {error}\n\n{HELP}"));
+pub(crate) fn usage_error(error: &lexopt::Error, commands: &[Command]) -> ExitCode {
+    complain(&format!("error: {error}\n\n{}", help(commands)));
     ExitCode::from(64)
 }
 
@@ -231,7 +275,12 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Arguments, String> {
-        parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+        let commands = [Command {
+            name: "migrate",
+            about: "Applies the migrations",
+        }];
+        let words = line.split_whitespace().map(OsString::from);
+        parse(words, &commands).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -250,6 +299,8 @@ mod tests {
             ),
             ("--health-check --set a=b", Task::HealthCheck(None)),
             ("-h", Task::Help),
+            ("migrate --set a=b", Task::Command("migrate")),
+            ("--set a=b migrate", Task::Command("migrate")),
         ];
         for (line, task) in cases {
             assert_eq!(parsed(line).expect(line).task, task, "{line}");
@@ -268,6 +319,8 @@ mod tests {
             let error = parsed(line).expect_err(line);
             assert!(error.contains(said), "{line}: {error}");
         }
-        assert!(parsed("--version --check-config").is_err());
+        for line in ["--version --check-config", "migrate --version", "migrat"] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What ended a service, or kept it from starting.
+/// What ended a service or one of its commands, or kept it from starting.
 ///
 /// Its `Display` is one line that names the stage; the cause is its `source`.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub enum Error {
     Start(anyhow::Error),
     /// The service's own start took longer than `service.start_timeout`.
     StartTimeout(Duration),
+    /// A command failed.
+    Command(anyhow::Error),
 }
 
 impl Error {
@@ -73,6 +75,7 @@ impl fmt::Display for Error {
                 f,
                 "the service's own start took longer than service.start_timeout ({limit:?})"
             ),
+            Self::Command(_) => f.write_str("the command failed"),
         }
     }
 }
@@ -83,7 +86,7 @@ impl std::error::Error for Error {
             Self::Settings(source) | Self::Logs(source) => Some(source.as_ref()),
             Self::Runtime(source) | Self::Bind { source, .. } => Some(source),
             Self::Metrics(source) => Some(source),
-            Self::Start(source) => Some(source.as_ref()),
+            Self::Start(source) | Self::Command(source) => Some(source.as_ref()),
             Self::StartTimeout(_) => None,
         }
     }

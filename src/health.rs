@@ -7,10 +7,10 @@
 //! Nothing here waits for a dependency when a probe asks: checks run in the background, and a probe
 //! reads their last verdicts.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration as StdDuration, Instant};
@@ -19,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
+pub use self::check::Check;
 use crate::settings::{Duration, Problems, Validate};
 
 /// `[health]`: how readiness checks and the heartbeat run.
@@ -73,14 +74,14 @@ struct Inner {
     settings: Settings,
     started: AtomicBool,
     stopping: AtomicBool,
-    checks: Mutex<BTreeMap<String, Check>>,
+    checks: Mutex<BTreeMap<String, Verdict>>,
     /// What runs them.
     tasks: Mutex<BTreeMap<String, AbortHandle>>,
 }
 
 /// What is known of one check.
 #[derive(Clone, Debug)]
-pub(crate) struct Check {
+pub(crate) struct Verdict {
     pub(crate) up: bool,
     /// Why not, in the words of the last run that failed.
     pub(crate) error: Option<String>,
@@ -112,13 +113,9 @@ impl Readiness {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn check<C, F, E>(&self, name: impl Into<String>, check: C)
-    where
-        C: Fn() -> F + Send + Sync + 'static,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: fmt::Display + Send + 'static,
-    {
+    pub fn check(&self, name: impl Into<String>, check: impl Check) {
         let name: String = name.into();
+        let check = Arc::new(check);
         let (readiness, checked) = (self.clone(), name.clone());
         let repeat = async move {
             loop {
@@ -138,7 +135,7 @@ impl Readiness {
         if let Some(replaced) = tasks.remove(&name) {
             replaced.abort();
         }
-        self.checks().insert(name.clone(), Check::pending());
+        self.checks().insert(name.clone(), Verdict::pending());
         tasks.insert(name, tokio::spawn(repeat).abort_handle());
     }
 
@@ -234,7 +231,7 @@ impl Readiness {
         (*self.0.settings.interval).min(StdDuration::from_secs(1))
     }
 
-    fn checks(&self) -> MutexGuard<'_, BTreeMap<String, Check>> {
+    fn checks(&self) -> MutexGuard<'_, BTreeMap<String, Verdict>> {
         // Nothing panics while it holds the lock; if it did, the data would still be whole.
         self.0.checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -246,7 +243,7 @@ impl fmt::Debug for Readiness {
     }
 }
 
-impl Check {
+impl Verdict {
     fn pending() -> Self {
         Self {
             up: false,
@@ -260,17 +257,11 @@ impl Check {
     }
 }
 
-async fn run<C, F, E>(check: &C, timeout: StdDuration) -> Result<(), String>
-where
-    C: Fn() -> F,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: fmt::Display + Send + 'static,
-{
-    let Ok(future) = std::panic::catch_unwind(AssertUnwindSafe(check)) else {
-        return Err("the check panicked".to_owned());
-    };
+async fn run(check: &Arc<impl Check>, timeout: StdDuration) -> Result<(), String> {
+    let check = check.clone();
     // A task of its own: a run that blocks or panics is this check's trouble only.
-    let mut task = tokio::spawn(async move { future.await.map_err(|error| error.to_string()) });
+    let asked = async move { check.check().await.map_err(|error| format!("{error:#}")) };
+    let mut task = tokio::spawn(asked);
     match tokio::time::timeout(timeout, &mut task).await {
         Ok(Ok(verdict)) => verdict,
         Ok(Err(_)) => Err("the check panicked".to_owned()),
@@ -287,7 +278,7 @@ pub(crate) struct Report {
     pub(crate) ready: bool,
     pub(crate) started: bool,
     pub(crate) stopping: bool,
-    pub(crate) checks: BTreeMap<String, Check>,
+    pub(crate) checks: BTreeMap<String, Verdict>,
 }
 
 impl Report {
@@ -375,7 +366,9 @@ mod tests {
     #[test]
     fn a_check_goes_down_after_its_failures_and_up_after_its_successes() {
         let readiness = Readiness::new(settings(3, 2));
-        readiness.checks().insert("db".to_owned(), Check::pending());
+        readiness
+            .checks()
+            .insert("db".to_owned(), Verdict::pending());
         let mut run = |ok: bool| {
             let verdict = if ok {
                 Ok(())
@@ -404,7 +397,9 @@ mod tests {
         assert_eq!(readiness.report().status(), "starting");
         readiness.set_started();
         assert_eq!(readiness.report().status(), "ready");
-        readiness.checks().insert("db".to_owned(), Check::pending());
+        readiness
+            .checks()
+            .insert("db".to_owned(), Verdict::pending());
         assert_eq!(readiness.report().status(), "not ready");
         readiness.record("db", Ok(()), StdDuration::ZERO);
         assert!(readiness.is_ready());
@@ -421,11 +416,11 @@ mod tests {
         };
         let readiness = Readiness::new(quick);
         readiness.set_started();
-        let old = Check {
+        let old = Verdict {
             up: true,
             error: None,
             checked: Instant::now() - StdDuration::from_secs(1),
-            ..Check::pending()
+            ..Verdict::pending()
         };
         readiness.checks().insert("db".to_owned(), old);
         let report = readiness.report();
@@ -439,12 +434,12 @@ mod tests {
         let timeout = StdDuration::from_secs(2);
         let hangs = || std::future::pending::<Result<(), String>>();
         assert_eq!(
-            run(&hangs, timeout).await,
+            run(&Arc::new(hangs), timeout).await,
             Err("no answer within 2s".to_owned())
         );
         let panics = || async { panic!("boom") as Result<(), String> };
         assert_eq!(
-            run(&panics, timeout).await,
+            run(&Arc::new(panics), timeout).await,
             Err("the check panicked".to_owned())
         );
     }

@@ -39,6 +39,7 @@
 #![forbid(unsafe_code)]
 
 // Lower rows never import higher ones; files of one row never import each other.
+mod backoff;
 mod cgroup;
 mod error;
 mod otlp;
@@ -52,6 +53,8 @@ pub mod limits;
 pub mod logs;
 pub mod metrics;
 pub mod shutdown;
+
+mod background;
 
 pub mod admin;
 pub mod request;

@@ -1,12 +1,18 @@
 //! Errors as `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
 
+mod meaning;
+
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub(crate) use self::meaning::Meanings;
+use self::meaning::Unforeseen;
 use crate::trace::{self, RequestId};
 
 /// An error response that a handler returns.
@@ -24,7 +30,8 @@ use crate::trace::{self, RequestId};
 /// ```
 ///
 /// Anything that converts into [`anyhow::Error`] becomes a 500 through `?`: its causes go to the
-/// log, and the client learns no more than the request's id.
+/// log, and the client learns no more than the request's id. What such an error means beyond that (no
+/// connection to the store: 503) is said once, by [`Chassis::on_error`](crate::Chassis::on_error).
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -32,12 +39,16 @@ pub struct Problem {
     kind: Option<Cow<'static, str>>,
     detail: Option<Cow<'static, str>>,
     fields: Map<String, Value>,
+    retry_after: Option<Duration>,
     cause: Option<anyhow::Error>,
+    /// It is a 500 for want of anything better: the error came by `?`.
+    unforeseen: bool,
 }
 
-/// Put on every response that is a problem already, so that no layer renders it again.
-#[derive(Clone, Copy)]
-pub(crate) struct Rendered;
+/// Put on every response that is a problem already, so that no layer renders it again; with its
+/// error, if that may mean more than the status says.
+#[derive(Clone)]
+pub(crate) struct Rendered(Option<Arc<Unforeseen>>);
 
 impl Problem {
     /// A problem of this status, titled with the status's standard phrase.
@@ -48,7 +59,9 @@ impl Problem {
             kind: None,
             detail: None,
             fields: Map::new(),
+            retry_after: None,
             cause: None,
+            unforeseen: false,
         }
     }
 
@@ -65,6 +78,11 @@ impl Problem {
     /// 409: the request contradicts the present state.
     pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::CONFLICT).detail(detail)
+    }
+
+    /// 503: not now, for the given reason; [`retry_after`](Self::retry_after) says when.
+    pub fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail)
     }
 
     /// What went wrong this time, for the client to read.
@@ -95,6 +113,13 @@ impl Problem {
         self
     }
 
+    /// When the client may try again: the `Retry-After` header, in whole seconds, rounded up.
+    #[must_use]
+    pub fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = Some(pause);
+        self
+    }
+
     /// What caused it: logged with all its own causes, never sent.
     #[must_use]
     pub fn cause(mut self, error: impl Into<anyhow::Error>) -> Self {
@@ -108,13 +133,16 @@ impl Problem {
     }
 
     /// The response, bearing this request id.
-    pub(crate) fn render(self, request: Option<&RequestId>) -> Response {
-        if let Some(cause) = &self.cause {
-            tracing::error!(
-                status = self.status.as_u16(),
-                error = format!("{cause:#}"),
-                "request failed"
-            );
+    pub(crate) fn render(mut self, request: Option<&RequestId>) -> Response {
+        let cause = self.cause.take();
+        // In a request, our layer gets to see the response, and asks what the error means.
+        let mut unforeseen = None;
+        match cause {
+            Some(cause) if self.unforeseen && request.is_some() => {
+                unforeseen = Some(Arc::new(Unforeseen::new(cause)));
+            }
+            Some(cause) => log(self.status, &cause),
+            None => {}
         }
         let body = serde_json::to_vec(&Body {
             kind: self.kind.as_deref().unwrap_or("about:blank"),
@@ -134,8 +162,24 @@ impl Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        response.extensions_mut().insert(Rendered);
+        if let Some(pause) = self.retry_after {
+            let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
+        }
+        response.extensions_mut().insert(Rendered(unforeseen));
         response
+    }
+}
+
+/// Says what a client is not told. Below 500 it is about the client, and nothing to wake anybody for.
+fn log(status: StatusCode, cause: &anyhow::Error) {
+    let (error, status_code) = (format!("{cause:#}"), status.as_u16());
+    if status.is_server_error() {
+        tracing::error!(status = status_code, error, "request failed");
+    } else {
+        tracing::info!(status = status_code, error, "request refused");
     }
 }
 
@@ -148,7 +192,10 @@ impl IntoResponse for Problem {
 
 impl<E: Into<anyhow::Error>> From<E> for Problem {
     fn from(error: E) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR).cause(error)
+        Self {
+            unforeseen: true,
+            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR).cause(error)
+        }
     }
 }
 

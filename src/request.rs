@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | no route | 404 | a problem |
 //! | wrong method | 405 | a problem, and `Allow` |
+//! | the handler returns an error by `?` | 500, or what the error means | a problem |
 //! | too many requests at once | 503 | a problem, and `Retry-After` |
 //! | the handler takes too long | 504 | a problem |
 //! | the client takes too long to send its body | 408 | a problem |
@@ -26,6 +27,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
@@ -42,7 +44,7 @@ use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::metrics::http::{Http, Route, UNMATCHED};
 use crate::otlp::{Export, Span};
-use crate::problem::Problem;
+use crate::problem::{Meanings, Problem};
 use crate::shutdown::{Phase, Shutdown};
 use crate::trace::{self, Ids, Place};
 
@@ -56,6 +58,7 @@ struct Shared {
     http: Http,
     shutdown: Option<Shutdown>,
     export: Export,
+    meanings: Meanings,
 }
 
 impl RequestLayer {
@@ -74,7 +77,19 @@ impl RequestLayer {
             metrics.http()?,
             None,
             Export::off(),
+            Meanings::default(),
         ))
+    }
+
+    /// Says what errors mean that handlers return by `?`, as
+    /// [`Chassis::on_error`](crate::Chassis::on_error) does.
+    #[must_use]
+    pub fn on_error(
+        self,
+        meaning: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
+    ) -> Self {
+        self.0.meanings.add(meaning);
+        self
     }
 
     pub(crate) fn with(
@@ -83,6 +98,7 @@ impl RequestLayer {
         http: Http,
         shutdown: Option<Shutdown>,
         export: Export,
+        meanings: Meanings,
     ) -> Self {
         Self(Arc::new(Shared {
             limits,
@@ -90,6 +106,7 @@ impl RequestLayer {
             http,
             shutdown,
             export,
+            meanings,
         }))
     }
 }
@@ -153,12 +170,9 @@ where
         let version = request.version();
 
         if !record.admitted() {
-            let busy = Problem::new(http::StatusCode::SERVICE_UNAVAILABLE)
-                .detail("the service is at its limit of concurrent requests");
-            let mut response = busy.render(Some(&ids.request));
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            let busy = Problem::unavailable("the service is at its limit of concurrent requests")
+                .retry_after(Duration::from_secs(1));
+            let response = busy.render(Some(&ids.request));
             return ResponseFuture::new(
                 State::Answered {
                     response: Some(response),
@@ -261,7 +275,7 @@ where
                 }
             }
         };
-        let mut response = outcome::shape(response, record.ids());
+        let mut response = record.shape(response);
         let headers = response.headers_mut();
         headers.insert(trace::REQUEST_ID, record.ids().request.header());
         if record.is_draining() && *this.version < Version::HTTP_2 {

@@ -1,38 +1,38 @@
 //! A service around its routes: [`Service`] is what `main` makes, [`Chassis`] is what the service's
-//! own start gets, and [`Running`] is what a test holds.
+//! own start and its commands get, and [`Running`] is what a test holds.
 
+mod chassis;
 mod collect;
+mod command;
+mod last;
 mod life;
 mod reload;
 mod threads;
+mod wait;
 
 use std::ffi::OsString;
-use std::future::Future;
-use std::marker::PhantomData;
+use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use config::Source;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
+pub use self::chassis::Chassis;
+use self::command::Command;
 use crate::admin::Build;
-use crate::cli;
+use crate::cli::{self, Task};
 use crate::error::Error;
-use crate::health::Readiness;
-use crate::metrics::Metrics;
 use crate::settings::{Section, Sources};
-use crate::shutdown::{Hooks, Shutdown};
 
 /// A service that is about to run. `S` holds its own settings; `()` if it has none.
-#[derive(Debug)]
 pub struct Service<S = ()> {
     build: Build,
     arguments: Option<Vec<OsString>>,
     /// Nothing but what `source` added.
     sources: Sources,
-    settings: PhantomData<S>,
+    commands: Vec<Command<S>>,
 }
 
 impl<S: Section> Service<S> {
@@ -51,7 +51,7 @@ impl<S: Section> Service<S> {
             build,
             arguments: None,
             sources: Sources::empty(),
-            settings: PhantomData,
+            commands: Vec::new(),
         }
     }
 
@@ -135,6 +135,39 @@ impl<S: Section> Service<S> {
         self
     }
 
+    /// Adds one-off work, such as a migration, a backfill or a scheduled job: the same program with
+    /// another argument, `orders migrate`.
+    ///
+    /// ```no_run
+    /// # use axum_chassis::{Chassis, Service};
+    /// # async fn apply(_: &Chassis<()>) -> anyhow::Result<usize> { Ok(0) }
+    /// let service = Service::<()>::new("orders", "1.0.0")
+    ///     .command("migrate", "Applies the migrations", async |chassis| {
+    ///         let applied = apply(&chassis).await?;
+    ///         tracing::info!(applied, "migrated");
+    ///         Ok(())
+    ///     });
+    /// ```
+    ///
+    /// It has the settings, the log, the stores and the background tasks of the service, and neither
+    /// listeners nor `service.start_timeout`. What it needs to be told are settings: `--set` goes
+    /// with it. `--help` lists it.
+    ///
+    /// The exit code is 0 once it has returned `Ok`, 78 if the settings are wrong, and 1 if it
+    /// failed. SIGTERM tells it to stop by [`Chassis::shutdown`]; at `shutdown.deadline`, or at a
+    /// second signal, it is cut, and the exit code is 1. Work that blocks belongs in
+    /// `spawn_blocking`: what blocks here is not cut before the process is.
+    #[must_use]
+    pub fn command(
+        mut self,
+        name: &'static str,
+        about: &'static str,
+        run: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<()> + 'static,
+    ) -> Self {
+        self.commands.push(Command::new(name, about, run));
+        self
+    }
+
     /// The whole of a process: flags, settings, logs, the admin listener, the runtime, `start`, the
     /// main listener, and the orderly stop on SIGTERM or SIGINT.
     ///
@@ -145,17 +178,21 @@ impl<S: Section> Service<S> {
         let given = self
             .arguments
             .unwrap_or_else(|| std::env::args_os().skip(1).collect());
-        let arguments = match cli::parse(given) {
+        let commands: Vec<_> = self.commands.iter().map(|command| command.listed).collect();
+        let arguments = match cli::parse(given, &commands) {
             Ok(arguments) => arguments,
-            Err(problem) => return cli::usage_error(&problem),
+            Err(problem) => return cli::usage_error(&problem, &commands),
         };
         let sources = cli::sources(&arguments).with_sources_of(self.sources);
-        match cli::answer::<S>(&arguments, &sources, &self.build) {
-            Some(code) => code,
-            None => {
-                life::run(self.build, sources, start).unwrap_or_else(|error| cli::fatal(&error))
-            }
+        if let Some(code) = cli::answer::<S>(&arguments, &sources, &self.build, &commands) {
+            return code;
         }
+        let is_chosen = |command: &Command<S>| arguments.task == Task::Command(command.listed.name);
+        let code = match self.commands.into_iter().find(is_chosen) {
+            Some(command) => command::run(self.build, sources, command),
+            None => life::run(self.build, sources, start),
+        };
+        code.unwrap_or_else(|error| cli::fatal(&error))
     }
 
     /// Starts the service inside a test: on the test's runtime, both listeners on free ports of
@@ -195,53 +232,15 @@ impl<S: Section> Service<S> {
     }
 }
 
-/// What the service's own start gets, and may keep. Cheap to clone; all clones are one.
-#[derive(Clone)]
-pub struct Chassis<S> {
-    settings: watch::Receiver<Arc<S>>,
-    initial: Arc<S>,
-    readiness: Readiness,
-    metrics: Metrics,
-    shutdown: Shutdown,
-    hooks: Arc<Mutex<Hooks>>,
-}
-
-impl<S> Chassis<S> {
-    /// The service's own settings, as they were at the start.
-    pub fn settings(&self) -> &S {
-        &self.initial
-    }
-
-    /// The service's own settings as they change while it runs.
-    pub fn watch(&self) -> watch::Receiver<Arc<S>> {
-        self.settings.clone()
-    }
-
-    /// Where readiness checks go.
-    pub fn readiness(&self) -> &Readiness {
-        &self.readiness
-    }
-
-    /// Where the service's own metrics go.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
-    /// The stop, for streams, WebSockets and background work that have to take part in it.
-    pub fn shutdown(&self) -> &Shutdown {
-        &self.shutdown
-    }
-
-    /// Has `hook` run when the last request is gone; the hook registered last runs first.
-    ///
-    /// Each may take `shutdown.hook_timeout`. One that fails is logged, and the rest run.
-    pub fn on_stop<F, Fut>(&self, name: impl Into<String>, hook: F)
-    where
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-        hooks.push(name.into(), hook);
+impl<S> fmt::Debug for Service<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let commands = self.commands.iter().map(|command| command.listed);
+        f.debug_struct("Service")
+            .field("build", &self.build)
+            .field("arguments", &self.arguments)
+            .field("sources", &self.sources)
+            .field("commands", &commands.collect::<Vec<_>>())
+            .finish()
     }
 }
 
@@ -279,6 +278,8 @@ impl Running {
 pub struct Stopped {
     /// Connections that were still open at the deadline, and were cut.
     pub cut: usize,
+    /// Background tasks, or a command, that still ran at the deadline, and were cut.
+    pub cut_tasks: usize,
     /// Hooks that failed, or took too long.
     pub failed_hooks: usize,
 }

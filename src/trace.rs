@@ -120,6 +120,11 @@ impl Ids {
         }
     }
 
+    /// Calls `run` with these ids as the current ones.
+    pub(crate) fn enter<R>(&self, run: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self.clone(), run)
+    }
+
     /// Puts the ids into the headers of a request that is made on behalf of this one:
     /// `traceparent`, `x-request-id`, and `tracestate` as the caller sent it.
     pub fn pass_on(&self, headers: &mut HeaderMap) {

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest.
-const ROWS: [&[&str]; 7] = [
-    &["cgroup", "trace", "error"],
+const ROWS: [&[&str]; 8] = [
+    &["backoff", "cgroup", "trace", "error"],
     &["otlp", "problem", "settings"],
     &["logs", "metrics", "health", "shutdown", "limits"],
+    &["background"],
     &["server", "request", "admin"],
     &["sections"],
     &["cli"],

@@ -3,10 +3,11 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract;
 use axum::response::Html;
 
 use super::{Admin, Build};
+use crate::background::State;
 use crate::settings::Duration;
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -16,7 +17,7 @@ table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .8
 .good{color:#18703a}.bad{color:#b3261e}@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}\
 th,td{border-color:#444}a{color:#8ab4f8}.good{color:#6fce91}.bad{color:#f28b82}}</style>";
 
-pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Html<String> {
+pub(super) async fn show(extract::State(admin): extract::State<Arc<Admin>>) -> Html<String> {
     Html(render(&admin))
 }
 
@@ -63,6 +64,22 @@ fn render(admin: &Admin) -> String {
                 if verdict.up { "up" } else { "down" },
                 verdict.took.as_secs_f64() * 1e3,
                 Escaped(verdict.error.as_deref().unwrap_or_default()),
+            );
+        }
+        page.push_str("</table>");
+    }
+    let tasks = admin.tasks.report();
+    if !tasks.is_empty() {
+        page.push_str("<h2>Background tasks</h2><table><tr><th>Task</th><th>State</th><th>Starts</th><th>Last error</th></tr>");
+        for task in tasks {
+            let _ = write!(
+                page,
+                "<tr><td>{}</td><td class=\"{}\">{}</td><td>{}</td><td>{}</td></tr>",
+                Escaped(&task.name),
+                class(task.state != State::Pausing),
+                task.state.word(),
+                task.starts,
+                Escaped(task.error.as_deref().unwrap_or_default()),
             );
         }
         page.push_str("</table>");

@@ -18,7 +18,7 @@ use super::{Endpoint, Shared};
 use crate::logs::AccessLine;
 use crate::metrics::http::{Route, UNMATCHED};
 use crate::otlp::{Ended, Span};
-use crate::problem::{Problem, Rendered};
+use crate::problem::{Meanings, Problem, Rendered};
 use crate::trace::Ids;
 
 /// A plain-text error body longer than this is a document, not a message.
@@ -75,6 +75,10 @@ impl Record {
 
     pub(super) fn ids(&self) -> &Ids {
         &self.ids
+    }
+
+    pub(super) fn shape(&self, response: Response) -> Response {
+        shape(response, &self.ids, &self.endpoint.shared.meanings)
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -183,11 +187,17 @@ pub(super) fn timed_out(ids: &Ids, arrival: Option<&Arrival>) -> Response {
 
 /// Makes a problem of an error response that is not one: axum's own, or a handler's plain text.
 ///
-/// A body that says what it is (JSON, HTML) stays as the service made it.
-pub(super) fn shape(response: Response, ids: &Ids) -> Response {
+/// A body that says what it is (JSON, HTML) stays as the service made it. A problem that an error
+/// became by `?` gets the status that the error means.
+fn shape(response: Response, ids: &Ids, meanings: &Meanings) -> Response {
     let status = response.status();
-    let is_error = status.is_client_error() || status.is_server_error();
-    if !is_error || response.extensions().get::<Rendered>().is_some() || !is_plain(&response) {
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    if response.extensions().get::<Rendered>().is_some() {
+        return meanings.answer(response, ids);
+    }
+    if !is_plain(&response) {
         return response;
     }
     let (mut parts, body) = response.into_parts();

@@ -4,6 +4,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 
+use crate::background::{End, State, Tasks};
 use crate::health::Readiness;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
@@ -13,6 +14,7 @@ use crate::otlp::Export;
 pub(super) fn register(
     metrics: &Metrics,
     readiness: &Readiness,
+    tasks: &Tasks,
     logs: &Logs,
     export: &Export,
 ) -> prometheus::Result<()> {
@@ -56,7 +58,8 @@ pub(super) fn register(
         &[],
         move || f64::from(u8::from(ready.is_ready())),
     )?;
-    metrics.register(Box::new(Checks::new(readiness.clone())?))
+    metrics.register(Box::new(Checks::new(readiness.clone())?))?;
+    metrics.register(Box::new(Background::new(tasks.clone())?))
 }
 
 fn spans(metrics: &Metrics, export: &Export) -> prometheus::Result<()> {
@@ -138,5 +141,51 @@ impl Collector for Checks {
             self.failures.collect(),
         ]
         .concat()
+    }
+}
+
+/// The background tasks, which the service may add to at any time. Those of one name are counted
+/// together.
+struct Background {
+    tasks: Tasks,
+    running: IntGaugeVec,
+    ends: IntCounterVec,
+}
+
+impl Background {
+    fn new(tasks: Tasks) -> prometheus::Result<Self> {
+        let running = Opts::new(
+            "background_task_running",
+            "How many background tasks of this name run, and are not waiting to be started again.",
+        );
+        let ends = Opts::new(
+            "background_task_ends_total",
+            "How runs of background tasks ended.",
+        );
+        Ok(Self {
+            tasks,
+            running: IntGaugeVec::new(running, &["task"])?,
+            ends: IntCounterVec::new(ends, &["task", "outcome"])?,
+        })
+    }
+}
+
+impl Collector for Background {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.running.desc(), self.ends.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.running.reset();
+        self.ends.reset();
+        for task in self.tasks.report() {
+            let running = self.running.with_label_values(&[&task.name]);
+            running.add(i64::from(task.state == State::Running));
+            for end in End::ALL {
+                let ends = self.ends.with_label_values(&[&*task.name, end.word()]);
+                ends.inc_by(task.ends.get(&end).copied().unwrap_or_default());
+            }
+        }
+        [self.running.collect(), self.ends.collect()].concat()
     }
 }

@@ -4,18 +4,20 @@
 //! every worker of the service's runtime blocked, that runtime keeps no time and hears no signal.
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration as StdDuration, Instant};
 
 use axum::Router;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::last::Last;
 use super::reload::{self, Reload};
-use super::threads::Threads;
-use super::{Chassis, Running, Stopped, collect};
+use super::wait::Patience;
+use super::{Chassis, Running, Stopped, collect, threads};
 use crate::admin::{self, Admin, Build};
+use crate::background::Tasks;
 use crate::error::{Chain, Error};
 use crate::health::{Heartbeat, Readiness};
 use crate::limits::Limits;
@@ -23,14 +25,15 @@ use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
 use crate::metrics::http::Http;
 use crate::otlp::Export;
+use crate::problem::Meanings;
 use crate::request::RequestLayer;
 use crate::sections::{self, LoadedSettings, Sections};
 use crate::server::Bound;
 use crate::settings::{self, Section, Sources};
-use crate::shutdown::{self, Hooks, Phase, Signals, Trigger};
+use crate::shutdown::{self, Phase, Signals, Trigger};
 
 /// How long what has been cut may take to notice it.
-const LAST_MOMENT: StdDuration = StdDuration::from_millis(500);
+pub(super) const LAST_MOMENT: StdDuration = StdDuration::from_millis(500);
 
 /// A whole process, from its settings to its exit code.
 pub(super) fn run<S: Section>(
@@ -38,14 +41,42 @@ pub(super) fn run<S: Section>(
     sources: Sources,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<ExitCode, Error> {
-    let (loaded, traces) = sections::load::<S>(&sources)?;
+    let load_again = sources.clone();
+    logged(&build.clone(), &sources, None, |loaded, logs, export| {
+        let parts = Parts::assemble(build, load_again, loaded, logs.clone(), export)?;
+        process(parts, start)
+    })
+}
+
+/// Reads the settings, and has `work` done under a log that is flushed at the end. Errors up to the
+/// log are the caller's to tell.
+pub(super) fn logged<S: Section>(
+    build: &Build,
+    sources: &Sources,
+    command: Option<&str>,
+    work: impl FnOnce(LoadedSettings<S>, &Logs, Export) -> Result<Stopped, Error>,
+) -> Result<ExitCode, Error> {
+    let (loaded, traces) = sections::load::<S>(sources)?;
     let export = Export::start(traces, build.name, build.version).map_err(Error::Runtime)?;
     let logs = logs::install_beside(&loaded.chassis.logs, &export)
         .map_err(|error| Error::Logs(error.into()))?;
-    let code = match process(build, sources, loaded, (&logs, export), start) {
+    tracing::info!(
+        name = build.name,
+        version = build.version,
+        revision = build.revision,
+        command,
+        "starting"
+    );
+    export.announce();
+    reload::warn(loaded.effective.warnings());
+    let code = match work(loaded, &logs, export) {
         Ok(stopped) => stopped.exit_code(),
         Err(error) => {
-            tracing::error!(error = %Chain(&error), "the service cannot run");
+            let message = match command {
+                None => "the service cannot run",
+                Some(_) => "the command has failed",
+            };
+            tracing::error!(error = %Chain(&error), "{message}");
             error.exit_code()
         }
     };
@@ -54,35 +85,12 @@ pub(super) fn run<S: Section>(
 }
 
 fn process<S: Section>(
-    build: Build,
-    sources: Sources,
-    loaded: LoadedSettings<S>,
-    (logs, export): (&Logs, Export),
+    parts: Parts<S>,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<Stopped, Error> {
-    tracing::info!(
-        name = build.name,
-        version = build.version,
-        revision = build.revision,
-        "starting"
-    );
-    export.announce();
-    reload::warn(loaded.effective.warnings());
-    let parts = Parts::assemble(build, sources, loaded, logs.clone(), export)?;
     let admin = parts.admin()?;
     let signals = admin.within(Signals::listen).map_err(Error::Runtime)?;
-    let threads = Threads::choose(parts.loaded.chassis.service.threads);
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(threads.number)
-        .thread_name("service")
-        .enable_all()
-        .build()
-        .map_err(Error::Runtime)?;
-    tracing::info!(
-        threads = threads.number,
-        reason = threads.reason,
-        "runtime sized"
-    );
+    let runtime = threads::runtime(parts.loaded.chassis.service.threads)?;
     parts
         .metrics
         .runtime(runtime.handle())
@@ -149,6 +157,7 @@ struct Parts<S> {
     heartbeat: Heartbeat,
     limits: Limits,
     trigger: Trigger,
+    tasks: Tasks,
     admin: Arc<Admin>,
 }
 
@@ -171,6 +180,7 @@ impl<S: Section> Parts<S> {
         let readiness = Readiness::new(sections.health.clone());
         let heartbeat = Heartbeat::new(*sections.health.stall);
         let metrics = Metrics::new();
+        let tasks = Tasks::default();
         let register = || {
             metrics.build_info(&[
                 ("name", build.name),
@@ -179,14 +189,14 @@ impl<S: Section> Parts<S> {
                 ("rustc", build.rustc),
             ])?;
             metrics.machine()?;
-            collect::register(&metrics, &readiness, &logs, &export)?;
+            collect::register(&metrics, &readiness, &tasks, &logs, &export)?;
             metrics.http()
         };
         let http = register().map_err(Error::Metrics)?;
         let admin = Admin::new(
             build,
             &sections.admin,
-            (readiness.clone(), heartbeat.clone()),
+            (readiness.clone(), heartbeat.clone(), tasks.clone()),
             metrics.clone(),
             logs.clone(),
             loaded.effective.clone(),
@@ -203,6 +213,7 @@ impl<S: Section> Parts<S> {
             http,
             readiness,
             heartbeat,
+            tasks,
         })
     }
 
@@ -227,9 +238,11 @@ impl<S: Section> Parts<S> {
 
         let initial = Arc::new(self.loaded.service.clone());
         let settings = watch::Sender::new(initial.clone());
-        let hooks = Arc::new(Mutex::new(Hooks::default()));
+        let limit = *sections.service.start_timeout;
+        let meanings = Meanings::default();
         let last = Last {
-            hooks: hooks.clone(),
+            tasks: self.tasks,
+            hooks: Arc::default(),
             export: self.export.clone(),
             service: Handle::current(),
         };
@@ -239,7 +252,10 @@ impl<S: Section> Parts<S> {
             readiness: self.readiness.clone(),
             metrics: self.metrics.clone(),
             shutdown: self.trigger.watch(),
-            hooks,
+            meanings: meanings.clone(),
+            tasks: last.tasks.clone(),
+            hooks: last.hooks.clone(),
+            patience: Patience::of_start(limit),
         };
         // From here on, so that a change during a long start is not missed.
         let reload = Reload::watch(
@@ -250,7 +266,6 @@ impl<S: Section> Parts<S> {
             settings,
             &self.metrics,
         )?;
-        let limit = *sections.service.start_timeout;
         // Inside the task, so that it is the admin thread that keeps this time.
         let too_late = admin.spawn(async move { tokio::time::sleep(limit).await });
         let router = tokio::select! {
@@ -259,14 +274,13 @@ impl<S: Section> Parts<S> {
             _ = too_late => Err(Error::StartTimeout(limit)),
             signal = signals.next() => {
                 tracing::info!(signal, "stopping before the start was done");
-                let failed_hooks = last.run(&sections.shutdown).await;
-                return Ok(Begun::Stopped(Stopped { cut: 0, failed_hooks }));
+                return Ok(Begun::Stopped(last.run(&sections.shutdown, &self.trigger).await));
             }
         };
         let router = match router {
             Ok(router) => router,
             Err(error) => {
-                last.run(&sections.shutdown).await;
+                last.run(&sections.shutdown, &self.trigger).await;
                 return Err(error);
             }
         };
@@ -277,6 +291,7 @@ impl<S: Section> Parts<S> {
             self.http.clone(),
             Some(self.trigger.watch()),
             self.export,
+            meanings,
         );
         // The probes first: of two default fallbacks, merging keeps the second.
         let router = admin::probes(self.readiness.clone()).merge(router.layer(layer));
@@ -323,17 +338,12 @@ impl Life {
     async fn attend(mut self: Box<Self>) -> Stopped {
         let signal = self.signals.next().await;
         let began = Instant::now();
-        let deadline = *self.settings.deadline;
         let delay = self.settings.delay();
         tracing::info!(signal, delay_ms = delay.as_millis() as u64, "stopping");
 
         self.readiness.set_stopping();
         self.trigger.advance(Phase::Draining);
-        let kept = if self.last.is_empty() {
-            StdDuration::ZERO
-        } else {
-            *self.settings.hook_timeout
-        };
+        let in_time = self.last.time_before(&self.settings);
         let drained = async {
             tokio::time::sleep(delay).await;
             self.trigger.advance(Phase::Closing);
@@ -342,30 +352,32 @@ impl Life {
                 "accepting no more"
             );
             let _ = (&mut self.server).await;
+            self.last.tasks.ended().await;
         };
         let hurried = tokio::select! {
-            drained = tokio::time::timeout(deadline.saturating_sub(kept), drained) => {
+            drained = tokio::time::timeout(in_time, drained) => {
                 drained.err().map(|_| "the deadline")
             }
             signal = self.signals.next() => Some(signal),
         };
-        let cut = match hurried {
-            None => 0,
-            Some(reason) => self.cut(reason).await,
+        let (cut, cut_tasks) = match hurried {
+            None => (0, 0),
+            Some(reason) => (self.cut(reason).await, self.last.cut_tasks().await),
         };
-        let left = deadline.saturating_sub(began.elapsed());
-        let settings = shutdown::Settings {
-            deadline: left.into(),
-            ..self.settings
-        };
-        let failed_hooks = self.last.run(&settings).await;
+        let deadline = began + *self.settings.deadline;
+        let failed_hooks = self.last.finish(&self.settings, deadline.into()).await;
         tracing::info!(
             cut,
+            cut_tasks,
             failed_hooks,
             duration_ms = began.elapsed().as_secs_f64() * 1e3,
             "stopped"
         );
-        Stopped { cut, failed_hooks }
+        Stopped {
+            cut,
+            cut_tasks,
+            failed_hooks,
+        }
     }
 
     async fn cut(&mut self, reason: &str) -> usize {
@@ -379,32 +391,4 @@ impl Life {
         let _ = tokio::time::timeout(LAST_MOMENT, &mut self.server).await;
         usize::try_from(connections).unwrap_or_default()
     }
-}
-
-/// What is done once the last request is gone: the hooks, and then the traces, theirs included.
-struct Last {
-    hooks: Arc<Mutex<Hooks>>,
-    export: Export,
-    service: Handle,
-}
-
-impl Last {
-    fn is_empty(&self) -> bool {
-        lock(&self.hooks).is_empty() && !self.export.is_on()
-    }
-
-    /// How many hooks failed. Like each of them, the export may take the time of a hook.
-    async fn run(&self, settings: &shutdown::Settings) -> usize {
-        let hooks = std::mem::take(&mut *lock(&self.hooks));
-        let deadline = tokio::time::Instant::now() + *settings.deadline;
-        let each = *settings.hook_timeout;
-        let failed = hooks.run(each, deadline, &self.service).await;
-        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        self.export.flush(each.min(left)).await;
-        failed
-    }
-}
-
-fn lock(hooks: &Mutex<Hooks>) -> std::sync::MutexGuard<'_, Hooks> {
-    hooks.lock().unwrap_or_else(PoisonError::into_inner)
 }

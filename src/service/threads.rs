@@ -1,12 +1,28 @@
 //! How many worker threads the service gets, and why.
 
+use tokio::runtime::{Builder, Runtime};
+
 use crate::cgroup;
+use crate::error::Error;
+
+/// The service's runtime, its size and the reason for it in the log.
+pub(super) fn runtime(set: usize) -> Result<Runtime, Error> {
+    let Threads { number, reason } = Threads::choose(set);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(number)
+        .thread_name("service")
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    tracing::info!(threads = number, reason, "runtime sized");
+    Ok(runtime)
+}
 
 /// A number of threads with its reason, for the log.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Threads {
-    pub(super) number: usize,
-    pub(super) reason: String,
+struct Threads {
+    number: usize,
+    reason: String,
 }
 
 impl Threads {
@@ -14,7 +30,7 @@ impl Threads {
     ///
     /// Rounded up, since with two threads on 1.5 CPUs no time is left over, and with one there is.
     /// More threads than the quota would use it up early in each period and then wait, all of them.
-    pub(super) fn choose(set: usize) -> Self {
+    fn choose(set: usize) -> Self {
         Self::from(
             set,
             cgroup::cpu_quota().map(|quota| (quota.cores, quota.source.display().to_string())),

@@ -1,0 +1,296 @@
+//! Work beside the requests: tasks with names, started again when they fail, awaited at the stop.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::backoff::Backoff;
+use crate::shutdown::Shutdown;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// A task that ran for longer than this pause has recovered: its next pause is a short one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// All background tasks of a service. Cheap to clone; all clones are one.
+#[derive(Clone, Default)]
+pub(crate) struct Tasks(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    known: Mutex<Vec<(AbortHandle, Task)>>,
+    running: watch::Sender<usize>,
+}
+
+/// What is known of one task.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) name: String,
+    pub(crate) state: State,
+    /// How often it was started.
+    pub(crate) starts: u64,
+    /// How its runs ended, and how often so.
+    pub(crate) ends: BTreeMap<End, u64>,
+    /// In the words of its last failure.
+    pub(crate) error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    /// Between a failure and the next start.
+    Pausing,
+    /// It has done its work, or was told of the stop.
+    Ended,
+}
+
+/// How a run of a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum End {
+    Done,
+    Failed,
+    Panicked,
+}
+
+// === impl Tasks ===
+
+impl Tasks {
+    /// Starts a task on the current runtime.
+    pub(crate) fn spawn<F, Fut>(&self, name: String, shutdown: Shutdown, work: F)
+    where
+        F: Fn(Shutdown) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let mut known = self.known();
+        let record = Record {
+            tasks: self.clone(),
+            at: known.len(),
+        };
+        self.0.running.send_modify(|running| *running += 1);
+        let task = Task::new(name.clone());
+        let supervised = supervise(name, Arc::new(work), shutdown, record);
+        known.push((tokio::spawn(supervised).abort_handle(), task));
+    }
+
+    /// Each task, in the order of their start.
+    pub(crate) fn report(&self) -> Vec<Task> {
+        self.known().iter().map(|(_, task)| task.clone()).collect()
+    }
+
+    /// Completes once no task runs.
+    pub(crate) async fn ended(&self) {
+        // The sender is alive: it is ours.
+        let _ = self
+            .0
+            .running
+            .subscribe()
+            .wait_for(|running| *running == 0)
+            .await;
+    }
+
+    /// Whether there are tasks that have not ended.
+    pub(crate) fn running(&self) -> usize {
+        *self.0.running.borrow()
+    }
+
+    /// Cuts the tasks that are left, and says how many.
+    pub(crate) fn cut(&self) -> usize {
+        let running = self.running();
+        for (supervisor, _) in self.known().iter() {
+            supervisor.abort();
+        }
+        running
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<(AbortHandle, Task)>> {
+        // Nothing panics while it holds the lock; if it did, the data would still be whole.
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Task {
+    fn new(name: String) -> Self {
+        Self {
+            name,
+            state: State::Running,
+            starts: 0,
+            ends: BTreeMap::new(),
+            error: None,
+        }
+    }
+}
+
+impl State {
+    /// One word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Pausing => "pausing",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+impl End {
+    pub(crate) const ALL: [Self; 3] = [Self::Done, Self::Failed, Self::Panicked];
+
+    /// One word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+/// Where one task is noted. Dropped, the task has ended, whatever ended it.
+struct Record {
+    tasks: Tasks,
+    at: usize,
+}
+
+impl Record {
+    fn note(&self, change: impl FnOnce(&mut Task)) {
+        if let Some((_, task)) = self.tasks.known().get_mut(self.at) {
+            change(task);
+        }
+    }
+
+    fn started(&self) {
+        self.note(|task| {
+            task.state = State::Running;
+            task.starts += 1;
+        });
+    }
+
+    fn ended(&self, end: End, error: Option<String>) {
+        self.note(|task| {
+            task.state = State::Pausing;
+            *task.ends.entry(end).or_default() += 1;
+            task.error = error.or(task.error.take());
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.note(|task| task.state = State::Ended);
+        self.tasks.0.running.send_modify(|running| *running -= 1);
+    }
+}
+
+async fn supervise<F, Fut>(name: String, work: Arc<F>, shutdown: Shutdown, record: Record)
+where
+    F: Fn(Shutdown) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    loop {
+        record.started();
+        let begun = Instant::now();
+        let (end, error) = run(work.clone(), shutdown.clone()).await;
+        record.ended(end, error.clone());
+        if end == End::Done {
+            tracing::info!(task = name, "background task is done");
+            return;
+        }
+        if begun.elapsed() > LONGEST_PAUSE {
+            backoff.reset();
+        }
+        let pause = backoff.pause();
+        let restart_ms = (!shutdown.is_stopping()).then_some(pause.as_millis() as u64);
+        tracing::error!(
+            task = name,
+            error,
+            restart_ms,
+            "background task {}",
+            end.word()
+        );
+        tokio::select! {
+            biased;
+            () = shutdown.stopping() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn run<F, Fut>(work: Arc<F>, shutdown: Shutdown) -> (End, Option<String>)
+where
+    F: Fn(Shutdown) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    // A task of its own, so that a panic ends this run only; in a set, so that it is cut with us.
+    let mut alone = JoinSet::new();
+    alone.spawn(async move { work(shutdown).await });
+    match alone.join_next().await {
+        Some(Ok(Ok(()))) | None => (End::Done, None),
+        Some(Ok(Err(error))) => (End::Failed, Some(format!("{error:#}"))),
+        Some(Err(panic)) => (End::Panicked, Some(panic.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::shutdown::{Phase, Trigger};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_fails_or_panics_is_started_again_until_it_is_done() {
+        let (tasks, trigger) = (Tasks::default(), Trigger::new());
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = runs.clone();
+        tasks.spawn("outbox".to_owned(), trigger.watch(), move |_| {
+            let run = counted.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match run {
+                    0 | 2 => anyhow::bail!("no connection"),
+                    1 => panic!("boom"),
+                    _ => Ok(()),
+                }
+            }
+        });
+        let begun = tokio::time::Instant::now();
+        tasks.ended().await;
+        let took = begun.elapsed();
+        // 1 s, 2 s and 4 s, each up to a quarter shorter.
+        assert!(
+            took > Duration::from_secs(5) && took < Duration::from_secs(8),
+            "{took:?}"
+        );
+        let [task] = &tasks.report()[..] else {
+            panic!("one task")
+        };
+        assert_eq!((task.state, task.starts), (State::Ended, 4));
+        let ends = BTreeMap::from([(End::Done, 1), (End::Failed, 2), (End::Panicked, 1)]);
+        assert_eq!(task.ends, ends);
+        assert_eq!(task.error.as_deref(), Some("no connection"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_the_pause_and_what_is_left_can_be_cut() {
+        let (tasks, trigger) = (Tasks::default(), Trigger::new());
+        let fails = async |_| anyhow::bail!("no");
+        tasks.spawn("fails".to_owned(), trigger.watch(), fails);
+        let hangs = async |_| std::future::pending().await;
+        tasks.spawn("hangs".to_owned(), trigger.watch(), hangs);
+        let polite = async |shutdown: Shutdown| {
+            shutdown.stopping().await;
+            Ok(())
+        };
+        tasks.spawn("polite".to_owned(), trigger.watch(), polite);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(tasks.running(), 3);
+        trigger.advance(Phase::Closing);
+        let ended = tokio::time::timeout(Duration::from_millis(100), tasks.ended()).await;
+        assert!(ended.is_err());
+        assert_eq!(tasks.cut(), 1);
+        tasks.ended().await;
+        assert_eq!(tasks.running(), 0);
+    }
+}

@@ -1,0 +1,53 @@
+//! Pauses between tries, each about twice as long as the one before.
+
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    first: Duration,
+    next: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
+        Self {
+            first,
+            next: first,
+            longest,
+        }
+    }
+
+    /// The next pause, up to a quarter of it left to chance: those that failed together do not try
+    /// again together.
+    pub(crate) fn pause(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(self.longest);
+        pause.mul_f64(1.0 - fastrand::f64() / 4.0)
+    }
+
+    /// Begins with the first pause again.
+    pub(crate) fn reset(&mut self) {
+        self.next = self.first;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_begin_again() {
+        let seconds = Duration::from_secs;
+        let mut backoff = Backoff::new(seconds(1), seconds(5));
+        for whole in [1, 2, 4, 5, 5] {
+            let pause = backoff.pause();
+            assert!(
+                pause <= seconds(whole) && pause >= seconds(whole) * 3 / 4,
+                "{pause:?}"
+            );
+        }
+        backoff.reset();
+        assert!(backoff.pause() <= seconds(1));
+    }
+}

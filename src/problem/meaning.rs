@@ -1,0 +1,101 @@
+//! What errors mean that reach a client by `?`: until somebody says otherwise, a 500.
+
+use std::error::Error;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::response::Response;
+use http::StatusCode;
+
+use super::{Problem, Rendered, log};
+use crate::trace::Ids;
+
+type Meaning = dyn Fn(&(dyn Error + 'static)) -> Option<Problem> + Send + Sync;
+
+/// All that is known about errors. Cheap to clone; all clones are one.
+#[derive(Clone, Default)]
+pub(crate) struct Meanings(Arc<RwLock<Vec<Arc<Meaning>>>>);
+
+impl Meanings {
+    pub(crate) fn add(
+        &self,
+        meaning: impl Fn(&(dyn Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
+    ) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.push(Arc::new(meaning));
+    }
+
+    /// The response that a problem of the service became, with the status that its error means.
+    /// What layers have put on the response since stays there.
+    pub(crate) fn answer(&self, mut response: Response, ids: &Ids) -> Response {
+        let unforeseen = response.extensions_mut().get_mut::<Rendered>();
+        let Some(unforeseen) = unforeseen.and_then(|rendered| rendered.0.take()) else {
+            return response;
+        };
+        ids.enter(|| match self.of(&unforeseen.error) {
+            Some(problem) => {
+                unforeseen.log(problem.status());
+                let (rendered, body) = problem.render(Some(&ids.request)).into_parts();
+                let (mut parts, _) = response.into_parts();
+                parts.status = rendered.status;
+                parts.headers.remove(http::header::CONTENT_LENGTH);
+                parts.headers.extend(rendered.headers);
+                Response::from_parts(parts, body)
+            }
+            None => {
+                unforeseen.log(response.status());
+                response
+            }
+        })
+    }
+
+    /// The outermost error of the chain that anybody knows decides.
+    fn of(&self, error: &anyhow::Error) -> Option<Problem> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        // The panic hook has logged it; the error is then as unknown as without the question.
+        let ask = |meaning: &Arc<Meaning>, error| {
+            catch_unwind(AssertUnwindSafe(|| meaning(error))).unwrap_or_default()
+        };
+        error
+            .chain()
+            .find_map(|error| all.iter().find_map(|meaning| ask(meaning, error)))
+    }
+}
+
+impl fmt::Debug for Meanings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        f.debug_tuple("Meanings").field(&all.len()).finish()
+    }
+}
+
+/// An error that nobody has given a status yet. If nobody asks for it, because the response passes
+/// no layer of ours, it is logged when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Unforeseen {
+    error: anyhow::Error,
+    logged: AtomicBool,
+}
+
+impl Unforeseen {
+    pub(super) fn new(error: anyhow::Error) -> Self {
+        Self {
+            error,
+            logged: AtomicBool::new(false),
+        }
+    }
+
+    fn log(&self, status: StatusCode) {
+        if !self.logged.swap(true, Ordering::Relaxed) {
+            log(status, &self.error);
+        }
+    }
+}
+
+impl Drop for Unforeseen {
+    fn drop(&mut self) {
+        self.log(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

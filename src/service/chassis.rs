@@ -1,0 +1,157 @@
+//! What a service's own code holds of the chassis.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::wait::{self, Patience};
+use crate::background::Tasks;
+use crate::health::Readiness;
+use crate::metrics::Metrics;
+use crate::problem::{Meanings, Problem};
+use crate::shutdown::{Hooks, Shutdown};
+
+/// What the service's own start and its commands get, and may keep. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Chassis<S> {
+    pub(super) settings: watch::Receiver<Arc<S>>,
+    pub(super) initial: Arc<S>,
+    pub(super) readiness: Readiness,
+    pub(super) metrics: Metrics,
+    pub(super) shutdown: Shutdown,
+    pub(super) meanings: Meanings,
+    pub(super) tasks: Tasks,
+    pub(super) hooks: Arc<Mutex<Hooks>>,
+    pub(super) patience: Patience,
+}
+
+impl<S> Chassis<S> {
+    /// The service's own settings, as they were at the start.
+    pub fn settings(&self) -> &S {
+        &self.initial
+    }
+
+    /// The service's own settings as they change while it runs.
+    pub fn watch(&self) -> watch::Receiver<Arc<S>> {
+        self.settings.clone()
+    }
+
+    /// Where readiness checks go.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Where the service's own metrics go.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The stop, for streams, WebSockets and background work that have to take part in it.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Waits for something that the service cannot start without, such as its database: calls
+    /// `attempt` until it succeeds, with pauses that grow from a tenth of a second to five.
+    ///
+    /// ```no_run
+    /// # async fn connect(_: &str) -> std::io::Result<()> { Ok(()) }
+    /// # async fn start(chassis: axum_chassis::Chassis<()>) -> anyhow::Result<()> {
+    /// let queue = chassis
+    ///     .wait_for("queue", async || Ok(connect("queue:4222").await?))
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Meanwhile the service is alive and not ready. The first failure is logged as a warning, the
+    /// following ones at debug.
+    ///
+    /// # Errors
+    /// The last attempt's, with `name` and how long it took, shortly before the start would have
+    /// taken `service.start_timeout`; outside of the start, after as long as that from here. Or that
+    /// the service is told to stop.
+    pub async fn wait_for<T>(
+        &self,
+        name: &str,
+        attempt: impl AsyncFn() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let until = self.patience.until(self.readiness.is_started());
+        tokio::select! {
+            got = wait::until(name, until, attempt) => got,
+            () = self.shutdown.stopping() => anyhow::bail!("{name}: not waited for any more, since the service stops"),
+        }
+    }
+
+    /// Says what errors mean that handlers return by `?`, for those that are more than a 500:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use axum_chassis::{Chassis, Problem};
+    /// # fn start(chassis: &Chassis<()>) {
+    /// chassis.on_error(|error| {
+    ///     let error = error.downcast_ref::<std::io::Error>()?;
+    ///     (error.kind() == std::io::ErrorKind::ConnectionRefused).then(|| {
+    ///         Problem::unavailable("the stock cannot be asked").retry_after(Duration::from_secs(1))
+    ///     })
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// `meaning` is asked about each error of the chain, outermost first, and the first answer
+    /// counts. The error itself is logged, never sent. A [`Problem`] that a handler makes itself is
+    /// left alone.
+    pub fn on_error(
+        &self,
+        meaning: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
+    ) {
+        self.meanings.add(meaning);
+    }
+
+    /// Starts background work, such as a worker of a queue.
+    ///
+    /// ```
+    /// # use axum_chassis::{Chassis, shutdown::Shutdown};
+    /// # #[derive(Clone)] struct Store;
+    /// # impl Store { async fn send_one(&self) -> anyhow::Result<()> { Ok(()) } }
+    /// # fn start(chassis: &Chassis<()>, store: Store) {
+    /// chassis.spawn("outbox", move |shutdown| outbox(store.clone(), shutdown));
+    /// # }
+    ///
+    /// async fn outbox(store: Store, shutdown: Shutdown) -> anyhow::Result<()> {
+    ///     while !shutdown.is_stopping() {
+    ///         store.send_one().await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// Once it returns `Ok` it has done its work. When it fails or panics, it is started again, after
+    /// a pause that grows from one second to a minute. Each end is logged and counted
+    /// (`background_task_ends_total`), and the admin page shows how it is.
+    ///
+    /// A stop waits for it before the hooks run. What still runs at the deadline is cut, and the stop
+    /// was not orderly.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn spawn<F, Fut>(&self, name: impl Into<String>, work: F)
+    where
+        F: Fn(Shutdown) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.tasks.spawn(name.into(), self.shutdown.clone(), work);
+    }
+
+    /// Has `hook` run when the last request is gone; the hook registered last runs first.
+    ///
+    /// Each may take `shutdown.hook_timeout`. One that fails is logged, and the rest run.
+    pub fn on_stop<F, Fut>(&self, name: impl Into<String>, hook: F)
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        hooks.push(name.into(), hook);
+    }
+}

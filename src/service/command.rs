@@ -1,0 +1,133 @@
+//! One-off work of a service: its settings, its log and its stores, without its listeners.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::chassis::Chassis;
+use super::last::Last;
+use super::life;
+use super::wait::Patience;
+use super::{Stopped, threads};
+use crate::admin::Build;
+use crate::background::Tasks;
+use crate::cli;
+use crate::error::Error;
+use crate::health::Readiness;
+use crate::metrics::Metrics;
+use crate::otlp::Export;
+use crate::problem::Meanings;
+use crate::sections::LoadedSettings;
+use crate::settings::{Section, Sources};
+use crate::shutdown::{self, Phase, Signals, Trigger};
+
+type Run<S> = dyn FnOnce(Chassis<S>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+
+pub(super) struct Command<S> {
+    pub(super) listed: cli::Command,
+    run: Box<Run<S>>,
+}
+
+impl<S: Section> Command<S> {
+    pub(super) fn new(
+        name: &'static str,
+        about: &'static str,
+        run: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<()> + 'static,
+    ) -> Self {
+        Self {
+            listed: cli::Command { name, about },
+            run: Box::new(|chassis| Box::pin(async move { run(chassis).await })),
+        }
+    }
+}
+
+/// A whole process, from its settings to its exit code.
+pub(super) fn run<S: Section>(
+    build: Build,
+    sources: Sources,
+    command: Command<S>,
+) -> Result<ExitCode, Error> {
+    let name = command.listed.name;
+    life::logged(&build, &sources, Some(name), |loaded, _, export| {
+        let runtime = threads::runtime(loaded.chassis.service.threads)?;
+        let stopped = runtime.block_on(work(loaded, export, command));
+        runtime.shutdown_timeout(life::LAST_MOMENT);
+        stopped
+    })
+}
+
+async fn work<S: Section>(
+    loaded: LoadedSettings<S>,
+    export: Export,
+    command: Command<S>,
+) -> Result<Stopped, Error> {
+    let begun = Instant::now();
+    let sections = loaded.chassis;
+    let mut signals = Signals::listen().map_err(Error::Runtime)?;
+    let trigger = Trigger::new();
+    let initial = Arc::new(loaded.service);
+    // Nothing changes them; whoever watches waits.
+    let settings = watch::Sender::new(initial.clone());
+    let last = Last {
+        tasks: Tasks::default(),
+        hooks: Arc::default(),
+        export,
+        service: Handle::current(),
+    };
+    let mut work = (command.run)(Chassis {
+        settings: settings.subscribe(),
+        initial,
+        readiness: Readiness::new(sections.health),
+        metrics: Metrics::new(),
+        shutdown: trigger.watch(),
+        meanings: Meanings::default(),
+        tasks: last.tasks.clone(),
+        hooks: last.hooks.clone(),
+        patience: Patience::of_command(*sections.service.start_timeout),
+    });
+
+    let mut end = sections.shutdown;
+    let result = tokio::select! {
+        biased;
+        result = &mut work => Some(result),
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            trigger.advance(Phase::Closing);
+            let told = Instant::now();
+            let in_time = last.time_before(&end);
+            let result = tokio::select! {
+                biased;
+                result = tokio::time::timeout(in_time, &mut work) => result.ok(),
+                _ = signals.next() => None,
+            };
+            // One deadline for all of a stop.
+            let left = end.deadline.saturating_sub(told.elapsed());
+            end = shutdown::Settings { deadline: left.into(), ..end };
+            result
+        }
+    };
+    // Cut, it must not go on while its stores are closed.
+    drop(work);
+    let stopped = last.run(&end, &trigger).await;
+    let duration_ms = begun.elapsed().as_secs_f64() * 1e3;
+    match result {
+        Some(Ok(())) => {
+            tracing::info!(duration_ms, "done");
+            Ok(stopped)
+        }
+        Some(Err(error)) => Err(Error::Command(error)),
+        None => {
+            tracing::warn!(duration_ms, "the command was cut");
+            let cut_tasks = stopped.cut_tasks + 1;
+            Ok(Stopped {
+                cut_tasks,
+                ..stopped
+            })
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What is done once the last request is gone: the background tasks end, the hooks run, and the
+//! traces are exported, those of the hooks included.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Stopped, life};
+use crate::background::Tasks;
+use crate::otlp::Export;
+use crate::shutdown::{Hooks, Phase, Settings, Trigger};
+
+pub(super) struct Last {
+    pub(super) tasks: Tasks,
+    pub(super) hooks: Arc<Mutex<Hooks>>,
+    pub(super) export: Export,
+    /// Where the hooks run.
+    pub(super) service: Handle,
+}
+
+impl Last {
+    /// How much of the deadline requests and tasks may use up: some is kept for the hooks.
+    pub(super) fn time_before(&self, settings: &Settings) -> Duration {
+        let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        if hooks.is_empty() && !self.export.is_on() {
+            *settings.deadline
+        } else {
+            settings.deadline.saturating_sub(*settings.hook_timeout)
+        }
+    }
+
+    /// All of it, where there are no requests to wait for.
+    pub(super) async fn run(&self, settings: &Settings, trigger: &Trigger) -> Stopped {
+        trigger.advance(Phase::Closing);
+        let begun = Instant::now();
+        let until = begun + self.time_before(settings);
+        let cut_tasks = match timeout_at(until, self.tasks.ended()).await {
+            Ok(()) => 0,
+            Err(_) => self.cut_tasks().await,
+        };
+        let failed_hooks = self.finish(settings, begun + *settings.deadline).await;
+        Stopped {
+            cut: 0,
+            cut_tasks,
+            failed_hooks,
+        }
+    }
+
+    /// Cuts the tasks that still run, and says how many.
+    pub(super) async fn cut_tasks(&self) -> usize {
+        let cut = self.tasks.cut();
+        if cut > 0 {
+            tracing::warn!(tasks = cut, "cutting background tasks");
+            let _ = tokio::time::timeout(life::LAST_MOMENT, self.tasks.ended()).await;
+        }
+        cut
+    }
+
+    /// Hooks and traces. How many hooks failed; like each of them, the export may take the time of one.
+    pub(super) async fn finish(&self, settings: &Settings, deadline: Instant) -> usize {
+        let hooks = std::mem::take(&mut *self.hooks.lock().unwrap_or_else(PoisonError::into_inner));
+        let each = *settings.hook_timeout;
+        let failed = hooks.run(each, deadline, &self.service).await;
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.export.flush(each.min(left)).await;
+        failed
+    }
+}
