@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use axum_chassis::health::Check;
 use axum_chassis::prometheus::IntCounter;
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Problems, Validate};
@@ -65,17 +66,7 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
             .metrics()
             .counter("notes_written_total", "Notes written.")?,
     };
-    let store = notes.clone();
-    chassis.readiness().check("store", move || {
-        let full = store.texts().len() >= store.capacity;
-        async move {
-            if full {
-                Err("the store is full")
-            } else {
-                Ok(())
-            }
-        }
-    });
+    chassis.readiness().check("store", notes.clone());
     let store = notes.clone();
     chassis.on_stop("store", async move || {
         tracing::info!(notes = store.texts().len(), "forgetting the notes");
@@ -101,6 +92,13 @@ struct Notes {
 impl Notes {
     fn texts(&self) -> MutexGuard<'_, Vec<String>> {
         self.texts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Check for Notes {
+    async fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.texts().len() < self.capacity, "the store is full");
+        Ok(())
     }
 }
 

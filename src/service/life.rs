@@ -98,7 +98,11 @@ fn process<S: Section>(
 
     let life = async {
         match parts.begin(&admin, signals, start).await? {
-            Begun::Serving(life) => Ok(admin.spawn(life.attend()).await.unwrap_or_default()),
+            Begun::Serving(life) => {
+                let attended = admin.spawn(life.attend()).await;
+                // A stop that breaks down is no orderly one.
+                attended.map_err(|panic| Error::Runtime(std::io::Error::other(panic)))
+            }
             Begun::Stopped(stopped) => Ok(stopped),
         }
     };
@@ -388,7 +392,10 @@ impl Life {
             .connections_cut
             .inc_by(u64::try_from(connections).unwrap_or_default());
         tracing::warn!(connections, requests, reason, "cutting what is left");
-        let _ = tokio::time::timeout(LAST_MOMENT, &mut self.server).await;
+        // A task that has ended must not be awaited again.
+        if !self.server.is_finished() {
+            let _ = tokio::time::timeout(LAST_MOMENT, &mut self.server).await;
+        }
         usize::try_from(connections).unwrap_or_default()
     }
 }

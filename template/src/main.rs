@@ -21,11 +21,7 @@ fn main() -> ExitCode {
                 .metrics()
                 .counter("orders_created_total", "Orders taken.")?;
 
-            let checked = store.clone();
-            chassis.readiness().check("store", move || {
-                let store = checked.clone();
-                async move { store.check() }
-            });
+            chassis.readiness().check("store", store.clone());
             let closing = store.clone();
             chassis.on_stop("store", async move || closing.close());
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use axum_chassis::health::Check;
 use serde::{Deserialize, Serialize};
 
 use crate::settings;
@@ -62,15 +63,6 @@ impl Store {
         self.orders().clone()
     }
 
-    /// The readiness check: a full store can take no more orders, so another replica should.
-    pub(crate) fn check(&self) -> Result<(), Full> {
-        if self.orders().len() < self.capacity {
-            Ok(())
-        } else {
-            Err(self.full())
-        }
-    }
-
     /// Runs when the last request is gone.
     pub(crate) fn close(self) -> anyhow::Result<()> {
         tracing::info!(orders = self.orders().len(), "store closed");
@@ -86,6 +78,19 @@ impl Store {
         Full { capacity }
     }
 }
+
+/// The readiness check: a full store can take no more orders, so another replica should.
+impl Check for Store {
+    async fn check(&self) -> anyhow::Result<()> {
+        if self.orders().len() < self.capacity {
+            Ok(())
+        } else {
+            Err(self.full().into())
+        }
+    }
+}
+
+impl std::error::Error for Full {}
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

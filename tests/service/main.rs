@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod background;
 mod client;
+mod commands;
 mod flags;
 mod hostile;
 mod log;
@@ -11,3 +13,4 @@ mod outcomes;
 mod program;
 mod reload;
 mod stop;
+mod wait;

@@ -66,6 +66,55 @@ fn errors_of_routing_and_extraction_are_problems() {
 }
 
 #[test]
+fn an_errors_meaning_is_its_status_and_the_error_itself_stays_in_the_log() {
+    let program = Program::start();
+    let cases = [
+        (
+            "refused",
+            503,
+            Some("the store cannot be reached"),
+            Some("2"),
+            "ERROR",
+        ),
+        ("exists", 409, Some("it is there already"), None, "INFO"),
+        // Unknown to all, and a meaning that panics.
+        ("other", 500, None, None, "ERROR"),
+        ("panics", 500, None, None, "ERROR"),
+    ];
+    for (kind, status, detail, retry_after, _) in cases {
+        let answer = get(program.main, &format!("/error/{kind}"));
+        assert_eq!(answer.status, status, "{kind}");
+        let problem = answer.problem();
+        assert_eq!(problem["status"], status);
+        assert_eq!(
+            problem.get("detail").and_then(|detail| detail.as_str()),
+            detail
+        );
+        assert_eq!(answer.header("retry-after"), retry_after);
+        assert_eq!(
+            problem["request_id"].as_str(),
+            answer.header("x-request-id")
+        );
+        assert!(!answer.body.contains("orders"), "{}", answer.body);
+    }
+    let (code, log) = program.stop();
+    assert_eq!(code, Some(0));
+    let logged: Vec<_> = log
+        .iter()
+        .filter(|line| line["error"] == "the order cannot be kept: INSERT INTO orders")
+        .collect();
+    assert_eq!(logged.len(), cases.len(), "{log:#?}");
+    for (line, (kind, status, _, _, level)) in logged.into_iter().zip(cases) {
+        assert_eq!(
+            (&line["status"], &line["level"]),
+            (&status.into(), &level.into()),
+            "{kind}"
+        );
+        assert!(line["request_id"].is_string(), "{line}");
+    }
+}
+
+#[test]
 fn a_handlers_error_is_logged_with_its_causes_and_sent_without() {
     let program = Program::start();
     let answer = get(program.main, "/fail");

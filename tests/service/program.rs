@@ -18,6 +18,7 @@ use axum::{Json, Router};
 use axum_chassis::config::{File, FileFormat};
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Duration as Human, Validate};
+use axum_chassis::shutdown::Shutdown;
 use axum_chassis::{Chassis, Problem, Service, trace};
 use http_body::Frame;
 use rustix::process::{Pid, Signal, kill_process};
@@ -49,7 +50,18 @@ fn program() {
     if let Ok(file) = std::env::var("SOURCE") {
         service = service.source(File::new(&file, FileFormat::Json));
     }
-    let code = service.run(start);
+    let code = service
+        .command("migrate", "Applies the migrations", migrate)
+        .command("listen", "Runs until it is told to stop", async |chassis| {
+            tracing::info!("listens");
+            chassis.shutdown().stopping().await;
+            Ok(())
+        })
+        .command("stubborn", "Runs for ever", async |_| {
+            tracing::info!("runs");
+            std::future::pending().await
+        })
+        .run(start);
     // Past the test harness, so that its words do not mix with the log.
     // An exit code tells its number to nobody but a `Debug` reader.
     let number: String = format!("{code:?}")
@@ -76,6 +88,10 @@ struct Subject {
     broken: bool,
     /// What hooks to register, such as `fine,hangs`.
     hooks: Vec<String>,
+    /// What background tasks to start, such as `polite,hangs`.
+    tasks: Vec<String>,
+    /// The address of what the start waits for.
+    needs: Option<String>,
     /// Can change while the service runs.
     #[serde(alias = "salute")]
     #[schemars(extend("x-aliases" = ["salute"]))]
@@ -87,18 +103,7 @@ static DEPENDENCY: AtomicU8 = AtomicU8::new(0);
 
 async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
     let subject = chassis.settings().subject.clone();
-    for hook in subject.hooks {
-        chassis.on_stop(hook.clone(), async move || {
-            tracing::info!(hook, "hook runs");
-            match hook.as_str() {
-                "hangs" => std::future::pending().await,
-                "blocks" => std::thread::sleep(Duration::from_secs(60)),
-                "fails" => anyhow::bail!("the hook failed"),
-                _ => {}
-            }
-            Ok(())
-        });
-    }
+    prepare(&chassis).await?;
     tokio::time::sleep(*subject.start).await;
     if subject.broken {
         return Err(anyhow::anyhow!("connection refused").context("the store cannot be opened"));
@@ -108,6 +113,18 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
             0 => Ok(()),
             1 => Err("refused"),
             _ => std::future::pending().await,
+        }
+    });
+    chassis.on_error(|error| {
+        let refused = error.downcast_ref::<std::io::Error>()?;
+        match refused.kind() {
+            std::io::ErrorKind::ConnectionRefused => Some(
+                Problem::unavailable("the store cannot be reached")
+                    .retry_after(Duration::from_millis(1500)),
+            ),
+            std::io::ErrorKind::AlreadyExists => Some(Problem::conflict("it is there already")),
+            std::io::ErrorKind::Other => panic!("a meaning's panic"),
+            _ => None,
         }
     });
     let settings = chassis.watch();
@@ -123,6 +140,7 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
         .route("/onward", on_get(onward))
         .route("/panic", on_get(panics))
         .route("/fail", on_get(fails))
+        .route("/error/{kind}", on_get(error))
         .route(
             "/text",
             on_get(async || {
@@ -212,6 +230,66 @@ async fn panics() {
 async fn fails() -> Result<(), Problem> {
     let inner = anyhow::anyhow!("password hunter2 was refused");
     Err(inner.context("the database cannot be reached"))?
+}
+
+/// What handlers return by `?` when their store is in trouble.
+async fn error(Path(kind): Path<String>) -> Result<(), Problem> {
+    let kind = match &*kind {
+        "refused" => std::io::ErrorKind::ConnectionRefused,
+        "exists" => std::io::ErrorKind::AlreadyExists,
+        "panics" => std::io::ErrorKind::Other,
+        _ => std::io::ErrorKind::NotFound,
+    };
+    let inner = std::io::Error::new(kind, "INSERT INTO orders");
+    Err(anyhow::Error::from(inner).context("the order cannot be kept"))?
+}
+
+/// What service and commands have in common: what they wait for, hooks, background tasks.
+async fn prepare(chassis: &Chassis<Settings>) -> anyhow::Result<()> {
+    let subject = chassis.settings().subject.clone();
+    if let Some(address) = subject.needs {
+        chassis
+            .wait_for("store", async || {
+                Ok(tokio::net::TcpStream::connect(&address).await?)
+            })
+            .await?;
+    }
+    for hook in subject.hooks {
+        chassis.on_stop(hook.clone(), async move || {
+            tracing::info!(hook, "hook runs");
+            match hook.as_str() {
+                "hangs" => std::future::pending().await,
+                "blocks" => std::thread::sleep(Duration::from_secs(60)),
+                "fails" => anyhow::bail!("the hook failed"),
+                _ => {}
+            }
+            Ok(())
+        });
+    }
+    for task in subject.tasks {
+        chassis.spawn(task.clone(), move |shutdown| work(task.clone(), shutdown));
+    }
+    Ok(())
+}
+
+async fn work(task: String, shutdown: Shutdown) -> anyhow::Result<()> {
+    match task.as_str() {
+        "done" => return Ok(()),
+        "fails" => anyhow::bail!("no connection to <b>the queue</b>"),
+        "panics" => panic!("a task's panic"),
+        "hangs" => std::future::pending().await,
+        _ => shutdown.stopping().await,
+    }
+    tracing::info!(task, "task ends");
+    Ok(())
+}
+
+async fn migrate(chassis: Chassis<Settings>) -> anyhow::Result<()> {
+    prepare(&chassis).await?;
+    let greeting = &chassis.settings().subject.greeting;
+    anyhow::ensure!(!chassis.settings().subject.broken, "the table is locked");
+    tracing::info!(greeting, "migrated");
+    Ok(())
 }
 
 /// An event stream that has an event now and then, and no end.

@@ -1,0 +1,101 @@
+//! One-off work: the same program with another argument.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::program::{Process, Setup};
+
+fn command(line: &str) -> Setup {
+    Setup::default().variable("ARGUMENTS", line)
+}
+
+fn message<'a>(log: &'a [Value], message: &str) -> &'a Value {
+    let found = log.iter().find(|line| line["message"] == message);
+    found.unwrap_or_else(|| panic!("no line `{message}` in {log:#?}"))
+}
+
+#[test]
+fn a_command_has_settings_log_tasks_and_hooks_and_no_listeners() {
+    let (code, log) = command("migrate --set subject.greeting=hi")
+        .set("subject.hooks", "store")
+        .set("subject.tasks", "polite")
+        .launch()
+        .wait();
+    assert_eq!(code, Some(0), "{log:#?}");
+    assert_eq!(message(&log, "starting")["command"], "migrate");
+    assert_eq!(message(&log, "migrated")["greeting"], "hi");
+    let messages: Vec<_> = log.iter().map(|line| line["message"].as_str()).collect();
+    let at = |wanted| messages.iter().position(|message| *message == Some(wanted));
+    assert!(at("migrated") < at("task ends") && at("task ends") < at("hook runs"));
+    assert!(at("hook runs") < at("done") && at("listening").is_none());
+}
+
+#[test]
+fn a_command_that_fails_ends_with_1_and_runs_its_hooks() {
+    let (code, log) = command("migrate")
+        .set("subject.broken", true)
+        .set("subject.hooks", "store")
+        .launch()
+        .wait();
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        message(&log, "the command has failed")["error"],
+        "the command failed: the table is locked"
+    );
+    message(&log, "hook runs");
+}
+
+#[test]
+fn a_command_with_wrong_settings_ends_with_78_and_one_that_is_none_with_64() {
+    let wrong = Setup::default().run("migrate --set subject.start=soon");
+    assert_eq!(wrong.code, Some(78));
+    assert!(wrong.stderr.contains("subject.start"), "{}", wrong.stderr);
+    let unknown = Setup::default().run("migrat");
+    assert_eq!(unknown.code, Some(64));
+    let said = "error: there is no command \"migrat\"; there are: migrate, listen, stubborn";
+    assert!(unknown.stderr.starts_with(said), "{}", unknown.stderr);
+}
+
+#[test]
+fn help_lists_the_commands() {
+    let help = Setup::default().run("--help").stdout;
+    assert!(
+        help.contains("Usage: subject [COMMAND] [OPTIONS]"),
+        "{help}"
+    );
+    assert!(
+        help.contains("  migrate               Applies the migrations\n"),
+        "{help}"
+    );
+}
+
+fn running(setup: Setup, message: &str) -> Process {
+    let mut process = setup.launch();
+    process.message(message);
+    process
+}
+
+#[test]
+fn sigterm_ends_a_command_in_order() {
+    let process = running(command("listen").set("subject.hooks", "store"), "listens");
+    process.signal(Signal::TERM);
+    let (code, log) = process.wait();
+    assert_eq!(code, Some(0), "{log:#?}");
+    message(&log, "done");
+}
+
+#[test]
+fn a_command_that_does_not_stop_is_cut_at_the_deadline_or_by_a_second_signal() {
+    let setup = || command("stubborn").set("shutdown.hook_timeout", "100ms");
+    let process = running(setup().set("shutdown.deadline", "300ms"), "runs");
+    process.signal(Signal::TERM);
+    let (code, log) = process.wait();
+    assert_eq!(code, Some(1));
+    message(&log, "the command was cut");
+
+    let mut process = running(setup().set("shutdown.deadline", "1h"), "runs");
+    process.signal(Signal::TERM);
+    process.message("stopping");
+    process.signal(Signal::INT);
+    assert_eq!(process.wait().0, Some(1));
+}
