@@ -35,7 +35,7 @@ pub(crate) struct Args {
 enum Asset {
     /// Dockerfile, Dockerfile.distroless, .dockerignore
     Images,
-    /// k8s/ and scripts/
+    /// k8s/, scripts/ and docs/runbooks/
     Kubernetes,
     /// docker-compose.yml: the service with Prometheus and Grafana
     Compose,
@@ -136,7 +136,12 @@ impl Asset {
     fn files(self) -> &'static [&'static str] {
         match self {
             Self::Images => &["Dockerfile", "Dockerfile.distroless", ".dockerignore"],
-            Self::Kubernetes => &["k8s", "scripts", "config/kustomization.yaml"],
+            Self::Kubernetes => &[
+                "k8s",
+                "scripts",
+                "docs/runbooks",
+                "config/kustomization.yaml",
+            ],
             // It builds the image, and shows what a cluster would.
             Self::Compose => &[
                 "docker-compose.yml",

@@ -1,7 +1,7 @@
 //! `cargo xtask sync`: writes the files that are copies of others, or rendered from them.
 //!
 //! cargo-generate skips symlinks, so `template/` holds copies of the generic Docker files; and
-//! `k8s/` in the root is what a service named `service` gets. The template also says its version.
+//! `k8s/` in the root, and what belongs to it, is what a service named `service` gets. The template also says its version.
 
 mod readme;
 
@@ -19,7 +19,13 @@ use cargo_chassis::template::render_here;
 /// From the root into `template/`, byte for byte.
 const COPIED: [&str; 3] = ["Dockerfile", "Dockerfile.distroless", ".dockerignore"];
 /// From a generated service into the root.
-const RENDERED: [&str; 4] = ["compose", "config/kustomization.yaml", "k8s", "scripts"];
+const RENDERED: [&str; 5] = [
+    "compose",
+    "config/kustomization.yaml",
+    "docs/runbooks",
+    "k8s",
+    "scripts",
+];
 
 /// What stands in a file of `template/` before and after the version of this workspace.
 const VERSIONED: [(&str, &str, &str); 2] = [

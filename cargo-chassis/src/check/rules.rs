@@ -4,6 +4,7 @@ mod image;
 mod network;
 mod pods;
 mod queries;
+mod runbooks;
 mod scaling;
 mod settings;
 mod stranger;
@@ -56,6 +57,7 @@ pub(crate) fn apply(
         }
         network::check(overlay, &workloads, live.as_ref(), faults)?;
         scaling::check(check, overlay, &workloads, faults)?;
+        runbooks::check(check, overlay, faults);
         if binary.stranger().is_some() {
             stranger::check(overlay, &workloads, faults);
         }

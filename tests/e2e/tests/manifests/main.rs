@@ -8,6 +8,7 @@ mod delivery;
 mod logs;
 mod maintained;
 mod prometheus;
+mod runbooks;
 mod schemas;
 mod scripts;
 
@@ -54,17 +55,21 @@ fn copy() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for part in [
         "k8s",
+        "docs/runbooks",
         "config",
         "scripts",
         "Dockerfile",
         "Dockerfile.distroless",
     ] {
         if root().join(part).exists() {
+            let target = folder.path().join(part);
+            let parent = target.parent().expect("the folder");
+            std::fs::create_dir_all(parent).expect("a folder");
             succeed(
                 Command::new("cp")
                     .arg("-r")
                     .arg(root().join(part))
-                    .arg(folder.path()),
+                    .arg(parent),
             );
         }
     }

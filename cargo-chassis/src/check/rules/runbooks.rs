@@ -1,0 +1,42 @@
+//! Whoever is woken by an alert finds a page about it.
+
+use crate::Check;
+use crate::check::fault::Faults;
+use crate::check::render::Overlay;
+
+/// Where the pages are, seen from the project's root.
+const PAGES: &str = "docs/runbooks";
+
+pub(super) fn check(check: &Check, overlay: &Overlay, faults: &mut Faults) {
+    let root = check.manifests.join("..");
+    for resource in overlay.of_kind("PrometheusRule") {
+        let groups = resource.list("/spec/groups").iter();
+        let rules = groups.flat_map(|group| group["rules"].as_array().into_iter().flatten());
+        for rule in rules {
+            let Some(alert) = rule["alert"].as_str() else {
+                continue;
+            };
+            let page = format!("{PAGES}/{alert}.md");
+            let field = format!("alert {alert}: annotations.runbook_url");
+            let url = rule["annotations"]["runbook_url"].as_str();
+            if !url.is_some_and(|url| url.ends_with(&page)) {
+                faults.add(
+                    &resource.file,
+                    field,
+                    format!(
+                        "is {}: whoever is woken finds no page",
+                        url.unwrap_or("not set")
+                    ),
+                    format!("let it end with {page}"),
+                );
+            } else if !root.join(&page).is_file() {
+                faults.add(
+                    &resource.file,
+                    field,
+                    format!("names {page}, which is not there"),
+                    "write it: what users feel, what to look at first, what helps, what not to do",
+                );
+            }
+        }
+    }
+}
