@@ -33,6 +33,7 @@
 //! - [`server`], [`admin`]: the two listeners.
 //! - [`shutdown`]: the order of stopping.
 //! - [`limits`]: what requests may take.
+//! - `testing`, a feature for dev-dependencies: tests of the real binary, from its start to its exit code.
 //!
 //! The parts are usable one by one, for a team that keeps its own `main`.
 
@@ -65,6 +66,9 @@ mod sections;
 mod cli;
 
 mod service;
+
+#[cfg(all(unix, feature = "testing"))]
+pub mod testing;
 
 pub use error::Error;
 pub use problem::Problem;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest.
-const ROWS: [&[&str]; 8] = [
+const ROWS: [&[&str]; 9] = [
     &["backoff", "cgroup", "trace", "error"],
     &["otlp", "problem", "settings"],
     &["logs", "metrics", "health", "shutdown", "limits"],
@@ -14,6 +14,7 @@ const ROWS: [&[&str]; 8] = [
     &["sections"],
     &["cli"],
     &["service"],
+    &["testing"],
 ];
 
 /// The admin listener is a server.

@@ -86,9 +86,8 @@ fn a_dependency_that_hangs_makes_it_unready_without_holding_a_probe_up() {
 
 #[test]
 fn startup_tells_when_the_services_own_start_is_done() {
-    let mut process = Setup::default().set("subject.start", "1s").launch();
-    let line = process.line(|line| line["listener"] == "admin");
-    let admin = line["address"].as_str().unwrap().parse().unwrap();
+    let process = Setup::default().set("subject.start", "1s").launch();
+    let admin = process.admin().address();
     assert_eq!(get(admin, "/health/startup").status, 503);
     assert_eq!(get(admin, "/health/liveness").status, 200);
     assert_eq!(get(admin, "/health/readiness").json()["status"], "starting");
@@ -97,7 +96,7 @@ fn startup_tells_when_the_services_own_start_is_done() {
 
 #[test]
 fn the_log_filter_can_be_changed_for_a_while() {
-    let mut program = Program::start();
+    let program = Program::start();
     let put = |query: &str, filter: &str| {
         request(program.admin, "PUT", &format!("/log{query}"), &[], filter)
     };
@@ -114,7 +113,7 @@ fn the_log_filter_can_be_changed_for_a_while() {
     assert_eq!(put("", "loud").status, 400);
     assert_eq!(put("?ttl=soon", "info").status, 400);
     assert_eq!(get(program.admin, "/log").json()["filter"], "info");
-    program.process.message("log filter reverted");
+    program.process.wait_for_message("log filter reverted");
     let (_, log) = program.stop();
     let paths: Vec<_> = log
         .iter()
@@ -190,8 +189,8 @@ fn the_process_says_what_it_is() {
 
 #[test]
 fn the_number_of_threads_is_logged_with_its_reason() {
-    let mut program = Setup::default().set("service.threads", 3).start();
-    let line = program.process.message("runtime sized");
+    let program = Setup::default().set("service.threads", 3).start();
+    let line = program.process.wait_for_message("runtime sized");
     assert_eq!(
         (&line["threads"], &line["reason"]),
         (&3.into(), &"service.threads is set".into())

@@ -7,7 +7,7 @@ use crate::program::{Setup, eventually};
 
 #[test]
 fn tasks_that_fail_or_panic_are_logged_counted_shown_and_started_again() {
-    let mut program = Setup::default()
+    let program = Setup::default()
         .set("subject.tasks", "done,fails,panics,polite")
         .start();
     let ends = |task: &str, outcome: &str| {
@@ -32,7 +32,7 @@ fn tasks_that_fail_or_panic_are_logged_counted_shown_and_started_again() {
         "{page}"
     );
 
-    let failed = program.process.message("background task failed");
+    let failed = program.process.wait_for_message("background task failed");
     assert_eq!(failed["task"], "fails");
     assert_eq!(failed["error"], "no connection to <b>the queue</b>");
     assert!(

@@ -1,30 +1,28 @@
 //! One-off work: the same program with another argument.
 
-use rustix::process::Signal;
-use serde_json::Value;
+use axum_chassis::testing::{Process, Signal};
 
-use crate::program::{Process, Setup};
+use crate::program::Setup;
 
 fn command(line: &str) -> Setup {
     Setup::default().variable("ARGUMENTS", line)
 }
 
-fn message<'a>(log: &'a [Value], message: &str) -> &'a Value {
-    let found = log.iter().find(|line| line["message"] == message);
-    found.unwrap_or_else(|| panic!("no line `{message}` in {log:#?}"))
-}
-
 #[test]
 fn a_command_has_settings_log_tasks_and_hooks_and_no_listeners() {
-    let (code, log) = command("migrate --set subject.greeting=hi")
+    let ended = command("migrate --set subject.greeting=hi")
         .set("subject.hooks", "store")
         .set("subject.tasks", "polite")
         .launch()
         .wait();
-    assert_eq!(code, Some(0), "{log:#?}");
-    assert_eq!(message(&log, "starting")["command"], "migrate");
-    assert_eq!(message(&log, "migrated")["greeting"], "hi");
-    let messages: Vec<_> = log.iter().map(|line| line["message"].as_str()).collect();
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(ended.message("starting")["command"], "migrate");
+    assert_eq!(ended.message("migrated")["greeting"], "hi");
+    let messages: Vec<_> = ended
+        .log
+        .iter()
+        .map(|line| line["message"].as_str())
+        .collect();
     let at = |wanted| messages.iter().position(|message| *message == Some(wanted));
     assert!(at("migrated") < at("task ends") && at("task ends") < at("hook runs"));
     assert!(at("hook runs") < at("done") && at("listening").is_none());
@@ -32,17 +30,17 @@ fn a_command_has_settings_log_tasks_and_hooks_and_no_listeners() {
 
 #[test]
 fn a_command_that_fails_ends_with_1_and_runs_its_hooks() {
-    let (code, log) = command("migrate")
+    let ended = command("migrate")
         .set("subject.broken", true)
         .set("subject.hooks", "store")
         .launch()
         .wait();
-    assert_eq!(code, Some(1));
+    assert_eq!(ended.code, Some(1));
     assert_eq!(
-        message(&log, "the command has failed")["error"],
+        ended.message("the command has failed")["error"],
         "the command failed: the table is locked"
     );
-    message(&log, "hook runs");
+    ended.message("hook runs");
 }
 
 #[test]
@@ -70,32 +68,30 @@ fn help_lists_the_commands() {
 }
 
 fn running(setup: Setup, message: &str) -> Process {
-    let mut process = setup.launch();
-    process.message(message);
+    let process = setup.launch();
+    process.wait_for_message(message);
     process
 }
 
 #[test]
 fn sigterm_ends_a_command_in_order() {
     let process = running(command("listen").set("subject.hooks", "store"), "listens");
-    process.signal(Signal::TERM);
-    let (code, log) = process.wait();
-    assert_eq!(code, Some(0), "{log:#?}");
-    message(&log, "done");
+    let ended = process.stop();
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    ended.message("done");
 }
 
 #[test]
 fn a_command_that_does_not_stop_is_cut_at_the_deadline_or_by_a_second_signal() {
     let setup = || command("stubborn").set("shutdown.hook_timeout", "100ms");
     let process = running(setup().set("shutdown.deadline", "300ms"), "runs");
-    process.signal(Signal::TERM);
-    let (code, log) = process.wait();
-    assert_eq!(code, Some(1));
-    message(&log, "the command was cut");
+    let ended = process.stop();
+    assert_eq!(ended.code, Some(1));
+    ended.message("the command was cut");
 
-    let mut process = running(setup().set("shutdown.deadline", "1h"), "runs");
-    process.signal(Signal::TERM);
-    process.message("stopping");
+    let process = running(setup().set("shutdown.deadline", "1h"), "runs");
+    process.terminate();
+    process.wait_for_message("stopping");
     process.signal(Signal::INT);
-    assert_eq!(process.wait().0, Some(1));
+    assert_eq!(process.wait().code, Some(1));
 }

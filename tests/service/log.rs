@@ -11,12 +11,11 @@ const BLOCKED: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_reader_that_stops_for_half_a_minute_holds_no_request_up_and_every_line_is_accounted_for() {
-    let mut program = Setup::default().set("logs.buffer", "64KiB").start();
-    let gate = program.process.gate();
+    let program = Setup::default().set("logs.buffer", "64KiB").start();
     let stop = AtomicBool::new(false);
     let (main, admin) = (program.main, program.admin);
     let (requests, slowest) = std::thread::scope(|scope| {
-        let blocked = gate.lock().unwrap();
+        let blocked = program.process.hold_output();
         let clients: Vec<_> = (0..2)
             .map(|_| {
                 let stop = &stop;
@@ -61,11 +60,11 @@ fn a_reader_that_stops_for_half_a_minute_holds_no_request_up_and_every_line_is_a
             dropped > 0.0,
             "nothing was dropped: the reader was not missed"
         );
-        program.process.read() as f64 + dropped == produced
+        program.process.log().len() as f64 + dropped == produced
     });
     let report = program
         .process
-        .line(|line| line["dropped"].as_u64().is_some());
+        .wait_for_line(|line| line["dropped"].as_u64().is_some());
     assert_eq!(report["level"], "WARN");
     assert_eq!(program.stop().0, Some(0));
 }

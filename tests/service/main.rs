@@ -8,6 +8,7 @@ mod client;
 mod commands;
 mod flags;
 mod hostile;
+mod kit;
 mod log;
 mod outcomes;
 mod program;

@@ -2,12 +2,9 @@
 //!
 //! It is a test of this file that is otherwise ignored, run in a process of its own.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -19,9 +16,9 @@ use axum_chassis::config::{File, FileFormat};
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Duration as Human, Validate};
 use axum_chassis::shutdown::Shutdown;
+use axum_chassis::testing::{self, Ended, Process};
 use axum_chassis::{Chassis, Problem, Service, trace};
 use http_body::Frame;
-use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -318,29 +315,42 @@ impl HttpBody for Endless {
 // --- starting it ---
 
 /// How the program is to be started.
-#[derive(Default)]
 pub(crate) struct Setup {
-    variables: Vec<(String, String)>,
-    folder: Option<std::path::PathBuf>,
+    program: testing::Program,
     files: Option<u64>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let program = testing::Program::new("/bin/sh")
+            .patience(2 * SOON)
+            // What files say of the filter counts.
+            .variable("RUST_LOG", "");
+        Self {
+            program,
+            files: None,
+        }
+    }
 }
 
 impl Setup {
     /// Sets a key of the settings, by its `APP__` variable.
     pub(crate) fn set(self, key: &str, value: impl ToString) -> Self {
-        let name = format!("APP__{}", key.to_uppercase().replace('.', "__"));
-        self.variable(&name, value)
+        self.with(|program| program.set(key, value))
     }
 
-    pub(crate) fn variable(mut self, name: &str, value: impl ToString) -> Self {
-        self.variables.push((name.to_owned(), value.to_string()));
-        self
+    pub(crate) fn variable(self, name: &str, value: impl ToString) -> Self {
+        self.with(|program| program.variable(name, value.to_string()))
     }
 
     /// Starts it where `config/` is.
-    pub(crate) fn folder(mut self, folder: &std::path::Path) -> Self {
-        self.folder = Some(folder.to_owned());
-        self
+    pub(crate) fn folder(self, folder: &std::path::Path) -> Self {
+        self.with(|program| program.folder(folder))
+    }
+
+    /// How long anything may take, for what is to take too long.
+    pub(crate) fn patience(self, patience: Duration) -> Self {
+        self.with(|program| program.patience(patience))
     }
 
     /// Gives it so many file descriptors.
@@ -349,11 +359,16 @@ impl Setup {
         self
     }
 
+    fn with(mut self, change: impl FnOnce(testing::Program) -> testing::Program) -> Self {
+        self.program = change(self.program);
+        self
+    }
+
     /// Starts it, and waits for both of its listeners.
     pub(crate) fn start(self) -> Program {
-        let mut process = self.launch();
-        let main = process.listener("main");
-        let admin = process.listener("admin");
+        let process = self.launch();
+        let main = process.main().address();
+        let admin = process.admin().address();
         Program {
             process,
             main,
@@ -361,193 +376,31 @@ impl Setup {
         }
     }
 
-    /// Runs it to its end with these flags: the exit code, and what it said.
-    pub(crate) fn run(self, arguments: &str) -> Said {
-        let mut command = self.variable("ARGUMENTS", arguments).command();
-        let output = command.stderr(Stdio::piped()).output().expect("a shell");
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        let stdout = text(output.stdout);
-        Said {
-            code: output.status.code(),
-            stdout: stdout.split_once(BEGIN).expect("the program's own words").1[1..].to_owned(),
-            stderr: text(output.stderr),
-        }
+    /// Runs it to its end with these flags.
+    pub(crate) fn run(self, arguments: &str) -> Ended {
+        let mut ended = self.variable("ARGUMENTS", arguments).launch().wait();
+        let (_, own) = ended.stdout.split_once(BEGIN).expect("the program");
+        ended.stdout = own[1..].to_owned();
+        ended
     }
 
     /// Starts it without waiting for anything.
     pub(crate) fn launch(self) -> Process {
-        let mut command = self.command();
-        Process::watch(command.stderr(Stdio::null()).spawn().expect("a shell"))
-    }
-
-    fn command(self) -> Command {
-        let mut command = Command::new("/bin/sh");
         let limit = self
             .files
             .map(|files| format!("ulimit -n {files}; "))
             .unwrap_or_default();
-        command
-            .args(["-c", &format!("{limit}exec \"$0\" \"$@\"")])
-            .arg(std::env::current_exe().expect("this test"))
-            .args([
+        self.program
+            .arguments(["-c", &format!("{limit}exec \"$0\" \"$@\"")])
+            .argument(std::env::current_exe().expect("this test"))
+            .arguments([
                 "--exact",
                 "program::program",
                 "--ignored",
                 "--nocapture",
                 "--quiet",
             ])
-            .envs([
-                ("LOG_FORMAT", "json"),
-                ("APP__SERVER__HOST", "127.0.0.1"),
-                ("APP__SERVER__PORT", "0"),
-                ("APP__ADMIN__HOST", "127.0.0.1"),
-                ("APP__ADMIN__PORT", "0"),
-            ])
-            .envs(self.variables)
-            .stdout(Stdio::piped());
-        if let Some(folder) = self.folder {
-            command.current_dir(folder);
-        }
-        command
-    }
-}
-
-/// What a process that has ended said.
-pub(crate) struct Said {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-/// A process and its log. Dropped, it is killed.
-pub(crate) struct Process {
-    child: Child,
-    lines: Vec<Value>,
-    more: mpsc::Receiver<Value>,
-    /// Whoever holds it keeps the log from being read.
-    gate: Arc<Mutex<()>>,
-}
-
-impl Process {
-    fn watch(mut child: Child) -> Self {
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let (send, more) = mpsc::channel();
-        let gate = Arc::new(Mutex::new(()));
-        let passed = gate.clone();
-        std::thread::spawn(move || {
-            // The test harness has its say on the same output.
-            let lines = stdout
-                .lines()
-                .map_while(Result::ok)
-                .filter(|line| line.starts_with('{'));
-            for line in lines {
-                drop(passed.lock());
-                let line =
-                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-                let _ = send.send(line);
-            }
-        });
-        Self {
-            child,
-            lines: Vec::new(),
-            more,
-            gate,
-        }
-    }
-
-    fn listener(&mut self, name: &str) -> SocketAddr {
-        let line = self.line(|line| line["message"] == "listening" && line["listener"] == name);
-        line["address"]
-            .as_str()
-            .and_then(|address| address.parse().ok())
-            .expect("an address")
-    }
-
-    /// The first line of the log that is wanted; waits for it.
-    pub(crate) fn line(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        if let Some(line) = self.lines.iter().find(|line| wanted(line)) {
-            return line.clone();
-        }
-        let deadline = Instant::now() + SOON;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.more.recv_timeout(left) else {
-                panic!("no such line in the log:\n{:#?}", self.lines);
-            };
-            self.lines.push(line.clone());
-            if wanted(&line) {
-                return line;
-            }
-        }
-    }
-
-    /// The line with this message.
-    pub(crate) fn message(&mut self, message: &str) -> Value {
-        self.line(|line| line["message"] == message)
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        let process = Pid::from_child(&self.child);
-        kill_process(process, signal).expect("a process that runs");
-    }
-
-    /// Until the guard is dropped, nobody reads what the process logs.
-    pub(crate) fn gate(&self) -> Arc<Mutex<()>> {
-        self.gate.clone()
-    }
-
-    /// How many lines of the log have been read.
-    pub(crate) fn read(&mut self) -> usize {
-        self.lines.extend(self.more.try_iter());
-        self.lines.len()
-    }
-
-    /// Waits for its end: the exit code, and all of its log.
-    pub(crate) fn wait(mut self) -> (Option<i32>, Vec<Value>) {
-        let deadline = Instant::now() + 2 * SOON;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                break status;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "the process does not end:\n{:#?}",
-                self.drain()
-            );
-            std::thread::sleep(Duration::from_millis(2));
-        };
-        (status.code(), self.drain().to_vec())
-    }
-
-    fn drain(&mut self) -> &[Value] {
-        // Ends with the reader, which ends with the process's output.
-        while let Ok(line) = self.more.recv_timeout(Duration::from_millis(500)) {
-            self.lines.push(line);
-        }
-        &self.lines
-    }
-
-    /// Resident memory in bytes.
-    pub(crate) fn memory(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("/proc");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("VmRSS");
-        let kib: u64 = line
-            .split_whitespace()
-            .nth(1)
-            .and_then(|kib| kib.parse().ok())
-            .expect("a number");
-        kib * 1024
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+            .launch()
     }
 }
 
@@ -563,10 +416,10 @@ impl Program {
         Setup::default().start()
     }
 
-    /// SIGTERM, and its end.
+    /// SIGTERM, and its end: the exit code, and all of its log.
     pub(crate) fn stop(self) -> (Option<i32>, Vec<Value>) {
-        self.process.signal(Signal::TERM);
-        self.process.wait()
+        let ended = self.process.stop();
+        (ended.code, ended.log)
     }
 
     /// One series of the metrics; 0 if there is none.

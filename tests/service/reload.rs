@@ -27,7 +27,7 @@ fn a_swap_takes_effect_and_a_wrong_one_changes_nothing() {
     let config = folder.path().join("config");
     fs::create_dir(&config).unwrap();
     swap(&config, 1, "[subject]\ngreeting = 'hello'\n");
-    let mut program = Setup::default().folder(folder.path()).start();
+    let program = Setup::default().folder(folder.path()).start();
     assert_eq!(get(program.main, "/greeting").body, "hello");
     let reloads = |result: &str| format!("settings_reload_total{{result=\"{result}\"}}");
 
@@ -53,7 +53,7 @@ fn a_swap_takes_effect_and_a_wrong_one_changes_nothing() {
     );
     let line = program
         .process
-        .message("the changed settings are wrong: the old ones stay");
+        .wait_for_message("the changed settings are wrong: the old ones stay");
     let error = line["error"].as_str().unwrap();
     assert!(
         error.contains("subject.greeting") && error.contains("default.toml"),
@@ -67,7 +67,9 @@ fn a_swap_takes_effect_and_a_wrong_one_changes_nothing() {
         4,
         "[subject]\ngreeting = 'good day'\n[logs]\nfilter = 'warn'\n[limits]\nbody = '10B'\n[server]\nmax_connections = 7\n",
     );
-    let line = program.process.message("changed settings need a restart");
+    let line = program
+        .process
+        .wait_for_message("changed settings need a restart");
     assert_eq!(line["keys"], "server.max_connections");
     assert_eq!(program.metric(&reloads("needs_restart")), 1.0);
     // What is shown is what is in force.
@@ -87,7 +89,7 @@ fn a_source_of_the_service_s_own_is_asked_again_and_may_fail_meanwhile() {
         fs::rename(folder.path().join("next"), folder.path().join("own.json")).unwrap();
     };
     write(r#"{ "subject": { "greeting": "hello" } }"#);
-    let mut program = Setup::default()
+    let program = Setup::default()
         .folder(folder.path())
         .variable("SOURCE", "own.json")
         .start();
@@ -104,7 +106,7 @@ fn a_source_of_the_service_s_own_is_asked_again_and_may_fail_meanwhile() {
 
     write("{ \"subject\": ");
     let wrong = "the changed settings are wrong: the old ones stay";
-    let line = program.process.message(wrong);
+    let line = program.process.wait_for_message(wrong);
     let error = line["error"].as_str().unwrap();
     assert!(error.starts_with("source File: "), "{error}");
     assert!(error.contains("own.json"), "{error}");
@@ -124,10 +126,10 @@ fn an_old_name_of_a_key_is_told_once() {
     let config = folder.path().join("config");
     fs::create_dir(&config).unwrap();
     swap(&config, 1, "[subject]\nsalute = 'hello'\n");
-    let mut program = Setup::default().folder(folder.path()).start();
+    let program = Setup::default().folder(folder.path()).start();
     assert_eq!(get(program.main, "/greeting").body, "hello");
     let told = |line: &serde_json::Value| line["message"] == "an old name of `subject.greeting`";
-    let line = program.process.line(told);
+    let line = program.process.wait_for_line(told);
     assert_eq!(line["level"], "WARN");
     assert_eq!(line["key"], "subject.salute");
     assert_eq!(line["origin"], "config/default.toml:2");

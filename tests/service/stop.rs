@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use axum_chassis::testing::Signal;
 use serde_json::{Value, json};
 
 use crate::client::{Connection, get};
@@ -155,11 +155,11 @@ fn http2_clients_lose_no_request_over_a_stop() {
 
 #[test]
 fn readiness_turns_first_and_clients_are_told_while_they_are_served() {
-    let mut program = Setup::default().set("shutdown.delay", "2s").start();
+    let program = Setup::default().set("shutdown.delay", "2s").start();
     let mut kept = Connection::open(program.main).unwrap();
     assert_eq!(kept.get("/").unwrap().header("connection"), None);
-    program.process.signal(Signal::TERM);
-    program.process.message("stopping");
+    program.process.terminate();
+    program.process.wait_for_message("stopping");
     eventually("not ready", || {
         get(program.admin, "/health/readiness").status == 503
     });
@@ -172,9 +172,9 @@ fn readiness_turns_first_and_clients_are_told_while_they_are_served() {
     );
     // New connections are still taken.
     assert_eq!(get(program.main, "/").status, 200);
-    let (code, log) = program.process.wait();
-    assert_eq!(code, Some(0));
-    assert!(message(&log, "stopped")["duration_ms"].as_f64().unwrap() >= 2000.0);
+    let ended = program.process.wait();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stopped()["duration_ms"].as_f64().unwrap() >= 2000.0);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_stream_that_heeds_the_stop_ends_in_order() {
 
 #[test]
 fn a_second_signal_cuts_at_once() {
-    let mut program = Setup::default().set("shutdown.delay", "20s").start();
+    let program = Setup::default().set("shutdown.delay", "20s").start();
     let mut client = Connection::open(program.main).unwrap();
     client
         .send(b"GET /sleep/60000 HTTP/1.1\r\nhost: test\r\n\r\n")
@@ -266,17 +266,17 @@ fn a_second_signal_cuts_at_once() {
         program.metric("http_server_active_requests") == 1.0
     });
     let began = Instant::now();
-    program.process.signal(Signal::TERM);
-    program.process.message("stopping");
+    program.process.terminate();
+    program.process.wait_for_message("stopping");
     program.process.signal(Signal::INT);
-    let (code, log) = program.process.wait();
+    let ended = program.process.wait();
     assert!(
         began.elapsed() < Duration::from_secs(5),
         "{:?}",
         began.elapsed()
     );
     assert_eq!(
-        (code, &message(&log, "cutting what is left")["reason"]),
+        (ended.code, &ended.message("cutting what is left")["reason"]),
         (Some(1), &json!("SIGINT"))
     );
 }
@@ -338,17 +338,16 @@ fn a_service_whose_workers_are_all_blocked_still_stops_by_its_deadline() {
 
 #[test]
 fn a_signal_during_the_start_ends_it_in_order() {
-    let mut process = Setup::default()
+    let process = Setup::default()
         .set("subject.start", "1m")
         .set("subject.hooks", "fine")
         .launch();
-    process.message("runtime sized");
-    process.line(|line| line["listener"] == "admin");
-    process.signal(Signal::TERM);
-    let (code, log) = process.wait();
-    assert_eq!(code, Some(0), "{log:#?}");
-    message(&log, "stopping before the start was done");
-    assert!(!log.iter().any(|line| line["listener"] == "main"));
+    process.wait_for_message("runtime sized");
+    process.wait_for_line(|line| line["listener"] == "admin");
+    let ended = process.stop();
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    ended.message("stopping before the start was done");
+    assert!(!ended.log.iter().any(|line| line["listener"] == "main"));
 }
 
 #[test]
@@ -371,10 +370,10 @@ fn a_start_that_fails_or_takes_too_long_says_so_and_runs_its_hooks() {
         ),
     ];
     for (setup, error) in cases {
-        let (code, log) = setup.launch().wait();
-        assert_eq!(code, Some(1));
-        assert_eq!(message(&log, "the service cannot run")["error"], error);
-        message(&log, "hook runs");
+        let ended = setup.launch().wait();
+        assert_eq!(ended.code, Some(1));
+        assert_eq!(ended.message("the service cannot run")["error"], error);
+        ended.message("hook runs");
     }
 }
 
@@ -383,14 +382,14 @@ fn a_port_that_is_taken_is_named() {
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap();
     for listener in ["server", "admin"] {
-        let (code, log) = Setup::default()
+        let ended = Setup::default()
             .set(&format!("{listener}.port"), address.port())
             .launch()
             .wait();
-        let error = message(&log, "the service cannot run")["error"]
+        let error = ended.message("the service cannot run")["error"]
             .as_str()
             .unwrap();
         assert!(error.contains(&address.to_string()), "{error}");
-        assert_eq!(code, Some(1));
+        assert_eq!(ended.code, Some(1));
     }
 }

@@ -2,8 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::client::get;
-use crate::program::{Setup, eventually};
+use crate::program::Setup;
 
 /// An address where nobody listens yet.
 fn nobody() -> std::net::SocketAddr {
@@ -14,42 +13,42 @@ fn nobody() -> std::net::SocketAddr {
 #[test]
 fn a_dependency_that_comes_late_is_waited_for_alive_and_not_ready() {
     let address = nobody();
-    let mut process = Setup::default().set("subject.needs", address).launch();
-    let admin = process.line(|line| line["listener"] == "admin");
-    let admin = admin["address"].as_str().unwrap().parse().unwrap();
-    let warning = process.message("waiting for a dependency");
+    let process = Setup::default().set("subject.needs", address).launch();
+    let admin = process.admin();
+    let warning = process.wait_for_message("waiting for a dependency");
     assert_eq!(
         (&warning["dependency"], &warning["level"]),
         (&"store".into(), &"WARN".into())
     );
-    assert_eq!(get(admin, "/health/liveness").status, 200);
-    assert_eq!(get(admin, "/health/startup").status, 503);
-    assert_eq!(get(admin, "/health/readiness").status, 503);
+    assert_eq!(admin.get("/health/liveness").status, 200);
+    assert_eq!(admin.get("/health/startup").status, 503);
+    assert_eq!(admin.get("/health/readiness").status, 503);
 
     let _here = TcpListener::bind(address).unwrap();
-    process.message("the dependency is there");
-    process.message("started");
-    eventually("it is ready", || {
-        get(admin, "/health/readiness").status == 200
-    });
-    process.signal(rustix::process::Signal::TERM);
-    let (code, log) = process.wait();
-    assert_eq!(code, Some(0));
-    let warnings = log.iter().filter(|line| line["level"] == "WARN");
-    assert_eq!(warnings.count(), 1, "{log:#?}");
+    process.wait_for_message("the dependency is there");
+    process.wait_for_message("started");
+    process.wait_until_ready();
+    let ended = process.stop();
+    assert_eq!(ended.code, Some(0));
+    let warnings = ended.log.iter().filter(|line| line["level"] == "WARN");
+    assert_eq!(warnings.count(), 1, "{ended:#?}");
 }
 
 #[test]
 fn a_dependency_that_does_not_come_is_named_by_service_and_command() {
     for arguments in ["", "migrate"] {
-        let (code, log) = Setup::default()
+        let ended = Setup::default()
             .variable("ARGUMENTS", arguments)
             .set("subject.needs", nobody())
             .set("service.start_timeout", "500ms")
             .launch()
             .wait();
-        assert_eq!(code, Some(1));
-        let error = log.iter().find(|line| line["level"] == "ERROR").unwrap();
+        assert_eq!(ended.code, Some(1));
+        let error = ended
+            .log
+            .iter()
+            .find(|line| line["level"] == "ERROR")
+            .unwrap();
         let said = error["error"].as_str().unwrap();
         assert!(said.contains("store: not to be had within"), "{said}");
         assert!(said.contains("refused"), "{said}");
@@ -58,15 +57,18 @@ fn a_dependency_that_does_not_come_is_named_by_service_and_command() {
 
 #[test]
 fn a_signal_ends_a_command_that_waits() {
-    let mut process = Setup::default()
+    let process = Setup::default()
         .variable("ARGUMENTS", "migrate")
         .set("subject.needs", nobody())
         .launch();
-    process.message("waiting for a dependency");
-    process.signal(rustix::process::Signal::TERM);
-    let (code, log) = process.wait();
-    assert_eq!(code, Some(1), "{log:#?}");
-    let error = log.iter().find(|line| line["level"] == "ERROR").unwrap();
+    process.wait_for_message("waiting for a dependency");
+    let ended = process.stop();
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    let error = ended
+        .log
+        .iter()
+        .find(|line| line["level"] == "ERROR")
+        .unwrap();
     let said = error["error"].as_str().unwrap();
     assert!(said.ends_with("since the service stops"), "{said}");
 }

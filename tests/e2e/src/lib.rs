@@ -1,8 +1,7 @@
-//! What end-to-end tests share: commands that have to succeed, and services as processes.
+//! What end-to-end tests share: folders, and commands that have to succeed.
 
 mod files;
 mod git;
-mod service;
 mod tool;
 
 use std::path::{Path, PathBuf};
@@ -11,7 +10,6 @@ use std::time::{Duration, Instant};
 
 pub use files::{Contents, contents, copy, edit, files};
 pub use git::{clone_of_this_checkout, commit, git};
-pub use service::{Answer, Service};
 pub use tool::{built, chassis, run_lines, said};
 
 /// How long anything that is waited for may take.

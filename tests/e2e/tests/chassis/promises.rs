@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use e2e::{Service, cargo, files, root, run_lines, said, succeed};
+use axum_chassis::testing::Program;
+use e2e::{cargo, files, root, run_lines, said, succeed};
 
 use crate::tool::{TARGET, chassis, read};
 
@@ -115,32 +116,26 @@ impl Generated {
 
     fn answers_and_stops(&self, name: &str) {
         let binary = TARGET.join("debug").join(name);
-        let service = Service::start(&binary, &self.folder, &[]);
-        service.wait_until_ready();
-        assert!(service.get("/").body.contains(name));
-        assert_eq!(
-            service
-                .post("/orders", r#"{"item":"tea","quantity":1}"#)
-                .status,
-            201
-        );
+        let service = Program::new(binary).folder(&self.folder).start();
+        assert!(service.get("/").text().contains(name));
+        let order = r#"{"item":"tea","quantity":1}"#;
+        assert_eq!(service.post("/orders", order).status, 201);
         assert_eq!(service.get("/orders/1").status, 200);
         assert_eq!(service.get("/orders/2").status, 404);
         assert_eq!(service.get("/health/liveness").status, 200);
         assert_eq!(service.get("/health/readiness").status, 200);
-        let metrics = service.admin("/metrics").body;
+        let metrics = service.admin().get("/metrics");
         for line in [
             "orders_created_total 1",
             "readiness_check_up{check=\"store\"} 1",
         ] {
-            assert!(metrics.contains(line), "{line}: {metrics}");
+            assert!(metrics.text().contains(line), "{line}: {metrics:?}");
         }
-        let (status, log) = service.stop();
-        assert_eq!(status.code(), Some(0));
-        assert!(
-            log.iter().any(|line| line["message"] == "store closed"),
-            "{log:#?}"
-        );
+        let ended = service.stop();
+        assert_eq!(ended.code, Some(0));
+        ended.message("store closed");
+        // Nothing but JSON.
+        assert_eq!(ended.stdout.lines().count(), ended.log.len());
     }
 
     fn holds_nothing_that_it_should_not(&self) {

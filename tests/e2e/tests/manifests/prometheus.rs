@@ -3,9 +3,9 @@
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
+use axum_chassis::testing::Program;
+use e2e::{root, succeed, wait_for};
 use serde_json::Value;
-
-use e2e::{Service, root, succeed, wait_for};
 
 use crate::{documents, render, service};
 
@@ -76,8 +76,8 @@ fn each_alert_has_a_test_for_either_case() {
 #[ignore = "needs prometheus and curl"]
 fn every_query_of_rules_and_dashboard_is_answered_by_a_prometheus_that_scrapes_the_service() {
     let folder = workspace();
-    let service = Service::start(service(), folder.path(), &[]);
-    let admin = service.admin.port();
+    let service = Program::new(service()).folder(folder.path()).start();
+    let admin = service.admin().address().port();
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
          rule_files: [rules.yaml]\n\

@@ -1,0 +1,213 @@
+//! Tests of the real binary, from its start to its exit code: for `[dev-dependencies]`, with the feature `testing`.
+//!
+//! ```no_run
+//! # macro_rules! env { ($name:literal) => { "orders" } }
+//! use axum_chassis::testing::Program;
+//!
+//! // In a `#[test]`:
+//! let service = Program::new(env!("CARGO_BIN_EXE_orders"))
+//!     .set("store.capacity", 1)
+//!     .start();
+//!
+//! let order = r#"{"item":"tea","quantity":2}"#;
+//! assert_eq!(service.post("/orders", order).status, 201);
+//! assert_eq!(service.post("/orders", order).json()["title"], "Insufficient Storage");
+//! assert!(service.admin().get("/metrics").text().contains("orders_created_total 1"));
+//! let line = service.wait_for_line(|line| line["status"] == 507);
+//! assert_eq!(line["route"], "/orders");
+//!
+//! let ended = service.stop();
+//! assert_eq!(ended.code, Some(0));
+//! assert_eq!(ended.stopped()["cut"], 0);
+//!
+//! // In another: the binary's own word on its settings.
+//! let ended = Program::new(env!("CARGO_BIN_EXE_orders"))
+//!     .set("store.capacity", 0)
+//!     .argument("--check-config")
+//!     .output();
+//! assert_eq!(ended.code, Some(78));
+//! assert!(ended.stderr.contains("store.capacity"), "{}", ended.stderr);
+//! ```
+//!
+//! - [`Program`] is how it is to be started: settings, variables, arguments. Both listeners get free ports of this
+//!   machine, so any number of tests run side by side.
+//! - [`Process`] is it while it runs: asked, listened to, signalled. Dropped, it is killed, so a test that fails leaves
+//!   nothing behind; and what it said last stands in the test's output.
+//! - [`Ended`] is what it leaves: its exit code, its log, and how its stop went.
+//!
+//! All of it blocks, and nothing sleeps: the kit waits for lines of the log and for the end of the process, and no
+//! longer than [`Program::patience`]. What does not come is a panic that says what was waited for, what the process
+//! said so far, and with which exit code it ended if it did.
+//!
+//! Processes and signals are those of Unix, so the module is there on Unix only.
+
+mod listener;
+mod process;
+mod said;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+pub use listener::{Answer, Listener};
+pub use process::{Ended, Held, Process};
+pub use rustix::process::Signal;
+
+/// Longer than a service's own patience (`service.start_timeout`, `shutdown.deadline`): its words say more.
+const PATIENCE: Duration = Duration::from_secs(70);
+
+/// What a service would read, of the variables of whoever runs the tests, by name or by beginning.
+const NOT_INHERITED: [&str; 9] = [
+    "APP_",
+    "DATABASE_URL",
+    "KUBERNETES_",
+    "LOG_FORMAT",
+    "OTEL_",
+    "PORT",
+    "REDIS_URL",
+    "RUN_ENV",
+    "RUST_LOG",
+];
+
+/// How a program is to be started.
+///
+/// It inherits the variables of the test, but for those that a service takes settings from (`APP_*`, `RUN_ENV`,
+/// `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`, `OTEL_*`), and for Kubernetes': tests go alike on
+/// every machine. Files are read as ever, from `config/` in its [folder](Self::folder).
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
+    folder: Option<PathBuf>,
+    patience: Duration,
+}
+
+impl Program {
+    /// The program at this path, such as `env!("CARGO_BIN_EXE_orders")`: on 127.0.0.1 and free ports, with a log in
+    /// JSON at the level `info`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let program = Self {
+            path: path.into(),
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            folder: None,
+            patience: PATIENCE,
+        };
+        program
+            .variable("LOG_FORMAT", "json")
+            .variable("RUST_LOG", "info")
+            .set("server.host", "127.0.0.1")
+            .set("server.port", 0)
+            .set("admin.host", "127.0.0.1")
+            .set("admin.port", 0)
+    }
+
+    /// Sets a key of the settings, such as `store.capacity`, by its variable `APP__STORE__CAPACITY`.
+    #[must_use]
+    pub fn set(self, key: &str, value: impl ToString) -> Self {
+        let name = format!("APP__{}", key.to_uppercase().replace('.', "__"));
+        self.variable(name, value.to_string())
+    }
+
+    /// Sets a variable, or sets it anew. An empty one of those that the chassis reads is as good as none.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds an argument: a command, or a flag such as `--check-config`.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds several arguments.
+    #[must_use]
+    pub fn arguments<I: IntoIterator<Item: Into<OsString>>>(mut self, arguments: I) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts it in this folder, where its `config/` is. Unset, it is that of the test: its package's.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// How long anything may take that is waited for, each time: 70 s unless set, a little longer than a service gives
+    /// itself to start.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Starts it, and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it cannot be started, ends, or does not get ready, with what its checks say.
+    #[must_use]
+    #[track_caller]
+    pub fn start(self) -> Process {
+        let process = self.launch();
+        process.wait_until_ready();
+        process
+    }
+
+    /// Starts it, and waits for nothing: for a start that is to be watched.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    #[track_caller]
+    pub fn launch(self) -> Process {
+        let spawned = self.command().spawn();
+        let child =
+            spawned.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.path.display()));
+        Process::watch(self.name(), child, self.patience)
+    }
+
+    /// Runs it to its end: for commands, and flags such as `--print-config`.
+    ///
+    /// # Panics
+    /// If it cannot be started, or does not end.
+    #[must_use]
+    #[track_caller]
+    pub fn output(self) -> Ended {
+        self.launch().wait()
+    }
+
+    fn name(&self) -> String {
+        let name = self.path.file_name().map(Path::new);
+        name.unwrap_or(&self.path).display().to_string()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_left_out(name)) {
+            command.env_remove(name);
+        }
+        command
+            .args(&self.arguments)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
+        command
+    }
+}
+
+fn is_left_out(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy().to_ascii_uppercase();
+    NOT_INHERITED
+        .iter()
+        .any(|known| name == *known || known.ends_with('_') && name.starts_with(known))
+}

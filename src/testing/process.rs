@@ -1,0 +1,340 @@
+//! A program that runs, and what is left of it when it has ended.
+
+use std::process::Child;
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use serde_json::Value;
+
+use super::listener::{Answer, Listener};
+use super::said::{Ending, Said, Stream};
+
+/// A program that runs, on free ports of this machine. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    said: Said,
+    /// Waits for the end, without taking its number from it: until it is reaped, no other process can have that.
+    waiter: Option<JoinHandle<()>>,
+    patience: Duration,
+    /// Whether a panic has shown what it said.
+    shown: AtomicBool,
+}
+
+/// What a program that has ended leaves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// The lines of its log, in their order.
+    pub log: Vec<Value>,
+    /// All that it wrote to standard output, its log included.
+    pub stdout: String,
+    /// All that it wrote to standard error.
+    pub stderr: String,
+}
+
+/// While it is there, nobody reads what the process says.
+#[derive(Debug)]
+pub struct Held<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, ()>);
+
+// === impl Process ===
+
+impl Process {
+    pub(super) fn watch(name: String, mut child: Child, patience: Duration) -> Self {
+        let said = Said::default();
+        if let Some(stdout) = child.stdout.take() {
+            said.read(Stream::Out, stdout);
+        }
+        if let Some(stderr) = child.stderr.take() {
+            said.read(Stream::Err, stderr);
+        }
+        let (told, id) = (said.clone(), WaitId::Pid(Pid::from_child(&child)));
+        let waiter = thread::spawn(move || {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let ended = rustix::io::retry_on_intr(|| waitid(id.clone(), options));
+            let status = ended.ok().flatten();
+            told.end(Ending {
+                code: status.as_ref().and_then(|status| status.exit_status()),
+                signal: status
+                    .as_ref()
+                    .and_then(|status| status.terminating_signal()),
+            });
+        });
+        Self {
+            name,
+            child,
+            said,
+            waiter: Some(waiter),
+            patience,
+            shown: AtomicBool::new(false),
+        }
+    }
+
+    /// The main listener, where its routes are; waits until it is there.
+    ///
+    /// # Panics
+    /// If it does not come.
+    #[track_caller]
+    pub fn main(&self) -> Listener<'_> {
+        self.listener("main")
+    }
+
+    /// The admin listener; waits until it is there, which is before the service's own start.
+    ///
+    /// # Panics
+    /// If it does not come.
+    #[track_caller]
+    pub fn admin(&self) -> Listener<'_> {
+        self.listener("admin")
+    }
+
+    #[track_caller]
+    fn listener(&self, name: &str) -> Listener<'_> {
+        let is_it = |line: &Value| line["message"] == "listening" && line["listener"] == name;
+        let line = self.wait_for(&format!("open its {name} listener"), is_it);
+        match line["address"].as_str().map(str::parse) {
+            Some(Ok(address)) => Listener::new(self, address),
+            _ => self.fail(&format!("tells no address: {line}")),
+        }
+    }
+
+    /// Waits until it is ready, as `/health/readiness` of the admin listener says; asks again at each line of the log,
+    /// where every change leaves one.
+    ///
+    /// # Panics
+    /// If it ends instead, or does not get ready, with what its checks say.
+    #[track_caller]
+    pub fn wait_until_ready(&self) {
+        let deadline = self.deadline();
+        let admin = self.admin();
+        loop {
+            let seen = self.said.lock().log.len();
+            let answer = admin.ask("GET", "/health/readiness", &[], Bytes::new());
+            if answer.as_ref().is_ok_and(|answer| answer.status == 200) {
+                return;
+            }
+            let more = self.said.wait_until(deadline, |state| {
+                let more = state.log.len() > seen;
+                (more || state.no_more()).then_some(more)
+            });
+            if more != Some(true) {
+                let report = answer.map_or_else(|error| error, |answer| answer.text().to_owned());
+                self.give_up(&format!("get ready ({report})"));
+            }
+        }
+    }
+
+    /// `GET` on the main listener, for which it waits.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        self.main().get(path)
+    }
+
+    /// `POST` of JSON on the main listener, for which it waits: a [`Value`], or any text.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    #[track_caller]
+    pub fn post(&self, path: &str, json: impl ToString) -> Answer {
+        self.main().post(path, json)
+    }
+
+    /// Any request to the main listener, for which it waits.
+    ///
+    /// # Panics
+    /// If there is no answer, or the request is none.
+    #[track_caller]
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        self.main().request(method, path, headers, body)
+    }
+
+    /// The lines of its log so far. A line of standard output that is no JSON object is none of them.
+    #[must_use]
+    pub fn log(&self) -> Vec<Value> {
+        self.said.lock().log.clone()
+    }
+
+    /// The first line of its log that is wanted, from its beginning; waits for it.
+    ///
+    /// # Panics
+    /// If it ends without such a line, or the line does not come.
+    #[track_caller]
+    pub fn wait_for_line(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for("log the line that is wanted", wanted)
+    }
+
+    /// The first line of its log with this message; waits for it.
+    ///
+    /// # Panics
+    /// If it ends without such a line, or the line does not come.
+    #[track_caller]
+    pub fn wait_for_message(&self, message: &str) -> Value {
+        self.wait_for(&format!("log {message:?}"), |line| {
+            line["message"] == message
+        })
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut seen = 0;
+        let found = self.said.wait_until(self.deadline(), |state| {
+            let line = state.log[seen..].iter().find(|line| wanted(line)).cloned();
+            seen = state.log.len();
+            line.map(Some).or(state.no_more().then_some(None))
+        });
+        match found {
+            Some(Some(line)) => line,
+            _ => self.give_up(what),
+        }
+    }
+
+    /// Until the guard is dropped, nobody reads what it says: for a test of a service whose log is stuck.
+    #[must_use]
+    pub fn hold_output(&self) -> Held<'_> {
+        Held(self.said.hold())
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal; nothing happens if it has ended already.
+    ///
+    /// # Panics
+    /// If the system refuses to.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        if let Err(error) = kill_process(Pid::from_child(&self.child), signal) {
+            self.fail(&format!("cannot be sent {signal:?}: {error}"));
+        }
+    }
+
+    /// Sends it SIGTERM, as Kubernetes does: it is to stop in order.
+    ///
+    /// # Panics
+    /// If the system refuses to.
+    #[track_caller]
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Has it stop in order, by SIGTERM, and waits for its end.
+    ///
+    /// # Panics
+    /// If it does not end.
+    #[track_caller]
+    pub fn stop(self) -> Ended {
+        self.terminate();
+        self.wait()
+    }
+
+    /// Waits for it to end, of itself or because it was told to.
+    ///
+    /// # Panics
+    /// If it does not, or if something that it started still holds its output.
+    #[track_caller]
+    pub fn wait(self) -> Ended {
+        let over = self.said.wait_until(self.deadline(), |state| {
+            state.no_more().then_some(state.flooded)
+        });
+        if over != Some(false) {
+            self.give_up("come to its end");
+        }
+        let mut state = self.said.lock();
+        let text =
+            |bytes: &mut Vec<u8>| String::from_utf8_lossy(&std::mem::take(bytes)).into_owned();
+        Ended {
+            code: state.ending.and_then(|ending| ending.code),
+            log: std::mem::take(&mut state.log),
+            stdout: text(&mut state.stdout),
+            stderr: text(&mut state.stderr),
+        }
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
+    /// Panics with what it did not do in time, or will never do.
+    #[track_caller]
+    fn give_up(&self, what: &str) -> ! {
+        let state = self.said.lock();
+        let why = if state.flooded {
+            ": it said more than a test can keep".to_owned()
+        } else if state.is_over() {
+            String::new()
+        } else {
+            format!(" within {:?}", self.patience)
+        };
+        drop(state);
+        self.fail(&format!("did not {what}{why}"));
+    }
+
+    /// Panics with what is wrong, and what it said.
+    #[track_caller]
+    pub(super) fn fail(&self, problem: &str) -> ! {
+        self.shown.store(true, Ordering::Relaxed);
+        let (name, tail) = (&self.name, self.said.lock().tail());
+        panic!("{name} {problem}\n{tail}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if thread::panicking() && !self.shown.load(Ordering::Relaxed) {
+            // The harness shows it below the panic of the test.
+            eprintln!("{}: {}", self.name, self.said.lock().tail());
+        }
+        let _ = self.child.kill();
+        if let Some(waiter) = self.waiter.take() {
+            let _ = waiter.join();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+// === impl Ended ===
+
+impl Ended {
+    /// The first line of the log with this message.
+    ///
+    /// # Panics
+    /// If there is none, with all of the log.
+    #[track_caller]
+    pub fn message(&self, message: &str) -> &Value {
+        let line = self.log.iter().find(|line| line["message"] == message);
+        line.unwrap_or_else(|| panic!("no {message:?} in {:#?}\n{}", self.log, self.stderr))
+    }
+
+    /// How its stop went, in the fields of the log's line `stopped`: `cut`, the connections that were still open at
+    /// the deadline, `cut_tasks`, `failed_hooks`, and `duration_ms`.
+    ///
+    /// # Panics
+    /// If it did not stop in order, with all of the log.
+    #[track_caller]
+    pub fn stopped(&self) -> &Value {
+        self.message("stopped")
+    }
+}
