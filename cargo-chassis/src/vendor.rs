@@ -22,16 +22,21 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let mut manifest: DocumentMut = text
         .parse()
         .with_context(|| format!("cannot read {}", file.display()))?;
-    let dependency = &mut manifest["dependencies"]["axum-chassis"];
-    if dependency.get("path").and_then(Item::as_str) == Some(FOLDER) && folder.join(FOLDER).exists()
-    {
+    let path = manifest["dependencies"]["axum-chassis"].get("path");
+    if path.and_then(Item::as_str) == Some(FOLDER) && folder.join(FOLDER).exists() {
         say(
             "Unchanged",
             format_args!("{FOLDER} is there; `cargo chassis update` brings it up to date"),
         );
         return Ok(ExitCode::SUCCESS);
     }
-    point_to_folder(dependency);
+    // Of one crate, Cargo takes one place only; a service's tests ask for more of it.
+    for section in ["dependencies", "dev-dependencies"] {
+        let section = manifest.get_mut(section).and_then(Item::as_table_mut);
+        if let Some(dependency) = section.and_then(|section| section.get_mut("axum-chassis")) {
+            point_to_folder(dependency);
+        }
+    }
     // Otherwise the comment that says that it is a folder on this machine stays.
     if let Some(table) = manifest["dependencies"].as_table_mut()
         && let Some(mut key) = table.key_mut("axum-chassis")
@@ -106,19 +111,24 @@ fn service() -> anyhow::Result<PathBuf> {
 
 /// Takes path, git and version out of a dependency, and leaves features and the like.
 fn point_to_folder(dependency: &mut Item) {
-    match dependency.as_table_like_mut() {
-        Some(table) => {
-            for key in ["version", "git", "branch", "tag", "rev", "registry", "path"] {
-                table.remove(key);
-            }
-            table.insert("path", value(FOLDER));
+    const PLACES: [&str; 7] = ["version", "git", "branch", "tag", "rev", "registry", "path"];
+    if let Item::Table(table) = dependency {
+        for key in PLACES {
+            table.remove(key);
         }
-        None => {
-            let mut table = toml_edit::InlineTable::new();
-            table.insert("path", Value::from(FOLDER));
-            *dependency = value(table);
+        table.insert("path", value(FOLDER));
+        return;
+    }
+    // As the template writes it, so that an update finds its own words.
+    let mut table = toml_edit::InlineTable::new();
+    table.insert("path", Value::from(FOLDER));
+    for (key, value) in dependency.as_inline_table().into_iter().flatten() {
+        if !PLACES.contains(&key) {
+            table.insert(key, value.clone());
         }
     }
+    table.fmt();
+    *dependency = value(table);
 }
 
 /// Keeps the vendored crate out of the workspace: of this manifest's own, or of the one around it, which is returned.

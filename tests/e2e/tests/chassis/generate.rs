@@ -192,8 +192,11 @@ fn cargo_chassis_vendor_completes_what_cargo_generate_began() {
     );
     said(chassis(&folder.join("src")).arg("vendor"), 0);
     let manifest = read(&folder.join("Cargo.toml"));
-    let dependency = r#"axum-chassis = { features = ["otlp"] , path = "vendor/axum-chassis" }"#;
-    assert!(manifest.contains(dependency), "{manifest}");
+    let dependency = r#"axum-chassis = { path = "vendor/axum-chassis", features = ["otlp"] }"#;
+    let in_tests = r#"axum-chassis = { path = "vendor/axum-chassis", features = ["testing"] }"#;
+    for line in [dependency, in_tests] {
+        assert!(manifest.contains(line), "{manifest}");
+    }
     edit(
         &folder.join("Cargo.toml"),
         dependency,
