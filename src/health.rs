@@ -300,7 +300,7 @@ impl Report {
                 let value = serde_json::json!({
                     "status": if check.up { "up" } else { "down" },
                     "error": check.error,
-                    "duration_ms": check.took.as_secs_f64() * 1e3,
+                    "duration_ms": check.took.as_micros() as f64 / 1e3,
                     "age_seconds": check.checked.elapsed().as_secs_f64(),
                 });
                 (name.clone(), value)

@@ -177,6 +177,20 @@ pub fn start(settings: &Settings, output: Output) -> Result<Logs, Error> {
     })
 }
 
+/// A length of time for a field of a line, such as `duration_ms`: milliseconds, to the microsecond.
+///
+/// As seconds are multiplied, 0.7821 ms would become `0.7821000000000001`.
+///
+/// ```
+/// let took = std::time::Duration::from_nanos(782_117);
+/// tracing::info!(duration_ms = axum_chassis::logs::milliseconds(took), "sent");
+/// # assert_eq!(axum_chassis::logs::milliseconds(took), 0.782);
+/// ```
+pub fn milliseconds(duration: Duration) -> f64 {
+    // Of all numbers the nearest one, and so the shortest text.
+    duration.as_micros() as f64 / 1e3
+}
+
 fn report_dropped(style: Style, lines: u64, out: &mut Vec<u8>) {
     let mut line = Line::start(style, Level::WARN, module_path!());
     line.message("log lines were dropped because the output does not keep up");

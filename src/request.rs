@@ -20,6 +20,7 @@
 
 mod body;
 mod outcome;
+mod record;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -38,7 +39,7 @@ use tokio::time::Sleep;
 use tower::{Layer, Service};
 
 use self::body::{Arrival, Departing};
-use self::outcome::Record;
+use self::record::Record;
 use crate::limits::{self, Limits};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
@@ -275,7 +276,7 @@ where
                 }
             }
         };
-        let mut response = record.shape(response);
+        let mut response = outcome::shape(response, record.ids(), record.meanings());
         let headers = response.headers_mut();
         headers.insert(trace::REQUEST_ID, record.ids().request.header());
         if record.is_draining() && *this.version < Version::HTTP_2 {

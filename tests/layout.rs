@@ -82,6 +82,56 @@ fn lower_rows_never_import_higher_ones() {
     assert!(seen > 30, "only {seen} imports were found");
 }
 
+/// What stands in a file before its tests, without comments.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).expect("text");
+    let lines = text.lines().take_while(|line| *line != "#[cfg(test)]");
+    let code = lines.filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// What a file imports from others of its folder.
+fn siblings(file: &Path) -> Vec<PathBuf> {
+    let code = code(file);
+    let mut parts = code.split("super::");
+    let mut before = parts.next().unwrap_or_default();
+    let mut siblings = Vec::new();
+    for part in parts {
+        // `super::super::` is another folder's affair.
+        let is_first = !before.is_empty();
+        before = part;
+        let end = match part.starts_with('{') {
+            true => part.find(';'),
+            false => part.find(|c: char| !c.is_alphanumeric() && c != '_'),
+        };
+        let names = part[..end.unwrap_or(part.len())]
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .map(|name| file.with_file_name(format!("{name}.rs")));
+        siblings.extend(names.filter(|name| is_first && name != file && name.exists()));
+    }
+    siblings
+}
+
+#[test]
+fn files_of_one_folder_import_each_other_in_one_direction() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for file in files(&source) {
+        let mut reached = siblings(&file);
+        seen += reached.len();
+        let mut at = 0;
+        while let Some(next) = reached.get(at) {
+            assert_ne!(*next, file, "a circle of imports");
+            let further = siblings(next);
+            let new = further.into_iter().filter(|file| !reached.contains(file));
+            let new: Vec<_> = new.collect();
+            reached.extend(new);
+            at += 1;
+        }
+    }
+    assert!(seen > 30, "only {seen} imports were found");
+}
+
 #[test]
 fn files_stay_short() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

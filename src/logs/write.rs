@@ -270,6 +270,8 @@ fn date_and_time(second: u64) -> [u8; 20] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -342,6 +344,24 @@ mod tests {
             written(|out| milliseconds(out, Duration::from_micros(12_034))),
             "12.034"
         );
+    }
+
+    proptest! {
+        // For 31 years: a float has fifteen digits.
+        #[test]
+        fn a_duration_is_milliseconds_to_the_microsecond_and_nothing_more(micros in 0..1_000_000_000_000_000_u64, nanos in 0..1000_u64) {
+            let duration = Duration::from_micros(micros) + Duration::from_nanos(nanos);
+            let (whole, part) = (micros / 1000, micros % 1000);
+            let exact = format!("{whole}.{part:03}");
+            prop_assert_eq!(written(|out| milliseconds(out, duration)), exact.as_str());
+            // The same, where `tracing` takes nothing but a float: without the last zeros.
+            let short = match exact.trim_end_matches('0') {
+                short if short.ends_with('.') => format!("{short}0"),
+                short => short.to_owned(),
+            };
+            let event = written(|out| float(out, super::super::milliseconds(duration)));
+            prop_assert_eq!(event, short);
+        }
     }
 
     #[test]

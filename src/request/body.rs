@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
 
-use super::outcome::Record;
+use super::record::Record;
 
 /// Whether a request's body has arrived in full: if not, a timeout is the client's doing.
 pub(super) struct Arrival(Arc<AtomicBool>);

@@ -308,7 +308,7 @@ impl<S: Section> Parts<S> {
         let server = tokio::spawn(served);
         self.readiness.set_started();
         tracing::info!(listener = "main", %address, "listening");
-        tracing::info!(duration_ms = began.elapsed().as_secs_f64() * 1e3, "started");
+        tracing::info!(duration_ms = logs::milliseconds(began.elapsed()), "started");
 
         Ok(Begun::Serving(Box::new(Life {
             address,
@@ -374,7 +374,7 @@ impl Life {
             cut,
             cut_tasks,
             failed_hooks,
-            duration_ms = began.elapsed().as_secs_f64() * 1e3,
+            duration_ms = logs::milliseconds(began.elapsed()),
             "stopped"
         );
         Stopped {

@@ -175,6 +175,11 @@ fn readiness_turns_first_and_clients_are_told_while_they_are_served() {
     let ended = program.process.wait();
     assert_eq!(ended.code, Some(0));
     assert!(ended.stopped()["duration_ms"].as_f64().unwrap() >= 2000.0);
+    for timed in ["started", "stopped"] {
+        let milliseconds = ended.message(timed)["duration_ms"].to_string();
+        let decimals = milliseconds.split_once('.').map(|(_, decimals)| decimals);
+        assert!(decimals.unwrap().len() <= 3, "{timed}: {milliseconds}");
+    }
 }
 
 #[test]

@@ -1,0 +1,164 @@
+//! A request under way, from its head to the end of its response: counted and logged from here.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::HttpBody;
+use axum::extract::{ConnectInfo, Request};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
+
+use super::{Endpoint, Shared};
+use crate::logs::AccessLine;
+use crate::metrics::http::{Route, UNMATCHED};
+use crate::otlp::{Ended, Span};
+use crate::problem::Meanings;
+use crate::trace::Ids;
+
+/// A request under way. Dropped before its end, the client has gone away.
+pub(super) struct Record {
+    endpoint: Arc<Endpoint>,
+    /// The route, where it is not the one that the endpoint knows.
+    route: Option<Arc<Route>>,
+    admitted: bool,
+    ids: Ids,
+    span: Span,
+    method: Method,
+    path: Option<PathAndQuery>,
+    client: Option<SocketAddr>,
+    begun: Instant,
+    received: u64,
+    sent: u64,
+    error: Option<Box<str>>,
+    ended: bool,
+}
+
+impl Record {
+    pub(super) fn begin(endpoint: Arc<Endpoint>, request: &Request, ids: Ids, span: Span) -> Self {
+        let Shared { http, limits, .. } = &*endpoint.shared;
+        let admitted = limits.admit(http.active_requests.enter());
+        if !admitted {
+            http.requests_shed.inc();
+        }
+        Self {
+            route: endpoint.other_route(request),
+            admitted,
+            ids,
+            span,
+            method: request.method().clone(),
+            path: request.uri().path_and_query().cloned(),
+            client: request
+                .extensions()
+                .get()
+                .map(|ConnectInfo(client)| *client),
+            begun: Instant::now(),
+            received: request.body().size_hint().lower(),
+            sent: 0,
+            error: None,
+            ended: false,
+            endpoint,
+        }
+    }
+
+    pub(super) fn admitted(&self) -> bool {
+        self.admitted
+    }
+
+    pub(super) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    pub(super) fn meanings(&self) -> &Meanings {
+        &self.endpoint.shared.meanings
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.endpoint.shared.is_draining()
+    }
+
+    /// When the handler has to have answered.
+    pub(super) fn deadline(&self) -> Option<tokio::time::Instant> {
+        let deadline = self
+            .begun
+            .checked_add(self.endpoint.shared.limits.request_timeout()?)?;
+        Some(deadline.into())
+    }
+
+    /// Notes how much of the body has gone out.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.sent = bytes;
+    }
+
+    /// Notes why the body ended early.
+    pub(super) fn fail(&mut self, error: &axum::Error) {
+        self.error = Some(crate::error::Chain(error).to_string().into());
+    }
+
+    /// The request is over.
+    pub(super) fn end(mut self, status: StatusCode, sent: u64) {
+        self.sent = sent;
+        self.settle(status);
+    }
+
+    fn settle(&mut self, status: StatusCode) {
+        self.ended = true;
+        let ended = Instant::now();
+        let duration = ended.saturating_duration_since(self.begun);
+        let Endpoint { shared, route } = &*self.endpoint;
+        let Shared { http, logs, .. } = &**shared;
+        http.active_requests.leave();
+        // Most requests have no body, and a shared counter is not free.
+        if self.received > 0 {
+            http.request_bytes.inc_by(self.received);
+        }
+        http.response_bytes.inc_by(self.sent);
+        let known = || route.get_or_init(|| http.route(UNMATCHED));
+        let route = self.route.as_ref().unwrap_or_else(known);
+        route.observe(&self.method, status, duration);
+        let route = route.pattern();
+        self.span.end(&Ended {
+            ids: &self.ids,
+            method: &self.method,
+            route: (route != UNMATCHED).then_some(route),
+            path: self.path.as_ref().map_or("", PathAndQuery::path),
+            status,
+            duration,
+            client: self.client,
+            error: self.error.as_deref(),
+        });
+        logs.access(&AccessLine {
+            ended,
+            method: &self.method,
+            route,
+            path: self.path.as_ref().map_or("", PathAndQuery::path),
+            status: status.as_u16(),
+            duration,
+            request_bytes: self.received,
+            response_bytes: self.sent,
+            client: self.client,
+            ids: &self.ids,
+            error: self.error.as_deref(),
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let status = if self.endpoint.shared.is_cut() {
+            self.error = Some("cut at the shutdown deadline".into());
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            client_gone()
+        };
+        self.settle(status);
+    }
+}
+
+/// 499, nginx's word for a client that went away before its answer was complete.
+fn client_gone() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}
