@@ -7,6 +7,8 @@
 //! curl localhost:8080/metrics
 //! ```
 
+use std::net::SocketAddr;
+
 use axum::routing::get;
 use axum::{Json, Router};
 use axum_chassis::Sections;
@@ -27,9 +29,9 @@ async fn main() -> anyhow::Result<()> {
     readiness.set_started();
 
     // Routes get the layer; what is asked all the time by machines does not.
-    let routes = Router::new()
-        .route("/", get("hello\n"))
-        .layer(RequestLayer::new(&settings.limits, &logs, &metrics)?);
+    let routes = Router::new().route("/", get("hello\n")).layer(
+        RequestLayer::new(&settings.limits, &logs, &metrics)?.behind(settings.server.proxies()),
+    );
     let scrape = metrics.clone();
     let routes = routes
         .route("/metrics", get(async move || scrape.encode(None).1))
@@ -44,6 +46,8 @@ async fn main() -> anyhow::Result<()> {
     let server::Settings { host, port, .. } = settings.server;
     let listener = tokio::net::TcpListener::bind((host, port)).await?;
     tracing::info!(address = %listener.local_addr()?, "listening");
+    // With the addresses of clients, for the log.
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, routes)
         .with_graceful_shutdown(interrupted())
         .await?;

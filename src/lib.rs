@@ -30,6 +30,7 @@
 //! - [`metrics`]: OpenTelemetry's names, series bounded by construction.
 //! - [`trace`]: request ids and W3C trace context.
 //! - [`request`]: what happens around every request, and how each outcome looks.
+//! - [`client`]: whose request it is, also behind proxies.
 //! - [`server`], [`admin`]: the two listeners.
 //! - [`shutdown`]: the order of stopping.
 //! - [`limits`]: what requests may take.
@@ -49,6 +50,7 @@ pub mod trace;
 
 pub mod settings;
 
+pub mod client;
 pub mod health;
 pub mod limits;
 pub mod logs;
@@ -70,6 +72,7 @@ mod service;
 #[cfg(all(unix, feature = "testing"))]
 pub mod testing;
 
+pub use client::ClientAddress;
 pub use error::Error;
 pub use problem::Problem;
 pub use sections::{LoadedSettings, Sections};

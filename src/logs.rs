@@ -18,7 +18,7 @@ mod queue;
 mod write;
 
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -111,7 +111,7 @@ pub struct AccessLine<'a> {
     /// Bytes of the response's body that were sent.
     pub response_bytes: u64,
     /// Who asked.
-    pub client: Option<SocketAddr>,
+    pub client: Option<IpAddr>,
     /// The ids of the request.
     pub ids: &'a Ids,
     /// What went wrong, if something did.
@@ -329,7 +329,7 @@ impl Logs {
         write::integer(line.known(b",\"request_bytes\":"), request.request_bytes);
         write::integer(line.known(b",\"response_bytes\":"), request.response_bytes);
         if let Some(client) = request.client {
-            write::address(line.known(b",\"client\":"), client.ip());
+            write::address(line.known(b",\"client\":"), client);
         }
         if let Some(error) = request.error {
             write::string(line.known(b",\"error\":"), error);

@@ -10,7 +10,7 @@ mod disabled;
 #[cfg(feature = "otlp")]
 mod enabled;
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -32,7 +32,7 @@ pub(crate) struct Ended<'a> {
     pub(crate) path: &'a str,
     pub(crate) status: StatusCode,
     pub(crate) duration: Duration,
-    pub(crate) client: Option<SocketAddr>,
+    pub(crate) client: Option<IpAddr>,
     pub(crate) error: Option<&'a str>,
 }
 

@@ -40,6 +40,7 @@ use tower::{Layer, Service};
 
 use self::body::{Arrival, Departing};
 use self::record::Record;
+use crate::client::Proxies;
 use crate::limits::{self, Limits};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
@@ -53,7 +54,9 @@ use crate::trace::{self, Ids, Place};
 #[derive(Clone)]
 pub struct RequestLayer(Arc<Shared>);
 
+#[derive(Clone)]
 struct Shared {
+    proxies: Proxies,
     limits: Limits,
     logs: Logs,
     http: Http,
@@ -102,6 +105,7 @@ impl RequestLayer {
         meanings: Meanings,
     ) -> Self {
         Self(Arc::new(Shared {
+            proxies: Proxies::default(),
             limits,
             logs,
             http,
@@ -109,6 +113,13 @@ impl RequestLayer {
             export,
             meanings,
         }))
+    }
+
+    /// Believes these proxies when they say whose request it is.
+    #[must_use]
+    pub fn behind(mut self, proxies: Proxies) -> Self {
+        Arc::make_mut(&mut self.0).proxies = proxies;
+        self
     }
 }
 
@@ -167,7 +178,8 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let mut ids = Ids::from_headers(request.headers());
         let span = Span::begin(&self.endpoint.shared.export, &request, &mut ids.trace);
-        let record = Record::begin(self.endpoint.clone(), &request, ids.clone(), span);
+        let client = self.endpoint.shared.proxies.identify(&mut request);
+        let record = Record::begin(self.endpoint.clone(), &request, client, ids.clone(), span);
         let version = request.version();
 
         if !record.admitted() {

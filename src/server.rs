@@ -21,9 +21,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use self::connection::Connection;
+use crate::client::{ForwardedHeader, Proxies};
 use crate::error::Error;
 use crate::metrics::http::Http;
-use crate::settings::{Duration, Problems, Validate};
+use crate::settings::{Duration, Network, Problems, Validate};
 use crate::shutdown::{Phase, Shutdown};
 
 /// Longest block of request headers, in bytes; also what one HTTP/1 connection buffers at most.
@@ -49,6 +50,12 @@ pub struct Settings {
     /// How many requests may be under way at once on one HTTP/2 connection.
     #[schemars(range(min = 1))]
     pub max_streams: u32,
+    /// The proxies in front of the service, as addresses and networks: only they are believed when
+    /// they say whose request it is. With none, the client is whoever has connected.
+    pub trusted_proxies: Vec<Network>,
+    /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` after
+    /// RFC 7239. The other one is never read, since they pass it on as clients send it.
+    pub forwarded_header: ForwardedHeader,
 }
 
 impl Default for Settings {
@@ -60,7 +67,16 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(75),
             max_connections: 10_000,
             max_streams: 200,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
         }
+    }
+}
+
+impl Settings {
+    /// The proxies in front of the service, for a `RequestLayer`.
+    pub fn proxies(&self) -> Proxies {
+        Proxies::new(self.trusted_proxies.iter().copied(), self.forwarded_header)
     }
 }
 
@@ -73,6 +89,11 @@ impl Validate for Settings {
             if value.is_zero() {
                 problems.add(key, "must be longer than 0s");
             }
+        }
+        if self.trusted_proxies.iter().any(Network::is_everything) {
+            let message = "trusts everyone, and so whatever a client says that it is: \
+                           name the networks of the proxies";
+            problems.add("server.trusted_proxies", message);
         }
     }
 }

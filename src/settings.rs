@@ -82,6 +82,7 @@ mod files;
 mod from_schema;
 mod layer;
 mod names;
+mod network;
 mod reload;
 mod schema;
 mod secret;
@@ -96,6 +97,7 @@ use serde::de::DeserializeOwned;
 
 pub use effective::Effective;
 pub use fault::{Fault, Invalid, Problems};
+pub use network::{InvalidNetwork, Network};
 pub use reload::{Watcher, watch};
 pub use schema::schema;
 pub use secret::Secret;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const ROWS: [&[&str]; 9] = [
     &["backoff", "cgroup", "trace", "error"],
     &["otlp", "problem", "settings"],
-    &["logs", "metrics", "health", "shutdown", "limits"],
+    &["logs", "metrics", "health", "shutdown", "limits", "client"],
     &["background"],
     &["server", "request", "admin"],
     &["sections"],

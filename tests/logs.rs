@@ -278,7 +278,7 @@ fn an_access_line_tells_about_the_request() {
         duration: Duration::from_micros(1_234),
         request_bytes: 0,
         response_bytes: 181,
-        client: Some("10.0.0.9:4711".parse().unwrap()),
+        client: Some("10.0.0.9".parse().unwrap()),
         ids: &ids,
         error: Some("no order 7"),
     };

@@ -1,11 +1,11 @@
 //! A request under way, from its head to the end of its response: counted and logged from here.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::HttpBody;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 
@@ -26,7 +26,7 @@ pub(super) struct Record {
     span: Span,
     method: Method,
     path: Option<PathAndQuery>,
-    client: Option<SocketAddr>,
+    client: Option<IpAddr>,
     begun: Instant,
     received: u64,
     sent: u64,
@@ -35,7 +35,13 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(endpoint: Arc<Endpoint>, request: &Request, ids: Ids, span: Span) -> Self {
+    pub(super) fn begin(
+        endpoint: Arc<Endpoint>,
+        request: &Request,
+        client: Option<IpAddr>,
+        ids: Ids,
+        span: Span,
+    ) -> Self {
         let Shared { http, limits, .. } = &*endpoint.shared;
         let admitted = limits.admit(http.active_requests.enter());
         if !admitted {
@@ -48,10 +54,7 @@ impl Record {
             span,
             method: request.method().clone(),
             path: request.uri().path_and_query().cloned(),
-            client: request
-                .extensions()
-                .get()
-                .map(|ConnectInfo(client)| *client),
+            client,
             begun: Instant::now(),
             received: request.body().size_hint().lower(),
             sent: 0,

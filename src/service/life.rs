@@ -296,7 +296,8 @@ impl<S: Section> Parts<S> {
             Some(self.trigger.watch()),
             self.export,
             meanings,
-        );
+        )
+        .behind(sections.server.proxies());
         // The probes first: of two default fallbacks, merging keeps the second.
         let router = admin::probes(self.readiness.clone()).merge(router.layer(layer));
         let served = bound.serve(

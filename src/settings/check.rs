@@ -9,6 +9,7 @@ use config::{Config, Value, ValueKind};
 use super::fault::Findings;
 use super::layer::{Table as Values, is_secret, layer, nested, number, sorted, with_kind};
 use super::names::{Catalog, are_alike, below, dotted};
+use super::network::Network;
 use super::secret::REDACTED;
 use super::shape::{Kind, Shape, Table};
 use super::toml_file;
@@ -115,7 +116,14 @@ impl<'a> Checker<'a> {
         };
         if kind.is_none() {
             let found = shown(value, shape.holds_secrets());
-            let message = format!("expected {}, found {found}", shape.expected());
+            let message = match (&shape.kind, &value.kind) {
+                (Kind::Network, ValueKind::String(text)) => {
+                    text.parse::<Network>().err().map(|error| error.to_string())
+                }
+                _ => None,
+            };
+            let expected = message.unwrap_or_else(|| format!("expected {}", shape.expected()));
+            let message = format!("{expected}, found {found}");
             self.findings.spoil(path, origin, message);
         }
         Some(with_kind(value, kind?))
@@ -214,7 +222,9 @@ fn typed(kind: &Kind, text: &str) -> Option<ValueKind> {
         Kind::Switch if text.eq_ignore_ascii_case("false") => false.into(),
         Kind::Whole { .. } => number(text, 10),
         Kind::Number { .. } => text.parse::<f64>().ok()?.into(),
-        Kind::Choice(_) | Kind::Duration | Kind::Size | Kind::Text { .. } => text.into(),
+        Kind::Choice(_) | Kind::Duration | Kind::Size | Kind::Network | Kind::Text { .. } => {
+            text.into()
+        }
         _ => return None,
     };
     fits(kind, &value).then_some(value)
@@ -235,6 +245,7 @@ fn fits(kind: &Kind, value: &ValueKind) -> bool {
         (Kind::Choice(words), ValueKind::String(text)) => words.contains(text),
         (Kind::Duration, ValueKind::String(text)) => text.parse::<Duration>().is_ok(),
         (Kind::Size, ValueKind::String(text)) => text.parse::<Size>().is_ok(),
+        (Kind::Network, ValueKind::String(text)) => text.parse::<Network>().is_ok(),
         (Kind::Size, value) => whole(value).is_some_and(|bytes| bytes >= 0),
         (Kind::Text { min, max }, ValueKind::String(text)) => {
             (*min..=*max).contains(&text.chars().count())

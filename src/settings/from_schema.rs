@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::network::NETWORK;
 use super::shape::{Kind, List, Shape, Table};
 use super::units::{DURATION, SIZE};
 
@@ -88,6 +89,7 @@ impl Reader<'_> {
             "boolean" => Kind::Switch,
             "integer" | "string" if format == Some(SIZE) => Kind::Size,
             "string" if format == Some(DURATION) => Kind::Duration,
+            "string" if format == Some(NETWORK) => Kind::Network,
             "string" => Kind::Text {
                 min: length("minLength").unwrap_or(0),
                 max: length("maxLength").unwrap_or(usize::MAX),

@@ -8,6 +8,7 @@ use config::Config;
 use serde_json::Value as Json;
 
 use super::layer::{Table as Values, from_json, layer};
+use super::network::NETWORK_EXPECTED;
 use super::units::{DURATION_EXPECTED, SIZE_EXPECTED};
 
 /// What one key takes.
@@ -39,6 +40,7 @@ pub(super) enum Kind {
     Choice(Vec<String>),
     Duration,
     Size,
+    Network,
     Text {
         min: usize,
         max: usize,
@@ -188,6 +190,7 @@ impl Shape {
             }
             Kind::Duration => DURATION_EXPECTED.into(),
             Kind::Size => SIZE_EXPECTED.into(),
+            Kind::Network => NETWORK_EXPECTED.into(),
             Kind::Text { min: 0, max: ANY } => "a string".into(),
             Kind::Text { min: 1, max: ANY } => "a string that is not empty".into(),
             Kind::Text { min, max: ANY } => format!("a string of at least {min} characters"),
@@ -219,6 +222,7 @@ impl Shape {
             Kind::Choice(words) => words.first().cloned().into(),
             Kind::Duration => "0s".into(),
             Kind::Size => 0.into(),
+            Kind::Network => "::".into(),
             Kind::Text { min, .. } => "x".repeat((*min).min(1000)).into(),
             Kind::Either(either) => either.first().map_or(Json::Null, Self::placeholder),
         }

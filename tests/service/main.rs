@@ -7,6 +7,7 @@ mod background;
 mod client;
 mod commands;
 mod flags;
+mod forwarded;
 mod hostile;
 mod kit;
 mod log;

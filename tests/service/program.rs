@@ -17,7 +17,7 @@ use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Duration as Human, Validate};
 use axum_chassis::shutdown::Shutdown;
 use axum_chassis::testing::{self, Ended, Process};
-use axum_chassis::{Chassis, Problem, Service, trace};
+use axum_chassis::{Chassis, ClientAddress, Problem, Service, trace};
 use http_body::Frame;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -131,6 +131,10 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
         .route(
             "/greeting",
             on_get(async move || settings.borrow().subject.greeting.clone()),
+        )
+        .route(
+            "/client",
+            on_get(async |ClientAddress(client): ClientAddress| client.to_string()),
         )
         .route("/sleep/{ms}", on_get(sleep))
         .route("/block/{ms}", on_get(block))

@@ -1,6 +1,8 @@
-//! Durations and sizes read back as they print.
+//! Durations, sizes and networks read back as they print.
 
-use axum_chassis::settings::{Duration, Size};
+use std::net::{IpAddr, Ipv6Addr};
+
+use axum_chassis::settings::{Duration, Network, Size};
 use proptest::prelude::*;
 
 proptest! {
@@ -22,6 +24,67 @@ proptest! {
 
     #[test]
     fn other_text_is_refused_without_a_panic(text: String) {
-        let _ = (text.parse::<Duration>(), text.parse::<Size>());
+        let _ = (text.parse::<Duration>(), text.parse::<Size>(), text.parse::<Network>());
+    }
+
+    #[test]
+    fn a_network_reads_back_as_it_prints_and_holds_what_begins_like_it(bits: u128, other: u128, prefix in 0..=128_u32) {
+        for (width, address) in [(32, |bits| IpAddr::from((bits as u32).to_be_bytes())), (128, |bits| IpAddr::from(Ipv6Addr::from(bits)))] as [(u32, fn(u128) -> IpAddr); 2] {
+            let prefix = prefix.min(width);
+            let beyond = u128::MAX.checked_shr(128 - width + prefix).unwrap_or(0);
+            let network: Network = format!("{}/{prefix}", address(bits & !beyond)).parse().unwrap();
+            prop_assert_eq!(network.to_string().parse(), Ok(network));
+            prop_assert!(network.contains(address(bits)));
+            let same = (bits ^ other) & !beyond & u128::MAX >> (128 - width) == 0;
+            prop_assert_eq!(network.contains(address(other)), same);
+        }
+    }
+}
+
+#[test]
+fn a_network_that_is_none_is_told_what_would_be_one() {
+    let plain = "expected an address or a network such as \"10.0.0.7\" or \"10.0.0.0/8\"";
+    let v4 = "expected a prefix from 0 to 32 bits of an IPv4 address";
+    let v6 = "expected a prefix from 0 to 128 bits of an IPv6 address";
+    for (text, told) in [
+        ("", plain),
+        ("/8", plain),
+        ("10.0.0/8", plain),
+        ("proxy.internal", plain),
+        ("10.0.0.1:80", plain),
+        ("10.0.0.0/40", v4),
+        ("10.0.0.0/", v4),
+        ("10.0.0.0/+8", v4),
+        ("10.0.0.0/255.0.0.0", v4),
+        ("10.0.0.0/8/8", v4),
+        ("fd00::/129", v6),
+        ("fd00::/99999999999", v6),
+        (
+            "10.1.2.3/8",
+            "expected \"10.0.0.0/8\" for the network, or \"10.1.2.3\" for the address alone",
+        ),
+        (
+            "fd00::1/8",
+            "expected \"fd00::/8\" for the network, or \"fd00::1\" for the address alone",
+        ),
+    ] {
+        let error = text.parse::<Network>().expect_err(text);
+        assert_eq!(error.to_string(), told, "{text}");
+    }
+}
+
+#[test]
+fn networks_are_written_in_one_way() {
+    for (text, written) in [
+        ("10.0.0.7", "10.0.0.7"),
+        ("10.0.0.7/32", "10.0.0.7"),
+        ("fd00::/8", "fd00::/8"),
+        ("FD00::1/128", "fd00::1"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+    ] {
+        let network: Network = text.parse().unwrap();
+        assert_eq!(network.to_string(), written);
     }
 }

@@ -98,10 +98,7 @@ impl Begun {
             add("error.type", status.to_string().into());
         }
         if let Some(client) = ended.client {
-            add(
-                "client.address",
-                client.ip().to_canonical().to_string().into(),
-            );
+            add("client.address", client.to_canonical().to_string().into());
         }
         if let Some(version) = version(self.version) {
             add("network.protocol.version", version.into());
