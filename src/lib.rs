@@ -29,6 +29,7 @@
 //! - [`logs`]: one flat JSON object a line, written without holding a request up.
 //! - [`metrics`]: OpenTelemetry's names, series bounded by construction.
 //! - [`trace`]: request ids and W3C trace context.
+//! - `otlp`, behind the feature of that name: traces, exported to a collector.
 //! - [`request`]: what happens around every request, and how each outcome looks.
 //! - [`client`]: whose request it is, also behind proxies.
 //! - [`server`], [`admin`]: the two listeners.
@@ -44,7 +45,10 @@
 mod backoff;
 mod cgroup;
 mod error;
+#[cfg(not(feature = "otlp"))]
 mod otlp;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod problem;
 pub mod trace;
 

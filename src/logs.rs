@@ -136,7 +136,19 @@ pub fn install(settings: &Settings) -> Result<Logs, Error> {
     install_beside(settings, &Export::off())
 }
 
-/// The same, and has the spans that the log's filter wants exported as well.
+/// The same, and has the spans exported that the log's filter wants: those of handlers become
+/// children of their requests'.
+///
+/// # Errors
+///
+/// As [`install`]'s.
+#[cfg(feature = "otlp")]
+pub fn install_exporting(settings: &Settings, export: &Export) -> Result<Logs, Error> {
+    let logs = install_beside(settings, export)?;
+    export.announce();
+    Ok(logs)
+}
+
 pub(crate) fn install_beside(settings: &Settings, export: &Export) -> Result<Logs, Error> {
     let logs = start(settings, Output::stdout())?;
     let lines = layer::Lines(logs.shared.clone());

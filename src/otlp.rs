@@ -2,8 +2,38 @@
 //! variables name a collector.
 //!
 //! A request's span is written at its end, in one go, from what its record knows anyway; only its
-//! place among other spans is needed earlier, and that is its ids. Two files, of which one is
-//! compiled: `enabled` and `disabled` offer the same.
+//! place among other spans is needed earlier, and that is its ids.
+//!
+//! A [`Service`](crate::Service) exports by itself. In a program that keeps its own `main`, the log
+//! and the layer around the requests are given the [`Export`], and it is flushed after the last of
+//! them:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use axum::{Router, routing::get};
+//! use axum_chassis::{limits, logs, metrics::Metrics, otlp::Export, request::RequestLayer};
+//!
+//! #[tokio::main]
+//! async fn main() -> anyhow::Result<()> {
+//!     let export = Export::from_env(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))?;
+//!     let logs = logs::install_exporting(&logs::Settings::default(), &export)?;
+//!     let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new())?;
+//!     let routes = Router::new().route("/", get("hello")).layer(layer.exporting(&export));
+//!
+//!     let listener = tokio::net::TcpListener::bind("0.0.0.0:8080").await?;
+//!     let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+//!     axum::serve(listener, routes).with_graceful_shutdown(interrupted).await?;
+//!
+//!     export.flush(Duration::from_secs(3)).await;
+//!     logs.flush(Duration::from_secs(1));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Which variables there are, and what is exported: docs/traces.md in the repository.
+
+// Two files, of which one is compiled: `enabled` and `disabled` offer the same.
 
 #[cfg(not(feature = "otlp"))]
 mod disabled;
@@ -18,7 +48,9 @@ use http::{Method, StatusCode};
 #[cfg(not(feature = "otlp"))]
 pub(crate) use self::disabled::{Config, Export, Span};
 #[cfg(feature = "otlp")]
-pub(crate) use self::enabled::{Config, Export, Span};
+pub use self::enabled::Export;
+#[cfg(feature = "otlp")]
+pub(crate) use self::enabled::{Config, Span};
 use crate::trace::Ids;
 
 /// What is known of a request when it has ended.
@@ -36,13 +68,15 @@ pub(crate) struct Ended<'a> {
     pub(crate) error: Option<&'a str>,
 }
 
-/// How many spans went where.
+/// How many spans went where so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(not(feature = "otlp"), allow(dead_code))]
-pub(crate) struct Counts {
-    pub(crate) exported: u64,
+#[cfg_attr(not(feature = "otlp"), allow(dead_code, unreachable_pub))]
+#[non_exhaustive]
+pub struct Counts {
+    /// Those that the collector took.
+    pub exported: u64,
     /// Dropped since too many waited already.
-    pub(crate) no_room: u64,
+    pub no_room: u64,
     /// Lost since the collector did not take them.
-    pub(crate) refused: u64,
+    pub refused: u64,
 }

@@ -121,6 +121,14 @@ impl RequestLayer {
         Arc::make_mut(&mut self.0).proxies = proxies;
         self
     }
+
+    /// Has a span of each request exported.
+    #[cfg(feature = "otlp")]
+    #[must_use]
+    pub fn exporting(mut self, export: &Export) -> Self {
+        Arc::make_mut(&mut self.0).export = export.clone();
+        self
+    }
 }
 
 impl<S> Layer<S> for RequestLayer {

@@ -27,6 +27,7 @@ use self::queue::{Queue, Reporting, Spans};
 pub(crate) use self::span::Span;
 use self::variables::{Variables, Wrong};
 use super::Counts;
+use crate::error::Error;
 use crate::trace::TraceContext;
 
 /// What the variables say; `None` if nothing is to be exported.
@@ -42,9 +43,9 @@ impl Config {
     }
 }
 
-/// The export of this process. Cheap to clone; all clones are one.
+/// The export of this process's traces. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub(crate) struct Export(Option<Arc<Running>>);
+pub struct Export(Option<Arc<Running>>);
 
 struct Running {
     config: Variables,
@@ -57,6 +58,17 @@ struct Running {
 }
 
 impl Export {
+    /// What the standard's variables ask for, such as `OTEL_EXPORTER_OTLP_ENDPOINT`; without an
+    /// endpoint nothing is exported. `name` and `version` are the service's, unless they say others.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] with all that is wrong with them, a line each; [`Error::Runtime`] when
+    /// the operating system refuses what the export takes.
+    pub fn from_env(name: &'static str, version: &'static str) -> Result<Self, Error> {
+        let config = Config::from_environment().map_err(|wrong| Error::Settings(wrong.into()))?;
+        Self::start(config, name, version).map_err(Error::Runtime)
+    }
+
     pub(crate) fn off() -> Self {
         Self(None)
     }
@@ -113,7 +125,8 @@ impl Export {
         }))))
     }
 
-    pub(crate) fn is_on(&self) -> bool {
+    /// Whether anything is exported.
+    pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
@@ -128,7 +141,8 @@ impl Export {
         }
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    /// How many spans were exported or lost, for metrics.
+    pub fn counts(&self) -> Counts {
         let running = self.0.as_ref();
         running.map_or_else(Counts::default, |running| running.spans.counts())
     }
@@ -148,8 +162,12 @@ impl Export {
         tracing_subscriber::registry().with(layer)
     }
 
-    /// Exports what is left, at most for `within`; nothing is exported any more afterwards.
-    pub(crate) async fn flush(&self, within: Duration) {
+    /// Exports what is left, at most for `within`; nothing is exported any more afterwards. What
+    /// could not be exported in time is logged.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with its time enabled.
+    pub async fn flush(&self, within: Duration) {
         let Some(running) = &self.0 else {
             return;
         };

@@ -7,6 +7,7 @@
 mod client;
 mod collector;
 mod lost;
+mod own_main;
 #[path = "../service/program.rs"]
 #[allow(dead_code)]
 mod program;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::client::{Connection, get, post, request};
 use crate::collector::{Collector, Span, exporting};
+use crate::own_main;
 use crate::program::{Program, eventually};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -368,4 +369,22 @@ fn variables_say_who_exports_and_how() {
         .unwrap();
     assert_eq!(said["sampler"], "parentbased_always_on");
     assert!(said["endpoint"].as_str().unwrap().ends_with("/v1/traces"));
+}
+
+#[test]
+#[ignore = "needs rotel"]
+fn a_program_that_keeps_its_own_main_exports_as_well() {
+    let collector = Collector::start();
+    let endpoint = collector.endpoint();
+    let ended = own_main::run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
+    let log = own_main::log(&ended);
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 2, "{spans:#?}");
+    let (request, handler) = (named(&spans, "GET /"), named(&spans, "handler"));
+    assert_eq!(handler.parent, request.id);
+    let handled = own_main::message(&log, "handled");
+    assert_eq!(handled["trace_id"], request.trace);
+    assert_eq!(access(&log, "/")["span_id"], request.id);
+    assert_eq!(request.resource["service.name"], "own");
+    assert_eq!(request.resource["service.version"], "1.2.3");
 }

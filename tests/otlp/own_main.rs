@@ -1,0 +1,143 @@
+//! The export in a program that keeps its own `main`: the parts, given what exports.
+
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use axum_chassis::logs::{self, Format};
+use axum_chassis::metrics::Metrics;
+use axum_chassis::otlp::Export;
+use axum_chassis::request::RequestLayer;
+use axum_chassis::{Error, limits};
+use http::Request;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::collector::{Answering, nobody};
+
+// --- the program ---
+
+/// Answers one request, and ends.
+#[test]
+#[ignore = "a program that other tests run"]
+fn program() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    std::process::exit(runtime.block_on(own_main()));
+}
+
+async fn own_main() -> i32 {
+    let export = match Export::from_env("own", "1.2.3") {
+        Ok(export) => export,
+        Err(Error::Settings(wrong)) => {
+            eprintln!("{wrong}");
+            return 78;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let settings = logs::Settings {
+        format: Format::Json,
+        ..Default::default()
+    };
+    let logs = logs::install_exporting(&settings, &export).unwrap();
+    let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new());
+    let router = Router::new()
+        .route("/", get(handler))
+        .layer(layer.unwrap().exporting(&export));
+    let request = Request::get("/").body(Body::empty()).unwrap();
+    assert_eq!(router.oneshot(request).await.unwrap().status(), 200);
+
+    export.flush(Duration::from_secs(1)).await;
+    let counts = export.counts();
+    tracing::info!(
+        on = export.is_on(),
+        exported = counts.exported,
+        refused = counts.refused,
+        "done"
+    );
+    assert!(logs.flush(Duration::from_secs(5)));
+    0
+}
+
+#[tracing::instrument]
+async fn handler() {
+    tracing::info!("handled");
+}
+
+pub(crate) fn run(variables: &[(&str, &str)]) -> Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "own_main::program", "--ignored", "--nocapture"])
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// What a run that went well has logged.
+pub(crate) fn log(output: &Output) -> Vec<Value> {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let lines = stdout.lines().filter(|line| line.starts_with('{'));
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+pub(crate) fn message<'a>(log: &'a [Value], message: &str) -> &'a Value {
+    let line = log.iter().find(|line| line["message"] == message);
+    line.unwrap_or_else(|| panic!("no {message:?} in {log:#?}"))
+}
+
+// --- the tests ---
+
+#[test]
+fn what_is_left_is_exported_before_the_end_and_counted() {
+    let collector = Answering::start(&["200 OK"]);
+    let endpoint = collector.endpoint();
+    let log = log(&run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]));
+    assert_eq!(collector.requests(), 1);
+    message(&log, "traces are exported");
+    let done = message(&log, "done");
+    assert_eq!((&done["on"], &done["exported"]), (&true.into(), &2.into()));
+}
+
+#[test]
+fn a_collector_that_is_not_there_costs_the_spans_and_is_logged() {
+    let log = log(&run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &nobody())]));
+    assert_eq!(message(&log, "done")["refused"], 2);
+    message(&log, "spans are lost: the collector does not take them");
+}
+
+#[test]
+fn without_an_endpoint_nothing_is_exported_and_the_rest_works() {
+    let log = log(&run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]));
+    assert_eq!(message(&log, "done")["on"], false);
+    assert_eq!(message(&log, "request")["status"], 200);
+    assert!(
+        !log.iter()
+            .any(|line| line["message"] == "traces are exported")
+    );
+}
+
+#[test]
+fn all_that_is_wrong_with_the_variables_is_one_error() {
+    let output = run(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api key=hunter2"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+    ]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    for name in [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_TRACES_SAMPLER",
+    ] {
+        assert!(told.contains(name), "no {name} in {told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+}
