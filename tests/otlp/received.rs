@@ -388,3 +388,18 @@ fn a_program_that_keeps_its_own_main_exports_as_well() {
     assert_eq!(request.resource["service.name"], "own");
     assert_eq!(request.resource["service.version"], "1.2.3");
 }
+
+#[test]
+#[ignore = "needs rotel"]
+fn the_client_of_a_span_is_the_one_that_trusted_proxies_tell() {
+    let collector = Collector::start();
+    let program = exporting(&collector.endpoint())
+        .set("server.trusted_proxies", "127.0.0.1")
+        .start();
+    let forwarded = [("x-forwarded-for", "192.0.2.99, 198.51.100.7")];
+    request(program.main, "GET", "/", &forwarded, "");
+    let (spans, log) = stop(program, collector);
+    let span = named(&spans, "GET /");
+    assert_eq!(span.attributes["client.address"], "198.51.100.7");
+    assert_eq!(access(&log, "/")["client"], "198.51.100.7");
+}
