@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::Validate;
 use super::names::dotted;
 
 /// All that is wrong with the settings; `Display` is one line a fault.
@@ -172,8 +173,65 @@ impl Problems {
         self.0.push((key.into(), message.into()));
     }
 
+    /// Adds what is wrong in a section, whose own rules name its keys as they stand there: `url` becomes
+    /// `database.url` within `database`.
+    ///
+    /// ```
+    /// use axum_chassis::settings::{Problems, Validate};
+    ///
+    /// struct Database {
+    ///     url: String,
+    /// }
+    ///
+    /// impl Validate for Database {
+    ///     fn validate(&self, problems: &mut Problems) {
+    ///         if self.url.is_empty() {
+    ///             problems.add("url", "must be set");
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// struct Settings {
+    ///     database: Database,
+    /// }
+    ///
+    /// impl Validate for Settings {
+    ///     fn validate(&self, problems: &mut Problems) {
+    ///         problems.within("database", &self.database);
+    ///     }
+    /// }
+    /// ```
+    pub fn within(&mut self, key: &str, section: &impl Validate) {
+        let mut found = Self::default();
+        section.validate(&mut found);
+        let found = found.0.into_iter();
+        self.0
+            .extend(found.map(|(below, message)| (format!("{key}.{below}"), message)));
+    }
+
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Database;
+
+    impl Validate for Database {
+        fn validate(&self, problems: &mut Problems) {
+            problems.add("url", "must be set");
+        }
+    }
+
+    #[test]
+    fn a_sections_problems_are_those_of_its_keys_where_it_stands() {
+        let mut problems = Problems::default();
+        problems.within("stores.main", &Database);
+        let expected = [("stores.main.url".to_owned(), "must be set".to_owned())];
+        assert_eq!(problems.0, expected);
     }
 }
