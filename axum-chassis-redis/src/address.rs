@@ -1,0 +1,116 @@
+//! What is wrong with a URL that is none of Redis. What is said of one never quotes it: with a slip
+//! in the right place, any part of it may be the password.
+
+use axum_chassis::settings::Secret;
+use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+
+const TCP: &str = "redis://USER:PASSWORD@HOST:6379/0";
+
+/// `Err` says what is wrong and what would be right.
+pub(crate) fn read(url: &Secret) -> Result<ConnectionInfo, String> {
+    let tls = if cfg!(feature = "tls") {
+        ", or rediss:// for TLS"
+    } else {
+        ""
+    };
+    if url.is_empty() {
+        return Err(format!("has to be set, to {TCP}{tls}"));
+    }
+    check(url.expose()).map_err(|wrong| format!("expected {TCP}{tls}: {wrong}"))
+}
+
+fn check(text: &str) -> Result<ConnectionInfo, &'static str> {
+    const PASSWORD: &str = "a `/`, `?`, `#` or `@` of the password is written %2F, %3F, %23 or %40";
+    let (scheme, _) = text.split_once(':').unwrap_or_default();
+    let parameters: &[&str] = match scheme {
+        "redis" | "valkey" => &["protocol"],
+        "rediss" | "valkeys" if cfg!(feature = "tls") => &["protocol"],
+        "rediss" | "valkeys" => return Err("TLS is the feature `tls` of axum-chassis-redis"),
+        "unix" | "redis+unix" | "valkey+unix" => &["db", "user", "pass", "protocol"],
+        _ => return Err("it begins otherwise"),
+    };
+    let Some(url) = redis::parse_redis_url(text) else {
+        return Err(
+            "the host is missing, the port is not a number, or the password has a \
+                    character that is not written as %XX",
+        );
+    };
+    let later = [url.path(), url.query().unwrap_or_default()];
+    if url.fragment().is_some() || later.iter().any(|part| part.contains('@')) {
+        return Err(PASSWORD);
+    }
+    if !url
+        .query_pairs()
+        .all(|(name, _)| parameters.contains(&&*name))
+    {
+        return Err(
+            "after the `?` it takes none but `protocol=resp2` and `protocol=resp3` \
+                    (of a socket also db, user and pass)",
+        );
+    }
+    let says_protocol = url.query_pairs().any(|(name, _)| name == "protocol");
+    // Its own words may quote the URL.
+    let info = url.into_connection_info().map_err(|_| {
+        "what follows the host is the number of a database, and then at most \
+         `?protocol=resp2` or `?protocol=resp3`"
+    })?;
+    if says_protocol {
+        return Ok(info);
+    }
+    let settings = info.redis_settings().clone();
+    Ok(info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_read_and_speaks_resp3_unless_it_says_otherwise() {
+        for (url, protocol) in [
+            ("redis://localhost", ProtocolVersion::RESP3),
+            (
+                "valkey://:hunter2@cache.example:6380/3",
+                ProtocolVersion::RESP3,
+            ),
+            (
+                "redis://orders:a%2Fb%40c@localhost/?protocol=resp2",
+                ProtocolVersion::RESP2,
+            ),
+            (
+                "unix:///run/redis.sock?db=1&pass=hunter2",
+                ProtocolVersion::RESP3,
+            ),
+        ] {
+            let info = read(&url.into()).expect(url);
+            assert_eq!(info.redis_settings().protocol(), protocol, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_wrong_one_helps_and_does_not_quote_it() {
+        for (url, helps) in [
+            ("", "has to be set, to redis://USER:PASSWORD@HOST:6379/0"),
+            ("hunter2", "it begins otherwise"),
+            ("http://:hunter2@cache", "it begins otherwise"),
+            ("redis://:hun/ter2@cache", "%XX"),
+            ("redis://user:12/hunter2@cache", "%2F"),
+            ("redis://user:12?hunter2@cache", "%3F"),
+            ("redis://user:12#hunter2@cache", "%23"),
+            ("redis://cache/hunter2", "the number of a database"),
+            (
+                "redis://cache/?password=hunter2",
+                "none but `protocol=resp2`",
+            ),
+            ("redis://cache/?protocol=hunter2", "`?protocol=resp2`"),
+            ("redis://:hunter2@", "the host is missing"),
+        ] {
+            let said = read(&url.into()).expect_err(url);
+            assert!(said.contains(helps), "{url}: {said}");
+            assert!(
+                !said.contains("hunter2") && !said.contains("ter2"),
+                "{url}: {said}"
+            );
+        }
+    }
+}

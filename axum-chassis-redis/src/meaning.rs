@@ -1,0 +1,37 @@
+//! What the errors of the redis crate mean to a client.
+
+use std::error::Error;
+use std::time::Duration;
+
+use axum_chassis::Problem;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// When to come back.
+const LATER: Duration = Duration::from_secs(5);
+
+/// What an error that reached the client by `?` means: 503 with `Retry-After` if there is no
+/// connection, no answer in time, or no server that takes the command (starting, read-only, without
+/// its cluster); `None` of all else, such as a command that is none: a 500.
+///
+/// The answer holds nothing of the command: that is in the log. Registered by
+/// [`redis`](crate::redis()); public for a program that renders its errors by itself.
+pub fn meaning(error: &(dyn Error + 'static)) -> Option<Problem> {
+    let passes = match error.downcast_ref::<RedisError>()?.kind() {
+        ErrorKind::Io
+        // At a reconnect: the start went well.
+        | ErrorKind::AuthenticationFailed
+        | ErrorKind::ClusterConnectionNotFound
+        | ErrorKind::MasterNameNotFoundBySentinel
+        | ErrorKind::NoValidReplicasFoundBySentinel => true,
+        ErrorKind::Server(kind) => matches!(
+            kind,
+            ServerErrorKind::BusyLoading
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly
+        ),
+        _ => false,
+    };
+    passes.then(|| Problem::unavailable("Redis is not available").retry_after(LATER))
+}

@@ -1,0 +1,48 @@
+//! What a service's settings say about its Redis.
+
+use axum_chassis::schemars::{self, JsonSchema};
+use axum_chassis::settings::{Duration, Problems, Secret, Validate};
+use serde::{Deserialize, Serialize};
+
+use crate::address;
+
+/// A section such as `[redis]`, to embed in a service's own settings.
+///
+/// Embedded as `redis`, its `url` may also be given by the variable `REDIS_URL` or the secret file
+/// `redis-url`. The settings around it check it with [`Problems::within`]`("redis", &self.redis)`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Settings {
+    /// Where Redis is: `redis://USER:PASSWORD@HOST:6379/0`, or `rediss://` for TLS. Has to be set.
+    pub url: Secret,
+    /// How many connections there are. Each carries many commands at once: one is enough for most.
+    #[schemars(range(min = 1, max = 1000))]
+    pub pool_size: u32,
+    /// How long it may take to connect.
+    pub connect_timeout: Duration,
+    /// How long an answer may take: 503 after it. 0s means for ever.
+    pub response_timeout: Duration,
+}
+
+impl Default for Settings {
+    /// No URL.
+    fn default() -> Self {
+        Self {
+            url: Secret::default(),
+            pool_size: 1,
+            connect_timeout: Duration::from_secs(1),
+            response_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Validate for Settings {
+    fn validate(&self, problems: &mut Problems) {
+        if let Err(wrong) = address::read(&self.url) {
+            problems.add("url", wrong);
+        }
+        if self.connect_timeout.is_zero() {
+            problems.add("connect_timeout", "must be longer than 0s");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! PostgreSQL and SQLite for a service on [`axum_chassis`], by [`sqlx`].
+//!
+//! ```no_run
+//! # #[cfg(feature = "postgres")] mod service {
+//! use std::process::ExitCode;
+//!
+//! use axum::{Router, extract::State, routing::get};
+//! use axum_chassis::schemars::{self, JsonSchema};
+//! use axum_chassis::settings::{Problems, Validate};
+//! use axum_chassis::{Problem, Service};
+//! use serde::{Deserialize, Serialize};
+//! use sqlx::PgPool;
+//!
+//! #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+//! #[serde(default)]
+//! struct Settings {
+//!     database: axum_chassis_sqlx::Settings,
+//! }
+//!
+//! impl Validate for Settings {
+//!     fn validate(&self, problems: &mut Problems) {
+//!         problems.within("database", &self.database);
+//!     }
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     Service::<Settings>::new("orders", env!("CARGO_PKG_VERSION")).run(async |chassis| {
+//!         let settings = &chassis.settings().database;
+//!         let pool = axum_chassis_sqlx::postgres(&chassis, "database", settings).await?;
+//!         Ok(Router::new().route("/orders", get(count)).with_state(pool))
+//!     })
+//! }
+//!
+//! async fn count(State(pool): State<PgPool>) -> Result<String, Problem> {
+//!     let (orders,): (i64,) = sqlx::query_as("SELECT count(*) FROM orders").fetch_one(&pool).await?;
+//!     Ok(orders.to_string())
+//! }
+//! # }
+//! ```
+//!
+//! The call waits until the database answers, for `service.start_timeout` at most. From then on a
+//! readiness check asks it, pool metrics tell of its connections, errors that reach the client by
+//! `?` mean what they should (see [`meaning`]), and the pool is closed when the last request is gone.
+//! What comes back is sqlx's own pool: queries, transactions and migrations are sqlx's.
+//!
+//! # Features
+//!
+//! `postgres` and `sqlite`, neither of them by default. Both need a C compiler: for ring, which the
+//! TLS of PostgreSQL stands on, and for SQLite itself, which is compiled in. sqlx 0.9 needs Rust
+//! 1.94, and so does this crate.
+//!
+//! TLS trusts Mozilla's list of authorities, compiled in, so that a service trusts the same ones in
+//! an image without certificates (distroless `static`, `scratch`) as on a laptop; a company's own or
+//! a cloud's comes by `?sslrootcert=FILE` in the URL.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod meaning;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod open;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod settings;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+pub use meaning::meaning;
+#[cfg(feature = "postgres")]
+pub use postgres::postgres;
+pub use settings::Settings;
+#[cfg(feature = "sqlite")]
+pub use sqlite::sqlite;
+
+pub use sqlx;

@@ -1,0 +1,62 @@
+//! What a service's settings say about its database.
+
+use axum_chassis::schemars::{self, JsonSchema};
+use axum_chassis::settings::{Duration, Problems, Secret, Validate};
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+
+/// PostgreSQL keeps its `statement_timeout` in milliseconds, as an `int`.
+const LONGEST_STATEMENT: Duration = Duration::from_secs(24 * 24 * 60 * 60);
+
+/// A section such as `[database]`, to embed in a service's own settings.
+///
+/// Embedded as `database`, its `url` may also be given by the variable `DATABASE_URL` or the secret
+/// file `database-url`. The settings around it check it with
+/// [`Problems::within`]`("database", &self.database)`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Settings {
+    /// Where the database is: `postgres://USER:PASSWORD@HOST:5432/NAME` or `sqlite:PATH`. Has to be set.
+    pub url: Secret,
+    /// How many connections there are at most, beside the one of the readiness check.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_connections: u32,
+    /// How long a query waits for a connection: 503 after it.
+    pub acquire_timeout: Duration,
+    /// How long a connection may be of no use before it is closed; 0s means for ever. PostgreSQL only.
+    pub idle_timeout: Duration,
+    /// How long a statement may take: 503 after it. 0s means for ever. For SQLite, how long it waits for a lock.
+    pub statement_timeout: Duration,
+}
+
+impl Default for Settings {
+    /// No URL. Waiting and the statement together stay well below `limits.request_timeout`, so that
+    /// a client learns of a 503 and when to come back, rather than of a 504.
+    fn default() -> Self {
+        Self {
+            url: Secret::default(),
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(3),
+            idle_timeout: Duration::from_secs(600),
+            statement_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Validate for Settings {
+    fn validate(&self, problems: &mut Problems) {
+        if let Err(wrong) = Address::read(&self.url) {
+            problems.add("url", wrong);
+        }
+        if self.acquire_timeout.is_zero() {
+            problems.add("acquire_timeout", "must be longer than 0s");
+        }
+        if self.statement_timeout > LONGEST_STATEMENT {
+            problems.add(
+                "statement_timeout",
+                format!("must be at most {LONGEST_STATEMENT}; 0s means for ever"),
+            );
+        }
+    }
+}

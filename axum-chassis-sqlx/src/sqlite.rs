@@ -1,0 +1,60 @@
+//! A pool of connections to a file of SQLite.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::bail;
+use axum_chassis::Chassis;
+use sqlx::Sqlite;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::Settings;
+use crate::address::Address;
+use crate::open::{Probe, open};
+
+/// How long a statement waits for a lock that was to be waited for "for ever".
+const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Opens a file of SQLite, which is made if there is none.
+///
+/// Writers do not keep readers waiting (WAL), and wait for each other for `statement_timeout`;
+/// foreign keys are held. `name` is what the service's settings call it, such as `database`.
+///
+/// # Errors
+/// If the URL is none of SQLite, or if the file cannot be opened within `service.start_timeout`.
+pub async fn sqlite<S>(
+    chassis: &Chassis<S>,
+    name: &str,
+    settings: &Settings,
+) -> anyhow::Result<SqlitePool> {
+    match Address::read(&settings.url) {
+        Ok(Address::Sqlite) => {}
+        Ok(_) => bail!("{name}.url: expected sqlite:PATH: it is of another database"),
+        Err(wrong) => bail!("{name}.url: {wrong}"),
+    }
+    // Its own words may quote the URL.
+    let Ok(options) = SqliteConnectOptions::from_str(settings.url.expose()) else {
+        bail!("{name}.url: a parameter after the `?` is not acceptable");
+    };
+    let patience = *settings.statement_timeout;
+    let options = options
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // As safe as `Full` with a WAL, but for the last moment before a loss of power.
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(if patience.is_zero() {
+            FOR_EVER
+        } else {
+            patience
+        });
+    // They cost little, and the last one of a database in memory is the database.
+    let pool = SqlitePoolOptions::new()
+        .idle_timeout(None)
+        .max_lifetime(None);
+    // Unlike `SELECT 1` this reads the file.
+    let probe = Probe::<Sqlite>::new(options, "SELECT 1 FROM sqlite_schema LIMIT 1");
+    open(chassis, name, settings, pool, probe).await
+}

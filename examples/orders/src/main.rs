@@ -1,0 +1,46 @@
+//! Takes orders and remembers them: in PostgreSQL or in a file of SQLite, whichever `database.url`
+//! names, and with a count of views in Redis, if `redis.url` names one.
+//!
+//! ```sh
+//! export DATABASE_URL=sqlite:orders.db
+//! cargo run -p orders -- migrate
+//! cargo run -p orders
+//! curl --json '{"reference": "A-1", "item": "tea", "quantity": 2}' localhost:8080/orders
+//! curl localhost:8080/orders/1
+//! ```
+
+mod routes;
+mod settings;
+mod store;
+
+use std::process::ExitCode;
+
+use axum::Router;
+use axum_chassis::{Chassis, Service};
+
+use crate::routes::Orders;
+use crate::settings::Settings;
+use crate::store::Store;
+
+fn main() -> ExitCode {
+    Service::<Settings>::new("orders", env!("CARGO_PKG_VERSION"))
+        .build(option_env!("REVISION"), option_env!("CREATED"))
+        .command(
+            "migrate",
+            "Brings the database up to date",
+            async |chassis| Store::open(&chassis).await?.migrate().await,
+        )
+        .run(start)
+}
+
+/// Runs inside the runtime, alive and not yet ready.
+async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
+    let settings = chassis.settings();
+    let views = if settings.redis.url.is_empty() {
+        None
+    } else {
+        Some(axum_chassis_redis::redis(&chassis, "redis", &settings.redis).await?)
+    };
+    let store = Store::open(&chassis).await?;
+    Ok(routes::router(Orders { store, views }))
+}

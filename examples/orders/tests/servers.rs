@@ -1,0 +1,313 @@
+//! The service on PostgreSQL and Redis, which go away and come back while clients are asking.
+
+mod orders;
+
+use std::time::{Duration, Instant};
+
+use orders::{BINARY, acknowledged, take};
+use stores::{Asked, Load, Postgres, Redis, Service, request, run, wait_for};
+use tempfile::TempDir;
+
+struct Fixture {
+    folder: TempDir,
+    postgres: Postgres,
+    redis: Redis,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let fixture = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            postgres: Postgres::start(),
+            redis: Redis::start(),
+        };
+        let url = fixture.postgres.url();
+        let migrated = run(
+            BINARY,
+            fixture.folder.path(),
+            &[("DATABASE_URL", &url)],
+            &["migrate"],
+        );
+        assert!(migrated.status.success(), "{migrated:?}");
+        fixture
+    }
+
+    fn service(&self, variables: &[(&str, &str)]) -> Service {
+        let (database, redis) = (self.postgres.url(), self.redis.url());
+        let urls = [("DATABASE_URL", &*database), ("REDIS_URL", &*redis)];
+        Service::ready(BINARY, self.folder.path(), &[&urls, variables].concat())
+    }
+
+    fn references(&self) -> Vec<String> {
+        self.postgres.query("SELECT reference FROM orders")
+    }
+}
+
+fn connections(service: &Service) -> f64 {
+    ["idle", "used"]
+        .iter()
+        .map(|state| in_state(service, state))
+        .sum()
+}
+
+fn in_state(service: &Service, state: &str) -> f64 {
+    let name = format!(
+        "db_client_connection_count{{db_client_connection_pool_name=\"database\",\
+         db_client_connection_state=\"{state}\"}}"
+    );
+    service.metric(&name).expect(&name)
+}
+
+fn is_alive(service: &Service) {
+    for listener in ["main", "admin"] {
+        let answer = request(service.address(listener), "GET", "/health/liveness", "");
+        assert_eq!(answer.expect("an answer").status, 200);
+    }
+}
+
+/// Nothing but `good` and 503s as they should be, and no 503 of a request that was sent later than
+/// `back`.
+fn no_worse_than_503(asked: &[Asked], good: u16, back: Instant) {
+    for one in asked.iter().filter(|one| one.status() != good) {
+        let answer = one.answer.as_ref().expect("an answer");
+        assert!(answer.is_unavailable(), "{answer:?}");
+        assert!(one.begun < back, "failed after all was well again: {one:?}");
+    }
+}
+
+fn did_not_panic(service: &Service) {
+    assert_eq!(
+        service.metric("panics_total"),
+        Some(0.0),
+        "{}",
+        service.said()
+    );
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
+fn a_database_that_is_started_again_costs_503s_while_it_is_away_and_nothing_after() {
+    let mut fixture = Fixture::new();
+    let service = fixture.service(&[
+        ("APP__DATABASE__MAX_CONNECTIONS", "5"),
+        ("APP__DATABASE__ACQUIRE_TIMEOUT", "500ms"),
+    ]);
+    let main = service.address("main");
+    let load = Load::start(8, move |number| take(main, number));
+    load.wait_for(200, 201);
+    assert_eq!(connections(&service), 5.0);
+
+    fixture.postgres.stop();
+    service.wait_until_ready(false);
+    load.wait_for(20, 503);
+    is_alive(&service);
+    let report = service.admin("/health/readiness").body;
+    assert!(report.contains("database"), "{report}");
+
+    fixture.postgres.start_again();
+    service.wait_until_ready(true);
+    let back = Instant::now();
+    load.wait_for(200, 201);
+    assert_eq!(connections(&service), 5.0);
+
+    let asked = load.finish();
+    no_worse_than_503(&asked, 201, back);
+    acknowledged(&asked, &fixture.references());
+    wait_for("connections to come back", || {
+        (in_state(&service, "used") == 0.0).then_some(())
+    });
+    // Those of the pool, and the one of the readiness check.
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND \
+                pid <> pg_backend_pid()";
+    assert_eq!(fixture.postgres.query(open), ["6"]);
+    did_not_panic(&service);
+    let ended = service.stop();
+    assert!(ended.status.success(), "{}", ended.said);
+    wait_for("closed connections", || {
+        (fixture.postgres.query(open) == ["0"]).then_some(())
+    });
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
+fn a_pool_without_a_free_connection_is_503_for_those_who_need_one_and_nothing_for_the_rest() {
+    let fixture = Fixture::new();
+    let service = fixture.service(&[
+        ("APP__DATABASE__MAX_CONNECTIONS", "2"),
+        ("APP__DATABASE__ACQUIRE_TIMEOUT", "200ms"),
+        ("APP__DATABASE__STATEMENT_TIMEOUT", "0s"),
+    ]);
+    let main = service.address("main");
+    let load = Load::start(8, move |number| take(main, number));
+    load.wait_for(100, 201);
+
+    let held = fixture.postgres.lock_orders();
+    let locked = Instant::now();
+    load.wait_for(30, 503);
+    assert_eq!(
+        (in_state(&service, "idle"), in_state(&service, "used")),
+        (0.0, 2.0)
+    );
+    let max = "db_client_connection_max{db_client_connection_pool_name=\"database\"}";
+    assert_eq!(service.metric(max), Some(2.0));
+    is_alive(&service);
+    for (method, path) in [("GET", "/"), ("POST", "/orders/1/views")] {
+        let answer = request(main, method, path, "").expect("an answer");
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    // Long enough for several rounds of the check: busy is no reason to send requests elsewhere.
+    wait_for("a second", || {
+        (locked.elapsed() > Duration::from_secs(1)).then_some(())
+    });
+    assert_eq!(service.admin("/health/readiness").status, 200);
+
+    drop(held);
+    load.wait_for(100, 201);
+    let asked = load.finish();
+    for one in asked.iter().filter(|one| one.status() != 201) {
+        let answer = one.answer.as_ref().expect("an answer");
+        assert!(answer.is_unavailable(), "{answer:?}");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    acknowledged(&asked, &fixture.references());
+    did_not_panic(&service);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
+fn a_statement_that_takes_too_long_is_ended_and_503() {
+    let fixture = Fixture::new();
+    let service = fixture.service(&[("APP__DATABASE__STATEMENT_TIMEOUT", "200ms")]);
+    let held = fixture.postgres.lock_orders();
+    let answer = take(service.address("main"), 1).expect("an answer");
+    assert!(answer.is_unavailable(), "{answer:?}");
+    drop(held);
+    assert_eq!(
+        take(service.address("main"), 1).expect("an answer").status,
+        201
+    );
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
+fn a_redis_that_is_killed_costs_503s_while_it_is_away_and_nothing_after() {
+    let mut fixture = Fixture::new();
+    let service = fixture.service(&[("APP__REDIS__POOL_SIZE", "3")]);
+    let main = service.address("main");
+    let max = "db_client_connection_max{db_client_connection_pool_name=\"redis\"}";
+    assert_eq!(service.metric(max), Some(3.0));
+    let view = move |_| request(main, "POST", "/orders/1/views", "");
+    let load = Load::start(8, view);
+    load.wait_for(200, 200);
+
+    fixture.redis.kill();
+    service.wait_until_ready(false);
+    load.wait_for(20, 503);
+    is_alive(&service);
+    assert_eq!(
+        take(main, 1).expect("an answer").status,
+        201,
+        "orders need no Redis"
+    );
+
+    fixture.redis.start_again();
+    service.wait_until_ready(true);
+    let back = Instant::now();
+    load.wait_for(200, 200);
+    no_worse_than_503(&load.finish(), 200, back);
+    did_not_panic(&service);
+    assert!(service.stop().status.success());
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
+fn a_redis_that_is_started_again_while_nobody_asks_is_no_matter_to_who_asks_next() {
+    let mut fixture = Fixture::new();
+    // No check comes between: the connections themselves learn of it.
+    let service = fixture.service(&[
+        ("APP__HEALTH__INTERVAL", "1m"),
+        ("APP__REDIS__POOL_SIZE", "3"),
+    ]);
+    let view =
+        || request(service.address("main"), "POST", "/orders/1/views", "").expect("an answer");
+    for _ in 0..3 {
+        assert_eq!(view().status, 200);
+    }
+    fixture.redis.kill();
+    fixture.redis.start_again();
+    for _ in 0..3 {
+        let answer = view();
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
+fn a_stop_during_queries_loses_nothing() {
+    let fixture = Fixture::new();
+    let service = fixture.service(&[("APP__DATABASE__MAX_CONNECTIONS", "4")]);
+    let main = service.address("main");
+    let load = Load::start(4, move |number| take(main, number));
+    load.wait_for(100, 201);
+    let held = fixture.postgres.lock_orders();
+    wait_for("queries that wait", || {
+        (in_state(&service, "used") == 4.0).then_some(())
+    });
+
+    service.terminate();
+    wait_for("the stop", || {
+        service
+            .admin("/health/readiness")
+            .body
+            .contains("stopping")
+            .then_some(())
+    });
+    wait_for("no more connections", || {
+        std::net::TcpStream::connect(main).is_err().then_some(())
+    });
+    drop(held);
+
+    let asked = load.finish();
+    let ended = service.end();
+    assert!(ended.status.success(), "{}", ended.said);
+    // Those under way were answered; what came later found no connection.
+    let answered = asked.iter().filter(|one| one.answer.is_ok());
+    for one in answered {
+        assert_eq!(one.status(), 201, "{one:?}");
+    }
+    assert_eq!(
+        asked.iter().filter(|one| one.answer.is_err()).count(),
+        4,
+        "each client's last"
+    );
+    let kept = fixture.references();
+    acknowledged(&asked, &kept);
+    assert_eq!(
+        kept.len(),
+        asked.len() - 4,
+        "nothing was kept that nobody was told of"
+    );
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
+fn a_database_that_comes_late_is_waited_for_and_told_of_once() {
+    let mut fixture = Fixture::new();
+    fixture.postgres.stop();
+    let url = fixture.postgres.url();
+    let variables = [("DATABASE_URL", &*url)];
+    let service = Service::start(BINARY, fixture.folder.path(), &variables);
+    let warned = |said: &str| said.matches("waiting for a dependency").count();
+    wait_for("a warning", || (warned(&service.said()) == 1).then_some(()));
+    assert_eq!(service.admin("/health/liveness").status, 200);
+    assert_eq!(service.admin("/health/readiness").status, 503);
+    fixture.postgres.start_again();
+    service.wait_until_ready(true);
+    assert_eq!(
+        take(service.address("main"), 1).expect("an answer").status,
+        201
+    );
+    let said = service.stop().said;
+    assert_eq!(warned(&said), 1, "{said}");
+    assert!(said.contains("the dependency is there"), "{said}");
+}

@@ -1,0 +1,123 @@
+//! The service on a file of SQLite: needs no server.
+
+mod orders;
+
+use std::time::Duration;
+
+use sqlx::{Connection, SqliteConnection};
+use stores::{Load, Service, run};
+
+use crate::orders::{BINARY, acknowledged, order, take};
+
+#[test]
+fn a_file_that_another_process_has_locked_is_503_for_writers_and_nothing_for_the_rest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("orders.db");
+    let url = format!("sqlite:{}", file.display());
+    let variables = [
+        ("DATABASE_URL", &*url),
+        ("APP__DATABASE__STATEMENT_TIMEOUT", "100ms"),
+    ];
+    let migrated = run(BINARY, folder.path(), &variables, &["migrate"]);
+    assert!(migrated.status.success(), "{migrated:?}");
+    let service = Service::ready(BINARY, folder.path(), &variables);
+    let main = service.address("main");
+    let load = Load::start(4, move |number| take(main, number));
+    load.wait_for(50, 201);
+
+    // In this process: another one than the service's.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let lock = async {
+        let mut other = SqliteConnection::connect(&url).await?;
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await?;
+        Ok::<_, sqlx::Error>(other)
+    };
+    let other = runtime.block_on(lock).expect("a lock");
+    load.wait_for(8, 503);
+    for path in ["/", "/orders/1", "/health/liveness", "/health/readiness"] {
+        let answer = stores::request(main, "GET", path, "").expect("an answer");
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    }
+    runtime.block_on(other.close()).expect("no lock");
+    load.wait_for(50, 201);
+
+    let asked = load.finish();
+    for one in asked.iter().filter(|one| one.status() != 201) {
+        let answer = one.answer.as_ref().expect("an answer");
+        assert!(answer.is_unavailable(), "{answer:?}");
+        assert!(one.took < Duration::from_secs(2), "{one:?}");
+    }
+    let ended = service.stop();
+    assert!(ended.status.success(), "{}", ended.said);
+    let kept = async {
+        let mut connection = SqliteConnection::connect(&url).await?;
+        sqlx::query_scalar("SELECT reference FROM orders")
+            .fetch_all(&mut connection)
+            .await
+    };
+    let kept: Vec<String> = runtime.block_on(kept).expect("references");
+    acknowledged(&asked, &kept);
+}
+
+#[test]
+fn an_order_that_is_there_already_is_409_and_a_mistake_of_ours_is_500() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let variables = [("DATABASE_URL", "sqlite:orders.db")];
+    let service = Service::ready(BINARY, folder.path(), &variables);
+    let main = service.address("main");
+    let mistake = take(main, 1).expect("an answer");
+    assert_eq!(mistake.status, 500, "{mistake:?}");
+    assert!(!mistake.body.contains("table"), "{mistake:?}");
+
+    let migrated = run(BINARY, folder.path(), &variables, &["migrate"]);
+    assert!(migrated.status.success(), "{migrated:?}");
+    let first = take(main, 1).expect("an answer");
+    assert_eq!((first.status, first.header("retry-after")), (201, None));
+    let second = take(main, 1).expect("an answer");
+    assert_eq!(second.status, 409, "{second:?}");
+    let body: serde_json::Value = serde_json::from_str(&second.body).expect("JSON");
+    assert_eq!(body["detail"], "there is one like it already");
+    assert!(!second.body.contains("reference"), "{second:?}");
+
+    let refused = order(main, r#"{"reference": "x", "item": "tea", "quantity": 0}"#);
+    assert_eq!(refused.expect("an answer").status, 400);
+    let said = service.stop().said;
+    assert!(
+        said.contains("no such table"),
+        "the log tells of the mistake: {said}"
+    );
+}
+
+#[test]
+fn a_url_that_is_none_is_said_before_anything_starts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (url, helps) in [
+        (
+            "",
+            "database.url: has to be set, to postgres://USER:PASSWORD@HOST:5432/NAME or sqlite:PATH",
+        ),
+        (
+            "mysql://orders:hunter2@db/orders",
+            "database.url: expected postgres://",
+        ),
+        (
+            "postgres://orders:hun/ter2@db/orders",
+            "(variable DATABASE_URL)",
+        ),
+    ] {
+        for arguments in [&["--check-config"] as &[_], &["migrate"], &[]] {
+            let output = run(BINARY, folder.path(), &[("DATABASE_URL", url)], arguments);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(
+                output.status.code(),
+                Some(78),
+                "{url} {arguments:?}: {said}"
+            );
+            assert!(said.contains(helps), "{url} {arguments:?}: {said}");
+            assert!(!said.contains("ter2"), "{url} {arguments:?}: {said}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! PostgreSQL, of Debian's package or whichever is in the path.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use rustix::process::{Signal, geteuid};
+use tempfile::TempDir;
+
+use crate::server::{Process, free_port};
+use crate::{PASSWORD, PASSWORD_IN_URL, wait_for};
+
+const INSTALL: &str = "apt-get install postgresql";
+const USER: &str = "orders";
+
+/// A server with a database of its own, in a folder that goes with it.
+pub struct Postgres {
+    folder: TempDir,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl Postgres {
+    /// Makes a database and starts its server; returns once it answers.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let password = folder.path().join("password");
+        fs::write(&password, PASSWORD).expect("a file");
+        for path in [folder.path(), &password] {
+            give(path);
+        }
+        let mut initdb = program("initdb");
+        initdb
+            .args([
+                "--username",
+                USER,
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+            ])
+            .args(["--locale=C", "--no-sync", "--pwfile"])
+            .arg(&password)
+            .arg("--pgdata")
+            .arg(folder.path().join("data"));
+        let made = initdb.output();
+        let made = made.unwrap_or_else(|error| panic!("{initdb:?}: {error} ({INSTALL})"));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let mut server = Self {
+            folder,
+            port: free_port(),
+            process: None,
+        };
+        server.start_again();
+        server
+    }
+
+    /// What a service is given as its `DATABASE_URL`.
+    pub fn url(&self) -> String {
+        format!(
+            "postgres://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{}/postgres",
+            self.port
+        )
+    }
+
+    /// Ends every connection and the server, at once and in order.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.signal(Signal::INT);
+            process.wait();
+        }
+    }
+
+    /// Starts it with the same data on the same port.
+    pub fn start_again(&mut self) {
+        let log = fs::File::create(self.folder.path().join("log")).expect("a file");
+        let mut postgres = program("postgres");
+        postgres
+            .arg("-D")
+            .arg(self.folder.path().join("data"))
+            .arg("-k")
+            .arg(self.folder.path())
+            .args([
+                "-p",
+                &self.port.to_string(),
+                "-c",
+                "listen_addresses=127.0.0.1",
+            ])
+            .args(["-c", "fsync=off"])
+            .stderr(log);
+        self.process = Some(Process::start(&mut postgres, INSTALL));
+        wait_for("PostgreSQL", || {
+            let mut asked = program("pg_isready");
+            asked.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+            asked.status().expect("pg_isready").success().then_some(())
+        });
+    }
+
+    /// What a query says, a line a row.
+    pub fn query(&self, sql: &str) -> Vec<String> {
+        let output = self.psql().args(["-c", sql]).output().expect("psql");
+        assert!(
+            output.status.success(),
+            "{sql}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let rows = String::from_utf8(output.stdout).expect("text");
+        rows.lines().map(str::to_owned).collect()
+    }
+
+    /// Locks all orders in a transaction that stays open until this is dropped.
+    pub fn lock_orders(&self) -> Held {
+        let mut psql = self
+            .psql()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("psql");
+        let mut input = psql.stdin.take().expect("a pipe");
+        writeln!(input, "BEGIN; LOCK TABLE orders; SELECT 'locked';").expect("a pipe");
+        let said = BufReader::new(psql.stdout.take().expect("a pipe")).lines();
+        let locked = said.map_while(Result::ok).any(|line| line == "locked");
+        assert!(locked, "psql ended without a lock");
+        Held {
+            psql,
+            input: Some(input),
+        }
+    }
+
+    fn psql(&self) -> Command {
+        let mut psql = program("psql");
+        psql.args([
+            "-X",
+            "-q",
+            "-t",
+            "-A",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+        ])
+        .args(["-U", USER, "-p", &self.port.to_string(), "postgres"])
+        .env("PGPASSWORD", PASSWORD);
+        psql
+    }
+}
+
+/// A lock. Dropped, it is given back.
+pub struct Held {
+    psql: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The end of its input is psql's end, and that of its transaction.
+        self.input.take();
+        let _ = self.psql.wait();
+    }
+}
+
+/// PostgreSQL refuses to run as root.
+fn program(name: &str) -> Command {
+    let path = binaries().map_or_else(|| name.into(), |folder| folder.join(name));
+    if !geteuid().is_root() {
+        return Command::new(path);
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args([
+            "--reuid=postgres",
+            "--regid=postgres",
+            "--init-groups",
+            "--",
+        ])
+        .arg(path)
+        .current_dir("/");
+    command
+}
+
+/// Debian's are in no path, since there may be several.
+fn binaries() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
+    let folders = versions.filter_map(|entry| Some(entry.ok()?.path().join("bin")));
+    folders
+        .filter(|folder| folder.join("initdb").exists())
+        .max()
+}
+
+fn give(path: &Path) {
+    if geteuid().is_root() {
+        let id = |flag| {
+            let id = Command::new("id")
+                .args([flag, "postgres"])
+                .output()
+                .expect("id");
+            let id = String::from_utf8(id.stdout).expect("text");
+            id.trim()
+                .parse()
+                .unwrap_or_else(|_| panic!("no user postgres ({INSTALL})"))
+        };
+        chown(path, Some(id("-u")), Some(id("-g"))).expect("a new owner");
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("a mode");
+}
