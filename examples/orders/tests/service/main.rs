@@ -1,4 +1,9 @@
-//! What the tests ask of the service, and what it must not have lost.
+//! The service as a process of its own: on a file, and on servers that go away and come back while
+//! clients are asking. What the tests ask of it is here, and what it must not have lost.
+
+mod secrets;
+mod servers;
+mod sqlite;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -6,23 +11,23 @@ use std::net::SocketAddr;
 
 use stores::{Answer, Asked, request};
 
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_orders");
+const BINARY: &str = env!("CARGO_BIN_EXE_orders");
 
 /// Orders something, under a reference made of the number.
-pub(crate) fn take(main: SocketAddr, number: usize) -> io::Result<Answer> {
+fn take(main: SocketAddr, number: usize) -> io::Result<Answer> {
     order(
         main,
         &format!(r#"{{"reference": "R-{number}", "item": "tea", "quantity": 2}}"#),
     )
 }
 
-pub(crate) fn order(main: SocketAddr, json: &str) -> io::Result<Answer> {
+fn order(main: SocketAddr, json: &str) -> io::Result<Answer> {
     request(main, "POST", "/orders", json)
 }
 
 /// Holds what clients were told against the references that the database has: an order that was
 /// acknowledged is there.
-pub(crate) fn acknowledged(asked: &[Asked], kept: &[String]) {
+fn acknowledged(asked: &[Asked], kept: &[String]) {
     let kept: BTreeSet<&str> = kept.iter().map(String::as_str).collect();
     let taken = asked.iter().filter(|one| one.status() == 201);
     let lost: Vec<_> = taken

@@ -1,13 +1,11 @@
 //! The service on a file of SQLite: needs no server.
 
-mod orders;
-
 use std::time::Duration;
 
 use sqlx::{Connection, SqliteConnection};
 use stores::{Load, Service, run};
 
-use crate::orders::{BINARY, acknowledged, order, take};
+use crate::{BINARY, acknowledged, order, take};
 
 #[test]
 fn a_file_that_another_process_has_locked_is_503_for_writers_and_nothing_for_the_rest() {
