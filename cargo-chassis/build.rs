@@ -59,9 +59,17 @@ fn pack(checkout: &Path) -> Result<Archive> {
         );
     }
     archive.add(&checkout.join("template"), "template")?;
+    // As cargo packs it: examples that are packages of their own stay here.
+    for entry in fs::read_dir(checkout.join("examples"))? {
+        let example = entry?;
+        if !example.path().join("Cargo.toml").exists() {
+            let name = example.file_name();
+            let to = format!("crate/examples/{}", name.to_string_lossy());
+            archive.add(&example.path(), &to)?;
+        }
+    }
     for part in [
         "src",
-        "examples",
         "build.rs",
         "README.md",
         "CHANGELOG.md",
