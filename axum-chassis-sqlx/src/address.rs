@@ -5,7 +5,7 @@ use axum_chassis::settings::Secret;
 use url::{ParseError, Url};
 
 /// A URL that was read.
-#[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code))]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
 pub(crate) enum Address {
     Postgres(Url),
     Sqlite,

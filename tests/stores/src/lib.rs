@@ -14,6 +14,7 @@ pub use http::{Answer, request};
 pub use load::{Asked, Load};
 pub use postgres::{Held, Postgres};
 pub use redis::Redis;
+pub use server::{Process, free_port};
 pub use service::{Ended, Service, run};
 
 /// How long anything that is waited for may take.
