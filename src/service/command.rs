@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::chassis::Chassis;
-use super::last::Last;
+use super::last::{LAST_MOMENT, Last};
 use super::life;
 use super::wait::Patience;
 use super::{Stopped, threads};
@@ -56,7 +56,7 @@ pub(super) fn run<S: Section>(
     life::logged(&build, &sources, Some(name), |loaded, _, export| {
         let runtime = threads::runtime(loaded.chassis.service.threads)?;
         let stopped = runtime.block_on(work(loaded, export, command));
-        runtime.shutdown_timeout(life::LAST_MOMENT);
+        runtime.shutdown_timeout(LAST_MOMENT);
         stopped
     })
 }

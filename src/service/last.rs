@@ -7,10 +7,13 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Stopped, life};
+use super::Stopped;
 use crate::background::Tasks;
 use crate::otlp::Export;
 use crate::shutdown::{Hooks, Phase, Settings, Trigger};
+
+/// How long what has been cut may take to notice it.
+pub(super) const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 pub(super) struct Last {
     pub(super) tasks: Tasks,
@@ -53,7 +56,7 @@ impl Last {
         let cut = self.tasks.cut();
         if cut > 0 {
             tracing::warn!(tasks = cut, "cutting background tasks");
-            let _ = tokio::time::timeout(life::LAST_MOMENT, self.tasks.ended()).await;
+            let _ = tokio::time::timeout(LAST_MOMENT, self.tasks.ended()).await;
         }
         cut
     }

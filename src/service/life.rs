@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::last::Last;
+use super::last::{LAST_MOMENT, Last};
 use super::reload::{self, Reload};
 use super::wait::Patience;
 use super::{Chassis, Running, Stopped, collect, threads};
@@ -31,9 +31,6 @@ use crate::sections::{self, LoadedSettings, Sections};
 use crate::server::Bound;
 use crate::settings::{self, Section, Sources};
 use crate::shutdown::{self, Phase, Signals, Trigger};
-
-/// How long what has been cut may take to notice it.
-pub(super) const LAST_MOMENT: StdDuration = StdDuration::from_millis(500);
 
 /// A whole process, from its settings to its exit code.
 pub(super) fn run<S: Section>(
