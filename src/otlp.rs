@@ -4,34 +4,9 @@
 //! A request's span is written at its end, in one go, from what its record knows anyway; only its
 //! place among other spans is needed earlier, and that is its ids.
 //!
-//! A [`Service`](crate::Service) exports by itself. In a program that keeps its own `main`, the log
-//! and the layer around the requests are given the [`Export`], and it is flushed after the last of
-//! them:
-//!
-//! ```no_run
-//! use std::time::Duration;
-//!
-//! use axum::{Router, routing::get};
-//! use axum_chassis::{limits, logs, metrics::Metrics, otlp::Export, request::RequestLayer};
-//!
-//! #[tokio::main]
-//! async fn main() -> anyhow::Result<()> {
-//!     let export = Export::from_env(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))?;
-//!     let logs = logs::install_exporting(&logs::Settings::default(), &export)?;
-//!     let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new())?;
-//!     let routes = Router::new().route("/", get("hello")).layer(layer.exporting(&export));
-//!
-//!     let listener = tokio::net::TcpListener::bind("0.0.0.0:8080").await?;
-//!     let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-//!     axum::serve(listener, routes).with_graceful_shutdown(interrupted).await?;
-//!
-//!     export.flush(Duration::from_secs(3)).await;
-//!     logs.flush(Duration::from_secs(1));
-//!     Ok(())
-//! }
-//! ```
-//!
-//! Which variables there are, and what is exported: docs/traces.md in the repository.
+//! A [`Service`](crate::Service) exports by itself. In a program that keeps its own `main`, an
+//! `Export` is given to the log and to the layer around the requests, and flushed after the last of
+//! them. Which variables there are, and what is exported: docs/traces.md in the repository.
 
 // Two files, of which one is compiled: `enabled` and `disabled` offer the same.
 

@@ -44,6 +44,29 @@ impl Config {
 }
 
 /// The export of this process's traces. Cheap to clone; all clones are one.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use axum::{Router, routing::get};
+/// use axum_chassis::{limits, logs, metrics::Metrics, otlp::Export, request::RequestLayer};
+///
+/// #[tokio::main]
+/// async fn main() -> anyhow::Result<()> {
+///     let export = Export::from_env(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))?;
+///     let logs = logs::install_exporting(&logs::Settings::default(), &export)?;
+///     let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new())?;
+///     let routes = Router::new().route("/", get("hello")).layer(layer.exporting(&export));
+///
+///     let listener = tokio::net::TcpListener::bind("0.0.0.0:8080").await?;
+///     let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+///     axum::serve(listener, routes).with_graceful_shutdown(interrupted).await?;
+///
+///     export.flush(Duration::from_secs(3)).await;
+///     logs.flush(Duration::from_secs(1));
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Export(Option<Arc<Running>>);
 
