@@ -19,6 +19,7 @@ use crate::background::Tasks;
 use crate::cli;
 use crate::error::Error;
 use crate::health::Readiness;
+use crate::logs;
 use crate::metrics::Metrics;
 use crate::otlp::Export;
 use crate::problem::Meanings;
@@ -114,7 +115,7 @@ async fn work<S: Section>(
     // Cut, it must not go on while its stores are closed.
     drop(work);
     let stopped = last.run(&end, &trigger).await;
-    let duration_ms = begun.elapsed().as_secs_f64() * 1e3;
+    let duration_ms = logs::milliseconds(begun.elapsed());
     match result {
         Some(Ok(())) => {
             tracing::info!(duration_ms, "done");
