@@ -16,9 +16,11 @@ const LATER: Duration = Duration::from_secs(5);
 /// The answer holds nothing of the command: that is in the log. Registered by
 /// [`redis`](crate::redis()); public for a program that renders its errors by itself.
 pub fn meaning(error: &(dyn Error + 'static)) -> Option<Problem> {
-    let passes = match error.downcast_ref::<RedisError>()?.kind() {
-        ErrorKind::Io
+    let error = error.downcast_ref::<RedisError>()?;
+    let passes = match error.kind() {
         // At a reconnect: the start went well.
+        _ if matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) => true,
+        ErrorKind::Io
         | ErrorKind::AuthenticationFailed
         | ErrorKind::ClusterConnectionNotFound
         | ErrorKind::MasterNameNotFoundBySentinel

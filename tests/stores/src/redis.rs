@@ -44,13 +44,18 @@ impl Redis {
 
     /// Starts it on the same port, without what it knew.
     pub fn start_again(&mut self) {
+        self.start_with(PASSWORD);
+    }
+
+    /// The same, with another password than the one in its URL.
+    pub fn start_with(&mut self, password: &str) {
         let mut redis = Command::new("redis-server");
         redis
             .current_dir(self.folder.path())
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args([
                 "--requirepass",
-                PASSWORD,
+                password,
                 "--save",
                 "",
                 "--appendonly",

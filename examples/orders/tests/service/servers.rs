@@ -91,7 +91,7 @@ fn a_database_that_is_started_again_costs_503s_while_it_is_away_and_nothing_afte
     let mut fixture = Fixture::new();
     let service = fixture.service(&[
         ("APP__DATABASE__MAX_CONNECTIONS", "5"),
-        ("APP__DATABASE__ACQUIRE_TIMEOUT", "500ms"),
+        ("APP__DATABASE__ACQUIRE_TIMEOUT", "1s"),
     ]);
     let main = service.address("main");
     let load = Load::start(8, move |number| take(main, number));
@@ -128,6 +128,27 @@ fn a_database_that_is_started_again_costs_503s_while_it_is_away_and_nothing_afte
     wait_for("closed connections", || {
         (fixture.postgres.query(open) == ["0"]).then_some(())
     });
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
+fn a_database_that_is_started_again_while_nobody_asks_is_no_matter_to_who_asks_next() {
+    let mut fixture = Fixture::new();
+    let service = fixture.service(&[
+        ("APP__HEALTH__INTERVAL", "1m"),
+        ("APP__DATABASE__MAX_CONNECTIONS", "3"),
+    ]);
+    let main = service.address("main");
+    let load = Load::start(4, move |number| take(main, number));
+    load.wait_for(10, 201);
+    fixture.fill(&service, 3.0);
+    load.finish();
+    fixture.postgres.stop();
+    fixture.postgres.start_again();
+    for number in 1001..=1006 {
+        let answer = take(main, number).expect("an answer");
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
 }
 
 #[test]
@@ -241,6 +262,30 @@ fn a_redis_that_is_started_again_while_nobody_asks_is_no_matter_to_who_asks_next
         let answer = view();
         assert_eq!(answer.status, 200, "{answer:?}");
     }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
+fn a_redis_that_refuses_the_password_for_a_while_is_used_again_when_it_takes_it() {
+    let mut fixture = Fixture::new();
+    let service = fixture.service(&[("APP__REDIS__POOL_SIZE", "2")]);
+    let main = service.address("main");
+    let load = Load::start(4, move |_| request(main, "POST", "/orders/1/views", ""));
+    load.wait_for(50, 200);
+    fixture.redis.kill();
+    fixture.redis.start_with("another");
+    service.wait_until_ready(false);
+    load.wait_for(50, 503);
+    wait_for("a refusal", || {
+        let report = service.admin("/health/readiness").body;
+        report.contains("WRONGPASS").then_some(())
+    });
+    fixture.redis.kill();
+    fixture.redis.start_again();
+    service.wait_until_ready(true);
+    let back = Instant::now();
+    load.wait_for(50, 200);
+    no_worse_than_503(&load.finish(), 200, back);
 }
 
 #[test]
