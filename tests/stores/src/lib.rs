@@ -1,21 +1,20 @@
-//! What tests of stores share: real servers that stop and start again, a service as a process of its
-//! own, and load.
+//! What tests of stores share: real servers that stop and start again, load, and what services tell.
 
 mod http;
 mod load;
 mod postgres;
 mod redis;
 mod server;
-mod service;
 
 use std::time::{Duration, Instant};
+
+use axum_chassis::testing::Process as Service;
 
 pub use http::{Answer, request};
 pub use load::{Asked, Load};
 pub use postgres::{Held, Postgres};
 pub use redis::Redis;
 pub use server::{Process, free_port};
-pub use service::{Ended, Service, run};
 
 /// How long anything that is waited for may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,4 +37,19 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Returns once a service says that it is not ready any more.
+pub fn wait_until_not_ready(service: &Service) {
+    wait_for("no readiness", || {
+        (service.admin().get("/health/readiness").status == 503).then_some(())
+    });
+}
+
+/// A metric's value, by its name and labels as they are written.
+pub fn metric(service: &Service, name: &str) -> Option<f64> {
+    let scraped = service.admin().get("/metrics");
+    let mut lines = scraped.text().lines();
+    let value = lines.find_map(|line| line.strip_prefix(name))?;
+    value.trim().parse().ok()
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use stores::{Process, Service, free_port, request, wait_for};
+use axum_chassis::testing::Program;
+use stores::{Process, free_port, metric, request, wait_for, wait_until_not_ready};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_nats");
 
@@ -40,32 +41,28 @@ fn the_documentation_shows_it_as_it_is() {
 #[test]
 #[ignore = "needs nats-server"]
 fn it_behaves_as_ours_do() {
-    let folder = tempfile::tempdir().expect("a folder");
     let port = free_port();
-    let url = format!("nats://127.0.0.1:{port}");
-    let service = Service::start(BINARY, folder.path(), &[("APP__NATS__URL", &url)]);
-    wait_for("a warning", || {
-        service
-            .said()
-            .contains("waiting for a dependency")
-            .then_some(())
-    });
+    let service = Program::new(BINARY)
+        .set("nats.url", format!("nats://127.0.0.1:{port}"))
+        .set("health.interval", "100ms")
+        .launch();
+    service.wait_for_message("waiting for a dependency");
     let nats = server(port);
-    service.wait_until_ready(true);
+    service.wait_until_ready();
 
-    let main = service.address("main");
+    let main = service.main().address();
     let publish = || request(main, "POST", "/orders", "tea").expect("an answer");
     assert_eq!(publish().status, 200);
     assert_eq!(
-        service.metric("nats_published_total{pool=\"nats\"}"),
+        metric(&service, "nats_published_total{pool=\"nats\"}"),
         Some(1.0)
     );
     drop(nats);
-    service.wait_until_ready(false);
+    wait_until_not_ready(&service);
     let answer = publish();
     assert!(answer.is_unavailable(), "{answer:?}");
     let _nats = server(port);
-    service.wait_until_ready(true);
+    service.wait_until_ready();
     assert_eq!(publish().status, 200);
-    assert!(service.stop().status.success());
+    assert_eq!(service.stop().code, Some(0));
 }

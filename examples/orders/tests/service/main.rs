@@ -9,9 +9,28 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 
+use axum_chassis::testing::{Ended, Program};
 use stores::{Answer, Asked, request};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_orders");
+/// The service, whose ups and downs are to be seen soon.
+fn program() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_orders"))
+        .set("health.interval", "100ms")
+        .set("health.failures", 2)
+}
+
+/// Has a command of the service, or a flag, succeed.
+fn run(program: Program, argument: &str) -> Ended {
+    let ended = program.argument(argument).output();
+    assert_eq!(
+        ended.code,
+        Some(0),
+        "{argument}: {}{}",
+        ended.stdout,
+        ended.stderr
+    );
+    ended
+}
 
 /// Orders something, under a reference made of the number.
 fn take(main: SocketAddr, number: usize) -> io::Result<Answer> {

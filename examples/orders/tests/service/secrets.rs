@@ -6,8 +6,10 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::{BINARY, take};
-use stores::{PASSWORD, PASSWORD_IN_URL, Postgres, Redis, Service, request, run, wait_for};
+use axum_chassis::testing::Process;
+use stores::{PASSWORD, PASSWORD_IN_URL, Postgres, Redis, request, wait_for, wait_until_not_ready};
+
+use crate::{program, run, take};
 
 /// What nobody may read: the passwords, as they are and as they stand in a URL.
 fn holds_no_password(what: &str, text: &str) {
@@ -52,7 +54,7 @@ impl Collector {
 }
 
 /// Asks for all that the service tells of itself, and holds it against the passwords.
-fn tells_nothing(service: &Service) {
+fn tells_nothing(service: &Process) {
     for path in [
         "/",
         "/config",
@@ -61,10 +63,10 @@ fn tells_nothing(service: &Service) {
         "/version",
         "/log",
     ] {
-        let answer = service.admin(path);
-        holds_no_password(path, &format!("{}{}", answer.head, answer.body));
+        let answer = service.admin().get(path);
+        holds_no_password(path, &format!("{:?}{}", answer.headers, answer.text()));
     }
-    let config = service.admin("/config").body;
+    let config = service.admin().get("/config").text().to_owned();
     assert!(config.contains("[redacted]"), "{config}");
 }
 
@@ -72,31 +74,22 @@ fn tells_nothing(service: &Service) {
 #[ignore = "needs PostgreSQL and Redis"]
 fn a_password_is_told_nowhere_when_all_is_well_and_when_it_is_not() {
     let (mut postgres, mut redis) = (Postgres::start(), Redis::start());
-    let folder = tempfile::tempdir().expect("a folder");
     let collector = Collector::start();
-    let (database_url, redis_url) = (postgres.url(), redis.url());
-    let variables = [
-        ("DATABASE_URL", &*database_url),
-        ("REDIS_URL", &*redis_url),
-        ("RUST_LOG", "trace"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
-        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
-        ("APP__DATABASE__ACQUIRE_TIMEOUT", "200ms"),
-    ];
-    for arguments in [
-        &["migrate"] as &[_],
-        &["--print-config"],
-        &["--check-config"],
-    ] {
-        let output = run(BINARY, folder.path(), &variables, arguments);
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        let said = [output.stdout, output.stderr].concat();
-        holds_no_password(&format!("{arguments:?}"), &String::from_utf8_lossy(&said));
+    let program = program()
+        .variable("DATABASE_URL", postgres.url())
+        .variable("REDIS_URL", redis.url())
+        .variable("RUST_LOG", "trace")
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)
+        .variable("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+        .variable("OTEL_BSP_SCHEDULE_DELAY", "100")
+        .set("database.acquire_timeout", "200ms");
+    for argument in ["migrate", "--print-config", "--check-config"] {
+        let ended = run(program.clone(), argument);
+        holds_no_password(argument, &(ended.stdout + &ended.stderr));
     }
 
-    let service = Service::ready(BINARY, folder.path(), &variables);
-    let main = service.address("main");
+    let service = program.start();
+    let main = service.main().address();
     let view = || request(main, "POST", "/orders/1/views", "").expect("an answer");
     assert_eq!(take(main, 1).expect("an answer").status, 201);
     assert_eq!(take(main, 1).expect("an answer").status, 409);
@@ -105,7 +98,7 @@ fn a_password_is_told_nowhere_when_all_is_well_and_when_it_is_not() {
 
     postgres.stop();
     redis.kill();
-    service.wait_until_ready(false);
+    wait_until_not_ready(&service);
     for answer in [take(main, 2).expect("an answer"), view()] {
         assert!(answer.is_unavailable(), "{answer:?}");
         holds_no_password("a 503", &answer.body);
@@ -113,7 +106,7 @@ fn a_password_is_told_nowhere_when_all_is_well_and_when_it_is_not() {
     tells_nothing(&service);
     postgres.start_again();
     redis.start_again();
-    service.wait_until_ready(true);
+    service.wait_until_ready();
 
     if cfg!(feature = "otlp") {
         wait_for("traces", || {
@@ -121,12 +114,13 @@ fn a_password_is_told_nowhere_when_all_is_well_and_when_it_is_not() {
         });
     }
     let ended = service.stop();
-    assert!(ended.status.success(), "{}", ended.said);
+    assert_eq!(ended.code, Some(0));
+    let said = ended.stdout + &ended.stderr;
     assert!(
-        ended.said.contains("INSERT INTO orders"),
+        said.contains("INSERT INTO orders"),
         "the log is that of `trace`"
     );
-    holds_no_password("the log", &ended.said);
+    holds_no_password("the log", &said);
     holds_no_password("traces", &collector.text());
 }
 
@@ -134,20 +128,18 @@ fn a_password_is_told_nowhere_when_all_is_well_and_when_it_is_not() {
 #[ignore = "needs PostgreSQL and Redis"]
 fn a_password_is_told_nowhere_when_the_start_fails() {
     let (mut postgres, mut redis) = (Postgres::start(), Redis::start());
-    let folder = tempfile::tempdir().expect("a folder");
     let (database, cache) = (postgres.url(), redis.url());
     let wrong = |url: &str| url.replace(PASSWORD_IN_URL, "hunter2-of-yesterday");
     let malformed = |url: &str| url.replace(PASSWORD_IN_URL, PASSWORD);
     let fails = |urls: [&str; 2], code, helps: &str| {
-        let variables = [
-            ("DATABASE_URL", urls[0]),
-            ("REDIS_URL", urls[1]),
-            ("RUST_LOG", "trace"),
-            ("APP__SERVICE__START_TIMEOUT", "1s"),
-        ];
-        let output = run(BINARY, folder.path(), &variables, &[]);
-        let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
-        assert_eq!(output.status.code(), Some(code), "{said}");
+        let program = program()
+            .variable("DATABASE_URL", urls[0])
+            .variable("REDIS_URL", urls[1])
+            .variable("RUST_LOG", "trace")
+            .set("service.start_timeout", "1s");
+        let ended = program.output();
+        let said = ended.stdout + &ended.stderr;
+        assert_eq!(ended.code, Some(code), "{said}");
         assert!(said.contains(helps), "{helps}: {said}");
         holds_no_password(helps, &said);
     };

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{BINARY, acknowledged, take};
-use stores::{Asked, Load, Postgres, Redis, Service, request, run, wait_for};
-use tempfile::TempDir;
+use axum_chassis::testing::{Process, Program};
+use stores::{Asked, Load, Postgres, Redis, metric, request, wait_for, wait_until_not_ready};
+
+use crate::{acknowledged, program, run, take};
 
 struct Fixture {
-    folder: TempDir,
     postgres: Postgres,
     redis: Redis,
 }
@@ -15,29 +15,21 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let fixture = Self {
-            folder: tempfile::tempdir().expect("a folder"),
             postgres: Postgres::start(),
             redis: Redis::start(),
         };
-        let url = fixture.postgres.url();
-        let migrated = run(
-            BINARY,
-            fixture.folder.path(),
-            &[("DATABASE_URL", &url)],
-            &["migrate"],
-        );
-        assert!(migrated.status.success(), "{migrated:?}");
+        run(fixture.program(), "migrate");
         fixture
     }
 
-    fn service(&self, variables: &[(&str, &str)]) -> Service {
-        let (database, redis) = (self.postgres.url(), self.redis.url());
-        let urls = [("DATABASE_URL", &*database), ("REDIS_URL", &*redis)];
-        Service::ready(BINARY, self.folder.path(), &[&urls, variables].concat())
+    fn program(&self) -> Program {
+        program()
+            .variable("DATABASE_URL", self.postgres.url())
+            .variable("REDIS_URL", self.redis.url())
     }
 
     /// Has every connection of the pool at work for a moment; others are opened only when they are needed.
-    fn fill(&self, service: &Service, connections: f64) {
+    fn fill(&self, service: &Process, connections: f64) {
         let held = self.postgres.lock_orders();
         wait_for("a pool at work", || {
             (in_state(service, "used") == connections).then_some(())
@@ -51,18 +43,17 @@ impl Fixture {
     }
 }
 
-fn in_state(service: &Service, state: &str) -> f64 {
+fn in_state(service: &Process, state: &str) -> f64 {
     let name = format!(
         "db_client_connection_count{{db_client_connection_pool_name=\"database\",\
          db_client_connection_state=\"{state}\"}}"
     );
-    service.metric(&name).expect(&name)
+    metric(service, &name).expect(&name)
 }
 
-fn is_alive(service: &Service) {
-    for listener in ["main", "admin"] {
-        let answer = request(service.address(listener), "GET", "/health/liveness", "");
-        assert_eq!(answer.expect("an answer").status, 200);
+fn is_alive(service: &Process) {
+    for listener in [service.main(), service.admin()] {
+        assert_eq!(listener.get("/health/liveness").status, 200);
     }
 }
 
@@ -76,37 +67,33 @@ fn no_worse_than_503(asked: &[Asked], good: u16, back: Instant) {
     }
 }
 
-fn did_not_panic(service: &Service) {
-    assert_eq!(
-        service.metric("panics_total"),
-        Some(0.0),
-        "{}",
-        service.said()
-    );
+fn did_not_panic(service: &Process) {
+    assert_eq!(metric(service, "panics_total"), Some(0.0));
 }
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
 fn a_database_that_is_started_again_costs_503s_while_it_is_away_and_nothing_after() {
     let mut fixture = Fixture::new();
-    let service = fixture.service(&[
-        ("APP__DATABASE__MAX_CONNECTIONS", "5"),
-        ("APP__DATABASE__ACQUIRE_TIMEOUT", "1s"),
-    ]);
-    let main = service.address("main");
+    let service = fixture
+        .program()
+        .set("database.max_connections", "5")
+        .set("database.acquire_timeout", "1s")
+        .start();
+    let main = service.main().address();
     let load = Load::start(8, move |number| take(main, number));
     load.wait_for(200, 201);
     fixture.fill(&service, 5.0);
 
     fixture.postgres.stop();
-    service.wait_until_ready(false);
+    wait_until_not_ready(&service);
     load.wait_for(20, 503);
     is_alive(&service);
-    let report = service.admin("/health/readiness").body;
+    let report = service.admin().get("/health/readiness").text().to_owned();
     assert!(report.contains("database"), "{report}");
 
     fixture.postgres.start_again();
-    service.wait_until_ready(true);
+    service.wait_until_ready();
     let back = Instant::now();
     load.wait_for(200, 201);
     fixture.fill(&service, 5.0);
@@ -123,8 +110,7 @@ fn a_database_that_is_started_again_costs_503s_while_it_is_away_and_nothing_afte
                 pid <> pg_backend_pid()";
     assert_eq!(fixture.postgres.query(open), ["6"]);
     did_not_panic(&service);
-    let ended = service.stop();
-    assert!(ended.status.success(), "{}", ended.said);
+    assert_eq!(service.stop().code, Some(0));
     wait_for("closed connections", || {
         (fixture.postgres.query(open) == ["0"]).then_some(())
     });
@@ -134,11 +120,12 @@ fn a_database_that_is_started_again_costs_503s_while_it_is_away_and_nothing_afte
 #[ignore = "needs PostgreSQL and Redis"]
 fn a_database_that_is_started_again_while_nobody_asks_is_no_matter_to_who_asks_next() {
     let mut fixture = Fixture::new();
-    let service = fixture.service(&[
-        ("APP__HEALTH__INTERVAL", "1m"),
-        ("APP__DATABASE__MAX_CONNECTIONS", "3"),
-    ]);
-    let main = service.address("main");
+    let service = fixture
+        .program()
+        .set("health.interval", "1m")
+        .set("database.max_connections", "3")
+        .start();
+    let main = service.main().address();
     let load = Load::start(4, move |number| take(main, number));
     load.wait_for(10, 201);
     fixture.fill(&service, 3.0);
@@ -155,12 +142,13 @@ fn a_database_that_is_started_again_while_nobody_asks_is_no_matter_to_who_asks_n
 #[ignore = "needs PostgreSQL and Redis"]
 fn a_pool_without_a_free_connection_is_503_for_those_who_need_one_and_nothing_for_the_rest() {
     let fixture = Fixture::new();
-    let service = fixture.service(&[
-        ("APP__DATABASE__MAX_CONNECTIONS", "2"),
-        ("APP__DATABASE__ACQUIRE_TIMEOUT", "200ms"),
-        ("APP__DATABASE__STATEMENT_TIMEOUT", "0s"),
-    ]);
-    let main = service.address("main");
+    let service = fixture
+        .program()
+        .set("database.max_connections", "2")
+        .set("database.acquire_timeout", "200ms")
+        .set("database.statement_timeout", "0s")
+        .start();
+    let main = service.main().address();
     let load = Load::start(8, move |number| take(main, number));
     load.wait_for(100, 201);
 
@@ -172,7 +160,7 @@ fn a_pool_without_a_free_connection_is_503_for_those_who_need_one_and_nothing_fo
         (0.0, 2.0)
     );
     let max = "db_client_connection_max{db_client_connection_pool_name=\"database\"}";
-    assert_eq!(service.metric(max), Some(2.0));
+    assert_eq!(metric(&service, max), Some(2.0));
     is_alive(&service);
     for (method, path) in [("GET", "/"), ("POST", "/orders/1/views")] {
         let answer = request(main, method, path, "").expect("an answer");
@@ -182,7 +170,7 @@ fn a_pool_without_a_free_connection_is_503_for_those_who_need_one_and_nothing_fo
     wait_for("a second", || {
         (locked.elapsed() > Duration::from_secs(1)).then_some(())
     });
-    assert_eq!(service.admin("/health/readiness").status, 200);
+    assert_eq!(service.admin().get("/health/readiness").status, 200);
 
     drop(held);
     load.wait_for(100, 201);
@@ -200,13 +188,16 @@ fn a_pool_without_a_free_connection_is_503_for_those_who_need_one_and_nothing_fo
 #[ignore = "needs PostgreSQL and Redis"]
 fn a_statement_that_takes_too_long_is_ended_and_503() {
     let fixture = Fixture::new();
-    let service = fixture.service(&[("APP__DATABASE__STATEMENT_TIMEOUT", "200ms")]);
+    let service = fixture
+        .program()
+        .set("database.statement_timeout", "200ms")
+        .start();
     let held = fixture.postgres.lock_orders();
-    let answer = take(service.address("main"), 1).expect("an answer");
+    let answer = take(service.main().address(), 1).expect("an answer");
     assert!(answer.is_unavailable(), "{answer:?}");
     drop(held);
     assert_eq!(
-        take(service.address("main"), 1).expect("an answer").status,
+        take(service.main().address(), 1).expect("an answer").status,
         201
     );
 }
@@ -215,16 +206,16 @@ fn a_statement_that_takes_too_long_is_ended_and_503() {
 #[ignore = "needs PostgreSQL and Redis"]
 fn a_redis_that_is_killed_costs_503s_while_it_is_away_and_nothing_after() {
     let mut fixture = Fixture::new();
-    let service = fixture.service(&[("APP__REDIS__POOL_SIZE", "3")]);
-    let main = service.address("main");
+    let service = fixture.program().set("redis.pool_size", "3").start();
+    let main = service.main().address();
     let max = "db_client_connection_max{db_client_connection_pool_name=\"redis\"}";
-    assert_eq!(service.metric(max), Some(3.0));
+    assert_eq!(metric(&service, max), Some(3.0));
     let view = move |_| request(main, "POST", "/orders/1/views", "");
     let load = Load::start(8, view);
     load.wait_for(200, 200);
 
     fixture.redis.kill();
-    service.wait_until_ready(false);
+    wait_until_not_ready(&service);
     load.wait_for(20, 503);
     is_alive(&service);
     assert_eq!(
@@ -234,12 +225,12 @@ fn a_redis_that_is_killed_costs_503s_while_it_is_away_and_nothing_after() {
     );
 
     fixture.redis.start_again();
-    service.wait_until_ready(true);
+    service.wait_until_ready();
     let back = Instant::now();
     load.wait_for(200, 200);
     no_worse_than_503(&load.finish(), 200, back);
     did_not_panic(&service);
-    assert!(service.stop().status.success());
+    assert_eq!(service.stop().code, Some(0));
 }
 
 #[test]
@@ -247,12 +238,13 @@ fn a_redis_that_is_killed_costs_503s_while_it_is_away_and_nothing_after() {
 fn a_redis_that_is_started_again_while_nobody_asks_is_no_matter_to_who_asks_next() {
     let mut fixture = Fixture::new();
     // No check comes between: the connections themselves learn of it.
-    let service = fixture.service(&[
-        ("APP__HEALTH__INTERVAL", "1m"),
-        ("APP__REDIS__POOL_SIZE", "3"),
-    ]);
+    let service = fixture
+        .program()
+        .set("health.interval", "1m")
+        .set("redis.pool_size", "3")
+        .start();
     let view =
-        || request(service.address("main"), "POST", "/orders/1/views", "").expect("an answer");
+        || request(service.main().address(), "POST", "/orders/1/views", "").expect("an answer");
     for _ in 0..3 {
         assert_eq!(view().status, 200);
     }
@@ -268,21 +260,21 @@ fn a_redis_that_is_started_again_while_nobody_asks_is_no_matter_to_who_asks_next
 #[ignore = "needs PostgreSQL and Redis"]
 fn a_redis_that_refuses_the_password_for_a_while_is_used_again_when_it_takes_it() {
     let mut fixture = Fixture::new();
-    let service = fixture.service(&[("APP__REDIS__POOL_SIZE", "2")]);
-    let main = service.address("main");
+    let service = fixture.program().set("redis.pool_size", "2").start();
+    let main = service.main().address();
     let load = Load::start(4, move |_| request(main, "POST", "/orders/1/views", ""));
     load.wait_for(50, 200);
     fixture.redis.kill();
     fixture.redis.start_with("another");
-    service.wait_until_ready(false);
+    wait_until_not_ready(&service);
     load.wait_for(50, 503);
     wait_for("a refusal", || {
-        let report = service.admin("/health/readiness").body;
+        let report = service.admin().get("/health/readiness").text().to_owned();
         report.contains("WRONGPASS").then_some(())
     });
     fixture.redis.kill();
     fixture.redis.start_again();
-    service.wait_until_ready(true);
+    service.wait_until_ready();
     let back = Instant::now();
     load.wait_for(50, 200);
     no_worse_than_503(&load.finish(), 200, back);
@@ -292,8 +284,11 @@ fn a_redis_that_refuses_the_password_for_a_while_is_used_again_when_it_takes_it(
 #[ignore = "needs PostgreSQL and Redis"]
 fn a_stop_during_queries_loses_nothing() {
     let fixture = Fixture::new();
-    let service = fixture.service(&[("APP__DATABASE__MAX_CONNECTIONS", "4")]);
-    let main = service.address("main");
+    let service = fixture
+        .program()
+        .set("database.max_connections", "4")
+        .start();
+    let main = service.main().address();
     let load = Load::start(4, move |number| take(main, number));
     load.wait_for(100, 201);
     let held = fixture.postgres.lock_orders();
@@ -304,8 +299,9 @@ fn a_stop_during_queries_loses_nothing() {
     service.terminate();
     wait_for("the stop", || {
         service
-            .admin("/health/readiness")
-            .body
+            .admin()
+            .get("/health/readiness")
+            .text()
             .contains("stopping")
             .then_some(())
     });
@@ -315,8 +311,7 @@ fn a_stop_during_queries_loses_nothing() {
     drop(held);
 
     let asked = load.finish();
-    let ended = service.end();
-    assert!(ended.status.success(), "{}", ended.said);
+    assert_eq!(service.wait().code, Some(0));
     // Those under way were answered; what came later found no connection.
     let taken = asked.iter().filter(|one| one.answer.is_ok());
     let taken = taken.inspect(|one| assert_eq!(one.status(), 201, "{one:?}"));
@@ -335,20 +330,19 @@ fn a_stop_during_queries_loses_nothing() {
 fn a_database_that_comes_late_is_waited_for_and_told_of_once() {
     let mut fixture = Fixture::new();
     fixture.postgres.stop();
-    let url = fixture.postgres.url();
-    let variables = [("DATABASE_URL", &*url)];
-    let service = Service::start(BINARY, fixture.folder.path(), &variables);
-    let warned = |said: &str| said.matches("waiting for a dependency").count();
-    wait_for("a warning", || (warned(&service.said()) == 1).then_some(()));
-    assert_eq!(service.admin("/health/liveness").status, 200);
-    assert_eq!(service.admin("/health/readiness").status, 503);
+    let service = fixture.program().launch();
+    service.wait_for_message("waiting for a dependency");
+    assert_eq!(service.admin().get("/health/liveness").status, 200);
+    assert_eq!(service.admin().get("/health/readiness").status, 503);
     fixture.postgres.start_again();
-    service.wait_until_ready(true);
+    service.wait_until_ready();
+    let answer = take(service.main().address(), 1).expect("an answer");
+    assert_eq!(answer.status, 201);
+    let ended = service.stop();
     assert_eq!(
-        take(service.address("main"), 1).expect("an answer").status,
-        201
+        ended.message("the dependency is there")["dependency"],
+        "database"
     );
-    let said = service.stop().said;
-    assert_eq!(warned(&said), 1, "{said}");
-    assert!(said.contains("the dependency is there"), "{said}");
+    let warned = ended.stdout.matches("\"waiting for a dependency\"");
+    assert_eq!(warned.count(), 1, "{}", ended.stdout);
 }

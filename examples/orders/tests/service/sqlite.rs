@@ -3,23 +3,21 @@
 use std::time::Duration;
 
 use sqlx::{Connection, SqliteConnection};
-use stores::{Load, Service, run};
+use stores::{Load, request};
 
-use crate::{BINARY, acknowledged, order, take};
+use crate::{acknowledged, order, program, run, take};
 
 #[test]
 fn a_file_that_another_process_has_locked_is_503_for_writers_and_nothing_for_the_rest() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("orders.db");
     let url = format!("sqlite:{}", file.display());
-    let variables = [
-        ("DATABASE_URL", &*url),
-        ("APP__DATABASE__STATEMENT_TIMEOUT", "100ms"),
-    ];
-    let migrated = run(BINARY, folder.path(), &variables, &["migrate"]);
-    assert!(migrated.status.success(), "{migrated:?}");
-    let service = Service::ready(BINARY, folder.path(), &variables);
-    let main = service.address("main");
+    let program = program()
+        .variable("DATABASE_URL", &url)
+        .set("database.statement_timeout", "100ms");
+    run(program.clone(), "migrate");
+    let service = program.clone().start();
+    let main = service.main().address();
     let load = Load::start(4, move |number| take(main, number));
     load.wait_for(50, 201);
 
@@ -36,7 +34,7 @@ fn a_file_that_another_process_has_locked_is_503_for_writers_and_nothing_for_the
     let other = runtime.block_on(lock).expect("a lock");
     load.wait_for(8, 503);
     for path in ["/", "/orders/1", "/health/liveness", "/health/readiness"] {
-        let answer = stores::request(main, "GET", path, "").expect("an answer");
+        let answer = request(main, "GET", path, "").expect("an answer");
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
     }
     runtime.block_on(other.close()).expect("no lock");
@@ -48,8 +46,7 @@ fn a_file_that_another_process_has_locked_is_503_for_writers_and_nothing_for_the
         assert!(answer.is_unavailable(), "{answer:?}");
         assert!(one.took < Duration::from_secs(2), "{one:?}");
     }
-    let ended = service.stop();
-    assert!(ended.status.success(), "{}", ended.said);
+    assert_eq!(service.stop().code, Some(0));
     let kept = async {
         let mut connection = SqliteConnection::connect(&url).await?;
         sqlx::query_scalar("SELECT reference FROM orders")
@@ -63,15 +60,16 @@ fn a_file_that_another_process_has_locked_is_503_for_writers_and_nothing_for_the
 #[test]
 fn an_order_that_is_there_already_is_409_and_a_mistake_of_ours_is_500() {
     let folder = tempfile::tempdir().expect("a folder");
-    let variables = [("DATABASE_URL", "sqlite:orders.db")];
-    let service = Service::ready(BINARY, folder.path(), &variables);
-    let main = service.address("main");
+    let program = program()
+        .folder(folder.path())
+        .variable("DATABASE_URL", "sqlite:orders.db");
+    let service = program.clone().start();
+    let main = service.main().address();
     let mistake = take(main, 1).expect("an answer");
     assert_eq!(mistake.status, 500, "{mistake:?}");
     assert!(!mistake.body.contains("table"), "{mistake:?}");
 
-    let migrated = run(BINARY, folder.path(), &variables, &["migrate"]);
-    assert!(migrated.status.success(), "{migrated:?}");
+    run(program.clone(), "migrate");
     let first = take(main, 1).expect("an answer");
     assert_eq!((first.status, first.header("retry-after")), (201, None));
     let second = take(main, 1).expect("an answer");
@@ -82,7 +80,7 @@ fn an_order_that_is_there_already_is_409_and_a_mistake_of_ours_is_500() {
 
     let refused = order(main, r#"{"reference": "x", "item": "tea", "quantity": 0}"#);
     assert_eq!(refused.expect("an answer").status, 400);
-    let said = service.stop().said;
+    let said = service.stop().stdout;
     assert!(
         said.contains("no such table"),
         "the log tells of the mistake: {said}"
@@ -91,7 +89,6 @@ fn an_order_that_is_there_already_is_409_and_a_mistake_of_ours_is_500() {
 
 #[test]
 fn a_url_that_is_none_is_said_before_anything_starts() {
-    let folder = tempfile::tempdir().expect("a folder");
     for (url, helps) in [
         (
             "",
@@ -107,13 +104,10 @@ fn a_url_that_is_none_is_said_before_anything_starts() {
         ),
     ] {
         for arguments in [&["--check-config"] as &[_], &["migrate"], &[]] {
-            let output = run(BINARY, folder.path(), &[("DATABASE_URL", url)], arguments);
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(
-                output.status.code(),
-                Some(78),
-                "{url} {arguments:?}: {said}"
-            );
+            let program = program().variable("DATABASE_URL", url);
+            let ended = program.arguments(arguments.iter().copied()).output();
+            let said = ended.stderr;
+            assert_eq!(ended.code, Some(78), "{url} {arguments:?}: {said}");
             assert!(said.contains(helps), "{url} {arguments:?}: {said}");
             assert!(!said.contains("ter2"), "{url} {arguments:?}: {said}");
         }
