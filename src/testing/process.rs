@@ -192,15 +192,22 @@ impl Process {
 
     #[track_caller]
     fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = self.deadline();
         let mut seen = 0;
-        let found = self.said.wait_until(self.deadline(), |state| {
-            let line = state.log[seen..].iter().find(|line| wanted(line)).cloned();
-            seen = state.log.len();
-            line.map(Some).or(state.no_more().then_some(None))
-        });
-        match found {
-            Some(Some(line)) => line,
-            _ => self.give_up(what),
+        loop {
+            // Looked at outside of the lock: `wanted` may ask the process something itself.
+            let more = self.said.wait_until(deadline, |state| {
+                let more = state.log[seen..].to_vec();
+                (!more.is_empty() || state.no_more()).then_some(more)
+            });
+            let more = more.unwrap_or_default();
+            if more.is_empty() {
+                self.give_up(what);
+            }
+            seen += more.len();
+            if let Some(line) = more.into_iter().find(|line| wanted(line)) {
+                return line;
+            }
         }
     }
 

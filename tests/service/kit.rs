@@ -41,7 +41,9 @@ fn one_that_ends_before_it_is_ready_is_told_with_its_code_and_its_words() {
     let broken = Setup::default().set("subject.broken", true).launch();
     // As one that listens, and then does not get far.
     broken.admin();
+    let began = Instant::now();
     let said = panic_of(|| broken.wait_until_ready());
+    assert!(began.elapsed() < Duration::from_secs(10), "{said}");
     for part in [
         "sh did not get ready",
         "it ended with exit code 1",
@@ -144,6 +146,15 @@ fn words_that_are_no_json_object_are_no_lines_of_the_log() {
         [serde_json::json!({"a": 1}), serde_json::json!({"a": 2})]
     );
     assert_eq!(ended.stdout, "hello\n{\"a\":1}\n7\n{\"a\":\n{\"a\":2}");
+}
+
+#[test]
+fn whoever_looks_at_a_line_may_ask_meanwhile() {
+    let process = Setup::default().launch();
+    let line = process.wait_for_line(|line| {
+        line["message"] == "started" && process.get("/").status == 200 && !process.log().is_empty()
+    });
+    assert_eq!(line["level"], "INFO");
 }
 
 #[test]
