@@ -44,6 +44,7 @@
 mod listener;
 mod process;
 mod said;
+mod subject;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

@@ -12,13 +12,13 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::process::Process;
+use super::subject::Subject;
 use crate::error::Chain;
 
-/// One of the listeners of a [`Process`].
+/// One of the listeners of a [`Process`](super::Process).
 #[derive(Clone, Copy, Debug)]
 pub struct Listener<'a> {
-    process: &'a Process,
+    subject: &'a Subject,
     address: SocketAddr,
 }
 
@@ -37,8 +37,8 @@ pub struct Answer {
 // === impl Listener ===
 
 impl<'a> Listener<'a> {
-    pub(super) fn new(process: &'a Process, address: SocketAddr) -> Self {
-        Self { process, address }
+    pub(super) fn new(subject: &'a Subject, address: SocketAddr) -> Self {
+        Self { subject, address }
     }
 
     /// Where it is, for clients of other kinds.
@@ -81,7 +81,7 @@ impl<'a> Listener<'a> {
         match self.ask(method, path, headers, body.into()) {
             Ok(answer) => answer,
             Err(error) => self
-                .process
+                .subject
                 .fail(&format!("did not answer {method} {path}: {error}")),
         }
     }
@@ -106,7 +106,7 @@ impl<'a> Listener<'a> {
                 .headers_mut()
                 .extend(host.ok().map(|host| (header::HOST, host)));
         }
-        let patience = self.process.patience();
+        let patience = self.subject.patience;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();

@@ -2,28 +2,24 @@
 
 use std::process::Child;
 use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
 use super::listener::{Answer, Listener};
-use super::said::{Ending, Said, Stream};
+use super::said::{Ending, Stream};
+use super::subject::Subject;
 
 /// A program that runs, on free ports of this machine. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Process {
-    name: String,
+    subject: Subject,
     child: Child,
-    said: Said,
     /// Waits for the end, without taking its number from it: until it is reaped, no other process can have that.
     waiter: Option<JoinHandle<()>>,
-    patience: Duration,
-    /// Whether a panic has shown what it said.
-    shown: AtomicBool,
 }
 
 /// What a program that has ended leaves.
@@ -48,7 +44,8 @@ pub struct Held<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, ()>);
 
 impl Process {
     pub(super) fn watch(name: String, mut child: Child, patience: Duration) -> Self {
-        let said = Said::default();
+        let subject = Subject::new(name, patience);
+        let said = &subject.said;
         if let Some(stdout) = child.stdout.take() {
             said.read(Stream::Out, stdout);
         }
@@ -68,12 +65,9 @@ impl Process {
             });
         });
         Self {
-            name,
+            subject,
             child,
-            said,
             waiter: Some(waiter),
-            patience,
-            shown: AtomicBool::new(false),
         }
     }
 
@@ -100,8 +94,8 @@ impl Process {
         let is_it = |line: &Value| line["message"] == "listening" && line["listener"] == name;
         let line = self.wait_for(&format!("open its {name} listener"), is_it);
         match line["address"].as_str().map(str::parse) {
-            Some(Ok(address)) => Listener::new(self, address),
-            _ => self.fail(&format!("tells no address: {line}")),
+            Some(Ok(address)) => Listener::new(&self.subject, address),
+            _ => self.subject.fail(&format!("tells no address: {line}")),
         }
     }
 
@@ -112,21 +106,21 @@ impl Process {
     /// If it ends instead, or does not get ready, with what its checks say.
     #[track_caller]
     pub fn wait_until_ready(&self) {
-        let deadline = self.deadline();
+        let deadline = self.subject.deadline();
         let admin = self.admin();
         loop {
-            let seen = self.said.lock().log.len();
+            let seen = self.subject.said.lock().log.len();
             let answer = admin.ask("GET", "/health/readiness", &[], Bytes::new());
             if answer.as_ref().is_ok_and(|answer| answer.status == 200) {
                 return;
             }
-            let more = self.said.wait_until(deadline, |state| {
+            let more = self.subject.said.wait_until(deadline, |state| {
                 let more = state.log.len() > seen;
                 (more || state.no_more()).then_some(more)
             });
             if more != Some(true) {
                 let report = answer.map_or_else(|error| error, |answer| answer.text().to_owned());
-                self.give_up(&format!("get ready ({report})"));
+                self.subject.give_up(&format!("get ready ({report})"));
             }
         }
     }
@@ -167,7 +161,7 @@ impl Process {
     /// The lines of its log so far. A line of standard output that is no JSON object is none of them.
     #[must_use]
     pub fn log(&self) -> Vec<Value> {
-        self.said.lock().log.clone()
+        self.subject.said.lock().log.clone()
     }
 
     /// The first line of its log that is wanted, from its beginning; waits for it.
@@ -192,17 +186,17 @@ impl Process {
 
     #[track_caller]
     fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = self.deadline();
+        let deadline = self.subject.deadline();
         let mut seen = 0;
         loop {
             // Looked at outside of the lock: `wanted` may ask the process something itself.
-            let more = self.said.wait_until(deadline, |state| {
+            let more = self.subject.said.wait_until(deadline, |state| {
                 let more = state.log[seen..].to_vec();
                 (!more.is_empty() || state.no_more()).then_some(more)
             });
             let more = more.unwrap_or_default();
             if more.is_empty() {
-                self.give_up(what);
+                self.subject.give_up(what);
             }
             seen += more.len();
             if let Some(line) = more.into_iter().find(|line| wanted(line)) {
@@ -214,7 +208,7 @@ impl Process {
     /// Until the guard is dropped, nobody reads what it says: for a test of a service whose log is stuck.
     #[must_use]
     pub fn hold_output(&self) -> Held<'_> {
-        Held(self.said.hold())
+        Held(self.subject.said.hold())
     }
 
     /// Its number.
@@ -230,7 +224,8 @@ impl Process {
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         if let Err(error) = kill_process(Pid::from_child(&self.child), signal) {
-            self.fail(&format!("cannot be sent {signal:?}: {error}"));
+            self.subject
+                .fail(&format!("cannot be sent {signal:?}: {error}"));
         }
     }
 
@@ -259,13 +254,16 @@ impl Process {
     /// If it does not, or if something that it started still holds its output.
     #[track_caller]
     pub fn wait(self) -> Ended {
-        let over = self.said.wait_until(self.deadline(), |state| {
-            state.no_more().then_some(state.flooded)
-        });
+        let over = self
+            .subject
+            .said
+            .wait_until(self.subject.deadline(), |state| {
+                state.no_more().then_some(state.flooded)
+            });
         if over != Some(false) {
-            self.give_up("come to its end");
+            self.subject.give_up("come to its end");
         }
-        let mut state = self.said.lock();
+        let mut state = self.subject.said.lock();
         let text =
             |bytes: &mut Vec<u8>| String::from_utf8_lossy(&std::mem::take(bytes)).into_owned();
         Ended {
@@ -275,44 +273,13 @@ impl Process {
             stderr: text(&mut state.stderr),
         }
     }
-
-    pub(super) fn patience(&self) -> Duration {
-        self.patience
-    }
-
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.patience
-    }
-
-    /// Panics with what it did not do in time, or will never do.
-    #[track_caller]
-    fn give_up(&self, what: &str) -> ! {
-        let state = self.said.lock();
-        let why = if state.flooded {
-            ": it said more than a test can keep".to_owned()
-        } else if state.is_over() {
-            String::new()
-        } else {
-            format!(" within {:?}", self.patience)
-        };
-        drop(state);
-        self.fail(&format!("did not {what}{why}"));
-    }
-
-    /// Panics with what is wrong, and what it said.
-    #[track_caller]
-    pub(super) fn fail(&self, problem: &str) -> ! {
-        self.shown.store(true, Ordering::Relaxed);
-        let (name, tail) = (&self.name, self.said.lock().tail());
-        panic!("{name} {problem}\n{tail}");
-    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if thread::panicking() && !self.shown.load(Ordering::Relaxed) {
+        if thread::panicking() {
             // The harness shows it below the panic of the test.
-            eprintln!("{}: {}", self.name, self.said.lock().tail());
+            self.subject.show();
         }
         let _ = self.child.kill();
         if let Some(waiter) = self.waiter.take() {

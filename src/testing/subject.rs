@@ -1,0 +1,64 @@
+//! Whoever is under test, as its failures name it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::said::Said;
+
+/// A process by its name and by what it says.
+#[derive(Debug)]
+pub(super) struct Subject {
+    name: String,
+    pub(super) said: Said,
+    /// How long anything may take.
+    pub(super) patience: Duration,
+    /// Whether a panic has shown what it said.
+    shown: AtomicBool,
+}
+
+// === impl Subject ===
+
+impl Subject {
+    pub(super) fn new(name: String, patience: Duration) -> Self {
+        Self {
+            name,
+            said: Said::default(),
+            patience,
+            shown: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
+    /// Panics with what it did not do in time, or will never do.
+    #[track_caller]
+    pub(super) fn give_up(&self, what: &str) -> ! {
+        let state = self.said.lock();
+        let why = if state.flooded {
+            ": it said more than a test can keep".to_owned()
+        } else if state.is_over() {
+            String::new()
+        } else {
+            format!(" within {:?}", self.patience)
+        };
+        drop(state);
+        self.fail(&format!("did not {what}{why}"));
+    }
+
+    /// Panics with what is wrong, and what it said.
+    #[track_caller]
+    pub(super) fn fail(&self, problem: &str) -> ! {
+        self.shown.store(true, Ordering::Relaxed);
+        let (name, tail) = (&self.name, self.said.lock().tail());
+        panic!("{name} {problem}\n{tail}");
+    }
+
+    /// Shows what it said, unless a panic has done so.
+    pub(super) fn show(&self) {
+        if !self.shown.load(Ordering::Relaxed) {
+            eprintln!("{}: {}", self.name, self.said.lock().tail());
+        }
+    }
+}
