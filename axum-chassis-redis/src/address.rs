@@ -104,6 +104,8 @@ mod tests {
             ),
             ("redis://cache/?protocol=hunter2", "`?protocol=resp2`"),
             ("redis://:hunter2@", "the host is missing"),
+            #[cfg(not(feature = "tls"))]
+            ("rediss://:hunter2@cache", "TLS is the feature `tls`"),
         ] {
             let said = read(&url.into()).expect_err(url);
             assert!(said.contains(helps), "{url}: {said}");

@@ -1,4 +1,4 @@
-//! Redis, or Valkey, for a service on [`axum_chassis`], by the [`redis`] crate.
+//! Redis, or Valkey, for a service on [`axum_chassis`], by the [`redis`](mod@redis) crate.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -56,8 +56,9 @@
 //!
 //! # Features
 //!
-//! None by default. `tls` is for `rediss://` URLs, by rustls with ring, which needs a C compiler; it
-//! trusts Mozilla's list of authorities, compiled in.
+//! None by default. `tls` is for `rediss://` URLs, by rustls with ring, which needs a C compiler. It
+//! trusts the authorities of the system, or those of the file that `SSL_CERT_FILE` names: a URL has no
+//! place for them, and a Redis of a cloud has often an authority of its own.
 //!
 //! [`ConnectionManager`]: redis::aio::ConnectionManager
 

@@ -1,5 +1,6 @@
 //! What tests of stores share: real servers that stop and start again, load, and what services tell.
 
+mod certificates;
 mod http;
 mod load;
 mod postgres;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum_chassis::testing::Process as Service;
 
+pub use certificates::Certificates;
 pub use http::{Answer, request};
 pub use load::{Asked, Load};
 pub use postgres::{Held, Postgres};

@@ -10,7 +10,7 @@ use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
 use crate::server::{Process, free_port};
-use crate::{PASSWORD, PASSWORD_IN_URL, wait_for};
+use crate::{Certificates, PASSWORD, PASSWORD_IN_URL, wait_for};
 
 const INSTALL: &str = "apt-get install postgresql";
 const USER: &str = "orders";
@@ -20,11 +20,21 @@ pub struct Postgres {
     folder: TempDir,
     port: u16,
     process: Option<Process>,
+    options: Vec<String>,
 }
 
 impl Postgres {
     /// Makes a database and starts its server; returns once it answers.
     pub fn start() -> Self {
+        Self::make(None)
+    }
+
+    /// The same, with TLS.
+    pub fn with_tls(certificates: &Certificates) -> Self {
+        Self::make(Some(certificates))
+    }
+
+    fn make(certificates: Option<&Certificates>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let password = folder.path().join("password");
         fs::write(&password, PASSWORD).expect("a file");
@@ -54,7 +64,20 @@ impl Postgres {
             folder,
             port: free_port(),
             process: None,
+            options: Vec::new(),
         };
+        if let Some(certificates) = certificates {
+            server.options.push("ssl=on".to_owned());
+            for (option, file) in ["ssl_cert_file", "ssl_key_file"]
+                .iter()
+                .zip(certificates.server())
+            {
+                let copy = server.folder.path().join(option);
+                fs::copy(file, &copy).expect("a copy");
+                give(&copy);
+                server.options.push(format!("{option}={}", copy.display()));
+            }
+        }
         server.start_again();
         server
     }
@@ -91,6 +114,7 @@ impl Postgres {
                 "listen_addresses=127.0.0.1",
             ])
             .args(["-c", "fsync=off"])
+            .args(self.options.iter().flat_map(|option| ["-c", option]))
             .stderr(log);
         self.process = Some(Process::start(&mut postgres, INSTALL));
         wait_for("PostgreSQL", || {

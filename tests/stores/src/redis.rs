@@ -8,22 +8,43 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::server::{Process, free_port};
-use crate::{PASSWORD, PASSWORD_IN_URL, wait_for};
+use crate::{Certificates, PASSWORD, PASSWORD_IN_URL, wait_for};
 
 /// A server that keeps nothing.
 pub struct Redis {
     folder: TempDir,
     port: u16,
     process: Option<Process>,
+    /// The options of TLS, if it has it.
+    tls: Vec<String>,
 }
 
 impl Redis {
     /// Starts a server; returns once it answers.
     pub fn start() -> Self {
+        Self::make(Vec::new())
+    }
+
+    /// The same, with TLS and nothing else.
+    pub fn with_tls(certificates: &Certificates) -> Self {
+        let [certificate, key] = certificates.server().map(|file| file.display().to_string());
+        let authority = certificates.authority().display().to_string();
+        let mut options = ["--port", "0", "--tls-cert-file"]
+            .map(str::to_owned)
+            .to_vec();
+        options.push(certificate);
+        options.extend(["--tls-key-file".to_owned(), key]);
+        options.extend(["--tls-ca-cert-file".to_owned(), authority]);
+        options.extend(["--tls-auth-clients", "no"].map(str::to_owned));
+        Self::make(options)
+    }
+
+    fn make(tls: Vec<String>) -> Self {
         let mut server = Self {
             folder: tempfile::tempdir().expect("a folder"),
             port: free_port(),
             process: None,
+            tls,
         };
         server.start_again();
         server
@@ -31,7 +52,12 @@ impl Redis {
 
     /// What a service is given as its `REDIS_URL`.
     pub fn url(&self) -> String {
-        format!("redis://:{PASSWORD_IN_URL}@127.0.0.1:{}/0", self.port)
+        let (scheme, host) = if self.tls.is_empty() {
+            ("redis", "127.0.0.1")
+        } else {
+            ("rediss", "localhost")
+        };
+        format!("{scheme}://:{PASSWORD_IN_URL}@{host}:{}/0", self.port)
     }
 
     /// Ends it without a word to anybody.
@@ -52,7 +78,16 @@ impl Redis {
         let mut redis = Command::new("redis-server");
         redis
             .current_dir(self.folder.path())
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args([
+                if self.tls.is_empty() {
+                    "--port"
+                } else {
+                    "--tls-port"
+                },
+                &self.port.to_string(),
+            ])
+            .args(["--bind", "127.0.0.1"])
+            .args(&self.tls)
             .args([
                 "--requirepass",
                 password,
@@ -65,6 +100,9 @@ impl Redis {
         self.process = Some(Process::start(&mut redis, "apt-get install redis-server"));
         wait_for("Redis", || {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+            if !self.tls.is_empty() {
+                return Some(());
+            }
             stream.write_all(b"PING\r\n").ok()?;
             let mut answer = [0; 1];
             // Any answer: without the password it is a refusal.

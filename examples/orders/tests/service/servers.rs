@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use axum_chassis::testing::{Process, Program};
-use stores::{Asked, Load, Postgres, Redis, metric, request, wait_for, wait_until_not_ready};
+use stores::{
+    Asked, Certificates, Load, Postgres, Redis, metric, request, wait_for, wait_until_not_ready,
+};
 
 use crate::{acknowledged, program, run, take};
 
@@ -345,4 +347,45 @@ fn a_database_that_comes_late_is_waited_for_and_told_of_once() {
     );
     let warned = ended.stdout.matches("\"waiting for a dependency\"");
     assert_eq!(warned.count(), 1, "{}", ended.stdout);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL, Redis and openssl"]
+fn servers_whose_authority_is_not_trusted_are_refused_and_those_whose_authority_is_are_taken() {
+    let certificates = Certificates::make();
+    let (postgres, redis) = (
+        Postgres::with_tls(&certificates),
+        Redis::with_tls(&certificates),
+    );
+    let authority = certificates.authority().display().to_string();
+    let plain = format!(
+        "{}?sslmode=verify-full",
+        postgres.url().replace("127.0.0.1", "localhost")
+    );
+    let trusting = format!("{plain}&sslrootcert={authority}");
+    let program = program().variable("REDIS_URL", redis.url());
+    let trusted = program.clone().variable("SSL_CERT_FILE", &authority);
+    run(
+        trusted.clone().variable("DATABASE_URL", &trusting),
+        "migrate",
+    );
+    let service = trusted.clone().variable("DATABASE_URL", &trusting).start();
+    let main = service.main().address();
+    assert_eq!(take(main, 1).expect("an answer").status, 201);
+    let view = request(main, "POST", "/orders/1/views", "").expect("an answer");
+    assert_eq!(view.status, 200);
+
+    for (refused, who) in [
+        (trusted.variable("DATABASE_URL", &plain), "database"),
+        (program.variable("DATABASE_URL", &trusting), "redis"),
+    ] {
+        let ended = refused.set("service.start_timeout", "1s").output();
+        assert_eq!(ended.code, Some(1));
+        let said = ended.message("the service cannot run")["error"].to_string();
+        assert!(said.contains(&format!("{who}: not to be had")), "{said}");
+        assert!(
+            said.contains("invalid peer certificate: UnknownIssuer"),
+            "{said}"
+        );
+    }
 }

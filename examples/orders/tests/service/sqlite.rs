@@ -113,3 +113,27 @@ fn a_url_that_is_none_is_said_before_anything_starts() {
         }
     }
 }
+
+#[test]
+fn the_documentation_has_every_setting_of_the_stores_with_its_default() {
+    let page = include_str!("../../../../docs/stores.md");
+    let ended = run(
+        program().variable("DATABASE_URL", "sqlite::memory:"),
+        "--print-config",
+    );
+    let stores = ["[database]", "[redis]"].map(|section| {
+        let (_, rest) = ended.stdout.split_once(section).expect(section);
+        (section, rest.split("\n[").next().unwrap_or(rest))
+    });
+    for (section, keys) in stores {
+        let section = section.trim_matches(['[', ']']);
+        for (key, value) in keys.lines().filter_map(|line| line.split_once(" = ")) {
+            let default = value.split(" # ").next().unwrap_or(value).trim_matches('"');
+            let row = match key {
+                "url" => format!("| `{section}.url` | has to be set |"),
+                _ => format!("| `{section}.{key}` | `{default}` |"),
+            };
+            assert!(page.contains(&row), "docs/stores.md lacks {row}");
+        }
+    }
+}
