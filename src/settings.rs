@@ -91,6 +91,8 @@ mod sources;
 mod toml_file;
 mod units;
 
+use std::slice;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -109,6 +111,7 @@ use config::{Config, ConfigError};
 use fault::Findings;
 use files::Files;
 use layer::merge;
+use schema::Shapes;
 use shape::Shape;
 
 /// Rules between keys, which types cannot state.
@@ -158,49 +161,51 @@ fn load_files<A: Section, B: Section>(
     sources: &Sources,
     files: &Files,
 ) -> Result<Loaded<A, B>, Invalid> {
-    let schema::Shapes {
-        catalog,
-        chassis,
-        service,
-        collisions,
-    } = schema::shapes::<A, B>();
-    let mut checker = Checker::new(&catalog);
+    let shapes = schema::shapes::<A, B>();
+    let mut checker = Checker::new(&shapes.all);
     let service_struct = format!("struct {}", std::any::type_name::<B>());
-    for key in collisions {
-        let message = "the chassis has a section of this name already";
-        checker.findings.spoil(&[key], &service_struct, message);
+    let [chassis, service] = [&shapes.chassis, &shapes.service].map(Shape::table);
+    for (key, _) in chassis.into_iter().flat_map(|table| &table.keys) {
+        if service.is_some_and(|table| table.keys.contains_key(key)) {
+            let message = "the chassis has a section of this name already";
+            checker
+                .findings
+                .spoil(slice::from_ref(key), &service_struct, message);
+        }
     }
-
-    let mut layers = vec![catalog.shape.defaults()];
-    layers.extend(sources.layers(files, &mut checker));
-    let mut findings = checker.findings;
-    match settle(layers, &catalog.shape, [&chassis, &service], &mut findings) {
-        Ok(Some(loaded)) => return Ok(loaded),
-        Ok(None) => {}
-        Err(error) => findings.note(&[], &service_struct, error.to_string()),
-    }
-    Err(findings.finish(&service_struct))
+    checker.layers.push(shapes.all.defaults());
+    sources.check(files, &mut checker);
+    let Checker {
+        layers,
+        mut findings,
+        ..
+    } = checker;
+    let settled = settle(layers, &shapes, &mut findings).unwrap_or_else(|error| {
+        findings.note(&[], &service_struct, error.to_string());
+        None
+    });
+    settled.ok_or_else(|| findings.finish(&service_struct))
 }
 
 /// Merges the layers and reads the structs from them; `None` if anything is wrong, now or before.
 fn settle<A: Section, B: Section>(
     layers: Vec<Config>,
-    shape: &Shape,
-    [chassis, service]: [&Shape; 2],
+    shapes: &Shapes,
     findings: &mut Findings,
 ) -> Result<Option<Loaded<A, B>>, ConfigError> {
     let mut merged = merge(layers)?;
-    build::require(&mut merged, shape, &[], findings);
+    build::require(&mut merged, &shapes.all, &[], findings);
     let json = layer::to_json(&merged)?;
-    let chassis = build::build::<A>(&merged, &json, chassis, findings);
-    let service = build::build::<B>(&merged, &json, service, findings);
-    let (Some(chassis), Some(service), true) = (chassis, service, findings.is_empty()) else {
+    let chassis = build::build::<A>(&merged, &json, &shapes.chassis, findings);
+    let service = build::build::<B>(&merged, &json, &shapes.service, findings);
+    let (Some(chassis), Some(service), true) = (chassis, service, findings.faults.is_empty())
+    else {
         return Ok(None);
     };
     let printed = build::print(&chassis, &service)
         .map_err(|error| ConfigError::Message(format!("cannot be printed: {error}")))?;
     let warnings = std::mem::take(&mut findings.warnings);
-    let effective = Effective::new(&printed, &merged, shape, warnings);
+    let effective = Effective::new(&printed, &merged, &shapes.all, warnings);
     Ok(Some(Loaded {
         chassis,
         service,

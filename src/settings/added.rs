@@ -65,13 +65,12 @@ fn settled(value: Value, holder: &str) -> Value {
     let origin = value.origin().map_or(holder.to_owned(), one_line);
     let kind = match value.kind {
         ValueKind::Table(table) => {
-            let entries = table.into_iter();
-            let entries = entries.map(|(key, value)| (key, settled(value, &origin)));
-            entries.collect::<Table>().into()
+            let entry = |(key, value)| (key, settled(value, &origin));
+            table.into_iter().map(entry).collect::<Table>().into()
         }
         ValueKind::Array(items) => {
-            let items = items.into_iter().map(|item| settled(item, &origin));
-            items.collect::<Vec<_>>().into()
+            let item = |item| settled(item, &origin);
+            items.into_iter().map(item).collect::<Vec<_>>().into()
         }
         ValueKind::Float(float) if !float.is_finite() => float.to_string().into(),
         ValueKind::I128(wide) => number(&wide.to_string(), 10),

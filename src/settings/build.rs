@@ -2,7 +2,7 @@
 //! structs' own rules forbid. `config` would stop at the first of them.
 
 use config::{Value, ValueKind};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use serde_path_to_error::Segment;
 
 use super::Section;
@@ -10,7 +10,7 @@ use super::check::shown;
 use super::fault::{Findings, Problems};
 use super::layer::{self, Table, holds_secrets, origin_of};
 use super::names::{below, flag, variable_for};
-use super::shape::{Kind, Shape};
+use super::shape::Shape;
 
 /// More repairs than any settings need; it ends a search that makes no headway.
 const MAX_REPAIRS: usize = 200;
@@ -30,7 +30,7 @@ pub(super) fn require(value: &mut Value, shape: &Shape, path: &[String], finding
                 if values.contains_key(key) || !table.required.contains(key) {
                     continue;
                 }
-                if matches!(shape.kind, Kind::Table(_)) && !shape.optional {
+                if shape.section().is_some() && !shape.optional {
                     values.insert(key.clone(), Table::new().into());
                 } else {
                     missing(&below(path, key), &holder, Some(shape), findings);
@@ -50,16 +50,17 @@ pub(super) fn require(value: &mut Value, shape: &Shape, path: &[String], finding
 
 /// `holder` is where the table that lacks the key was written.
 fn missing(path: &[String], holder: &str, shape: Option<&Shape>, findings: &mut Findings) {
-    let expected = shape.map_or_else(|| "a value".to_owned(), Shape::expected);
-    let in_list = path.iter().any(|key| key.parse::<usize>().is_ok());
-    if in_list {
-        findings.missing(path, holder, format!("required, expected {expected}"));
+    if findings.unread || findings.is_spoilt(path) {
+        return;
+    }
+    let expected = shape.map_or("a value".into(), Shape::expected);
+    let message = format!("required, expected {expected}");
+    if path.iter().any(|key| key.parse::<usize>().is_ok()) {
+        findings.spoil(path, holder, message);
     } else {
-        let message = format!(
-            "required, expected {expected}, for example in {}",
-            variable_for(path)
-        );
-        findings.missing(path, "set nowhere", message);
+        let variable = variable_for(path);
+        let message = format!("{message}, for example in {variable}");
+        findings.spoil(path, "set nowhere", message);
     }
 }
 
@@ -71,7 +72,7 @@ pub(super) fn build<T: Section>(
     shape: &Shape,
     findings: &mut Findings,
 ) -> Option<T> {
-    let (Kind::Table(table), Json::Object(values)) = (&shape.kind, json) else {
+    let (Some(table), Json::Object(values)) = (shape.table(), json) else {
         // The unit struct of a service without settings.
         return serde_json::from_value(Json::Null).ok();
     };
@@ -117,9 +118,8 @@ pub(super) fn build<T: Section>(
 fn path_of(error: &serde_path_to_error::Error<serde_json::Error>) -> Vec<String> {
     let segments = error.path().iter();
     let keys = segments.filter_map(|segment| match segment {
-        Segment::Map { key } => Some(key.clone()),
+        Segment::Map { key } | Segment::Enum { variant: key } => Some(key.clone()),
         Segment::Seq { index } => Some(index.to_string()),
-        Segment::Enum { variant } => Some(variant.clone()),
         Segment::Unknown => None,
     });
     keys.collect()
@@ -149,10 +149,8 @@ fn repair(json: &mut Json, path: &[String], shape: &Shape) -> bool {
     let Some((key, parent)) = path.split_last() else {
         return false;
     };
-    let required = shape.at(parent).is_some_and(|shape| match &shape.kind {
-        Kind::Table(table) => table.required.contains(key),
-        _ => false,
-    });
+    let section = shape.at(parent).and_then(Shape::section);
+    let required = section.is_some_and(|table| table.required.contains(key));
     match parent.iter().try_fold(json, |value, key| step(value, key)) {
         Some(Json::Object(table)) if required || !table.contains_key(key) => {
             let value = shape.at(path).map_or(Json::Null, Shape::placeholder);
@@ -185,16 +183,16 @@ fn validate<T: Section>(built: &T, merged: &Value, findings: &mut Findings) {
 }
 
 /// Both structs as they print themselves, in one table.
-pub(super) fn print<A: Section, B: Section>(
-    chassis: &A,
-    service: &B,
-) -> Result<Json, serde_json::Error> {
-    let mut printed = serde_json::to_value(chassis)?;
-    match (&mut printed, serde_json::to_value(service)?) {
-        (Json::Object(all), Json::Object(more)) => all.extend(more),
-        // One of them is the unit.
-        (all, service) if all.is_null() => *all = service,
-        _ => {}
+pub(super) fn print(chassis: &impl Section, service: &impl Section) -> serde_json::Result<Json> {
+    let mut all = Map::new();
+    for printed in [
+        serde_json::to_value(chassis)?,
+        serde_json::to_value(service)?,
+    ] {
+        // One of them may be the unit.
+        if let Json::Object(keys) = printed {
+            all.extend(keys);
+        }
     }
-    Ok(printed)
+    Ok(all.into())
 }

@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::layer::{self, holds_secrets};
 use super::names::{below, dotted, quoted_if_odd, toml_string};
 use super::secret::{REDACTED, Secret};
-use super::shape::{Kind, Shape};
+use super::shape::Shape;
 
 /// The settings in force: every key with its value and where that was set. Secrets are redacted.
 #[derive(Clone, Debug, Default)]
@@ -45,21 +45,18 @@ impl Effective {
 
     fn collect(&mut self, path: &[String], value: &Json, merged: &Value, shape: &Shape) {
         let here = shape.at(path);
-        match (value, here.map(|shape| &shape.kind)) {
-            (Json::Object(inner), Some(Kind::Table(_)) | None)
-                if path.is_empty() || !inner.is_empty() =>
-            {
-                for (key, value) in inner {
-                    self.collect(&below(path, key), value, merged, shape);
-                }
+        let is_section = here.is_none_or(|here| here.section().is_some());
+        if let Json::Object(inner) = value
+            && is_section
+            && (path.is_empty() || !inner.is_empty())
+        {
+            for (key, value) in inner {
+                self.collect(&below(path, key), value, merged, shape);
             }
-            _ => self.insert(path, value, merged, here),
+            return;
         }
-    }
-
-    fn insert(&mut self, path: &[String], value: &Json, merged: &Value, shape: Option<&Shape>) {
         let written = layer::get(merged, path);
-        let hidden = shape.is_some_and(Shape::holds_secrets) || written.is_some_and(holds_secrets);
+        let hidden = here.is_some_and(Shape::holds_secrets) || written.is_some_and(holds_secrets);
         let nothing = value.is_null() || value == "";
         let entry = Entry {
             value: if hidden && !nothing {

@@ -33,11 +33,11 @@ pub struct Problems(pub(super) Vec<(String, String)>);
 /// The faults found so far, and what they leave in doubt.
 #[derive(Default)]
 pub(super) struct Findings {
-    faults: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
     /// Keys whose value was wrong or missing: nothing further is said of them.
     spoilt: Vec<Vec<String>>,
     /// A whole file could not be read, so nothing can be called missing.
-    unread: bool,
+    pub(super) unread: bool,
     /// What is right, but will not be for ever.
     pub(super) warnings: Vec<Fault>,
 }
@@ -45,10 +45,6 @@ pub(super) struct Findings {
 // === impl Findings ===
 
 impl Findings {
-    pub(super) fn is_empty(&self) -> bool {
-        self.faults.is_empty()
-    }
-
     /// All of them. There is always one: a struct that refuses without a reason is at fault itself.
     pub(super) fn finish(mut self, origin: &str) -> Invalid {
         if self.faults.is_empty() {
@@ -64,31 +60,10 @@ impl Findings {
         self.faults.push(Fault::new(path, origin, message));
     }
 
-    /// A key that nobody knows. Its value is never shown: it may be a secret under a misspelt name.
-    pub(super) fn unknown(&mut self, path: &[String], origin: &str, suggestion: Option<String>) {
-        let fault = Fault::new(path, origin, "no such setting");
-        self.faults.push(Fault {
-            suggestion,
-            ..fault
-        });
-    }
-
-    /// Something that will be a fault one day.
-    pub(super) fn warn(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
-        self.warnings.push(Fault::new(path, origin, message));
-    }
-
     /// The value of a key is wrong, and left out.
     pub(super) fn spoil(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
         self.note(path, origin, message);
         self.spoilt.push(path.to_vec());
-    }
-
-    /// A required key is not set.
-    pub(super) fn missing(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
-        if !self.unread && !self.is_spoilt(path) {
-            self.spoil(path, origin, message);
-        }
     }
 
     /// A file, a directory or a flag is wrong as a whole.
@@ -99,9 +74,8 @@ impl Findings {
 
     /// Whether a fault of this key, of one in it or of one that holds it has been found.
     pub(super) fn is_spoilt(&self, path: &[String]) -> bool {
-        self.spoilt
-            .iter()
-            .any(|spoilt| spoilt.starts_with(path) || path.starts_with(spoilt))
+        let mut spoilt = self.spoilt.iter();
+        spoilt.any(|spoilt| spoilt.starts_with(path) || path.starts_with(spoilt))
     }
 
     /// Whether all values of these sections are as they were written.
@@ -130,15 +104,12 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.key.is_empty() {
-            write!(f, "{}: {}", self.origin, self.message)?;
-        } else {
-            write!(f, "{}: {} ({})", self.key, self.message, self.origin)?;
+        match self.key.as_str() {
+            "" => write!(f, "{}: {}", self.origin, self.message)?,
+            key => write!(f, "{key}: {} ({})", self.message, self.origin)?,
         }
-        match &self.suggestion {
-            Some(key) => write!(f, "; did you mean `{key}`?"),
-            None => Ok(()),
-        }
+        let mut suggestion = self.suggestion.iter();
+        suggestion.try_for_each(|key| write!(f, "; did you mean `{key}`?"))
     }
 }
 
@@ -153,13 +124,8 @@ impl Invalid {
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, fault) in self.faults.iter().enumerate() {
-            if at > 0 {
-                f.write_str("\n")?;
-            }
-            fault.fmt(f)?;
-        }
-        Ok(())
+        let lines: Vec<String> = self.faults.iter().map(Fault::to_string).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 

@@ -85,11 +85,11 @@ impl Files {
 impl File {
     /// `None` if there is no such file.
     fn read(directory: &Path, name: &str) -> Option<Self> {
-        match read_text(&directory.join(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => Some(Self::new(directory, name, Err(error.to_string()))),
-            Ok(text) => Some(Self::new(directory, name, Ok(text))),
-        }
+        let text = match read_text(&directory.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            text => text.map_err(|error| error.to_string()),
+        };
+        Some(Self::new(directory, name, text))
     }
 
     /// A file that somebody wrote in vain.
@@ -132,24 +132,18 @@ fn read_text(path: &Path) -> io::Result<String> {
 }
 
 /// Dot-files are skipped: Kubernetes keeps its versions in `..data` and the like.
-fn read_secrets(directory: &Path, prefix: &str, levels: usize, files: &mut Vec<File>) {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return;
-    };
+fn read_secrets(root: &Path, folder: &str, levels: usize, files: &mut Vec<File>) {
+    let entries = std::fs::read_dir(root.join(folder)).into_iter().flatten();
     for entry in entries.flatten() {
-        let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
+        let path = format!("{folder}{name}");
         if name.starts_with('.') {
             continue;
         }
-        if !path.is_dir() {
-            let file = File::read(directory, &name);
-            files.extend(file.map(|file| File {
-                name: format!("{prefix}{name}"),
-                ..file
-            }));
+        if !entry.path().is_dir() {
+            files.extend(File::read(root, &path));
         } else if levels > 1 {
-            read_secrets(&path, &format!("{prefix}{name}/"), levels - 1, files);
+            read_secrets(root, &format!("{path}/"), levels - 1, files);
         }
     }
 }

@@ -2,6 +2,8 @@
 //! writes. What it does not understand takes any value, and serde is the judge of it. `config` learns
 //! what there is from nobody but serde, too late to suggest a name or to tell a secret.
 
+use std::mem::{discriminant, take};
+
 use serde_json::{Map, Value as Json};
 
 use super::network::NETWORK;
@@ -29,61 +31,49 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(self, schema: &Json) -> Shape {
-        let Json::Object(schema) = schema else {
-            return Shape::new(Kind::Any);
+        let choices = [items(schema, "const"), items(schema, "enum")].concat();
+        let own = if let Some(Json::String(name)) = schema.get("$ref") {
+            self.refer(name)
+        } else if !choices.is_empty() {
+            choice(&choices)
+        } else if schema.get("type").is_some() {
+            either(words(schema, "type").map(|name| self.typed(name, schema)))
+        } else {
+            Kind::Any.into()
         };
-        let mut shape = match (
-            schema.get("$ref"),
-            schema.get("const"),
-            schema.get("enum"),
-            schema.get("type"),
-        ) {
-            (Some(Json::String(name)), ..) => self.refer(name),
-            (_, Some(word), ..) => choice(std::slice::from_ref(word)),
-            (_, _, Some(Json::Array(words)), _) => choice(words),
-            (.., Some(Json::String(name))) => self.typed(name, schema),
-            (.., Some(Json::Array(names))) => {
-                let names = names.iter().filter_map(Json::as_str);
-                either(names.map(|name| self.typed(name, schema)).collect())
-            }
-            _ => Shape::new(Kind::Any),
-        };
-        for several in ["oneOf", "anyOf"].map(|key| items(schema, key)) {
-            if !several.is_empty() {
-                let shapes = several.iter().map(|schema| self.read(schema));
-                shape = both(shape, either(shapes.collect()));
-            }
-        }
-        for schema in items(schema, "allOf") {
-            shape = both(shape, self.read(schema));
-        }
-        shape.secret |= schema.get("writeOnly") == Some(&Json::Bool(true));
+        let several = ["oneOf", "anyOf"].map(|keyword| self.each(schema, keyword));
+        let several = several.into_iter().filter(|shapes| !shapes.is_empty());
+        let all = several.map(either).chain(self.each(schema, "allOf"));
+        let mut shape = all.fold(own, both);
+        shape.secret |= schema["writeOnly"] == true;
         shape.default = schema.get("default").cloned();
         shape
     }
 
-    fn refer(self, name: &str) -> Shape {
+    fn each(self, schema: &Json, keyword: &str) -> Vec<Shape> {
+        let schemas = items(schema, keyword).iter();
+        schemas.map(|schema| self.read(schema)).collect()
+    }
+
+    fn refer(mut self, name: &str) -> Shape {
+        self.references += 1;
         let name = name.rsplit('/').next().unwrap_or(name);
         match self.definitions.get(name) {
-            Some(schema) if self.references < MAX_REFERENCES => Self {
-                references: self.references + 1,
-                ..self
-            }
-            .read(schema),
-            _ => Shape::new(Kind::Any),
+            Some(schema) if self.references <= MAX_REFERENCES => self.read(schema),
+            _ => Kind::Any.into(),
         }
     }
 
     /// The shape of a single `type`; what the schema says beside the type narrows it.
-    fn typed(self, name: &str, schema: &Map<String, Json>) -> Shape {
-        let format = schema.get("format").and_then(Json::as_str);
-        let number = |key: &str| schema.get(key).and_then(Json::as_f64);
-        let length = |key: &str| usize::try_from(schema.get(key)?.as_u64()?).ok();
-        Shape::new(match name {
+    fn typed(self, name: &str, schema: &Json) -> Shape {
+        let format = schema["format"].as_str();
+        let number = |key: &str| schema[key].as_f64();
+        let length = |key: &str| usize::try_from(schema[key].as_u64()?).ok();
+        let kind = match name {
             "null" => {
                 return Shape {
                     optional: true,
-                    ..Shape::new(Kind::Either(Vec::new()))
+                    ..Shape::default()
                 };
             }
             "boolean" => Kind::Switch,
@@ -96,10 +86,9 @@ impl Reader<'_> {
             },
             "integer" => {
                 let (min, max) = integer_range(format);
-                let lower =
-                    number("minimum").or(number("exclusiveMinimum").map(|above| above + 1.0));
-                let upper =
-                    number("maximum").or(number("exclusiveMaximum").map(|below| below - 1.0));
+                let above = number("exclusiveMinimum").map(|above| above + 1.0);
+                let below = number("exclusiveMaximum").map(|below| below - 1.0);
+                let (lower, upper) = (number("minimum").or(above), number("maximum").or(below));
                 Kind::Whole {
                     min: lower.map_or(min, |bound| min.max(bound as i128)),
                     // As a float, the bound of a large type is rounded up.
@@ -110,45 +99,47 @@ impl Reader<'_> {
                 min: number("minimum").unwrap_or(f64::NEG_INFINITY),
                 max: number("maximum").unwrap_or(f64::INFINITY),
             },
-            "array" => {
-                let first = items(schema, "prefixItems").iter();
-                let rest = schema.get("items").map(|schema| self.read(schema));
-                Kind::List(List {
-                    first: first.map(|schema| self.read(schema)).collect(),
-                    rest: Box::new(rest.unwrap_or(Shape::new(Kind::Any))),
-                })
-            }
+            "array" => Kind::List(List {
+                first: self.each(schema, "prefixItems"),
+                rest: Box::new(self.read(&schema["items"])),
+            }),
             "object" => Kind::Table(self.table(schema)),
             _ => Kind::Any,
-        })
+        };
+        kind.into()
     }
 
-    fn table(self, schema: &Map<String, Json>) -> Table {
-        let object = |key| schema.get(key).and_then(Json::as_object);
+    fn table(self, schema: &Json) -> Table {
         let mut table = Table::default();
-        for (key, schema) in object("properties").into_iter().flatten() {
+        for (key, schema) in schema["properties"].as_object().into_iter().flatten() {
             table.keys.insert(key.clone(), self.read(schema));
-            let old_names = schema
-                .as_object()
-                .map_or(&[][..], |schema| items(schema, ALIASES));
-            let old_names = old_names.iter().filter_map(Json::as_str);
+            let old_names = words(schema, ALIASES);
             let now = |old: &str| (old.to_owned(), key.clone());
             table.old_names.extend(old_names.map(now));
         }
-        let required = items(schema, "required").iter().filter_map(Json::as_str);
+        let required = words(schema, "required");
         table.required.extend(required.map(str::to_owned));
         // Maps with keys that are numbers have patterns for their keys.
-        let pattern = object("patternProperties").and_then(|all| all.values().next());
+        let patterns = schema["patternProperties"].as_object();
+        let pattern = patterns.and_then(|patterns| patterns.values().next());
         let additional = schema.get("additionalProperties");
-        let rest = pattern.or(additional.filter(|schema| **schema != Json::Bool(false)));
+        let rest = pattern.or(additional.filter(|schema| **schema != false));
         table.rest = rest.map(|schema| Box::new(self.read(schema)));
         table
     }
 }
 
-fn items<'s>(schema: &'s Map<String, Json>, key: &str) -> &'s [Json] {
-    let list = schema.get(key).and_then(Json::as_array);
-    list.map_or(&[], Vec::as_slice)
+/// What stands at a keyword, be it one thing or a list.
+fn items<'s>(schema: &'s Json, keyword: &str) -> &'s [Json] {
+    match schema.get(keyword) {
+        Some(Json::Array(items)) => items,
+        Some(item) => std::slice::from_ref(item),
+        None => &[],
+    }
+}
+
+fn words<'s>(schema: &'s Json, keyword: &str) -> impl Iterator<Item = &'s str> {
+    items(schema, keyword).iter().filter_map(Json::as_str)
 }
 
 /// Schemars names the integer type in `format`; a type without one holds any integer.
@@ -168,74 +159,67 @@ fn integer_range(format: Option<&str>) -> (i128, i128) {
 }
 
 fn choice(words: &[Json]) -> Shape {
-    let optional = words.contains(&Json::Null);
-    let words = words
-        .iter()
-        .filter(|word| !word.is_null())
-        .map(|word| word.as_str().map(str::to_owned));
+    let some = words.iter().filter(|word| !word.is_null());
+    let some = some.map(|word| word.as_str().map(str::to_owned));
     // Constants that are not words are rare.
-    let kind = words.collect::<Option<_>>().map_or(Kind::Any, Kind::Choice);
+    let kind = some.collect::<Option<_>>().map_or(Kind::Any, Kind::Choice);
     Shape {
-        optional,
-        ..Shape::new(kind)
+        optional: words.contains(&Json::Null),
+        ..kind.into()
     }
 }
 
-/// One shape for several: `null` makes it optional, words and tables join, text goes last.
-fn either(shapes: Vec<Shape>) -> Shape {
-    let mut joined = Shape::new(Kind::Any);
-    let mut words: Vec<String> = Vec::new();
-    let mut table: Option<Table> = None;
-    let mut others: Vec<Shape> = Vec::new();
+/// One shape for several: `null` makes it optional, words and tables join.
+fn either(shapes: impl IntoIterator<Item = Shape>) -> Shape {
+    let mut joined = Shape::default();
     for shape in shapes {
         joined.secret |= shape.secret;
         joined.optional |= shape.optional;
-        match shape.kind {
-            Kind::Either(inner) => others.extend(inner),
-            Kind::Choice(more) => words.extend(more),
-            Kind::Table(more) => {
-                table = Some(table.map_or(more.clone(), |table| variants(table, more)))
+        for kind in shape.kinds {
+            let alike = |other: &&mut Kind| discriminant(*other) == discriminant(&kind);
+            match (joined.kinds.iter_mut().find(alike), kind) {
+                (Some(Kind::Table(table)), Kind::Table(more)) => {
+                    *table = variants(take(table), more)
+                }
+                (Some(Kind::Choice(words)), Kind::Choice(mut more)) => {
+                    more.retain(|word| !words.contains(word));
+                    words.extend(more);
+                }
+                (Some(Kind::Size), Kind::Size) => {}
+                (_, kind) => joined.kinds.push(kind),
             }
-            Kind::Size if others.iter().any(|other| matches!(other.kind, Kind::Size)) => {}
-            kind => others.push(Shape { kind, ..shape }),
         }
     }
-    if !words.is_empty() {
-        let mut seen = std::collections::BTreeSet::new();
-        words.retain(|word| seen.insert(word.clone()));
-        others.push(Shape::new(Kind::Choice(words)));
-    }
-    others.extend(table.map(|table| Shape::new(Kind::Table(table))));
-    others.sort_by_key(|shape| matches!(shape.kind, Kind::Text { .. }));
-    joined.kind = if others.len() == 1 {
-        others.remove(0).kind
-    } else {
-        Kind::Either(others)
-    };
+    joined.kinds.sort_by_key(|kind| match kind {
+        Kind::Text { .. } => 3,
+        Kind::Table(_) => 2,
+        Kind::Choice(_) => 1,
+        _ => 0,
+    });
     joined
 }
 
 /// A schema that says two things of the same value.
 fn both(one: Shape, other: Shape) -> Shape {
-    let (secret, optional) = (one.secret || other.secret, one.optional || other.optional);
-    let kind = match (one.kind, other.kind) {
-        (Kind::Table(mut one), Kind::Table(other)) => {
-            one.required.extend(other.required.iter().cloned());
-            Kind::Table(join(one, other))
+    let kinds = match (&one.kinds[..], &other.kinds[..]) {
+        ([Kind::Table(one)], [Kind::Table(other)]) => {
+            vec![Kind::Table(join(one.clone(), other.clone()))]
         }
-        (Kind::Any, kind) | (kind, _) => kind,
+        ([] | [Kind::Any], _) => other.kinds,
+        _ => one.kinds,
     };
     Shape {
-        secret,
-        optional,
-        ..Shape::new(kind)
+        kinds,
+        secret: one.secret || other.secret,
+        optional: one.optional || other.optional,
+        default: None,
     }
 }
 
 /// The variants of an enum: the keys of each are known, those that all require are required.
-fn variants(mut one: Table, other: Table) -> Table {
-    one.required.retain(|key| other.required.contains(key));
+fn variants(one: Table, other: Table) -> Table {
     Table {
+        required: &one.required & &other.required,
         variants: true,
         ..join(one, other)
     }
@@ -244,12 +228,13 @@ fn variants(mut one: Table, other: Table) -> Table {
 fn join(mut one: Table, other: Table) -> Table {
     for (key, shape) in other.keys {
         let shape = match one.keys.remove(&key) {
-            Some(same) => either(vec![same, shape]),
+            Some(same) => either([same, shape]),
             None => shape,
         };
         one.keys.insert(key, shape);
     }
     one.old_names.extend(other.old_names);
+    one.required.extend(other.required);
     one.rest = one.rest.or(other.rest);
     one.variants |= other.variants;
     one

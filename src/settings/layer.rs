@@ -39,11 +39,6 @@ pub(super) fn number(digits: &str, radix: u32) -> ValueKind {
     }
 }
 
-/// Another value of the same origin.
-pub(super) fn with_kind(value: &Value, kind: impl Into<ValueKind>) -> Value {
-    Value::new(value.origin().map(str::to_owned).as_ref(), kind)
-}
-
 /// Wraps a value in tables, so that it stands at `path`.
 pub(super) fn nested(path: &[String], value: Value) -> Value {
     path.iter().rev().fold(value, |inner, key| {
@@ -87,11 +82,13 @@ pub(super) fn origin_of<'v>(value: &'v Value, path: &[String]) -> &'v str {
 
 /// Of a table, from which the merge takes its own, that of the first value in it.
 fn first_origin(value: &Value) -> Option<&str> {
-    let within = || match &value.kind {
-        ValueKind::Table(table) => sorted(table)
+    let ValueKind::Table(table) = &value.kind else {
+        return value.origin();
+    };
+    let within = || {
+        sorted(table)
             .into_iter()
-            .find_map(|(_, value)| first_origin(value)),
-        _ => None,
+            .find_map(|(_, inner)| first_origin(inner))
     };
     value.origin().or_else(within)
 }
@@ -125,11 +122,8 @@ pub(super) fn from_json(json: &Json) -> Value {
     let kind = match json {
         Json::Null => ValueKind::Nil,
         Json::Bool(switch) => (*switch).into(),
-        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(number), _) => number.into(),
-            (_, Some(number)) => number.into(),
-            _ => number.as_f64().into(),
-        },
+        Json::Number(float) if float.is_f64() => float.as_f64().into(),
+        Json::Number(whole) => number(&whole.to_string(), 10),
         Json::String(text) => text.as_str().into(),
         Json::Array(items) => items.iter().map(from_json).collect::<Vec<_>>().into(),
         Json::Object(table) => table

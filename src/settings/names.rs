@@ -12,8 +12,6 @@
 //! Neither case nor `-` or `_` make a difference to a key that the structs know. Keys of maps are
 //! taken as they stand, but for variables, where they are lower case.
 
-use std::fmt::Write;
-
 use super::shape::Shape;
 
 /// What a variable that is a setting begins with.
@@ -30,25 +28,14 @@ pub(super) const PLAIN: [(&str, [&str; 2]); 5] = [
     ("REDIS_URL", ["redis", "url"]),
 ];
 
-/// All the keys there are.
-pub(super) struct Catalog {
-    pub(super) shape: Shape,
-    known: Vec<Vec<String>>,
-}
-
-impl Catalog {
-    pub(super) fn new(shape: Shape) -> Self {
-        let known = shape.paths();
-        Self { shape, known }
-    }
-
+impl Shape {
     /// The key that these segments mean, spelt as the structs spell it, and what it takes. `Err`
     /// is the path as far as it is known, and then as it was written.
     pub(super) fn resolve(
         &self,
         segments: &[String],
     ) -> Result<(Vec<String>, &Shape), Vec<String>> {
-        let mut shape = &self.shape;
+        let mut shape = self;
         let mut path = Vec::new();
         for (at, segment) in segments.iter().enumerate() {
             let step = shape.table().and_then(|table| {
@@ -69,19 +56,9 @@ impl Catalog {
 
     /// The list that a path leads into, where only a whole list can be set.
     pub(super) fn list_in<'p>(&self, path: &'p [String]) -> Option<&'p [String]> {
-        let list = |path: &&[String]| self.shape.at(path)?.list();
+        let list = |path: &&[String]| self.at(path)?.list();
         let mut starts = (1..path.len()).map(|end| &path[..end]);
         starts.find(|path| list(path).is_some())
-    }
-
-    fn is_section(&self, path: &[String]) -> bool {
-        let shape = self.shape.at(path);
-        shape.is_some_and(|shape| shape.table().is_some())
-    }
-
-    fn is_value(&self, path: &[String]) -> bool {
-        let shape = self.shape.at(path);
-        shape.is_some_and(|shape| shape.table().is_none() && shape.list().is_none())
     }
 
     /// The known key that looks most like an unknown one, if any does.
@@ -92,23 +69,26 @@ impl Catalog {
         let wrong = flat(&path);
         let last = path.last()?;
         let allowed = (wrong.chars().count() / 3).clamp(1, 4);
-        let score = |known: &Vec<String>| {
+        let in_section = self
+            .at(&path[..1])
+            .is_some_and(|shape| shape.table().is_some());
+        let score = |known: &[String], shape: &Shape| {
             let edits = distance(&wrong, &flat(known));
             if edits <= allowed {
                 return Some(edits);
             }
             // `port` by itself is that of a section; which one, a plain variable may tell. In a section
             // that there is, it may be that of another.
-            let astray = path.len() < known.len() || self.is_section(&path[..1]);
-            let within = known.last() == Some(last) && astray;
-            let beyond = path.starts_with(known) && self.is_value(known);
-            let by_plain = plain(last).is_some_and(|plain| plain == known[..]);
+            let within = known.last() == Some(last) && (path.len() < known.len() || in_section);
+            let is_value = shape.table().is_none() && shape.list().is_none();
+            let beyond = path.starts_with(known) && is_value;
+            let by_plain = plain(last).is_some_and(|plain| plain == *known);
             (within || beyond).then(|| allowed + if by_plain { 1 } else { 2 })
         };
-        let known = self.known.iter();
-        let scored = known.filter_map(|known| Some((score(known)?, known)));
+        let known = self.paths().into_iter();
+        let scored = known.filter_map(|(known, shape)| Some((score(&known, shape)?, known)));
         let best = scored.min_by_key(|(score, known)| (*score, known.len().abs_diff(path.len())));
-        best.map(|(_, known)| dotted(known))
+        best.map(|(_, known)| dotted(&known))
     }
 }
 
@@ -129,31 +109,27 @@ fn plain_form(key: &str) -> String {
 
 /// The key of a plain variable or of a secret file with such a name.
 fn plain(name: &str) -> Option<[&'static str; 2]> {
-    let name = plain_form(name);
-    let mut all = PLAIN.iter();
-    let (_, path) = all.find(|(plain, _)| plain.eq_ignore_ascii_case(&name))?;
-    Some(*path)
+    let mut all = PLAIN.into_iter();
+    let (_, path) = all.find(|(plain, _)| plain_form(plain) == plain_form(name))?;
+    Some(path)
 }
 
 /// The path in a variable's name, if it is one of ours.
 pub(super) fn variable(name: &str) -> Option<Vec<String>> {
-    let rest = strip_prefix(name, PREFIX)?;
-    Some(rest.split("__").map(str::to_lowercase).collect())
+    after_prefix(name, PREFIX)
 }
 
 /// The path in `APP_SERVER__PORT`, which lacks an underscore. `APP_SERVER_PORT` is none: it may
 /// well be Kubernetes' link to a service called `app-server`.
 pub(super) fn near_variable(name: &str) -> Option<Vec<String>> {
-    let rest = strip_prefix(name, NEAR_PREFIX)?;
-    let levels = !rest.starts_with('_') && rest.contains("__");
-    levels.then(|| rest.split("__").map(str::to_lowercase).collect())
+    let path = after_prefix(name, NEAR_PREFIX)?;
+    (path.len() > 1 && path[0].starts_with(|c| c != '_')).then_some(path)
 }
 
-fn strip_prefix<'n>(name: &'n str, prefix: &str) -> Option<&'n str> {
-    let start = name.get(..prefix.len())?;
-    start
-        .eq_ignore_ascii_case(prefix)
-        .then(|| &name[prefix.len()..])
+fn after_prefix(name: &str, prefix: &str) -> Option<Vec<String>> {
+    let (start, rest) = name.split_at_checked(prefix.len())?;
+    let path = rest.split("__").map(str::to_lowercase).collect();
+    start.eq_ignore_ascii_case(prefix).then_some(path)
 }
 
 /// The path in a secret file's name; folders are levels, and the name may be a variable's.
@@ -181,31 +157,31 @@ pub(super) fn origin(variable: &str) -> String {
 
 /// The variable that sets a key, for hints.
 pub(super) fn variable_for(path: &[String]) -> String {
-    let path: Vec<String> = path
-        .iter()
-        .map(|key| plain_form(key).to_uppercase())
-        .collect();
-    format!("{PREFIX}{}", path.join("__"))
+    let levels = plain_form(&path.join("__"));
+    format!("{PREFIX}{}", levels.to_uppercase())
 }
 
 /// Edits between two names, a swap of neighbours counting as one.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replaced.min(above[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(before[j - 2] + 1);
+    // Between the first `i` characters of the one and the first `j` of the other.
+    let mut edits = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            if i == 0 || j == 0 {
+                edits[i][j] = i + j;
+                continue;
             }
-            row.push(best);
+            let (x, y) = (a[i - 1], b[j - 1]);
+            let replaced = edits[i - 1][j - 1] + usize::from(x != y);
+            let mut fewest = replaced.min(edits[i - 1][j] + 1).min(edits[i][j - 1] + 1);
+            if i > 1 && j > 1 && (x, y) == (b[j - 2], a[i - 2]) {
+                fewest = fewest.min(edits[i - 2][j - 2] + 1);
+            }
+            edits[i][j] = fewest;
         }
-        before = std::mem::replace(&mut above, row);
     }
-    above[b.len()]
+    edits[a.len()][b.len()]
 }
 
 /// The path of a key, or of an item, in what stands at `path`.
@@ -233,39 +209,15 @@ pub(super) fn toml_string(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
         match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\t' => quoted.push_str("\\t"),
-            '\r' => quoted.push_str("\\r"),
+            // TOML writes these as Rust does.
+            '"' | '\\' | '\n' | '\t' | '\r' => quoted.extend(c.escape_debug()),
             // Rust's own notion of what is printable.
             _ if c.escape_debug().len() > 1 && c != '\'' => {
-                let _ = write!(quoted, "\\U{:08X}", u32::from(c));
+                quoted += &format!("\\U{:08X}", u32::from(c));
             }
             _ => quoted.push(c),
         }
     }
     quoted.push('"');
     quoted
-}
-
-#[cfg(test)]
-mod tests {
-    use super::distance;
-
-    #[test]
-    fn distance_counts_edits_and_swaps() {
-        for (a, b, edits) in [
-            ("", "", 0),
-            ("port", "", 4),
-            ("port", "port", 0),
-            ("prot", "port", 1),
-            ("servr", "server", 1),
-            ("sorver", "server", 1),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(distance(a, b), edits, "{a} {b}");
-            assert_eq!(distance(b, a), edits, "{b} {a}");
-        }
-    }
 }

@@ -12,9 +12,10 @@ use super::network::NETWORK_EXPECTED;
 use super::units::{DURATION_EXPECTED, SIZE_EXPECTED};
 
 /// What one key takes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Shape {
-    pub(super) kind: Kind,
+    /// Any of these, tried in this order; text is last, since anything written in a variable is text.
+    pub(super) kinds: Vec<Kind>,
     /// Never shown.
     pub(super) secret: bool,
     /// `null` is a value, so an empty string means "unset".
@@ -26,27 +27,16 @@ pub(super) struct Shape {
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Any,
-    Table(Table),
-    List(List),
     Switch,
-    Whole {
-        min: i128,
-        max: i128,
-    },
-    Number {
-        min: f64,
-        max: f64,
-    },
-    Choice(Vec<String>),
+    Whole { min: i128, max: i128 },
+    Number { min: f64, max: f64 },
     Duration,
     Size,
     Network,
-    Text {
-        min: usize,
-        max: usize,
-    },
-    /// More than one of the above; text last, since anything written in a variable is text.
-    Either(Vec<Shape>),
+    List(List),
+    Choice(Vec<String>),
+    Table(Table),
+    Text { min: usize, max: usize },
 }
 
 #[derive(Clone, Debug, Default)]
@@ -68,51 +58,52 @@ pub(super) struct List {
     pub(super) rest: Box<Shape>,
 }
 
-impl Shape {
-    pub(super) fn new(kind: Kind) -> Self {
+impl From<Kind> for Shape {
+    fn from(kind: Kind) -> Self {
         Self {
-            kind,
-            secret: false,
-            optional: false,
-            default: None,
+            kinds: vec![kind],
+            ..Self::default()
         }
     }
+}
 
+impl Shape {
     /// Whether this, or anything in it, is secret.
     pub(super) fn holds_secrets(&self) -> bool {
         self.secret || self.inner().any(Self::holds_secrets)
     }
 
     fn holds_variants(&self) -> bool {
-        matches!(&self.kind, Kind::Table(table) if table.variants)
-            || self.inner().any(Self::holds_variants)
+        self.table().is_some_and(|table| table.variants) || self.inner().any(Self::holds_variants)
     }
 
-    fn inner(&self) -> Box<dyn Iterator<Item = &Self> + '_> {
-        match &self.kind {
-            Kind::Table(table) => Box::new(table.keys.values().chain(table.rest.as_deref())),
-            Kind::List(list) => Box::new(list.first.iter().chain([&*list.rest])),
-            Kind::Either(either) => Box::new(either.iter()),
-            _ => Box::new(std::iter::empty()),
-        }
+    fn inner(&self) -> impl Iterator<Item = &Self> {
+        self.kinds.iter().flat_map(|kind| match kind {
+            Kind::Table(table) => table.keys.values().chain(table.rest.as_deref()).collect(),
+            Kind::List(list) => list.first.iter().chain([&*list.rest]).collect(),
+            _ => Vec::new(),
+        })
     }
 
     /// The table that this takes, perhaps among other things.
     pub(super) fn table(&self) -> Option<&Table> {
-        match &self.kind {
+        self.kinds.iter().find_map(|kind| match kind {
             Kind::Table(table) => Some(table),
-            Kind::Either(either) => either.iter().find_map(Self::table),
             _ => None,
-        }
+        })
+    }
+
+    /// The table that this takes, if it takes nothing else.
+    pub(super) fn section(&self) -> Option<&Table> {
+        self.table().filter(|_| self.kinds.len() == 1)
     }
 
     /// The list that this takes, perhaps among other things.
     pub(super) fn list(&self) -> Option<&List> {
-        match &self.kind {
+        self.kinds.iter().find_map(|kind| match kind {
             Kind::List(list) => Some(list),
-            Kind::Either(either) => either.iter().find_map(Self::list),
             _ => None,
-        }
+        })
     }
 
     /// The shape at `path`, or of the last value on the way that has none in it.
@@ -132,99 +123,101 @@ impl Shape {
     /// what a section's own struct says of its keys. Left to serde are secrets, which no schema
     /// tells, and variants, of which only one can be.
     pub(super) fn defaults(&self) -> Config {
-        let plain = |shape: &Self| {
-            matches!(shape.kind, Kind::Table(_))
-                && !shape.holds_secrets()
-                && !shape.holds_variants()
-        };
         let keys = self.table().into_iter().flat_map(|table| &table.keys);
-        let sections = keys.filter(|(_, shape)| plain(shape));
-        let defaults = sections.filter_map(|(key, shape)| {
+        let plain = keys.filter(|(_, shape)| {
+            shape.section().is_some() && !shape.holds_secrets() && !shape.holds_variants()
+        });
+        let defaults = plain.filter_map(|(key, shape)| {
             let default = shape.default.as_ref().filter(|json| json.is_object())?;
             Some((key.clone(), from_json(default)))
         });
         layer(defaults.collect::<Values>().into())
     }
 
-    /// Every key there is, tables included, each as its path.
-    pub(super) fn paths(&self) -> Vec<Vec<String>> {
-        let mut paths = self
-            .list()
-            .map(|list| list.rest.paths())
-            .unwrap_or_default();
+    /// Every key there is, tables included, each with its path.
+    pub(super) fn paths(&self) -> Vec<(Vec<String>, &Self)> {
+        let items = self.list().map(|list| list.rest.paths());
+        let mut paths = items.unwrap_or_default();
         for (key, shape) in self.table().into_iter().flat_map(|table| &table.keys) {
-            paths.push(vec![key.clone()]);
+            paths.push((vec![key.clone()], shape));
             let inner = shape.paths().into_iter();
-            paths.extend(inner.map(|path| [vec![key.clone()], path].concat()));
+            paths.extend(inner.map(|(path, shape)| ([vec![key.clone()], path].concat(), shape)));
         }
         paths
     }
 
     /// What this takes, in words.
     pub(super) fn expected(&self) -> String {
-        const ANY: usize = usize::MAX;
-        match &self.kind {
-            Kind::Any => "any value".into(),
-            Kind::Table(_) => "a table".into(),
-            Kind::List(list) if list.first.is_empty() => {
-                format!("a list, each {}", list.rest.expected())
-            }
-            Kind::List(list) => format!("a list of {}", list.first.len()),
-            Kind::Switch => "true or false".into(),
-            Kind::Whole { min, max } => {
-                let (low, high) = (*min > i64::MIN.into(), *max < i64::MAX.into());
-                match range("a whole number", low.then_some(min), high.then_some(max)) {
-                    unbounded if !low && !high => unbounded + " of 64 bits",
-                    bounded => bounded,
-                }
-            }
-            Kind::Number { min, max } => {
-                let [min, max] =
-                    [min, max].map(|bound| Some(bound).filter(|bound| bound.is_finite()));
-                range("a number", min, max)
-            }
-            Kind::Choice(words) => {
-                let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
-                let one_of = if words.len() > 1 { "one of " } else { "" };
-                format!("{one_of}{}", quoted.join(", "))
-            }
-            Kind::Duration => DURATION_EXPECTED.into(),
-            Kind::Size => SIZE_EXPECTED.into(),
-            Kind::Network => NETWORK_EXPECTED.into(),
-            Kind::Text { min: 0, max: ANY } => "a string".into(),
-            Kind::Text { min: 1, max: ANY } => "a string that is not empty".into(),
-            Kind::Text { min, max: ANY } => format!("a string of at least {min} characters"),
-            Kind::Text { min: 0, max } => format!("a string of at most {max} characters"),
-            Kind::Text { min, max } => format!("a string of {min} to {max} characters"),
-            Kind::Either(either) => {
-                let either: Vec<String> = either.iter().map(Self::expected).collect();
-                either.join(", or ")
-            }
-        }
+        let kinds: Vec<String> = self.kinds.iter().map(Kind::expected).collect();
+        kinds.join(", or ")
     }
 
     /// Some value of this shape, to stand in for a faulty one while the search goes on.
     pub(super) fn placeholder(&self) -> Json {
-        if self.optional {
-            return Json::Null;
+        let kind = self.kinds.first().filter(|_| !self.optional);
+        kind.map_or(Json::Null, Kind::placeholder)
+    }
+}
+
+impl Kind {
+    fn expected(&self) -> String {
+        const ANY: usize = usize::MAX;
+        match self {
+            Self::Any => "any value".into(),
+            Self::Table(_) => "a table".into(),
+            Self::List(list) if list.first.is_empty() => {
+                format!("a list, each {}", list.rest.expected())
+            }
+            Self::List(list) => format!("a list of {}", list.first.len()),
+            Self::Switch => "true or false".into(),
+            Self::Whole { min, max } => {
+                let low = Some(min).filter(|min| **min > i64::MIN.into());
+                let high = Some(max).filter(|max| **max < i64::MAX.into());
+                let bits = if low.or(high).is_none() {
+                    " of 64 bits"
+                } else {
+                    ""
+                };
+                range("a whole number", low, high) + bits
+            }
+            Self::Number { min, max } => {
+                let [min, max] =
+                    [min, max].map(|bound| Some(bound).filter(|bound| bound.is_finite()));
+                range("a number", min, max)
+            }
+            Self::Choice(words) => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+                let one_of = if words.len() > 1 { "one of " } else { "" };
+                format!("{one_of}{}", quoted.join(", "))
+            }
+            Self::Duration => DURATION_EXPECTED.into(),
+            Self::Size => SIZE_EXPECTED.into(),
+            Self::Network => NETWORK_EXPECTED.into(),
+            Self::Text { min: 0, max: ANY } => "a string".into(),
+            Self::Text { min: 1, max: ANY } => "a string that is not empty".into(),
+            Self::Text { min, max: ANY } => format!("a string of at least {min} characters"),
+            Self::Text { min: 0, max } => format!("a string of at most {max} characters"),
+            Self::Text { min, max } => format!("a string of {min} to {max} characters"),
         }
-        match &self.kind {
-            Kind::Any => Json::Null,
-            Kind::Table(table) => table
-                .required
-                .iter()
-                .filter_map(|key| Some((key.clone(), table.keys.get(key)?.placeholder())))
-                .collect(),
-            Kind::List(list) => list.first.iter().map(Self::placeholder).collect(),
-            Kind::Switch => false.into(),
-            Kind::Whole { min, max } => i64::try_from(0_i128.clamp(*min, *max)).unwrap_or(0).into(),
-            Kind::Number { min, max } => 0_f64.max(*min).min(*max).into(),
-            Kind::Choice(words) => words.first().cloned().into(),
-            Kind::Duration => "0s".into(),
-            Kind::Size => 0.into(),
-            Kind::Network => "::".into(),
-            Kind::Text { min, .. } => "x".repeat((*min).min(1000)).into(),
-            Kind::Either(either) => either.first().map_or(Json::Null, Self::placeholder),
+    }
+
+    fn placeholder(&self) -> Json {
+        match self {
+            Self::Any => Json::Null,
+            Self::Table(table) => {
+                let required = table.required.iter();
+                let shape = |key| Some((String::clone(key), table.keys.get(key)?.placeholder()));
+                required.filter_map(shape).collect()
+            }
+            Self::List(list) => list.first.iter().map(Shape::placeholder).collect(),
+            Self::Switch => false.into(),
+            Self::Whole { min, max } => i64::try_from(0_i128.clamp(*min, *max)).unwrap_or(0).into(),
+            Self::Number { min, max } => 0_f64.max(*min).min(*max).into(),
+            Self::Choice(words) => words.first().cloned().into(),
+            Self::Duration => "0s".into(),
+            Self::Size => 0.into(),
+            Self::Network => "::".into(),
+            Self::Text { min, .. } => "x".repeat((*min).min(1000)).into(),
         }
     }
 }

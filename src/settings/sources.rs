@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
-use config::{Config, ConfigError, Source};
+use config::{ConfigError, Source};
 
 use super::added::Added;
 use super::check::{Checker, Strings};
@@ -33,19 +33,19 @@ pub struct Sources {
 impl Sources {
     /// What a service uses: the process's variables, and the directories they name.
     pub fn from_env() -> Self {
-        let mut sources = Self::empty();
-        sources.vars = std::env::vars_os().collect();
-        let told =
-            |name, usual: &'static str| sources.var(name).unwrap_or(usual.as_ref()).to_owned();
-        let run_env = told(RUN_ENV, "dev");
-        let config_dir = Some(told(CONFIG_DIR, "config").into());
-        let secrets_dir = Some(told(SECRETS_DIR, "/var/secrets").into());
-        Self {
-            config_dir,
-            secrets_dir,
-            run_env,
-            ..sources
-        }
+        let vars = std::env::vars_os().collect();
+        let sources = Self {
+            vars,
+            ..Self::empty()
+        };
+        let [config, secrets, run_env] = [
+            (CONFIG_DIR, "config"),
+            (SECRETS_DIR, "/var/secrets"),
+            (RUN_ENV, "dev"),
+        ]
+        .map(|(name, usual)| sources.var(name).unwrap_or(usual.as_ref()).to_owned());
+        let sources = sources.with_config_dir(config).with_secrets_dir(secrets);
+        sources.with_run_env(run_env)
     }
 
     /// No files and no variables, so defaults only: for tests.
@@ -136,16 +136,15 @@ impl Sources {
         Files::read(config, &stems, secrets, &self.added)
     }
 
-    /// Every layer above the defaults, lowest first, without what is wrong in it.
-    pub(super) fn layers(&self, files: &Files, checker: &mut Checker<'_>) -> Vec<Config> {
+    /// Checks every layer above the defaults, lowest first.
+    pub(super) fn check(&self, files: &Files, checker: &mut Checker<'_>) {
         self.check_places(&mut checker.findings);
-        let mut layers = config_layers(files, checker);
-        layers.extend(added_layers(files, checker));
-        layers.extend(secret_layer(files, checker));
-        layers.extend(self.plain_layer(checker));
-        layers.extend(self.variable_layer(checker));
-        layers.extend(self.flag_layer(checker));
-        layers
+        check_config(files, checker);
+        check_added(files, checker);
+        check_secrets(files, checker);
+        self.check_plain(checker);
+        self.check_variables(checker);
+        self.check_flags(checker);
     }
 
     /// A directory that is named must be there; the usual ones need not be.
@@ -169,26 +168,24 @@ impl Sources {
     }
 
     /// Platforms set these for every service, so one that the service has no key for is no fault.
-    fn plain_layer(&self, checker: &mut Checker<'_>) -> Vec<Config> {
-        let mut layer = Vec::new();
+    fn check_plain(&self, checker: &mut Checker<'_>) {
         for (name, path) in names::PLAIN {
             let path = path.map(str::to_owned);
             if let Some(value) = self.var(name)
-                && checker.catalog.resolve(&path).is_ok()
+                && checker.shape.resolve(&path).is_ok()
             {
-                layer.extend(checker.entry(&path, value, &names::origin(name)));
+                checker.entry(&path, value, &names::origin(name));
             }
         }
-        layer
     }
 
-    fn variable_layer(&self, checker: &mut Checker<'_>) -> Vec<Config> {
+    fn check_variables(&self, checker: &mut Checker<'_>) {
         let mut entries = Vec::new();
         for (name, value) in &self.vars {
             let name = name.to_string_lossy();
             let origin = names::origin(&name.escape_debug().to_string());
             if let Some(path) = names::near_variable(&name)
-                && let Ok((path, _)) = checker.catalog.resolve(&path)
+                && let Ok((path, _)) = checker.shape.resolve(&path)
             {
                 let variable = names::variable_for(&path);
                 let message = format!("not read from here, but from {variable}");
@@ -196,32 +193,29 @@ impl Sources {
             }
             entries.extend(names::variable(&name).map(|path| (path, value.as_os_str(), origin)));
         }
-        layer_of(entries, checker)
+        check_entries(entries, checker);
     }
 
-    fn flag_layer(&self, checker: &mut Checker<'_>) -> Vec<Config> {
-        let mut layer = Vec::new();
+    fn check_flags(&self, checker: &mut Checker<'_>) {
         for (at, set) in self.sets.iter().enumerate() {
-            // What has no "=" may be a value, and a secret one.
-            let Some((key, value)) = set.split_once('=') else {
+            if let Some((key, value)) = set.split_once('=') {
+                let path = names::flag(key);
+                let origin = format!("--set {}", dotted(&path));
+                checker.entry(&path, value.as_ref(), &origin);
+            } else {
+                // It may be a value, and a secret one.
                 let origin = format!("--set number {}", at + 1);
                 let message = "expected KEY=VALUE, found no \"=\"";
                 checker.findings.note(&[], &origin, message);
-                continue;
-            };
-            let path = names::flag(key);
-            let origin = format!("--set {}", dotted(&path));
-            layer.extend(checker.entry(&path, value.as_ref(), &origin));
+            }
         }
-        layer
     }
 }
 
-fn config_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Config> {
-    let mut layers = Vec::new();
+fn check_config(files: &Files, checker: &mut Checker<'_>) {
     for file in &files.config {
         match file.collect() {
-            Ok(table) => layers.extend(checker.table(&table.into(), Strings::Typed)),
+            Ok(table) => checker.table(&table.into(), Strings::Typed),
             Err(ConfigError::Foreign(error)) => {
                 let invalid = error.downcast_ref::<Invalid>();
                 for fault in invalid.into_iter().flat_map(Invalid::faults) {
@@ -231,25 +225,24 @@ fn config_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Config> {
             Err(error) => checker.findings.unreadable(&file.path, error.to_string()),
         }
     }
-    layers
 }
 
 /// As `config` has it, a key with dots is a path; a database of keys and values has no other keys.
-fn added_layers(files: &Files, checker: &mut Checker<'_>) -> Vec<Config> {
-    let mut layers = Vec::new();
+fn check_added(files: &Files, checker: &mut Checker<'_>) {
     for said in &files.added {
         match &said.table {
-            Ok(table) => layers.extend(sorted(table).into_iter().filter_map(|(key, value)| {
-                let table = nested(&names::flag(key), value.clone());
-                checker.table(&table, Strings::Text)
-            })),
+            Ok(table) => {
+                for (key, value) in sorted(table) {
+                    let table = nested(&names::flag(key), value.clone());
+                    checker.table(&table, Strings::Text);
+                }
+            }
             Err(problem) => checker.findings.unreadable(&said.name, problem),
         }
     }
-    layers
 }
 
-fn secret_layer(files: &Files, checker: &mut Checker<'_>) -> Vec<Config> {
+fn check_secrets(files: &Files, checker: &mut Checker<'_>) {
     let mut entries = Vec::new();
     for file in &files.secrets {
         let origin = format!("secret file {}", file.path);
@@ -263,15 +256,15 @@ fn secret_layer(files: &Files, checker: &mut Checker<'_>) -> Vec<Config> {
             Err(problem) => checker.findings.unreadable(&origin, problem),
         }
     }
-    layer_of(entries, checker)
+    check_entries(entries, checker);
 }
 
 /// A layer without an order of its own, in which no key may be set twice.
-fn layer_of(entries: Vec<(Vec<String>, &OsStr, String)>, checker: &mut Checker<'_>) -> Vec<Config> {
+fn check_entries(entries: Vec<(Vec<String>, &OsStr, String)>, checker: &mut Checker<'_>) {
     // Sorted by key: tables come before what is in them, and faults always in the same order.
-    let mut unique: BTreeMap<Vec<String>, (Vec<String>, &OsStr, String)> = BTreeMap::new();
+    let mut unique = BTreeMap::<_, (Vec<String>, &OsStr, String)>::new();
     for (written, text, origin) in entries {
-        let known = checker.catalog.resolve(&written);
+        let known = checker.shape.resolve(&written);
         let path = known.map_or_else(|unknown| unknown, |(path, _)| path);
         if let Some((_, _, first)) = unique.get(&path) {
             let message = format!("set already by {first}");
@@ -280,10 +273,9 @@ fn layer_of(entries: Vec<(Vec<String>, &OsStr, String)>, checker: &mut Checker<'
             unique.insert(path, (written, text, origin));
         }
     }
-    let entries = unique.values();
-    entries
-        .filter_map(|(written, text, origin)| checker.entry(written, text, origin))
-        .collect()
+    for (written, text, origin) in unique.values() {
+        checker.entry(written, text, origin);
+    }
 }
 
 fn is_file_name(name: &str) -> bool {

@@ -49,20 +49,6 @@ const TIMES: [(&str, u128); 7] = [
     ("ns", 1),
 ];
 
-const SIZES: [(&str, u64); 11] = [
-    ("gib", 1 << 30),
-    ("gi", 1 << 30),
-    ("gb", 1_000_000_000),
-    ("mib", 1 << 20),
-    ("mi", 1 << 20),
-    ("mb", 1_000_000),
-    ("kib", 1 << 10),
-    ("ki", 1 << 10),
-    ("kb", 1_000),
-    ("b", 1),
-    ("", 1),
-];
-
 // === impl Duration ===
 
 impl Duration {
@@ -78,26 +64,22 @@ impl Duration {
 }
 
 fn parse_duration(text: &str) -> Option<std::time::Duration> {
+    let mut units = TIMES.iter();
+    let mut nanos = 0;
     let mut rest = text;
-    let mut nanos = 0_u128;
-    let mut above = u128::MAX;
-    while !rest.is_empty() {
+    loop {
         let (number, after) = split_digits(rest)?;
-        let unit_end = after
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit_end);
-        let size = TIMES.iter().find(|(name, _)| *name == unit)?.1;
-        // "1s1h" and "1s1s" are slips, not sums.
-        if size >= above {
-            return None;
+        let (unit, after) = match after.find(|c: char| c.is_ascii_digit()) {
+            Some(end) => after.split_at(end),
+            None => (after, ""),
+        };
+        // "1s1h" and "1s1s" are slips, not sums: the search goes on where it ended.
+        let (_, size) = units.find(|(name, _)| *name == unit)?;
+        nanos += u128::from(number) * size;
+        if after.is_empty() {
+            break;
         }
-        above = size;
-        nanos = nanos.checked_add(number.checked_mul(size)?)?;
         rest = after;
-    }
-    if above == u128::MAX {
-        return None;
     }
     let seconds = u64::try_from(nanos / 1_000_000_000).ok()?;
     Some(std::time::Duration::new(
@@ -106,28 +88,11 @@ fn parse_duration(text: &str) -> Option<std::time::Duration> {
     ))
 }
 
-fn split_digits(text: &str) -> Option<(u128, &str)> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (digits, rest) = text.split_at(end);
-    Some((digits.parse::<u64>().ok()?.into(), rest))
-}
-
 impl fmt::Display for Duration {
-    /// In the largest unit that holds it exactly, so that it reads back as the same duration.
+    /// In the largest unit that holds it exactly, so that it reads back as the same duration: days
+    /// and hours read worse than "90m", and worse still when they do not divide.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = self.0.as_nanos();
-        if nanos == 0 {
-            return f.write_str("0s");
-        }
-        // Days and hours read worse than "90m", and worse still when they do not divide.
-        for (unit, size) in TIMES {
-            if nanos.is_multiple_of(size) {
-                return write!(f, "{}{unit}", nanos / size);
-            }
-        }
-        Ok(())
+        write_exactly(f, self.0.as_nanos(), &TIMES, "s")
     }
 }
 
@@ -147,23 +112,46 @@ impl Size {
 
 fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_digits(text)?;
-    let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();
-    let size = SIZES.iter().find(|(name, _)| *name == unit)?.1;
-    u64::try_from(number).ok()?.checked_mul(size)
+    let unit = unit.strip_prefix(' ').unwrap_or(unit);
+    number.checked_mul(match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "ki" | "kib" => 1 << 10,
+        "mi" | "mib" => 1 << 20,
+        "gi" | "gib" => 1 << 30,
+        _ => return None,
+    })
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (unit, size) in [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
-            if self.0 != 0 && self.0.is_multiple_of(size) {
-                return write!(f, "{}{unit}", self.0 / size);
-            }
-        }
-        write!(f, "{}B", self.0)
+        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        write_exactly(f, self.0.into(), &units, "B")
     }
 }
 
 // === both ===
+
+fn split_digits(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    let (digits, rest) = text.split_at(end.unwrap_or(text.len()));
+    Some((digits.parse().ok()?, rest))
+}
+
+/// In the first unit that divides it; nothing, and what none divides, in the last.
+fn write_exactly(
+    f: &mut fmt::Formatter<'_>,
+    number: u128,
+    units: &[(&str, u128)],
+    last: &str,
+) -> fmt::Result {
+    let mut units = units.iter().copied();
+    let divides = |(_, size): &(&str, u128)| number != 0 && number.is_multiple_of(*size);
+    let (unit, size) = units.find(divides).unwrap_or((last, 1));
+    write!(f, "{}{unit}", number / size)
+}
 
 /// What both have alike: they are written as text, and may stand where what they hold may.
 macro_rules! unit {

@@ -359,3 +359,31 @@ fn a_secret_file_loses_one_newline_and_nothing_else() {
         assert_eq!(token.expose(), secret, "{content:?}");
     }
 }
+
+#[test]
+fn a_name_a_few_edits_away_is_suggested() {
+    for (written, suggested) in [
+        // Of five letters, one may be wrong: replaced, left out, too many, or swapped with the next.
+        ("logz", Some("logs")),
+        ("log", Some("logs")),
+        ("loggs", Some("logs")),
+        ("lgos", Some("logs")),
+        ("xlogs", Some("logs")),
+        ("lgosx", None),
+        ("gols", None),
+        // Of more, a third, and never more than four.
+        ("sorvar.port", Some("server.port")),
+        ("sorvarport", Some("server.port")),
+        ("sxxxxr.port", None),
+        ("limits.requestimout", Some("limits.request_timeout")),
+        ("limits.wrequestimeot", Some("limits.request_timeout")),
+        ("limits.wrecestimeot", None),
+    ] {
+        let faults = Fixture::new().flag(&format!("{written}=1")).faults();
+        let told = suggested.map(|key| format!("; did you mean `{key}`?"));
+        assert!(
+            faults.ends_with(told.as_deref().unwrap_or(&format!("(--set {written})"))),
+            "{faults}"
+        );
+    }
+}
