@@ -18,7 +18,7 @@ const MAX_REPAIRS: usize = 200;
 /// Reports required keys that no layer sets. Sections that are missing are made, since their own
 /// keys may all have defaults.
 pub(super) fn require(value: &mut Value, shape: &Shape, path: &[String], findings: &mut Findings) {
-    let holder = value.origin().unwrap_or_default().to_owned();
+    let holder = origin_of(value, &[]).to_owned();
     match (&mut value.kind, shape.table(), shape.list()) {
         (ValueKind::Array(items), _, Some(list)) => {
             for (at, item) in items.iter_mut().enumerate() {

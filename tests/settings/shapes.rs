@@ -359,6 +359,27 @@ fn their_faults_are_told_too() {
     );
 }
 
+#[test]
+fn what_a_map_lacks_at_a_number_has_an_origin() {
+    let sources = Sources::empty().with_var("APP__NESTED__80__HOST", "x");
+    #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(default)]
+    struct Ports {
+        nested: BTreeMap<u16, Port>,
+    }
+    #[derive(Clone, Serialize, Deserialize, JsonSchema)]
+    struct Port {
+        name: String,
+        host: String,
+    }
+    impl Validate for Ports {}
+    let invalid = load::<(), Ports>(&sources).map(|_| ()).unwrap_err();
+    assert_eq!(
+        invalid.to_string(),
+        "nested.80.name: required, expected a string (variable APP__NESTED__80__HOST)"
+    );
+}
+
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Clash {
