@@ -2,7 +2,7 @@
 //! structs' own rules forbid. `config` would stop at the first of them.
 
 use config::{Value, ValueKind};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, to_value};
 use serde_path_to_error::Segment;
 
 use super::Section;
@@ -95,12 +95,10 @@ pub(super) fn build<T: Section>(
         let message = error.inner().to_string();
         if let Some(key) = missing_field(&message) {
             // Of a variant that may not have been meant, nothing can be called missing.
-            let guessed = shape
-                .at(&path)
-                .and_then(Shape::table)
-                .is_some_and(|table| table.variants);
-            let holder = origin_of(merged, &path);
+            let table = shape.at(&path).and_then(Shape::table);
+            let guessed = table.is_some_and(|table| table.variants);
             let doubtful = guessed && findings.is_spoilt(&path);
+            let holder = origin_of(merged, &path);
             path.push(key.to_owned());
             if !doubtful {
                 missing(&path, holder, shape.at(&path), findings);
@@ -151,7 +149,9 @@ fn repair(json: &mut Json, path: &[String], shape: &Shape) -> bool {
     };
     let section = shape.at(parent).and_then(Shape::section);
     let required = section.is_some_and(|table| table.required.contains(key));
-    match parent.iter().try_fold(json, |value, key| step(value, key)) {
+    let escaped = |key: &String| format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+    let pointer: String = parent.iter().map(escaped).collect();
+    match json.pointer_mut(&pointer) {
         Some(Json::Object(table)) if required || !table.contains_key(key) => {
             let value = shape.at(path).map_or(Json::Null, Shape::placeholder);
             table.insert(key.clone(), value.clone()) != Some(value)
@@ -162,14 +162,6 @@ fn repair(json: &mut Json, path: &[String], shape: &Shape) -> bool {
             true
         }
         _ => false,
-    }
-}
-
-fn step<'j>(value: &'j mut Json, key: &str) -> Option<&'j mut Json> {
-    match value {
-        Json::Object(table) => table.get_mut(key),
-        Json::Array(items) => items.get_mut(key.parse::<usize>().ok()?),
-        _ => None,
     }
 }
 
@@ -185,10 +177,7 @@ fn validate<T: Section>(built: &T, merged: &Value, findings: &mut Findings) {
 /// Both structs as they print themselves, in one table.
 pub(super) fn print(chassis: &impl Section, service: &impl Section) -> serde_json::Result<Json> {
     let mut all = Map::new();
-    for printed in [
-        serde_json::to_value(chassis)?,
-        serde_json::to_value(service)?,
-    ] {
+    for printed in [to_value(chassis)?, to_value(service)?] {
         // One of them may be the unit.
         if let Json::Object(keys) = printed {
             all.extend(keys);

@@ -69,9 +69,7 @@ impl Shape {
         let wrong = flat(&path);
         let last = path.last()?;
         let allowed = (wrong.chars().count() / 3).clamp(1, 4);
-        let in_section = self
-            .at(&path[..1])
-            .is_some_and(|shape| shape.table().is_some());
+        let in_section = self.at(&path[..1]).and_then(Self::table).is_some();
         let score = |known: &[String], shape: &Shape| {
             let edits = distance(&wrong, &flat(known));
             if edits <= allowed {

@@ -33,17 +33,13 @@ pub struct Sources {
 impl Sources {
     /// What a service uses: the process's variables, and the directories they name.
     pub fn from_env() -> Self {
-        let vars = std::env::vars_os().collect();
-        let sources = Self {
-            vars,
-            ..Self::empty()
-        };
-        let [config, secrets, run_env] = [
-            (CONFIG_DIR, "config"),
-            (SECRETS_DIR, "/var/secrets"),
-            (RUN_ENV, "dev"),
-        ]
-        .map(|(name, usual)| sources.var(name).unwrap_or(usual.as_ref()).to_owned());
+        let mut sources = Self::empty();
+        sources.vars = std::env::vars_os().collect();
+        let told =
+            |name, usual: &'static str| sources.var(name).unwrap_or(usual.as_ref()).to_owned();
+        let config = told(CONFIG_DIR, "config");
+        let secrets = told(SECRETS_DIR, "/var/secrets");
+        let run_env = told(RUN_ENV, "dev");
         let sources = sources.with_config_dir(config).with_secrets_dir(secrets);
         sources.with_run_env(run_env)
     }
