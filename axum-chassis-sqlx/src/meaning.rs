@@ -16,7 +16,7 @@ const LATER: Duration = Duration::from_secs(5);
 ///
 /// | error | answer |
 /// |---|---|
-/// | no connection was free within `acquire_timeout`, deadlock, lost race of transactions, lock that was not to be had | 503, `Retry-After: 1` |
+/// | no connection was free, or could be opened, within `acquire_timeout`; deadlock, lost race of transactions, lock that was not to be had | 503, `Retry-After: 1` |
 /// | no connection to be had, lost connection, database starting, stopping, read-only or full, statement that took too long | 503, `Retry-After: 5` |
 /// | unique violation | 409 |
 ///
@@ -24,7 +24,8 @@ const LATER: Duration = Duration::from_secs(5);
 /// `sqlite`; public for a program that renders its errors by itself.
 pub fn meaning(error: &(dyn Error + 'static)) -> Option<Problem> {
     match error.downcast_ref::<sqlx::Error>()? {
-        sqlx::Error::PoolTimedOut => Some(busy()),
+        // Either all are in use, or none can be opened: sqlx does not say.
+        sqlx::Error::PoolTimedOut => Some(soon("the database gave no connection in time")),
         sqlx::Error::PoolClosed
         | sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
@@ -37,8 +38,8 @@ pub fn meaning(error: &(dyn Error + 'static)) -> Option<Problem> {
     }
 }
 
-fn busy() -> Problem {
-    Problem::unavailable("the database is busy").retry_after(SOON)
+fn soon(detail: &'static str) -> Problem {
+    Problem::unavailable(detail).retry_after(SOON)
 }
 
 fn gone() -> Problem {
@@ -55,7 +56,7 @@ fn passing(error: &(dyn DatabaseError + 'static)) -> Option<Problem> {
     if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
         return match error.code() {
             // serialization_failure, deadlock_detected, lock_not_available
-            "40001" | "40P01" | "55P03" => Some(busy()),
+            "40001" | "40P01" | "55P03" => Some(soon("the database is busy")),
             // query_canceled by statement_timeout; admin_shutdown, crash_shutdown and cannot_connect_now;
             // read_only_sql_transaction, of a primary that has become a standby
             "57014" | "57P01" | "57P02" | "57P03" | "25006" => Some(gone()),
@@ -74,7 +75,7 @@ fn passing(error: &(dyn DatabaseError + 'static)) -> Option<Problem> {
         let code: i32 = error.code().and_then(|code| code.parse().ok())?;
         return match code & 0xff {
             // SQLITE_BUSY, SQLITE_LOCKED
-            5 | 6 => Some(busy()),
+            5 | 6 => Some(soon("the database is busy")),
             // SQLITE_FULL, SQLITE_CANTOPEN
             13 | 14 => Some(gone()),
             _ => None,
