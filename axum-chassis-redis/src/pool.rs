@@ -29,8 +29,7 @@ struct Inner {
 /// `name` is what the service's settings call it, such as `redis`: so are the readiness check, the
 /// pool in the metrics and whatever is wrong with it.
 ///
-/// Nothing is closed at the stop: all commands belong to requests that are over by then, and
-/// the connections end with the process.
+/// At the stop, once the last request is gone, the connections are closed.
 ///
 /// # Errors
 /// If the URL is none of Redis, or if Redis cannot be had within `service.start_timeout`.
@@ -69,20 +68,24 @@ pub async fn redis<S>(
         move || size,
     )?;
     chassis.on_error(meaning);
+    let closing = pool.clone();
+    chassis.on_stop(name, async move || Ok(closing.close()?));
     chassis.readiness().check(name, Probe(pool.clone()));
     Ok(pool)
 }
 
 impl Pool {
     fn new(client: Client, config: ConnectionManagerConfig, size: u32) -> RedisResult<Self> {
-        let open = |_| ConnectionManager::new_lazy_with_config(client.clone(), config.clone());
-        let managers: RedisResult<Vec<_>> = (0..size.max(1)).map(open).collect();
-        Ok(Self(Arc::new(Inner {
-            managers: managers?.into_iter().map(Mutex::new).collect(),
+        let mut inner = Inner {
             client,
             config,
+            managers: Vec::new(),
             next: AtomicUsize::new(0),
-        })))
+        };
+        for _ in 0..size.max(1) {
+            inner.managers.push(Mutex::new(inner.fresh()?));
+        }
+        Ok(Self(Arc::new(inner)))
     }
 
     /// The next connection, which others use at the same time. Cheap: take one for each use.
@@ -99,6 +102,19 @@ impl Pool {
     fn at(&self, at: usize) -> ConnectionManager {
         let manager = self.0.managers[at].lock();
         manager.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets the connection go, and has a new one made by whoever needs it.
+    fn renew(&self, at: usize) -> RedisResult<()> {
+        let fresh = self.0.fresh()?;
+        *self.0.managers[at]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    fn close(&self) -> RedisResult<()> {
+        (0..self.0.managers.len()).try_for_each(|at| self.renew(at))
     }
 
     /// Whether each connection answers. One that does not is mended on the way.
@@ -119,16 +135,16 @@ impl Pool {
         // After such an error at a reconnect (a password that was wrong for a moment) a manager never
         // tries again.
         if answer.as_ref().is_err_and(|error| !error.is_io_error()) {
-            let Inner {
-                client,
-                config,
-                managers,
-                ..
-            } = &*self.0;
-            let fresh = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
-            *managers[at].lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+            self.renew(at)?;
         }
         answer
+    }
+}
+
+impl Inner {
+    /// Connects when it is first used.
+    fn fresh(&self) -> RedisResult<ConnectionManager> {
+        ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())
     }
 }
 
