@@ -17,7 +17,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
-use http::{Extensions, Request};
+use http::{Extensions, Request, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -69,6 +69,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         } = self;
         let service = Requests {
             router: server.router.clone(),
+            unaddressed: server.unaddressed.clone(),
             activity: activity.clone(),
             extensions: extensions(peer),
         };
@@ -217,6 +218,8 @@ struct Room<const PLACE: usize>;
 /// The router, as hyper wants it.
 struct Requests {
     router: Router,
+    /// What answers requests that do not say to whom they are.
+    unaddressed: Router,
     activity: Arc<Activity>,
     extensions: Extensions,
 }
@@ -230,11 +233,25 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let under_way = self.activity.begin(request.version());
         let own = std::mem::replace(request.extensions_mut(), self.extensions.clone());
         request.extensions_mut().extend(own);
+        let router = if is_addressed(&request) {
+            &self.router
+        } else {
+            &self.unaddressed
+        };
         Responding {
-            response: self.router.clone().call(request),
+            response: router.clone().call(request),
             under_way: Some(under_way),
         }
     }
+}
+
+/// HTTP/1.1 asks for one `Host`: with two, this service and a proxy may each believe another one.
+fn is_addressed(request: &Request<Incoming>) -> bool {
+    let hosts = || {
+        let names = request.headers().iter().map(|(name, _)| name);
+        names.filter(|name| **name == header::HOST).count()
+    };
+    request.version() != Version::HTTP_11 || hosts() == 1
 }
 
 pin_project! {

@@ -209,6 +209,33 @@ fn oversized_headers_and_garbage_are_refused() {
 }
 
 #[test]
+fn a_request_of_http_1_1_without_a_host_or_with_two_is_refused() {
+    let program = Program::start();
+    let cases = [
+        ("GET / HTTP/1.1\r\nhost: test\r\n\r\n", 200),
+        ("GET / HTTP/1.0\r\n\r\n", 200),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nhost: test\r\nhost: test\r\n\r\n", 400),
+        ("GET /health/liveness HTTP/1.1\r\n\r\n", 400),
+    ];
+    for (sent, status) in cases {
+        for listener in [program.main, program.admin] {
+            let mut client = Connection::open(listener).unwrap();
+            client.send(sent.as_bytes()).unwrap();
+            let answer = client.answer().unwrap();
+            assert_eq!(answer.status, status, "{sent}");
+            if status == 400 {
+                assert_eq!(
+                    answer.problem()["detail"],
+                    "a request of HTTP/1.1 has one Host header"
+                );
+            }
+        }
+    }
+    serves(&program);
+}
+
+#[test]
 fn a_client_that_takes_no_answer_is_let_go() {
     let program = Setup::default().set("server.idle_timeout", "300ms").start();
     let mut greedy = Connection::open(program.main).unwrap();
