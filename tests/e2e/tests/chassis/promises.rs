@@ -10,7 +10,7 @@ use e2e::{cargo, files, root, run_lines, said, succeed};
 use crate::tool::{TARGET, chassis, read};
 
 /// All that may lie at the top of a generated folder; nothing of the chassis' own is in it.
-const TOP: [&str; 18] = [
+const TOP: [&str; 19] = [
     ".cargo",
     ".chassis.toml",
     ".dockerignore",
@@ -22,6 +22,7 @@ const TOP: [&str; 18] = [
     "README.md",
     "compose",
     "config",
+    "docs",
     "deny.toml",
     "docker-compose.yml",
     "k8s",
@@ -159,8 +160,11 @@ impl Generated {
             // Dashboards have `{{ }}` of their own, and are copies; what was to be filled in never is.
             let source = fs::read_to_string(template.join(&file)).unwrap_or_default();
             let copied = text == source && !PLACEHOLDERS.iter().any(|name| text.contains(name));
-            // Workflows and alerts ask others to fill in `${{ }}` and `{{ $value }}`.
-            let text = text.replace("${{", "").replace("{{ $", "");
+            // Workflows and alerts ask others to fill in `${{ }}`, `{{ $value }}` and `{{json .Field}}`.
+            let others = ["${{", "{{ $", "{{json "];
+            let text = others
+                .iter()
+                .fold(text, |text, other| text.replace(other, ""));
             let left = text.contains("{{") || text.contains("{%");
             assert!(copied || !left, "Liquid is left in {}", file.display());
         }
