@@ -35,8 +35,9 @@ const OWN: [&str; 5] = [
     "ALERTS",
     "ALERTS_FOR_STATE",
 ];
-/// What the chassis shows only where there is something to tell: limits on the container, checks of the service.
-const CONDITIONAL: [(&str, &[&str]); 9] = [
+/// What is shown only where there is something to tell: limits on the container; checks, background tasks and pools of the
+/// service.
+const CONDITIONAL: [(&str, &[&str]); 13] = [
     ("cgroup_cpu_quota_cores", &[]),
     ("cgroup_cpu_periods_total", &[]),
     ("cgroup_cpu_throttled_periods_total", &[]),
@@ -46,6 +47,19 @@ const CONDITIONAL: [(&str, &[&str]); 9] = [
     ("readiness_check_up", &["check"]),
     ("readiness_check_duration_seconds", &["check"]),
     ("readiness_check_failures_total", &["check"]),
+    ("background_task_running", &["task"]),
+    ("background_task_ends_total", &["task", "outcome"]),
+    (
+        "db_client_connection_count",
+        &[
+            "db_client_connection_pool_name",
+            "db_client_connection_state",
+        ],
+    ),
+    (
+        "db_client_connection_max",
+        &["db_client_connection_pool_name"],
+    ),
 ];
 
 /// Names that a query may use.

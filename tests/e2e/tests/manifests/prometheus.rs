@@ -1,6 +1,7 @@
 //! Alerts by promtool, and every query by a real Prometheus that scrapes the running service.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use axum_chassis::testing::Program;
@@ -9,17 +10,63 @@ use serde_json::Value;
 
 use crate::{documents, render, service};
 
-/// A process that ends with its test.
-struct Process(Child);
+/// A Prometheus that scrapes one service as `service` and goes by `rules.yaml`. It ends with its test.
+pub(crate) struct Prometheus {
+    process: Child,
+    port: u16,
+}
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+impl Prometheus {
+    /// Starts it in a folder that has the rules.
+    pub(crate) fn start(folder: &Path, admin: SocketAddr) -> Self {
+        let config = format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+             rule_files: [rules.yaml]\n\
+             scrape_configs:\n\
+             - job_name: service\n\
+             \x20 static_configs:\n\
+             \x20 - targets: ['{admin}']\n\
+             \x20   labels: {{namespace: service, pod: service-1, track: stable}}\n"
+        );
+        std::fs::write(folder.join("prometheus.yml"), config).expect("a file");
+        let port = free_port();
+        let process = Command::new("prometheus")
+            .current_dir(folder)
+            .arg("--config.file=prometheus.yml")
+            .arg("--storage.tsdb.path=data")
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("prometheus");
+        Self { process, port }
+    }
+
+    /// What it answers, or nothing while it is not there yet.
+    pub(crate) fn query(&self, query: &str) -> Value {
+        let output = Command::new("curl")
+            .args([
+                "--silent",
+                "--get",
+                "--data-urlencode",
+                &format!("query={query}"),
+            ])
+            .arg(format!("http://127.0.0.1:{}/api/v1/query", self.port))
+            .output()
+            .expect("curl");
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
     }
 }
 
-fn rules() -> Value {
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Those of production.
+pub(crate) fn rules() -> Value {
     documents(&render(&root().join("k8s/overlays/production")))
         .into_iter()
         .find(|document| document["kind"] == "PrometheusRule")
@@ -77,42 +124,8 @@ fn each_alert_has_a_test_for_either_case() {
 fn every_query_of_rules_and_dashboard_is_answered_by_a_prometheus_that_scrapes_the_service() {
     let folder = workspace();
     let service = Program::new(service()).folder(folder.path()).start();
-    let admin = service.admin().address().port();
-    let config = format!(
-        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
-         rule_files: [rules.yaml]\n\
-         scrape_configs:\n\
-         - job_name: service\n\
-         \x20 static_configs:\n\
-         \x20 - targets: ['127.0.0.1:{admin}']\n\
-         \x20   labels: {{namespace: service, pod: service-1, track: stable}}\n"
-    );
-    std::fs::write(folder.path().join("prometheus.yml"), config).expect("a file");
-    let port = free_port();
-    let prometheus = Command::new("prometheus")
-        .current_dir(folder.path())
-        .arg("--config.file=prometheus.yml")
-        .arg("--storage.tsdb.path=data")
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .stderr(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("prometheus");
-    let _prometheus = Process(prometheus);
-
-    let query = |query: &str| -> Value {
-        let output = Command::new("curl")
-            .args([
-                "--silent",
-                "--get",
-                "--data-urlencode",
-                &format!("query={query}"),
-            ])
-            .arg(format!("http://127.0.0.1:{port}/api/v1/query"))
-            .output()
-            .expect("curl");
-        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
-    };
+    let prometheus = Prometheus::start(folder.path(), service.admin().address());
+    let query = |query: &str| prometheus.query(query);
     let rows = |answer: &Value| answer["data"]["result"].as_array().map_or(0, Vec::len);
     // Two scrapes after traffic make a rate.
     wait_for("traffic to be seen", || {
@@ -140,16 +153,23 @@ fn every_query_of_rules_and_dashboard_is_answered_by_a_prometheus_that_scrapes_t
     );
 }
 
-/// What shows nothing on a machine without limits, or while nothing fails.
+/// What shows nothing on a machine without limits, while nothing fails, or of a service without stores and background tasks.
 fn may_be_empty(query: &str) -> bool {
-    ["cgroup_", "5..", "changes(", "job:http_errors:"]
-        .iter()
-        .any(|part| query.contains(part))
+    [
+        "cgroup_",
+        "5..",
+        "changes(",
+        "job:http_errors:",
+        "db_client_",
+        "background_task_",
+    ]
+    .iter()
+    .any(|part| query.contains(part))
 }
 
 /// The dashboard's queries as Grafana would send them, and those that autoscalers ask by the adapter or by KEDA. Those of the
 /// alerts are the rules that this Prometheus runs; promtool tests them.
-fn queries() -> Vec<(String, String)> {
+pub(crate) fn queries() -> Vec<(String, String)> {
     let text = std::fs::read_to_string(root().join("k8s/components/dashboard/dashboard.json"))
         .expect("a dashboard");
     let dashboard: Value = serde_json::from_str(&text).expect("JSON");
