@@ -3,8 +3,8 @@
 //!
 //! ```sh
 //! export DATABASE_URL=sqlite:orders.db
-//! cargo run -p orders -- migrate
-//! cargo run -p orders
+//! cargo run -p example-orders -- migrate
+//! cargo run -p example-orders
 //! curl --json '{"reference": "A-1", "item": "tea", "quantity": 2}' localhost:8080/orders
 //! curl localhost:8080/orders/1
 //! ```

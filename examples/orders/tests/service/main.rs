@@ -14,7 +14,7 @@ use stores::{Answer, Asked, request};
 
 /// The service, whose ups and downs are to be seen soon.
 fn program() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_orders"))
+    Program::new(env!("CARGO_BIN_EXE_example-orders"))
         .set("health.interval", "100ms")
         .set("health.failures", 2)
 }

@@ -38,12 +38,15 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
     let _ = fs::remove_file(checkout.join(&kept));
     xtask("release");
     assert!(checkout.join(&kept).is_file(), "{kept}");
-    let version = format!("version = \"{VERSION}\"");
-    edit(
-        &checkout.join("Cargo.toml"),
-        &version,
-        &format!("version = \"{NEXT}\""),
-    );
+    // The workspace's own, and what its other crates ask for.
+    for before in ["", "axum-chassis = { path = \".\", "] {
+        let version = |version: &str| format!("{before}version = \"{version}\"");
+        edit(
+            &checkout.join("Cargo.toml"),
+            &version(VERSION),
+            &version(NEXT),
+        );
+    }
     xtask("sync");
     edit(
         &checkout.join("src/lib.rs"),

@@ -82,7 +82,7 @@ fn shows(prometheus: &Prometheus, metric: &str) {
 }
 
 fn orders() -> PathBuf {
-    built(cargo(&root()).args(["build", "--package=orders"]))
+    built(cargo(&root()).args(["build", "--package=example-orders"]))
 }
 
 #[test]
