@@ -34,6 +34,7 @@
 //! - [`Process`] is it while it runs: asked, listened to, signalled. Dropped, it is killed, so a test that fails leaves
 //!   nothing behind; and what it said last stands in the test's output.
 //! - [`Ended`] is what it leaves: its exit code, its log, and how its stop went.
+//! - [`SettingsTable`] is what it can be told, for its README.
 //!
 //! All of it blocks, and nothing sleeps: the kit waits for lines of the log and for the end of the process, and no
 //! longer than [`Program::patience`]. What does not come is a panic that says what was waited for, what the process
@@ -44,6 +45,7 @@
 mod listener;
 mod process;
 mod said;
+mod settings_table;
 mod subject;
 
 use std::ffi::{OsStr, OsString};
@@ -54,6 +56,7 @@ use std::time::Duration;
 pub use listener::{Answer, Listener};
 pub use process::{Ended, Held, Process};
 pub use rustix::process::Signal;
+pub use settings_table::SettingsTable;
 
 /// Longer than a service's own patience (`service.start_timeout`, `shutdown.deadline`): its words say more.
 const PATIENCE: Duration = Duration::from_secs(70);

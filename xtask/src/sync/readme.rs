@@ -4,12 +4,13 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
+use axum_chassis::testing::SettingsTable;
 
 /// The README in `root` with everything between a pair of markers written anew.
 pub(super) fn fill(root: &Path, readme: &str) -> anyhow::Result<String> {
-    let schema: Value = serde_json::from_str(&service(root, &["--config-schema"], &[])?)?;
-    let filled = replace(readme, "settings", &table(&schema)?)?;
+    let schema = serde_json::from_str(&service(root, &["--config-schema"], &[])?)?;
+    let filled = SettingsTable::new(&schema).fill(readme);
+    let filled = filled.context("README.md lacks the markers of settings")?;
     let variables = [
         ("PORT", "8000"),
         ("APP__LIMITS__REQUEST_TIMEOUT", "10s"),
@@ -49,29 +50,4 @@ fn replace(text: &str, name: &str, with: &str) -> anyhow::Result<String> {
     let (before, rest) = text.split_once(&begin).with_context(missing)?;
     let (_, after) = rest.split_once(&end).with_context(missing)?;
     Ok(format!("{before}{begin}\n{with}{end}{after}"))
-}
-
-/// Every key, its default and what it is.
-fn table(schema: &Value) -> anyhow::Result<String> {
-    let mut table = "| key | default | |\n|---|---|---|\n".to_owned();
-    for (section, shape) in members(schema)? {
-        for (key, shape) in members(shape)? {
-            let default = match &shape["default"] {
-                Value::Null => "unset".to_owned(),
-                Value::String(text) => format!("`{text}`"),
-                other => format!("`{other}`"),
-            };
-            let description = shape["description"].as_str().unwrap_or_default();
-            let description = description.replace('\n', " ");
-            table += &format!("| `{section}.{key}` | {default} | {description} |\n");
-        }
-    }
-    Ok(table)
-}
-
-fn members(shape: &Value) -> anyhow::Result<impl Iterator<Item = (&String, &Value)>> {
-    let members = shape["properties"].as_object();
-    Ok(members
-        .context("the schema of a section has properties")?
-        .iter())
 }
