@@ -1,5 +1,6 @@
-//! Takes orders and remembers them.
+//! What is started, and in which order.
 
+mod orders;
 mod routes;
 mod settings;
 mod store;
@@ -16,15 +17,9 @@ fn main() -> ExitCode {
         .build(option_env!("REVISION"), option_env!("CREATED"))
         .run(async |chassis| {
             // Inside the runtime: alive, and not ready before this is done and the checks pass.
-            let store = Store::open(&chassis.settings().store);
-            let created = chassis
-                .metrics()
-                .counter("orders_created_total", "Orders taken.")?;
-
-            chassis.readiness().check("store", store.clone());
-            let closing = store.clone();
-            chassis.on_stop("store", async move || closing.close());
-
-            Ok(routes::router(store, created))
+            let router = routes::router();
+            let store = Store::open(&chassis);
+            let router = router.merge(orders::router(&chassis, store)?);
+            Ok(router)
         })
 }

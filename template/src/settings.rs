@@ -4,30 +4,16 @@ use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Problems, Validate};
 use serde::{Deserialize, Serialize};
 
+use crate::store;
+
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default)]
 pub(crate) struct Settings {
-    pub(crate) store: Store,
-}
-
-/// Where orders are kept.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(default)]
-pub(crate) struct Store {
-    /// How many orders fit.
-    pub(crate) capacity: usize,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self { capacity: 1000 }
-    }
+    pub(crate) store: store::Settings,
 }
 
 impl Validate for Settings {
     fn validate(&self, problems: &mut Problems) {
-        if self.store.capacity == 0 {
-            problems.add("store.capacity", "must be at least 1");
-        }
+        problems.within("store", &self.store);
     }
 }

@@ -4,10 +4,35 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use axum_chassis::Chassis;
 use axum_chassis::health::Check;
+use axum_chassis::schemars::{self, JsonSchema};
+use axum_chassis::settings::{Problems, Validate};
 use serde::{Deserialize, Serialize};
 
 use crate::settings;
+
+/// Where orders are kept.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default)]
+pub(crate) struct Settings {
+    /// How many orders fit.
+    pub(crate) capacity: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { capacity: 1000 }
+    }
+}
+
+impl Validate for Settings {
+    fn validate(&self, problems: &mut Problems) {
+        if self.capacity == 0 {
+            problems.add("capacity", "must be at least 1");
+        }
+    }
+}
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Order {
@@ -37,9 +62,18 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn open(settings: &settings::Store) -> Self {
+    /// One that readiness checks, and that is closed when the last request is gone.
+    pub(crate) fn open(chassis: &Chassis<settings::Settings>) -> Self {
+        let store = Self::new(chassis.settings().store.capacity);
+        chassis.readiness().check("store", store.clone());
+        let closing = store.clone();
+        chassis.on_stop("store", async move || closing.close());
+        store
+    }
+
+    pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            capacity: settings.capacity,
+            capacity,
             orders: Arc::default(),
         }
     }
@@ -63,8 +97,7 @@ impl Store {
         self.orders().clone()
     }
 
-    /// Runs when the last request is gone.
-    pub(crate) fn close(self) -> anyhow::Result<()> {
+    fn close(self) -> anyhow::Result<()> {
         tracing::info!(orders = self.orders().len(), "store closed");
         Ok(())
     }

@@ -1,28 +1,19 @@
 //! Starts the real binary, asks it, and stops it as Kubernetes would.
 
-use axum_chassis::testing::Program;
-use serde_json::{Value, json};
+use std::fs;
+
+use axum_chassis::testing::{Program, SettingsTable};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_{{package}}");
 
 #[test]
-fn it_becomes_ready_answers_counts_and_stops_in_order() {
+fn it_becomes_ready_answers_and_stops_in_order() {
     let service = Program::new(BINARY).start();
 
     let greeting = service.get("/");
     assert_eq!(greeting.status, 200);
     assert!(greeting.text().contains(env!("CARGO_PKG_NAME")));
-
-    let order = json!({ "item": "tea", "quantity": 2 });
-    assert_eq!(service.post("/orders", order).status, 201);
-    assert_eq!(service.get("/orders/1").json()["item"], "tea");
-    assert_eq!(service.get("/orders/2").status, 404);
-
     assert_eq!(service.get("/health/liveness").status, 200);
-    let metrics = service.admin().get("/metrics");
-    for part in ["orders_created_total 1", r#"http_route="/orders/{id}""#] {
-        assert!(metrics.text().contains(part), "{part}: {}", metrics.text());
-    }
 
     let ended = service.stop();
     assert_eq!(ended.code, Some(0));
@@ -32,23 +23,31 @@ fn it_becomes_ready_answers_counts_and_stops_in_order() {
 #[test]
 fn wrong_settings_end_it_before_it_starts() {
     let ended = Program::new(BINARY)
-        .set("store.capacity", 0)
+        .set("limits.body", "large")
         .argument("--check-config")
         .output();
     assert_eq!(ended.code, Some(78));
-    assert!(ended.stderr.contains("store.capacity"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("limits.body"), "{}", ended.stderr);
 }
 
-/// Editors complete and check `config/*.toml` by it. Written here, so that it is never stale.
+/// Editors complete and check `config/*.toml` by the schema; people read the table in the README. Both are written
+/// here, so that they are never stale. A README without the table's markers is left alone.
 #[test]
-fn the_schema_of_the_settings_is_current() {
+fn what_is_said_of_the_settings_is_current() {
     let schema = Program::new(BINARY)
         .argument("--config-schema")
         .output()
         .stdout;
-    serde_json::from_str::<Value>(&schema).expect("a JSON schema");
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/schema.json");
-    if std::fs::read_to_string(file).ok().as_ref() != Some(&schema) {
-        std::fs::write(file, schema).expect("a place for the schema");
+    let table = SettingsTable::new(&serde_json::from_str(&schema).expect("a JSON schema")).own();
+    keep("config/schema.json", |_| Some(schema));
+    keep("README.md", |readme| table.fill(readme));
+}
+
+/// Writes a file of this package anew, if it is not what it should be.
+fn keep(file: &str, wanted: impl FnOnce(&str) -> Option<String>) {
+    let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+    let present = fs::read_to_string(&path).unwrap_or_default();
+    if let Some(wanted) = wanted(&present).filter(|wanted| *wanted != present) {
+        fs::write(&path, wanted).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 }

@@ -61,7 +61,11 @@ fn edits_a_deleted_file_and_a_conflict_survive_the_update_of_a_first_release() {
     // Ten files of the owner's, some of them among those that the template has changed.
     let edits = [
         ("src/main.rs", "fn main()", "/// Ours.\nfn main()"),
-        ("src/routes.rs", "use ", "// Ours.\nuse "),
+        (
+            "src/routes.rs",
+            "    service: &'static str",
+            "    // Ours.\n    service: &'static str",
+        ),
         ("src/store.rs", "use ", "// Ours.\nuse "),
         ("tests/service.rs", "//! Starts", "// Ours.\n//! Starts"),
         ("config/default.toml", "[", "# Ours.\n["),
@@ -128,7 +132,7 @@ fn edits_a_deleted_file_and_a_conflict_survive_the_update_of_a_first_release() {
     let (kept, rest) = readme.split_once("<<<<<<< ").expect("a conflict");
     let (_, rest) = rest.split_once("\n>>>>>>> ").expect("an end");
     let (_, rest) = rest.split_once('\n').expect("more lines");
-    assert!(rest.contains("## Keep it current"), "{rest}");
+    assert!(rest.contains("## Update"), "{rest}");
     fs::write(old.file("README.md"), [kept, rest].concat()).expect("a file");
     let mut test = cargo(&old.folder);
     succeed(test.arg("test").env("CARGO_TARGET_DIR", &*TARGET));
@@ -146,13 +150,15 @@ fn a_renamed_service_keeps_its_name_and_needs_no_history() {
     for path in named.lines().filter(|path| !path.starts_with("src/")) {
         let text = read(&old.file(path));
         // Its routes are still called so.
-        let prefix = if path.starts_with("tests/") {
-            "EXE_"
-        } else {
-            ""
+        let prefixes = match path {
+            "README.md" => &["# ", "Takes ", "info,", "-t ", "9090 "][..],
+            path if path.starts_with("tests/") => &["EXE_"],
+            _ => &[""],
         };
-        let [from, to] = ["orders", "desk"].map(|name| format!("{prefix}{name}"));
-        fs::write(old.file(path), text.replace(&from, &to)).expect("a file");
+        let renamed = prefixes.iter().fold(text, |text, prefix| {
+            text.replace(&format!("{prefix}orders"), &format!("{prefix}desk"))
+        });
+        fs::write(old.file(path), renamed).expect("a file");
     }
     commit(&old.folder, "renamed");
     // As a squash merge and a shallow clone leave it.
