@@ -24,7 +24,6 @@ use self::connection::Connection;
 use crate::client::{ForwardedHeader, Proxies};
 use crate::error::Error;
 use crate::metrics::http::Http;
-use crate::problem::Problem;
 use crate::settings::{Duration, Network, Problems, Validate};
 use crate::shutdown::{Phase, Shutdown};
 
@@ -148,9 +147,6 @@ impl Bound {
         let server = Arc::new(Server {
             // Without it axum would build each route and its layers again for every request.
             router: router.with_state(()),
-            unaddressed: Router::new().fallback(async || {
-                Problem::bad_request("a request of HTTP/1.1 has one Host header")
-            }),
             protocols: protocols(&settings, tasks.clone()),
             header_timeout: *settings.header_timeout,
             idle_timeout: *settings.idle_timeout,
@@ -175,7 +171,6 @@ impl Bound {
 /// What all connections of a listener share.
 struct Server {
     router: Router,
-    unaddressed: Router,
     protocols: auto::Builder<Tasks>,
     header_timeout: StdDuration,
     idle_timeout: StdDuration,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
 use http::{Extensions, Request, Version, header};
 use http_body::{Frame, SizeHint};
@@ -29,6 +29,7 @@ use tower::Service as _;
 
 use super::Server;
 use super::activity::{Activity, Socket, UnderWay};
+use crate::problem::Problem;
 use crate::shutdown::Phase;
 
 /// How long a client that connected just before the stop is given to send its request.
@@ -69,7 +70,6 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         } = self;
         let service = Requests {
             router: server.router.clone(),
-            unaddressed: server.unaddressed.clone(),
             activity: activity.clone(),
             extensions: extensions(peer),
         };
@@ -218,8 +218,6 @@ struct Room<const PLACE: usize>;
 /// The router, as hyper wants it.
 struct Requests {
     router: Router,
-    /// What answers requests that do not say to whom they are.
-    unaddressed: Router,
     activity: Arc<Activity>,
     extensions: Extensions,
 }
@@ -233,13 +231,18 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let under_way = self.activity.begin(request.version());
         let own = std::mem::replace(request.extensions_mut(), self.extensions.clone());
         request.extensions_mut().extend(own);
-        let router = if is_addressed(&request) {
-            &self.router
+        let answer = if is_addressed(&request) {
+            Answer::Routed {
+                response: self.router.clone().call(request),
+            }
         } else {
-            &self.unaddressed
+            let problem = Problem::bad_request("a request of HTTP/1.1 has one Host header");
+            Answer::Refused {
+                response: Some(problem.into_response()),
+            }
         };
         Responding {
-            response: router.clone().call(request),
+            answer,
             under_way: Some(under_way),
         }
     }
@@ -255,9 +258,17 @@ fn is_addressed(request: &Request<Incoming>) -> bool {
 }
 
 pin_project! {
+    #[project = AnswerProj]
+    enum Answer {
+        Routed { #[pin] response: RouteFuture<Infallible> },
+        Refused { response: Option<Response<Body>> },
+    }
+}
+
+pin_project! {
     struct Responding {
         #[pin]
-        response: RouteFuture<Infallible>,
+        answer: Answer,
         under_way: Option<UnderWay>,
     }
 }
@@ -267,7 +278,13 @@ impl Future for Responding {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(response) = ready!(this.response.poll(context));
+        let response = match this.answer.project() {
+            AnswerProj::Routed { response } => {
+                let Ok(response) = ready!(response.poll(context));
+                response
+            }
+            AnswerProj::Refused { response } => response.take().unwrap_or_default(),
+        };
         let under_way = this.under_way.take();
         Poll::Ready(Ok(response.map(|body| Attended {
             body,

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::chassis::Chassis;
-use super::last::{LAST_MOMENT, Last};
+use super::last::{self, Last};
 use super::life;
 use super::wait::Patience;
 use super::{Stopped, threads};
@@ -56,9 +56,7 @@ pub(super) fn run<S: Section>(
     let name = command.listed.name;
     life::logged(&build, &sources, Some(name), |loaded, _, export| {
         let runtime = threads::runtime(loaded.chassis.service.threads)?;
-        let stopped = runtime.block_on(work(loaded, export, command));
-        runtime.shutdown_timeout(LAST_MOMENT);
-        stopped
+        last::block_on(runtime, Box::pin(work(loaded, export, command)))
     })
 }
 

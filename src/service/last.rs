@@ -1,19 +1,32 @@
 //! What is done once the last request is gone: the background tasks end, the hooks run, and the
 //! traces are exported, those of the hooks included.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Runtime};
 use tokio::time::{Instant, timeout_at};
 
 use super::Stopped;
 use crate::background::Tasks;
+use crate::error::Error;
 use crate::otlp::Export;
 use crate::shutdown::{Hooks, Phase, Settings, Trigger};
 
 /// How long what has been cut may take to notice it.
 pub(super) const LAST_MOMENT: Duration = Duration::from_millis(500);
+
+/// The whole of a process on its runtime, and what has been cut has a moment to notice it. Boxed: tokio's
+/// machinery is large, and is compiled once for services and commands.
+pub(super) fn block_on(
+    runtime: Runtime,
+    whole: Pin<Box<dyn Future<Output = Result<Stopped, Error>> + '_>>,
+) -> Result<Stopped, Error> {
+    let stopped = runtime.block_on(whole);
+    runtime.shutdown_timeout(LAST_MOMENT);
+    stopped
+}
 
 pub(super) struct Last {
     pub(super) tasks: Tasks,

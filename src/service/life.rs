@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::last::{LAST_MOMENT, Last};
+use super::last::{self, LAST_MOMENT, Last};
 use super::reload::{self, Reload};
 use super::wait::Patience;
 use super::{Chassis, Running, Stopped, collect, threads};
@@ -103,8 +103,7 @@ fn process<S: Section>(
             Begun::Stopped(stopped) => Ok(stopped),
         }
     };
-    let stopped = runtime.block_on(life);
-    runtime.shutdown_timeout(LAST_MOMENT);
+    let stopped = last::block_on(runtime, Box::pin(life));
     // The admin listener answers to the last.
     drop(admin);
     stopped

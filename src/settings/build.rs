@@ -8,7 +8,7 @@ use serde_path_to_error::Segment;
 use super::Section;
 use super::check::shown;
 use super::fault::{Findings, Problems};
-use super::layer::{self, Table, holds_secrets, origin_of};
+use super::layer::{self, Table, holds_secrets, origin_of, sorted};
 use super::names::{below, flag, variable_for};
 use super::shape::Shape;
 
@@ -36,11 +36,10 @@ pub(super) fn require(value: &mut Value, shape: &Shape, path: &[String], finding
                     missing(&below(path, key), &holder, Some(shape), findings);
                 }
             }
-            let mut values: Vec<_> = values.iter_mut().collect();
-            values.sort_by_key(|(key, _)| *key);
-            for (key, value) in values {
-                if let Some(shape) = table.get(key) {
-                    require(value, shape, &below(path, key), findings);
+            let keys = sorted(values).into_iter().map(|(key, _)| key.clone());
+            for key in keys.collect::<Vec<_>>() {
+                if let (Some(shape), Some(value)) = (table.get(&key), values.get_mut(&key)) {
+                    require(value, shape, &below(path, &key), findings);
                 }
             }
         }

@@ -66,7 +66,7 @@ impl Files {
         }
         if let Some(directory) = secrets {
             read_secrets(directory, "", MAX_LEVELS, &mut files.secrets);
-            files.secrets.sort_by(|a, b| a.name.cmp(&b.name));
+            files.secrets.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         }
         files
     }

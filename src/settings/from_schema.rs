@@ -186,17 +186,25 @@ fn either(shapes: impl IntoIterator<Item = Shape>) -> Shape {
                     words.extend(more);
                 }
                 (Some(Kind::Size), Kind::Size) => {}
-                (_, kind) => joined.kinds.push(kind),
+                (_, kind) => {
+                    let before = |known: &Kind| rank(known) <= rank(&kind);
+                    let at = joined.kinds.partition_point(before);
+                    joined.kinds.insert(at, kind);
+                }
             }
         }
     }
-    joined.kinds.sort_by_key(|kind| match kind {
+    joined
+}
+
+/// In which order kinds are tried.
+fn rank(kind: &Kind) -> u8 {
+    match kind {
         Kind::Text { .. } => 3,
         Kind::Table(_) => 2,
         Kind::Choice(_) => 1,
         _ => 0,
-    });
-    joined
+    }
 }
 
 /// A schema that says two things of the same value.
