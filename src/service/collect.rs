@@ -176,9 +176,14 @@ impl Collector for Background {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
+        let tasks = self.tasks.report();
+        // Most services have none.
+        if tasks.is_empty() {
+            return Vec::new();
+        }
         self.running.reset();
         self.ends.reset();
-        for task in self.tasks.report() {
+        for task in tasks {
             let running = self.running.with_label_values(&[&task.name]);
             running.add(i64::from(task.state == State::Running));
             for end in End::ALL {
