@@ -91,7 +91,7 @@ impl Tasks {
             .await;
     }
 
-    /// Whether there are tasks that have not ended.
+    /// How many tasks have not ended.
     pub(crate) fn running(&self) -> usize {
         *self.0.running.borrow()
     }

@@ -8,10 +8,11 @@
 //! reads their last verdicts.
 
 mod check;
+mod heartbeat;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration as StdDuration, Instant};
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
 pub use self::check::Check;
+pub(crate) use self::heartbeat::Heartbeat;
 use crate::settings::{Duration, Problems, Validate};
 
 /// `[health]`: how readiness checks and the heartbeat run.
@@ -310,49 +312,10 @@ impl Report {
     }
 }
 
-/// Beats as long as a runtime runs tasks. Cheap to clone; all clones are one.
-#[derive(Clone, Debug)]
-pub(crate) struct Heartbeat {
-    epoch: Instant,
-    /// Milliseconds after `epoch`.
-    last: Arc<AtomicU64>,
-    stall: StdDuration,
-}
-
-impl Heartbeat {
-    pub(crate) fn new(stall: StdDuration) -> Self {
-        Self {
-            epoch: Instant::now(),
-            last: Arc::default(),
-            stall,
-        }
-    }
-
-    /// Beats on the runtime this future is spawned on, until it is dropped.
-    pub(crate) async fn beat(self) {
-        let mut ticks = tokio::time::interval((self.stall / 4).min(StdDuration::from_secs(1)));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            self.last.store(self.now(), Ordering::Relaxed);
-        }
-    }
-
-    /// For how long the runtime has been stalled, if it is.
-    pub(crate) fn stalled(&self) -> Option<StdDuration> {
-        let silent = StdDuration::from_millis(
-            self.now() - self.last.load(Ordering::Relaxed).min(self.now()),
-        );
-        (silent > self.stall).then_some(silent)
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
 
     fn settings(failures: u32, successes: u32) -> Settings {
@@ -468,14 +431,5 @@ mod tests {
         tokio::time::sleep(StdDuration::from_secs(11)).await;
         let check = readiness.report().checks["db"].clone();
         assert_eq!((check.up, check.failures_total), (true, 0));
-    }
-
-    #[tokio::test]
-    async fn a_heart_that_does_not_beat_is_a_stall() {
-        let heart = Heartbeat::new(StdDuration::ZERO);
-        std::thread::sleep(StdDuration::from_millis(2));
-        assert!(heart.stalled().is_some());
-        let heart = Heartbeat::new(StdDuration::from_secs(3600));
-        assert_eq!(heart.stalled(), None);
     }
 }

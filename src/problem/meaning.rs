@@ -1,7 +1,6 @@
 //! What errors mean that reach a client by `?`: until somebody says otherwise, a 500.
 
 use std::error::Error;
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -64,16 +63,8 @@ impl Meanings {
     }
 }
 
-impl fmt::Debug for Meanings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        f.debug_tuple("Meanings").field(&all.len()).finish()
-    }
-}
-
 /// An error that nobody has given a status yet. If nobody asks for it, because the response passes
 /// no layer of ours, it is logged when it is dropped.
-#[derive(Debug)]
 pub(crate) struct Unforeseen {
     error: anyhow::Error,
     logged: AtomicBool,

@@ -2,12 +2,21 @@
 
 use std::net::TcpListener;
 
+use axum_chassis::testing::Ended;
+
 use crate::program::Setup;
 
 /// An address where nobody listens yet.
 fn nobody() -> std::net::SocketAddr {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     taken.local_addr().unwrap()
+}
+
+/// What the one line at ERROR says.
+fn failure(ended: &Ended) -> &str {
+    let mut log = ended.log.iter();
+    let error = log.find(|line| line["level"] == "ERROR").unwrap();
+    error["error"].as_str().unwrap()
 }
 
 #[test]
@@ -44,12 +53,7 @@ fn a_dependency_that_does_not_come_is_named_by_service_and_command() {
             .launch()
             .wait();
         assert_eq!(ended.code, Some(1));
-        let error = ended
-            .log
-            .iter()
-            .find(|line| line["level"] == "ERROR")
-            .unwrap();
-        let said = error["error"].as_str().unwrap();
+        let said = failure(&ended);
         assert!(said.contains("store: not to be had within"), "{said}");
         assert!(said.contains("refused"), "{said}");
     }
@@ -64,11 +68,6 @@ fn a_signal_ends_a_command_that_waits() {
     process.wait_for_message("waiting for a dependency");
     let ended = process.stop();
     assert_eq!(ended.code, Some(1), "{ended:#?}");
-    let error = ended
-        .log
-        .iter()
-        .find(|line| line["level"] == "ERROR")
-        .unwrap();
-    let said = error["error"].as_str().unwrap();
+    let said = failure(&ended);
     assert!(said.ends_with("since the service stops"), "{said}");
 }

@@ -6,14 +6,11 @@ mod tool;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 pub use files::{Contents, contents, copy, edit, files};
 pub use git::{clone_of_this_checkout, commit, git};
+pub use stores::wait_for;
 pub use tool::{built, chassis, run_lines, said};
-
-/// How long anything that is waited for may take.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// This checkout.
 pub fn root() -> PathBuf {
@@ -47,19 +44,4 @@ pub fn succeed(command: &mut Command) -> Output {
         String::from_utf8_lossy(&output.stderr)
     );
     output
-}
-
-/// Asks again and again until there is an answer.
-///
-/// # Panics
-/// After [`PATIENCE`] without one.
-pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
