@@ -44,53 +44,53 @@ COPY . .
 # Fails before anything is compiled if Cargo.lock is missing or stale.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/usr/local/cargo/git \
     --mount=type=secret,id=cargo-credentials,target=/usr/local/cargo/credentials.toml \
-    cargo fetch --quiet --locked
-# The recipe has the workspace's manifests. Other packages go beside it, vendored ones and those that the workspace
-# excludes, dated back: in a new clone they would be newer than what was compiled from them.
-RUN mkdir -p /plan/vendored /plan/packages; if [ -z "$TOOLS" ]; then exit; fi; \
+    cargo fetch --quiet --locked; \
+    mkdir -p /plan/packages; cargo tree --depth 0 --prefix none | cut -d ' ' -f 1 >/plan/name
+# The recipe has the workspace's manifests. Packages outside of the workspace go beside it, and vendored ones get a date
+# that never changes: in a new clone they would be newer than what was compiled from them.
+RUN if [ -z "$TOOLS" ]; then exit; fi; \
     cargo chef prepare --recipe-path /plan/recipe.json; shopt -s dotglob globstar; \
-    for manifest in **/Cargo.toml; do \
-        if grep -qF "\"$manifest\"" /plan/recipe.json; then continue; fi; \
-        package=${manifest%/*}; find "$package" -exec touch -hd @0 {} +; \
-        if [ -e "$package/.cargo-checksum.json" ]; then kind=vendored; else kind=packages; fi; \
-        cp -a --parents "$package" "/plan/$kind"; done
+    for manifest in **/Cargo.toml; do package=${manifest%/*}; \
+        if grep -qF "\"$manifest\"" /plan/recipe.json || [ -e "/plan/packages/$package" ]; then continue; fi; \
+        cp -r --parents "$package" /plan/packages; \
+        if [ -e "$package/.cargo-checksum.json" ]; then find "/plan/packages/$package" -exec touch -hd @0 {} +; fi; done
 
 FROM cc AS static
 ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-Ctarget-feature=+crt-static $CPU" \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-Ctarget-feature=+crt-static $CPU"
 
-# The dependencies: a layer, which a registry's cache carries to other machines; and in a cache mount, under the name
-# of the recipe's first target, so that on this machine a new dependency compiles itself and not all of them.
+# The dependencies: a layer, which a registry's cache carries to other machines; compiled in a cache mount, so that on
+# this machine a new one compiles itself alone. If they do not compile, the build goes on, and fails with cargo's error.
 FROM ${VARIANT} AS dependencies
 ARG PACKAGE BIN EXAMPLE FEATURES PROFILE=release VARIANT CACHE_ID
 ENV CHOICE="--profile $PROFILE ${PACKAGE:+--package $PACKAGE} ${BIN:+--bin $BIN} ${FEATURES:+--features $FEATURES}"
 COPY --from=plan /plan /plan
-# Packages are copied again to be newer than what the mount has of them. Should this fail, the build will, and say why.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/usr/local/cargo/git \
     --mount=type=secret,id=cargo-credentials,target=/usr/local/cargo/credentials.toml \
     --mount=type=cache,id=cargo-target,target=/cache,sharing=locked \
-    if [ -z "$TOOLS" ]; then exit; fi; cp -a /plan/vendored/. .; cp -r /plan/packages/. .; \
-    read -r name < <(grep -oP 'name = \\"\K[^\\]+' /plan/recipe.json); cache=/cache/$VARIANT-$name$CACHE_ID; \
-    mkdir -p $cache; if [ "$(du -sm $cache | cut -f 1)" -lt 4000 ]; then cp -a $cache /target; fi; \
-    cargo chef cook --locked --recipe-path /plan/recipe.json $CHOICE ${EXAMPLE:+--examples} \
+    if [ -z "$TOOLS" ]; then exit; fi; \
+    read -r name </plan/name; cache=/cache/$VARIANT-$name$CACHE_ID; mkdir -p "$cache"; \
+    if [ "$(du -sm "$cache" | cut -f 1)" -gt 4000 ]; then rm -r "$cache"; mkdir "$cache"; fi; \
+    cp -a /plan/packages/. .; \
+    cargo chef cook --locked --recipe-path /plan/recipe.json $CHOICE ${EXAMPLE:+--examples} --target-dir "$cache" \
         --target "${TARGET:-$(uname -m)-unknown-linux-gnu}" || echo "warning: no layer of dependencies"; \
-    rm -rf $cache /cache/new /build; cp -a /target /cache/new; mv /cache/new $cache
+    rm -r /build; cp -a "$cache" /target
 
 FROM dependencies AS build
 ARG REVISION CREATED
 COPY --from=plan /build .
-# Sources have to be newer than the empty ones that were compiled in their place.
+# Sources have to be newer than the empty ones that were compiled in their place, and dependencies as old as they were.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/usr/local/cargo/git \
     --mount=type=secret,id=cargo-credentials,target=/usr/local/cargo/credentials.toml \
-    find . -newermt @0 -exec touch -h {} +; \
+    find . -exec touch -h {} +; cp -a /plan/packages/. .; \
     cargo ${TOOLS:+auditable} build --locked $CHOICE ${EXAMPLE:+--example "$EXAMPLE"} \
         --target "${TARGET:-$(uname -m)-unknown-linux-gnu}" --message-format json-render-diagnostics >/built
-# The executable, if there is one. Else cargo, asked for none by name, lists what there is.
-RUN mapfile -t built < <(grep -oP '"executable":"\K[^"]+' /built | sort); \
-    if [ ${#built[@]} != 1 ]; then for kind in package bin example; do cargo build "--$kind" || true; done; \
-        echo "error: ${#built[@]} executables [${built[*]##*/}]; choose by --build-arg PACKAGE=, BIN= or EXAMPLE="; \
-        exit 1; fi; \
-    mkdir -p /out/app/config; cp "${built[0]}" /out/app/service; \
+# The executable that cargo names.
+RUN grep -o '"executable":"[^"]*' /built | cut -d '"' -f 4 >/executables || true; \
+    if [ "$(wc -l </executables)" != 1 ]; then \
+        echo "error: $(wc -l </executables) executables; choose one by --build-arg PACKAGE=, BIN= or EXAMPLE="; \
+        cat /executables; exit 1; fi; \
+    mkdir -p /out/app/config; cp "$(cat /executables)" /out/app/service; \
     if [ -d config ]; then cp -r config /out/app; fi; chmod -R a+rX /out/app
 # --- Alike up to here ----------------------------------------------------------------------------
 FROM debian:${DEBIAN}-slim AS runtime
