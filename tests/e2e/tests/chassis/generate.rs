@@ -61,12 +61,14 @@ fn a_service_on_the_chassis_from_a_registry_keeps_its_promises() {
         &root().join("template"),
         place.path(),
         "registry-orders",
-        &["chassis=registry"],
+        &["chassis=registry", "otlp=yes"],
     );
     let folder = place.path().join("registry-orders");
     let manifest = read(&folder.join("Cargo.toml"));
     let wanted = format!("axum-chassis = \"{}\"\n", cargo_chassis::carried::VERSION);
     assert!(manifest.contains(&wanted), "{manifest}");
+    let features = "default = [\"otlp\"]\n";
+    assert!(manifest.contains(features), "{manifest}");
     // No registry has it yet.
     let patch = format!("patch.crates-io.axum-chassis.path='{}'", root().display());
     let service = Generated {
@@ -75,6 +77,7 @@ fn a_service_on_the_chassis_from_a_registry_keeps_its_promises() {
     };
     service.takes_the_versions_of_this_checkout();
     service.keeps_its_promises("registry-orders");
+    service.exports_traces("registry-orders");
 }
 
 #[test]
@@ -140,7 +143,7 @@ fn the_installed_cargo_generate_makes_what_cargo_chassis_new_makes() {
 fn is_alike(generate: impl Fn(&Path, &[&str])) {
     let description = "description=Takes notes, and doesn't lose them.";
     for define in [
-        &["chassis=vendored"][..],
+        &["chassis=vendored", "otlp=yes"][..],
         &[
             "chassis=git",
             "chassis-url=https://git.example/axum-chassis",

@@ -1,6 +1,8 @@
 //! What a generated service is held to, wherever its chassis comes from.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -141,6 +143,24 @@ impl Generated {
         ended.message("store closed");
         // Nothing but JSON.
         assert_eq!(ended.stdout.lines().count(), ended.log.len());
+    }
+
+    /// Built as it is, with no feature asked for.
+    pub(crate) fn exports_traces(&self, name: &str) {
+        let collector = TcpListener::bind("localhost:0").expect("a port");
+        let address = collector.local_addr().expect("an address");
+        let service = Program::new(TARGET.join("debug").join(name))
+            .folder(&self.folder)
+            .variable("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"))
+            .variable("OTEL_BSP_SCHEDULE_DELAY", "1")
+            .start();
+        assert_eq!(service.get("/orders").status, 200);
+        let (stream, _) = collector.accept().expect("a connection");
+        let mut request = String::new();
+        BufReader::new(stream)
+            .read_line(&mut request)
+            .expect("a request");
+        assert_eq!(request.trim_end(), "POST /v1/traces HTTP/1.1");
     }
 
     fn holds_nothing_that_it_should_not(&self) {
