@@ -92,17 +92,21 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             text.replace("dockerfile: Dockerfile.distroless\n", &lines)
         });
     }
+    let there = |path: &Path| project.root.join(path).symlink_metadata().is_ok();
     files.edit(".github/workflows/ci.yml", |workflow| {
         let build = format!("docker build {}--file", flags(&project));
-        let lines = workflow
-            .lines()
-            .filter(|line| project.on_chassis || !line.contains("--check-config"));
+        let manifests = assets.contains(&Asset::Kubernetes) || there(Path::new("k8s"));
+        let fits = |line: &&str| match line.trim() {
+            line if line.ends_with("--check-config") => project.on_chassis,
+            line if line.contains("chassis") => project.on_chassis && manifests,
+            _ => true,
+        };
+        let lines = workflow.lines().filter(fits);
         lines
             .map(|line| line.replace("docker build --file", &build) + "\n")
             .collect()
     });
 
-    let there = |path: &Path| project.root.join(path).symlink_metadata().is_ok();
     let (kept, new): (Vec<PathBuf>, Vec<PathBuf>) = files
         .paths()
         .map(Path::to_owned)

@@ -28,8 +28,9 @@ const RENDERED: [&str; 5] = [
 ];
 
 /// What stands in a file of `template/` before and after the version of this workspace.
-const VERSIONED: [(&str, &str, &str); 2] = [
+const VERSIONED: [(&str, &str, &str); 3] = [
     (".chassis.toml", "template = \"", "\""),
+    (".github/workflows/ci.yml", "--tag v", " "),
     (
         "cargo-generate.toml",
         "Which version of axum-chassis, as Cargo.toml names it?\"\ndefault = \"",

@@ -71,10 +71,36 @@ impl Generated {
         assert_eq!(read(&self.folder.join("Cargo.lock")), lock);
     }
 
-    /// It passes its own CI and `cargo chassis check`.
+    /// Every command of its workflow, but for those of Docker, which tests/images runs.
     pub(crate) fn is_green(&self, name: &str) {
-        self.passes_its_own_ci();
+        let mut passed = 0;
+        for line in run_lines(&read(&self.folder.join(".github/workflows/ci.yml"))) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words[..] {
+                // The tool of this checkout stands in for the released one.
+                [
+                    "cargo",
+                    "install",
+                    "--git",
+                    _,
+                    "--tag",
+                    _,
+                    "cargo-chassis",
+                    "--locked",
+                ] => continue,
+                ["cargo", "chassis", "check"] => self.passes_the_check(name),
+                ["cargo", ref arguments @ ..] => {
+                    succeed(&mut self.cargo(arguments));
+                }
+                ["docker", ..] => continue,
+                _ => panic!("nobody tries `{line}`"),
+            }
+            passed += 1;
+        }
+        assert_eq!(passed, 4);
+    }
 
+    fn passes_the_check(&self, name: &str) {
         let mut check = chassis(&self.folder);
         check.arg("check");
         let binary = TARGET.join("debug").join(name);
@@ -89,23 +115,6 @@ impl Generated {
     /// It builds, and its tests pass.
     pub(crate) fn builds(&self) {
         succeed(&mut self.cargo(&["test", "--quiet"]));
-    }
-
-    /// Every command of its workflow, but for those of Docker, which tests/images runs.
-    fn passes_its_own_ci(&self) {
-        let mut passed = 0;
-        for line in run_lines(&read(&self.folder.join(".github/workflows/ci.yml"))) {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            match words[..] {
-                ["cargo", ref arguments @ ..] => {
-                    succeed(&mut self.cargo(arguments));
-                    passed += 1;
-                }
-                ["docker", ..] => {}
-                _ => panic!("nobody tries `{line}`"),
-            }
-        }
-        assert_eq!(passed, 3);
     }
 
     fn cargo(&self, arguments: &[&str]) -> Command {
