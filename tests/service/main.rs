@@ -4,6 +4,7 @@
 
 mod admin;
 mod background;
+mod bytes;
 mod client;
 mod commands;
 mod flags;
