@@ -1,4 +1,4 @@
-//! Whatever bytes a request consists of: one line of JSON in the log, an id that is one, and the next request is served.
+//! Whatever a client sends: one line of JSON in the log, ids that are ids, a filter that is taken whole or not at all.
 //!
 //! `PROPTEST_CASES=100000 cargo test --test service bytes` tries more of them.
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
-use crate::client::Connection;
+use crate::client::{Connection, get, request as ask};
 use crate::program::Program;
 
 /// What a header's value may consist of, and now and then what it may not.
@@ -112,4 +112,37 @@ fn any_bytes_make_one_line_with_ids_that_are_ids() {
         assert!(is_hex(&line["span_id"], 16), "{line}");
     }
     assert_eq!(lines.next(), None);
+}
+
+fn filter() -> impl Strategy<Value = String> {
+    let directive = prop_oneof![
+        5 => "(trace|debug|info|warn|error|off)",
+        5 => "(access|[a-z_:]{1,20})=(trace|debug|info|warn|error|off)",
+        1 => "[a-z_]{0,10}\\[[a-z{}=\"]{0,15}\\]=[a-z]{0,5}",
+        1 => "\\PC{0,20}",
+    ];
+    prop::collection::vec(directive, 0..5).prop_map(|directives| directives.join(","))
+}
+
+#[test]
+fn any_filter_is_in_force_as_it_was_sent_or_refused() {
+    let program = Program::start();
+    let in_force = || get(program.admin, "/log").json()["filter"].clone();
+    TestRunner::default()
+        .run(&filter(), |filter| {
+            let before = in_force();
+            let answer = ask(program.admin, "PUT", "/log", &[], &filter);
+            let after = in_force();
+            match answer.status {
+                200 => prop_assert_eq!(&answer.json()["filter"], &after),
+                400 => {
+                    prop_assert!(!answer.problem()["detail"].as_str().unwrap().is_empty());
+                    prop_assert_eq!(before, after);
+                }
+                _ => prop_assert!(false, "{answer:?}"),
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(program.metric("panics_total"), 0.0);
 }
