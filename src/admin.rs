@@ -21,7 +21,7 @@ use std::thread;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
 use http::{HeaderMap, StatusCode, header};
 use schemars::JsonSchema;
@@ -31,6 +31,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::background::Tasks;
+use crate::boxed::boxed;
 use crate::error::Error;
 use crate::health::{Heartbeat, Readiness};
 use crate::logs::Logs;
@@ -138,35 +139,40 @@ impl Admin {
 
     fn router(self: Arc<Self>) -> Router {
         Router::new()
-            .route("/", get(page::show))
-            .route("/health/liveness", get(liveness))
-            .route("/health/readiness", get(readiness))
-            .route("/health/startup", get(startup))
-            .route("/metrics", get(scrape))
-            .route("/config", get(config))
-            .route("/log", get(log::show).put(log::change))
-            .route("/version", get(version))
+            .route("/", shown(page::show))
+            .route("/health/liveness", shown(liveness))
+            .route("/health/readiness", shown(readiness))
+            .route("/health/startup", shown(startup))
+            .route("/metrics", shown(scrape))
+            .route("/config", shown(config))
+            .route("/log", shown(log::show).put(log::change))
+            .route("/version", shown(version))
             .with_state(self)
     }
 }
 
+/// What a GET shows. All of them are one type to axum, which compiles a good deal for each type of a handler.
+type Show = fn(&Admin, &HeaderMap) -> Response;
+
+fn shown(show: Show) -> MethodRouter<Arc<Admin>> {
+    get(async move |State(admin): State<Arc<Admin>>, headers: HeaderMap| show(&admin, &headers))
+}
+
 /// The health routes of the main listener: the same verdicts, from the service's own runtime.
 pub(crate) fn probes(readiness: Readiness) -> Router {
-    let verdict = move || {
-        let ready = readiness.is_ready();
-        async move {
-            status(
-                ready,
-                json!({ "status": if ready { "ready" } else { "not ready" } }),
-            )
-        }
+    let verdict: fn(&Readiness) -> Response = |readiness| match readiness.is_ready() {
+        true => status(true, json!({ "status": "ready" })),
+        false => status(false, json!({ "status": "not ready" })),
+    };
+    let live: fn(&Readiness) -> Response = |_| status(true, json!({ "status": "live" }));
+    // One type of handler, as for the admin listener.
+    let probe = |show: fn(&Readiness) -> Response| {
+        let readiness = readiness.clone();
+        get(async move || show(&readiness))
     };
     Router::new()
-        .route(
-            "/health/liveness",
-            get(async || Json(json!({ "status": "live" }))),
-        )
-        .route("/health/readiness", get(verdict))
+        .route("/health/liveness", probe(live))
+        .route("/health/readiness", probe(verdict))
 }
 
 fn status(good: bool, body: serde_json::Value) -> Response {
@@ -178,7 +184,7 @@ fn status(good: bool, body: serde_json::Value) -> Response {
     (status, Json(body)).into_response()
 }
 
-async fn liveness(State(admin): State<Arc<Admin>>) -> Response {
+fn liveness(admin: &Admin, _: &HeaderMap) -> Response {
     match admin.heartbeat.stalled() {
         None => status(true, json!({ "status": "live" })),
         Some(silent) => status(
@@ -188,12 +194,12 @@ async fn liveness(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-async fn readiness(State(admin): State<Arc<Admin>>) -> Response {
+fn readiness(admin: &Admin, _: &HeaderMap) -> Response {
     let report = admin.readiness.report();
     status(report.ready, report.to_json())
 }
 
-async fn startup(State(admin): State<Arc<Admin>>) -> Response {
+fn startup(admin: &Admin, _: &HeaderMap) -> Response {
     let started = admin.readiness.is_started();
     status(
         started,
@@ -201,7 +207,7 @@ async fn startup(State(admin): State<Arc<Admin>>) -> Response {
     )
 }
 
-async fn scrape(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+fn scrape(admin: &Admin, headers: &HeaderMap) -> Response {
     let asked = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let (kind, text) = admin.metrics.encode(asked(header::ACCEPT));
     let plain = [
@@ -215,11 +221,11 @@ async fn scrape(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response
     (plain, text).into_response()
 }
 
-async fn config(State(admin): State<Arc<Admin>>) -> Response {
+fn config(admin: &Admin, _: &HeaderMap) -> Response {
     Json(admin.effective().to_json()).into_response()
 }
 
-async fn version(State(admin): State<Arc<Admin>>) -> Response {
+fn version(admin: &Admin, _: &HeaderMap) -> Response {
     Json(&admin.build).into_response()
 }
 
@@ -269,11 +275,11 @@ impl Running {
     }
 
     /// Runs a task on the admin thread, which keeps time whatever the service's runtime does.
-    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        self.handle.spawn(task)
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.handle.spawn(boxed(task))
     }
 
     /// Calls `set_up` where what it spawns runs on the admin thread.

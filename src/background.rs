@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::backoff::Backoff;
+use crate::boxed::{Boxed, boxed};
 use crate::shutdown::Shutdown;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -71,8 +72,9 @@ impl Tasks {
         };
         self.0.running.send_modify(|running| *running += 1);
         let task = Task::new(name.clone());
-        let supervised = supervise(name, Arc::new(work), shutdown, record);
-        known.push((tokio::spawn(supervised).abort_handle(), task));
+        let work = Arc::new(move |shutdown| boxed(work(shutdown)));
+        let supervised = supervise(name, work, shutdown, record);
+        known.push((tokio::spawn(boxed(supervised)).abort_handle(), task));
     }
 
     /// Each task, in the order of their start.
@@ -183,11 +185,9 @@ impl Drop for Record {
     }
 }
 
-async fn supervise<F, Fut>(name: String, work: Arc<F>, shutdown: Shutdown, record: Record)
-where
-    F: Fn(Shutdown) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
-{
+type Work = dyn Fn(Shutdown) -> Boxed<anyhow::Result<()>> + Send + Sync;
+
+async fn supervise(name: String, work: Arc<Work>, shutdown: Shutdown, record: Record) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         record.started();
@@ -218,14 +218,10 @@ where
     }
 }
 
-async fn run<F, Fut>(work: Arc<F>, shutdown: Shutdown) -> (End, Option<String>)
-where
-    F: Fn(Shutdown) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
-{
+async fn run(work: Arc<Work>, shutdown: Shutdown) -> (End, Option<String>) {
     // A task of its own, so that a panic ends this run only; in a set, so that it is cut with us.
     let mut alone = JoinSet::new();
-    alone.spawn(async move { work(shutdown).await });
+    alone.spawn(boxed(async move { work(shutdown).await }));
     match alone.join_next().await {
         Some(Ok(Ok(()))) | None => (End::Done, None),
         Some(Ok(Err(error))) => (End::Failed, Some(format!("{error:#}"))),

@@ -22,6 +22,7 @@ use tokio::task::AbortHandle;
 
 pub use self::check::Check;
 pub(crate) use self::heartbeat::Heartbeat;
+use crate::boxed::boxed;
 use crate::settings::{Duration, Problems, Validate};
 
 /// `[health]`: how readiness checks and the heartbeat run.
@@ -138,7 +139,7 @@ impl Readiness {
             replaced.abort();
         }
         self.checks().insert(name.clone(), Verdict::pending());
-        tasks.insert(name, tokio::spawn(repeat).abort_handle());
+        tasks.insert(name, tokio::spawn(boxed(repeat)).abort_handle());
     }
 
     /// Says that the service's own start is done.
@@ -262,10 +263,9 @@ impl Verdict {
 async fn run(check: &Arc<impl Check>, timeout: StdDuration) -> Result<(), String> {
     let check = check.clone();
     // A task of its own: a run that blocks or panics is this check's trouble only.
-    let asked = async move { check.check().await.map_err(|error| format!("{error:#}")) };
-    let mut task = tokio::spawn(asked);
+    let mut task = tokio::spawn(boxed(async move { check.check().await }));
     match tokio::time::timeout(timeout, &mut task).await {
-        Ok(Ok(verdict)) => verdict,
+        Ok(Ok(verdict)) => verdict.map_err(|error| format!("{error:#}")),
         Ok(Err(_)) => Err("the check panicked".to_owned()),
         Err(_) => {
             task.abort();

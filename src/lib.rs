@@ -43,6 +43,7 @@
 
 // Lower rows never import higher ones; files of one row never import each other.
 mod backoff;
+mod boxed;
 mod cgroup;
 mod error;
 #[cfg(not(feature = "otlp"))]

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration as StdDuration;
@@ -13,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use crate::boxed::{Boxed, boxed};
 use crate::settings::{Duration, Problems, Validate};
 
 /// `[shutdown]`: how a stop goes.
@@ -173,9 +173,9 @@ impl Signals {
         ] {
             let mut signal = tokio::signal::unix::signal(kind)?;
             let send = send.clone();
-            tokio::spawn(async move {
+            tokio::spawn(boxed(async move {
                 while signal.recv().await.is_some() && send.send(name).is_ok() {}
-            });
+            }));
         }
         #[cfg(not(unix))]
         tokio::spawn(async move {
@@ -199,7 +199,7 @@ impl Signals {
     }
 }
 
-type Act = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send>;
+type Act = Box<dyn FnOnce() -> Boxed<anyhow::Result<()>> + Send>;
 
 /// What the service wants done once the last request is gone.
 #[derive(Default)]
@@ -211,7 +211,7 @@ impl Hooks {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        self.0.push((name, Box::new(move || Box::pin(act()))));
+        self.0.push((name, Box::new(move || boxed(act()))));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -229,7 +229,7 @@ impl Hooks {
         for (hook, act) in self.0.into_iter().rev() {
             let until = deadline.min(Instant::now() + each);
             // A task of its own, so that a panic is one hook's failure.
-            let mut task = service.spawn(async move { act().await });
+            let mut task = service.spawn(boxed(async move { act().await }));
             let problem = match tokio::time::timeout_at(until, &mut task).await {
                 Ok(Ok(Ok(()))) => continue,
                 Ok(Ok(Err(error))) => format!("{error:#}"),

@@ -6,12 +6,14 @@ use std::time::Duration as StdDuration;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, Query, State};
+use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Admin;
+use crate::boxed::boxed;
 use crate::logs::{BadFilter, Logs};
 use crate::problem::Problem;
 use crate::settings::{Duration, Secret};
@@ -68,10 +70,10 @@ impl Filter {
         );
         if let Some(ttl) = ttl {
             let (this, change) = (self.clone(), state.changes);
-            tokio::spawn(async move {
+            tokio::spawn(boxed(async move {
                 tokio::time::sleep(ttl).await;
                 this.revert(change);
-            });
+            }));
         }
         Ok(())
     }
@@ -109,8 +111,8 @@ pub(super) struct For {
     ttl: Option<Duration>,
 }
 
-pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Json<Value> {
-    Json(admin.filter.to_json())
+pub(super) fn show(admin: &Admin, _: &HeaderMap) -> Response {
+    Json(admin.filter.to_json()).into_response()
 }
 
 pub(super) async fn change(

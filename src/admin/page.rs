@@ -1,10 +1,9 @@
 //! `/`: a page that a person can read, without scripts and without assets from elsewhere.
 
 use std::fmt::{self, Write};
-use std::sync::Arc;
 
-use axum::extract;
-use axum::response::Html;
+use axum::response::{Html, IntoResponse, Response};
+use http::HeaderMap;
 
 use super::{Admin, Build};
 use crate::background::State;
@@ -17,8 +16,8 @@ table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .8
 .good{color:#18703a}.bad{color:#b3261e}@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}\
 th,td{border-color:#444}a{color:#8ab4f8}.good{color:#6fce91}.bad{color:#f28b82}}</style>";
 
-pub(super) async fn show(extract::State(admin): extract::State<Arc<Admin>>) -> Html<String> {
-    Html(render(&admin))
+pub(super) fn show(admin: &Admin, _: &HeaderMap) -> Response {
+    Html(render(admin)).into_response()
 }
 
 fn render(admin: &Admin) -> String {

@@ -18,6 +18,7 @@ use super::wait::Patience;
 use super::{Chassis, Running, Stopped, collect, threads};
 use crate::admin::{self, Admin, Build};
 use crate::background::Tasks;
+use crate::boxed::boxed;
 use crate::error::{Chain, Error};
 use crate::health::{Heartbeat, Readiness};
 use crate::limits::Limits;
@@ -232,7 +233,7 @@ impl<S: Section> Parts<S> {
     ) -> Result<Begun, Error> {
         let began = Instant::now();
         let sections = self.loaded.chassis.clone();
-        tokio::spawn(self.heartbeat.clone().beat());
+        tokio::spawn(boxed(self.heartbeat.clone().beat()));
         let bound = Bound::bind("main", &sections.server.host, sections.server.port)?;
         let address = bound.address();
 
@@ -302,7 +303,7 @@ impl<S: Section> Parts<S> {
             self.trigger.watch(),
             self.http.clone(),
         );
-        let server = tokio::spawn(served);
+        let server = tokio::spawn(boxed(served));
         self.readiness.set_started();
         tracing::info!(listener = "main", %address, "listening");
         tracing::info!(duration_ms = logs::milliseconds(began.elapsed()), "started");
