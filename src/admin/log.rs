@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration as StdDuration;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::{ConnectInfo, FromRequest, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
@@ -107,7 +107,7 @@ impl Filter {
 }
 
 #[derive(Deserialize)]
-pub(super) struct For {
+struct For {
     ttl: Option<Duration>,
 }
 
@@ -118,21 +118,22 @@ pub(super) fn show(admin: &Admin, _: &HeaderMap) -> Response {
 pub(super) async fn change(
     State(admin): State<Arc<Admin>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
-    query: Result<Query<For>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
-    body: String,
+    request: Request,
 ) -> Result<Json<Value>, Problem> {
-    if !may_write(client, &headers, admin.token.as_ref()) {
+    if !may_write(client, request.headers(), admin.token.as_ref()) {
         return Err(Problem::new(StatusCode::FORBIDDEN).detail(
             "changes come from this machine, or with `Authorization: Bearer` and admin.token",
         ));
     }
-    let Query(For { ttl }) = query.map_err(|_| {
+    let Query(For { ttl }) = Query::try_from_uri(request.uri()).map_err(|_| {
         Problem::bad_request("`ttl` is a duration such as 10m; without it, for good")
     })?;
+    let filter = String::from_request(request, &())
+        .await
+        .map_err(|refused| Problem::new(refused.status()).detail(refused.body_text()))?;
     admin
         .filter
-        .change(body.trim(), ttl.map(|ttl| *ttl))
+        .change(filter.trim(), ttl.map(|ttl| *ttl))
         .map_err(|error| Problem::bad_request(error.to_string()))?;
     Ok(Json(admin.filter.to_json()))
 }

@@ -1,7 +1,7 @@
 //! The settings in force, fit to be shown: redacted, each with its origin. `config` prints nothing, and
 //! has no values but those that were written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use config::Value;
 use serde_json::{Value as Json, json};
@@ -87,13 +87,22 @@ impl Effective {
 
     /// The keys whose values differ in `other`, rotated secrets among them.
     pub fn diff(&self, other: &Self) -> Vec<String> {
-        let same = |path: &&Vec<String>| match (self.entries.get(*path), other.entries.get(*path)) {
-            (Some(one), Some(other)) => one.value == other.value && one.secret == other.secret,
-            _ => false,
-        };
-        let paths: BTreeSet<_> = self.entries.keys().chain(other.entries.keys()).collect();
-        let changed = paths.into_iter().filter(|path| !same(path));
-        changed.map(|path| dotted(path)).collect()
+        let same =
+            |one: &Entry, other: &Entry| one.value == other.value && one.secret == other.secret;
+        let changed = self.entries.iter().filter(|(path, entry)| {
+            let theirs = other.entries.get(*path);
+            !theirs.is_some_and(|theirs| same(entry, theirs))
+        });
+        let missing = other
+            .entries
+            .iter()
+            .filter(|(path, _)| !self.entries.contains_key(*path));
+        let mut keys: Vec<String> = changed
+            .chain(missing)
+            .map(|(path, _)| dotted(path))
+            .collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// Takes these keys over as they are in `other`, and leaves the rest.

@@ -50,7 +50,7 @@ pub(super) fn nested(path: &[String], value: Value) -> Value {
 /// By key.
 pub(super) fn sorted(table: &Table) -> Vec<(&String, &Value)> {
     let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| *key);
+    entries.sort_unstable_by_key(|(key, _)| *key);
     entries
 }
 
