@@ -263,9 +263,10 @@ impl Verdict {
 async fn run(check: &Arc<impl Check>, timeout: StdDuration) -> Result<(), String> {
     let check = check.clone();
     // A task of its own: a run that blocks or panics is this check's trouble only.
-    let mut task = tokio::spawn(boxed(async move { check.check().await }));
+    let told = |error| anyhow::Error::msg(format!("{error:#}"));
+    let mut task = tokio::spawn(boxed(async move { check.check().await.map_err(told) }));
     match tokio::time::timeout(timeout, &mut task).await {
-        Ok(Ok(verdict)) => verdict.map_err(|error| format!("{error:#}")),
+        Ok(Ok(verdict)) => verdict.map_err(|error| error.to_string()),
         Ok(Err(_)) => Err("the check panicked".to_owned()),
         Err(_) => {
             task.abort();
