@@ -103,8 +103,10 @@ fn on_a_terminal_it_asks_and_elsewhere_it_takes_the_defaults() {
         "{} new asked -d chassis=git",
         new.get_program().to_string_lossy()
     );
-    let mut terminal = Command::new("script")
-        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+    // A question that is not answered here would be waited for without end.
+    let mut terminal = Command::new("timeout")
+        .args(["--foreground", "120", "script", "--quiet", "--return"])
+        .args(["--command", &line, "/dev/null"])
         .current_dir(place.path())
         .env("CARGO", "true")
         .stdin(Stdio::piped())
@@ -112,7 +114,8 @@ fn on_a_terminal_it_asks_and_elsewhere_it_takes_the_defaults() {
         .spawn()
         .expect("script, of util-linux");
     let mut keys = terminal.stdin.take().expect("a pipe");
-    keys.write_all(b"Sells tea.\r\r")
+    // A description, the second choice, and what is proposed.
+    keys.write_all(b"Sells tea.\r\x1b[B\r\r")
         .expect("somebody who reads");
     let output = terminal.wait_with_output().expect("an end");
     let told = String::from_utf8_lossy(&output.stdout);
@@ -120,6 +123,7 @@ fn on_a_terminal_it_asks_and_elsewhere_it_takes_the_defaults() {
     for question in [
         "What does the service do",
         "Takes orders and remembers them.",
+        "Does it export traces",
         "Which git repository",
     ] {
         assert!(told.contains(question), "{question}: {told}");
@@ -127,6 +131,7 @@ fn on_a_terminal_it_asks_and_elsewhere_it_takes_the_defaults() {
     let manifest = read(&place.path().join("asked/Cargo.toml"));
     for line in [
         "description = \"Sells tea.\"",
+        "default = [\"otlp\"]",
         "git = \"https://github.com/axum-chassis/axum-chassis\"",
     ] {
         assert!(manifest.contains(line), "{line}: {manifest}");
