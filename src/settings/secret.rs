@@ -1,11 +1,10 @@
 //! A setting that is never shown; to `config` it is a string.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub(super) const REDACTED: &str = "[redacted]";
 
@@ -14,8 +13,10 @@ pub(super) const REDACTED: &str = "[redacted]";
 ///
 /// Use `Option<Secret>` for one that may be missing. An empty secret is no secret and prints as
 /// the empty string.
-#[derive(Clone, Default)]
-pub struct Secret(SecretString);
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(from = "String")]
+#[schemars(inline, description = "", extend("writeOnly" = true))]
+pub struct Secret(#[schemars(with = "String")] SecretString);
 
 impl Secret {
     /// The secret itself. Calls to this are worth a second look in a review.
@@ -62,25 +63,5 @@ impl fmt::Debug for Secret {
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.shown())
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
-    }
-}
-
-impl JsonSchema for Secret {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Secret".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "writeOnly": true })
     }
 }
