@@ -46,6 +46,7 @@ mod backoff;
 mod boxed;
 mod cgroup;
 mod error;
+mod network;
 #[cfg(not(feature = "otlp"))]
 mod otlp;
 #[cfg(feature = "otlp")]

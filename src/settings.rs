@@ -82,7 +82,6 @@ mod files;
 mod from_schema;
 mod layer;
 mod names;
-mod network;
 mod reload;
 mod schema;
 mod secret;
@@ -97,9 +96,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use crate::network::{InvalidNetwork, Network};
 pub use effective::Effective;
 pub use fault::{Fault, Invalid, Problems};
-pub use network::{InvalidNetwork, Network};
 pub use reload::{Watcher, watch};
 pub use schema::schema;
 pub use secret::Secret;

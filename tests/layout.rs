@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From the lowest.
 const ROWS: [&[&str]; 9] = [
-    &["backoff", "boxed", "cgroup", "trace", "error"],
+    &["backoff", "boxed", "cgroup", "network", "trace", "error"],
     &["otlp", "problem", "settings"],
     &["logs", "metrics", "health", "shutdown", "limits", "client"],
     &["background"],

@@ -9,11 +9,11 @@ use config::{Config, Value, ValueKind};
 use super::fault::{Fault, Findings};
 use super::layer::{Table as Values, is_secret, layer, nested, number, sorted};
 use super::names::{are_alike, below, dotted};
-use super::network::Network;
 use super::secret::REDACTED;
 use super::shape::{Kind, Shape, Table};
 use super::toml_file;
 use super::units::{Duration, Size};
+use crate::network::Network;
 
 /// Long enough to recognise a value, short enough for one line.
 const MAX_SHOWN: usize = 60;

@@ -6,9 +6,9 @@ use std::mem::{discriminant, take};
 
 use serde_json::{Map, Value as Json};
 
-use super::network::NETWORK;
 use super::shape::{Kind, List, Shape, Table};
 use super::units::{DURATION, SIZE};
+use crate::network::NETWORK;
 
 /// Where a struct lists the old names of a key, which schemars does not read from serde's `alias`.
 const ALIASES: &str = "x-aliases";

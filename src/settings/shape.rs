@@ -8,8 +8,8 @@ use config::Config;
 use serde_json::Value as Json;
 
 use super::layer::{Table as Values, from_json, layer};
-use super::network::NETWORK_EXPECTED;
 use super::units::{DURATION_EXPECTED, SIZE_EXPECTED};
+use crate::network::NETWORK_EXPECTED;
 
 /// What one key takes.
 #[derive(Clone, Debug, Default)]

@@ -1,4 +1,4 @@
-//! Networks, as people write them: `"10.0.0.0/8"`. To `config` they are strings.
+//! Networks, as people write them in settings: `"10.0.0.0/8"`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,8 +8,8 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-pub(super) const NETWORK: &str = "ip-network";
-pub(super) const NETWORK_EXPECTED: &str =
+pub(crate) const NETWORK: &str = "ip-network";
+pub(crate) const NETWORK_EXPECTED: &str =
     r#"an address or a network such as "10.0.0.7" or "10.0.0.0/8""#;
 
 /// A network in settings, such as `"10.0.0.0/8"` or `"fd00::/8"`; a single address is one, too.
