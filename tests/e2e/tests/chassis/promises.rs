@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use axum_chassis::testing::Program;
-use e2e::{cargo, files, root, run_lines, said, succeed};
+use e2e::{cargo, files, root, run_lines, said, succeed, wait_for};
 
 use crate::tool::{TARGET, chassis, read};
 
@@ -158,13 +158,16 @@ impl Generated {
     pub(crate) fn exports_traces(&self, name: &str) {
         let collector = TcpListener::bind("localhost:0").expect("a port");
         let address = collector.local_addr().expect("an address");
+        // A service that exports nothing is waited for as long as anything here, and no longer.
+        collector.set_nonblocking(true).expect("a listener");
         let service = Program::new(TARGET.join("debug").join(name))
             .folder(&self.folder)
             .variable("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"))
             .variable("OTEL_BSP_SCHEDULE_DELAY", "1")
             .start();
         assert_eq!(service.get("/orders").status, 200);
-        let (stream, _) = collector.accept().expect("a connection");
+        let (stream, _) = wait_for("a connection", || collector.accept().ok());
+        stream.set_nonblocking(false).expect("a stream");
         let mut request = String::new();
         BufReader::new(stream)
             .read_line(&mut request)
