@@ -262,7 +262,8 @@ impl Verdict {
 
 async fn run(check: &Arc<impl Check>, timeout: StdDuration) -> Result<(), String> {
     let check = check.clone();
-    // A task of its own: a run that blocks or panics is this check's trouble only.
+    // A task of its own: a run that blocks or panics is this check's trouble only, and so is an error that
+    // cannot be put into words.
     let told = |error| anyhow::Error::msg(format!("{error:#}"));
     let mut task = tokio::spawn(boxed(async move { check.check().await.map_err(told) }));
     match tokio::time::timeout(timeout, &mut task).await {
