@@ -114,8 +114,8 @@ fn on_a_terminal_it_asks_and_elsewhere_it_takes_the_defaults() {
         .spawn()
         .expect("script, of util-linux");
     let mut keys = terminal.stdin.take().expect("a pipe");
-    // A description, the second choice, and what is proposed.
-    keys.write_all(b"Sells tea.\r\x1b[B\r\r")
+    // A description, what is proposed three times, the second choice, and what is proposed.
+    keys.write_all(b"Sells tea.\r\r\r\r\x1b[B\r\r\r")
         .expect("somebody who reads");
     let output = terminal.wait_with_output().expect("an end");
     let told = String::from_utf8_lossy(&output.stdout);

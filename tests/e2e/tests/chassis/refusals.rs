@@ -30,7 +30,7 @@ fn wrong_words_are_told_with_what_would_be_right() {
         (&["add"], "<ASSETS>"),
         (
             &["new", "orders", "-d", "flavour=sweet"],
-            "`-d flavour=sweet`: the template asks nothing called flavour, only description, otlp, chassis",
+            "`-d flavour=sweet`: the template asks nothing called flavour, only description, database, redis, openapi, otlp, deploy, chassis",
         ),
         (
             &["new", "orders", "-d", "chassis=floppy"],
