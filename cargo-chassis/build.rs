@@ -1,4 +1,4 @@
-//! Packs what the tool carries: the template and the crate of this checkout, and every released template.
+//! Packs what the tool carries: the template and the crates of this checkout, and every released template.
 //!
 //! A published package has no checkout around it: there, the release of its own version stands for it.
 
@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use archive::Archive;
+use toml_edit::{DocumentMut, Item, value};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -49,10 +50,15 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// `template/`, `crate/` and the `Cargo.lock` that both were tested with.
+/// The crates for stores, which lie beside the chassis here and in a service's `vendor/`.
+const STORES: [&str; 2] = ["axum-chassis-redis", "axum-chassis-sqlx"];
+
+/// `template/`, `crate/`, a folder for each crate of a store, and the `Cargo.lock` that both were tested with.
 fn pack(checkout: &Path) -> Result<Archive> {
     let mut archive = Archive::default();
-    for folder in ["template", "src", "examples"] {
+    let stores = STORES.map(|store| format!("{store}/src"));
+    let stores = stores.iter().map(String::as_str);
+    for folder in ["template", "src", "examples"].into_iter().chain(stores) {
         println!(
             "cargo::rerun-if-changed={}",
             checkout.join(folder).display()
@@ -88,18 +94,29 @@ fn pack(checkout: &Path) -> Result<Archive> {
         println!("cargo::rerun-if-changed={}", checkout.join(file).display());
     }
     let manifest = fs::read_to_string(checkout.join("Cargo.toml"))?;
-    archive.insert("crate/Cargo.toml", standing_alone(&manifest)?.into_bytes());
+    let workspace = manifest.parse::<DocumentMut>()?["workspace"].clone();
+    let alone = standing_alone(&manifest, &workspace)?;
+    archive.insert("crate/Cargo.toml", alone.into_bytes());
+    for store in STORES {
+        for part in ["src", "README.md"] {
+            archive.add(&checkout.join(store).join(part), &format!("{store}/{part}"))?;
+        }
+        let file = checkout.join(store).join("Cargo.toml");
+        println!("cargo::rerun-if-changed={}", file.display());
+        let manifest = fs::read_to_string(file)?;
+        let manifest = standing_alone(&manifest, &workspace)?;
+        archive.insert(&format!("{store}/Cargo.toml"), manifest.into_bytes());
+    }
     archive.add(&checkout.join("Cargo.lock"), "Cargo.lock")?;
     Ok(archive)
 }
 
 /// The crate's manifest as `cargo package` makes it: what it inherits from the workspace stands in it, and the
 /// workspace does not.
-fn standing_alone(manifest: &str) -> Result<String> {
-    let mut manifest: toml_edit::DocumentMut = manifest.parse()?;
-    let workspace = manifest.remove("workspace").ok_or("a workspace")?;
+fn standing_alone(manifest: &str, workspace: &Item) -> Result<String> {
+    let mut manifest: DocumentMut = manifest.parse()?;
     // The profile is up to the program, and the tests stay here.
-    for table in ["profile", "test"] {
+    for table in ["workspace", "profile", "test"] {
         manifest.remove(table);
     }
     let package = manifest["package"].as_table_mut().ok_or("a package")?;
@@ -112,9 +129,15 @@ fn standing_alone(manifest: &str) -> Result<String> {
         }
     }
     package.remove("include");
-    // It tests itself with a feature of its own.
     if let Some(tests) = manifest["dev-dependencies"].as_table_mut() {
+        // It tests itself with a feature of its own, and a store with what is not shipped.
         tests.remove("axum-chassis");
+        tests.remove("stores");
+    }
+    let dependencies = manifest["dependencies"].as_table_mut();
+    if let Some(chassis) = dependencies.and_then(|all| all.get_mut("axum-chassis")) {
+        *chassis = workspace["dependencies"]["axum-chassis"].clone();
+        chassis["path"] = value("../axum-chassis");
     }
     manifest["lints"] = workspace["lints"].clone();
     Ok(manifest.to_string())

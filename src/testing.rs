@@ -9,9 +9,9 @@
 //!     .set("store.capacity", 1)
 //!     .start();
 //!
-//! let order = r#"{"item":"tea","quantity":2}"#;
-//! assert_eq!(service.post("/orders", order).status, 201);
-//! assert_eq!(service.post("/orders", order).json()["title"], "Insufficient Storage");
+//! let order = |reference| format!(r#"{{"reference":"{reference}","item":"tea","quantity":2}}"#);
+//! assert_eq!(service.post("/orders", order("A-1")).status, 201);
+//! assert_eq!(service.post("/orders", order("A-2")).json()["title"], "Insufficient Storage");
 //! assert!(service.admin().get("/metrics").text().contains("orders_created_total 1"));
 //! let line = service.wait_for_line(|line| line["status"] == 507);
 //! assert_eq!(line["route"], "/orders");
@@ -48,9 +48,11 @@ mod said;
 mod settings_table;
 mod subject;
 
+use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use listener::{Answer, Listener};
@@ -74,6 +76,9 @@ const NOT_INHERITED: [&str; 9] = [
     "RUST_LOG",
 ];
 
+/// What goes when the last process that needs it is gone.
+type Kept = Vec<Arc<dyn Any + Send + Sync>>;
+
 /// How a program is to be started.
 ///
 /// It inherits the variables of the test, but for those that a service takes settings from (`APP_*`, `RUN_ENV`,
@@ -86,6 +91,7 @@ pub struct Program {
     variables: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
     patience: Duration,
+    kept: Kept,
 }
 
 impl Program {
@@ -98,6 +104,7 @@ impl Program {
             variables: Vec::new(),
             folder: None,
             patience: PATIENCE,
+            kept: Kept::default(),
         };
         program
             .variable("LOG_FORMAT", "json")
@@ -151,6 +158,13 @@ impl Program {
         self
     }
 
+    /// Keeps something for as long as the process is there, such as a folder or a database that goes when it is dropped.
+    #[must_use]
+    pub fn keep(mut self, thing: impl Any + Send + Sync) -> Self {
+        self.kept.push(Arc::new(thing));
+        self
+    }
+
     /// Starts it, and waits until it is ready.
     ///
     /// # Panics
@@ -173,7 +187,7 @@ impl Program {
         let spawned = self.command().spawn();
         let child =
             spawned.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.path.display()));
-        Process::watch(self.name(), child, self.patience)
+        Process::watch(self.name(), child, self.patience, self.kept)
     }
 
     /// Runs it to its end: for commands, and flags such as `--print-config`.

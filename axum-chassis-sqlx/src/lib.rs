@@ -45,7 +45,7 @@
 //!
 //! # Features
 //!
-//! `postgres` and `sqlite`, neither of them by default. Both need a C compiler: for ring, which the
+//! `postgres` and `sqlite`, neither of them by default; `testing`, for `[dev-dependencies]`. The drivers need a C compiler: for ring, which the
 //! TLS of PostgreSQL stands on, and for SQLite itself, which is compiled in. sqlx 0.9 needs Rust
 //! 1.94, and so does this crate.
 //!
@@ -64,6 +64,8 @@ mod postgres;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use meaning::meaning;
 #[cfg(feature = "postgres")]

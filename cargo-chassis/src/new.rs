@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "NAME=VALUE")]
     define: Vec<String>,
 
-    /// Starts the service once it is built, and runs it until Ctrl-C
+    /// Starts the service once it is built, and runs it until Ctrl-C; with a store that is a server, says how instead
     #[arg(long)]
     run: bool,
 }
@@ -37,6 +37,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     template.complete(&mut answers)?;
 
     let folder = target.path();
+    let first = before_its_start(&answers);
     target.generate(&carried, &template, answers)?;
     say("Generated", folder.display());
     git_init(&folder);
@@ -55,14 +56,38 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         folder.display()
     );
 
-    if args.run {
+    let first = first.join(" && ");
+    if args.run && first.is_empty() {
         return run::run(&target.name, &folder);
     }
+    let and = if first.is_empty() { "" } else { " && " };
     say(
         "Built",
-        format_args!("to see it answer: cd {} && cargo run", args.path.display()),
+        format_args!(
+            "to see it answer: cd {} && {first}{and}cargo run",
+            args.path.display()
+        ),
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a service waits for before it is ready: servers, which `--run` does not start, and what is done to them.
+fn before_its_start(answers: &Answers) -> Vec<String> {
+    let chosen = |name: &str, answer: &str| answers.get(name).is_some_and(|given| given == answer);
+    let postgres = chosen("database", "postgres").then_some("postgres");
+    let redis = chosen("redis", "yes").then_some("redis");
+    let servers: Vec<&str> = [postgres, redis].into_iter().flatten().collect();
+    let mut first = Vec::new();
+    if !servers.is_empty() {
+        first.push(format!(
+            "docker compose up --detach --wait {}",
+            servers.join(" ")
+        ));
+    }
+    if postgres.is_some() {
+        first.push("cargo run -- migrate".to_owned());
+    }
+    first
 }
 
 /// The folder of a service to be.

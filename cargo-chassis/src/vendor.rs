@@ -12,8 +12,15 @@ use crate::carried;
 use crate::record;
 use crate::say::say;
 
-/// Where the crate lies in a service's folder.
+/// Where the crate lies in a service's folder; those of stores lie beside it.
 pub(crate) const FOLDER: &str = "vendor/axum-chassis";
+
+/// The crates that can be vendored, and where the tool has them.
+const CRATES: [(&str, &str); 3] = [
+    ("axum-chassis", "crate"),
+    ("axum-chassis-redis", "axum-chassis-redis"),
+    ("axum-chassis-sqlx", "axum-chassis-sqlx"),
+];
 
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let folder = service()?;
@@ -33,8 +40,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     // Of one crate, Cargo takes one place only; a service's tests ask for more of it.
     for section in ["dependencies", "dev-dependencies"] {
         let section = manifest.get_mut(section).and_then(Item::as_table_mut);
-        if let Some(dependency) = section.and_then(|section| section.get_mut("axum-chassis")) {
-            point_to_folder(dependency);
+        let Some(section) = section else { continue };
+        for (name, _) in CRATES {
+            if let Some(dependency) = section.get_mut(name) {
+                point_to_folder(dependency, name);
+            }
         }
     }
     // Otherwise the comment that says that it is a folder on this machine stays.
@@ -70,25 +80,29 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the crate into a service's folder, its tests and its format left to whoever makes it; nothing for the first
-/// release, which carried none.
+/// Writes the crate into a service's folder, and those of stores that it names, their tests and their format left to
+/// whoever makes them; nothing for the first release, which carried none.
 pub(crate) fn write(carried: &Archive, service: &Path) -> anyhow::Result<()> {
-    if carried.get("crate/Cargo.toml").is_none() {
-        return Ok(());
+    let manifest: DocumentMut = fs::read_to_string(service.join("Cargo.toml"))?.parse()?;
+    for (name, carried_in) in CRATES {
+        let wanted = manifest["dependencies"].get(name).is_some();
+        if !wanted || carried.get(&format!("{carried_in}/Cargo.toml")).is_none() {
+            continue;
+        }
+        let folder = service.join("vendor").join(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)
+                .with_context(|| format!("cannot replace {}", folder.display()))?;
+        }
+        carried
+            .unpack(carried_in, &folder)
+            .with_context(|| format!("cannot write {}", folder.display()))?;
+        // `cargo fmt --all` looks at dependencies by path too.
+        fs::write(
+            folder.join("rustfmt.toml"),
+            "disable_all_formatting = true\n",
+        )?;
     }
-    let folder = service.join(FOLDER);
-    if folder.exists() {
-        fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot replace {}", folder.display()))?;
-    }
-    carried
-        .unpack("crate", &folder)
-        .with_context(|| format!("cannot write {}", folder.display()))?;
-    // `cargo fmt --all` looks at dependencies by path too.
-    fs::write(
-        folder.join("rustfmt.toml"),
-        "disable_all_formatting = true\n",
-    )?;
     Ok(())
 }
 
@@ -110,18 +124,19 @@ fn service() -> anyhow::Result<PathBuf> {
 }
 
 /// Takes path, git and version out of a dependency, and leaves features and the like.
-fn point_to_folder(dependency: &mut Item) {
+fn point_to_folder(dependency: &mut Item, name: &str) {
     const PLACES: [&str; 7] = ["version", "git", "branch", "tag", "rev", "registry", "path"];
+    let folder = format!("vendor/{name}");
     if let Item::Table(table) = dependency {
         for key in PLACES {
             table.remove(key);
         }
-        table.insert("path", value(FOLDER));
+        table.insert("path", value(folder));
         return;
     }
     // As the template writes it, so that an update finds its own words.
     let mut table = toml_edit::InlineTable::new();
-    table.insert("path", Value::from(FOLDER));
+    table.insert("path", Value::from(folder));
     for (key, value) in dependency.as_inline_table().into_iter().flatten() {
         if !PLACES.contains(&key) {
             table.insert(key, value.clone());

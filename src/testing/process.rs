@@ -9,6 +9,7 @@ use bytes::Bytes;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
+use super::Kept;
 use super::listener::{Answer, Listener};
 use super::said::{Ending, Stream};
 use super::subject::Subject;
@@ -20,6 +21,9 @@ pub struct Process {
     child: Child,
     /// Waits for the end, without taking its number from it: until it is reaped, no other process can have that.
     waiter: Option<JoinHandle<()>>,
+    /// Dropped last, when the process is gone.
+    #[expect(dead_code, reason = "kept")]
+    kept: Kept,
 }
 
 /// What a program that has ended leaves.
@@ -43,7 +47,7 @@ pub struct Held<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, ()>);
 // === impl Process ===
 
 impl Process {
-    pub(super) fn watch(name: String, mut child: Child, patience: Duration) -> Self {
+    pub(super) fn watch(name: String, mut child: Child, patience: Duration, kept: Kept) -> Self {
         let subject = Subject::new(name, patience);
         let said = &subject.said;
         if let Some(stdout) = child.stdout.take() {
@@ -68,6 +72,7 @@ impl Process {
             subject,
             child,
             waiter: Some(waiter),
+            kept,
         }
     }
 

@@ -1,9 +1,15 @@
 //! What is started, and in which order.
 
+{% if database != "none" -%}
+mod database;
+{% endif -%}
 mod orders;
 mod routes;
 mod settings;
 mod store;
+{%- if redis == "yes" %}
+mod views;
+{%- endif %}
 
 use std::process::ExitCode;
 
@@ -15,10 +21,31 @@ use store::Store;
 fn main() -> ExitCode {
     Service::<Settings>::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .build(option_env!("REVISION"), option_env!("CREATED"))
+        {%- if database != "none" %}
+        .command(
+            "migrate",
+            "Brings the database up to date",
+            database::migrate,
+        )
+        {%- endif %}
         .run(async |chassis| {
             // Inside the runtime: alive, and not ready before this is done and the checks pass.
             let router = routes::router();
+            {%- if database != "none" %}
+            let database = database::open(&chassis).await?;
+            {%- endif %}
+            {%- if redis == "yes" %}
+            let settings = &chassis.settings().redis;
+            let redis = axum_chassis_redis::redis(&chassis, "redis", settings).await?;
+            {%- endif %}
+            {%- if database == "none" %}
             let store = Store::open(&chassis);
+            {%- else %}
+            let store = Store::new(database);
+            {%- endif %}
+            {%- if redis == "yes" %}
+            let router = router.merge(views::router(store.clone(), redis));
+            {%- endif %}
             let router = router.merge(orders::router(&chassis, store)?);
             Ok(router)
         })

@@ -1,12 +1,13 @@
 //! Takes orders and tells of them.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use axum_chassis::prometheus::IntCounter;
 use axum_chassis::{Chassis, Problem};
+use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
 use crate::store::{NewOrder, Order, Store};
@@ -16,14 +17,11 @@ pub(crate) fn router(chassis: &Chassis<Settings>, store: Store) -> anyhow::Resul
     let created = chassis
         .metrics()
         .counter("orders_created_total", "Orders taken.")?;
-    Ok(routes(store, created))
-}
-
-fn routes(store: Store, created: IntCounter) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/orders", get(list).post(create))
         .route("/orders/{id}", get(find))
-        .with_state(App { store, created })
+        .with_state(App { store, created });
+    Ok(router)
 }
 
 #[derive(Clone)]
@@ -32,110 +30,81 @@ struct App {
     created: IntCounter,
 }
 
-async fn list(State(app): State<App>) -> Json<Vec<Order>> {
-    Json(app.store.all())
+/// Which part of a list is asked for.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Page {
+    /// The last one that is known already.
+    after: i64,
+    limit: u16,
 }
 
-async fn find(State(app): State<App>, Path(id): Path<usize>) -> Result<Json<Order>, Problem> {
-    let order = app.store.get(id);
+impl Default for Page {
+    fn default() -> Self {
+        Self {
+            after: 0,
+            limit: 100,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct List {
+    orders: Vec<Order>,
+    /// Where there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+async fn list(State(app): State<App>, Query(page): Query<Page>) -> Result<Json<List>, Problem> {
+    if !(1..=1000).contains(&page.limit) {
+        return Err(Problem::bad_request("limit is a number from 1 to 1000"));
+    }
+    let limit = usize::from(page.limit);
+    let mut orders = app.store.list(page.after, page.limit + 1).await?;
+    let more = orders.len() > limit;
+    orders.truncate(limit);
+    let last = orders.last().filter(|_| more);
+    let next = last.map(|last| format!("/orders?after={}&limit={limit}", last.id));
+    Ok(Json(List { orders, next }))
+}
+
+async fn find(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Order>, Problem> {
+    let order = app.store.find(id).await?;
     order
         .map(Json)
         .ok_or_else(|| Problem::not_found(format!("there is no order {id}")))
 }
 
+/// Sent again, as after an answer that was lost, it is answered as it was, and not taken twice.
 async fn create(
     State(app): State<App>,
     Json(wanted): Json<NewOrder>,
 ) -> Result<impl IntoResponse, Problem> {
-    if wanted.item.trim().is_empty() {
-        return Err(Problem::bad_request("an order needs an item"));
+    if wanted.reference.trim().is_empty() || wanted.item.trim().is_empty() {
+        return Err(Problem::bad_request(
+            "an order needs a reference and an item",
+        ));
     }
-    let order = app
-        .store
-        .add(wanted)
-        .map_err(|full| Problem::new(StatusCode::INSUFFICIENT_STORAGE).detail(full.to_string()))?;
-    app.created.inc();
-    tracing::info!(order = order.id, "order created");
-    let location = [(header::LOCATION, format!("/orders/{}", order.id))];
-    Ok((StatusCode::CREATED, location, Json(order)))
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::body::Body;
-    use axum::http::{Method, Request};
-    use http_body_util::BodyExt;
-    use serde_json::{Value, json};
-    use tower::ServiceExt;
-
-    use super::*;
-
-    fn service(capacity: usize) -> (Router, IntCounter) {
-        let created = IntCounter::new("orders_created_total", "Orders taken.").expect("a counter");
-        (routes(Store::new(capacity), created.clone()), created)
+    if wanted.quantity < 1 {
+        return Err(Problem::bad_request("quantity has to be at least 1"));
     }
-
-    async fn ask(router: &Router, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Body::from(body.to_string()))
-            .expect("a request");
-        let response = router.clone().oneshot(request).await.expect("an answer");
-        let status = response.status();
-        let body = response.into_body().collect().await.expect("a body");
-        let json = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
-        (status, json)
-    }
-
-    #[tokio::test]
-    async fn an_order_can_be_read_back() {
-        let (router, created) = service(1);
-        let tea = json!({"item": "tea", "quantity": 2});
-        let (status, order) = ask(&router, Method::POST, "/orders", tea).await;
-        assert_eq!(status, StatusCode::CREATED);
-        assert_eq!(order, json!({"id": 1, "item": "tea", "quantity": 2}));
-
-        let found = ask(&router, Method::GET, "/orders/1", Value::Null).await;
-        assert_eq!(found, (StatusCode::OK, order.clone()));
-        let listed = ask(&router, Method::GET, "/orders", Value::Null).await;
-        assert_eq!(listed, (StatusCode::OK, json!([order])));
-        assert_eq!(created.get(), 1);
-    }
-
-    #[tokio::test]
-    async fn an_order_that_makes_no_sense_is_refused() {
-        let (router, created) = service(1);
-        for (wrong, refused) in [
-            (json!({"item": " ", "quantity": 1}), StatusCode::BAD_REQUEST),
-            (
-                json!({"item": "tea", "quantity": 0}),
-                StatusCode::UNPROCESSABLE_ENTITY,
-            ),
-            (json!({"item": "tea"}), StatusCode::UNPROCESSABLE_ENTITY),
-        ] {
-            let (status, _) = ask(&router, Method::POST, "/orders", wrong.clone()).await;
-            assert_eq!(status, refused, "{wrong}");
+    let (status, order) = match app.store.add(&wanted).await? {
+        Some(order) => {
+            app.created.inc();
+            tracing::info!(order = order.id, "order created");
+            (StatusCode::CREATED, order)
         }
-        assert_eq!(created.get(), 0);
-    }
-
-    #[tokio::test]
-    async fn an_unknown_order_is_a_problem_that_says_so() {
-        let (router, _) = service(1);
-        let (status, problem) = ask(&router, Method::GET, "/orders/7", Value::Null).await;
-        assert_eq!(status, StatusCode::NOT_FOUND);
-        assert_eq!(problem["detail"], "there is no order 7");
-    }
-
-    #[tokio::test]
-    async fn a_full_store_takes_no_more_orders() {
-        let (router, _) = service(1);
-        let tea = json!({"item": "tea", "quantity": 1});
-        ask(&router, Method::POST, "/orders", tea.clone()).await;
-        let (status, problem) = ask(&router, Method::POST, "/orders", tea).await;
-        assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE);
-        assert_eq!(problem["detail"], "all 1 places are taken");
-    }
+        None => {
+            let known = app.store.find_by_reference(&wanted.reference).await?;
+            let same = known.filter(|order| order.wanted == wanted);
+            let same = same.ok_or_else(|| {
+                let detail = format!("{} is the reference of another order", wanted.reference);
+                Problem::new(StatusCode::CONFLICT).detail(detail)
+            })?;
+            (StatusCode::OK, same)
+        }
+    };
+    let location = [(header::LOCATION, format!("/orders/{}", order.id))];
+    Ok((status, location, Json(order)))
 }

@@ -4,16 +4,32 @@ use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Problems, Validate};
 use serde::{Deserialize, Serialize};
 
+{% if database == "none" -%}
 use crate::store;
 
+{% endif -%}
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default)]
 pub(crate) struct Settings {
+    {%- if database == "none" %}
     pub(crate) store: store::Settings,
+    {%- else %}
+    pub(crate) database: axum_chassis_sqlx::Settings,
+    {%- endif %}
+    {%- if redis == "yes" %}
+    pub(crate) redis: axum_chassis_redis::Settings,
+    {%- endif %}
 }
 
 impl Validate for Settings {
     fn validate(&self, problems: &mut Problems) {
+        {%- if database == "none" %}
         problems.within("store", &self.store);
+        {%- else %}
+        problems.within("database", &self.database);
+        {%- endif %}
+        {%- if redis == "yes" %}
+        problems.within("redis", &self.redis);
+        {%- endif %}
     }
 }

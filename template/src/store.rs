@@ -1,13 +1,13 @@
-//! Remembers orders, for as long as the process lives. Put your database here.
+//! Remembers orders, for as long as the process lives.
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use axum_chassis::Chassis;
+use axum::http::StatusCode;
 use axum_chassis::health::Check;
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Problems, Validate};
+use axum_chassis::{Chassis, Problem};
 use serde::{Deserialize, Serialize};
 
 use crate::settings;
@@ -36,7 +36,7 @@ impl Validate for Settings {
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Order {
-    pub(crate) id: usize,
+    pub(crate) id: i64,
     #[serde(flatten)]
     pub(crate) wanted: NewOrder,
 }
@@ -44,17 +44,19 @@ pub(crate) struct Order {
 /// What a client asks for.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct NewOrder {
+    /// The client's own: what is sent twice is taken once.
+    pub(crate) reference: String,
     pub(crate) item: String,
-    pub(crate) quantity: NonZeroU32,
+    pub(crate) quantity: i32,
 }
 
 /// There is no room for another order.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Full {
     capacity: usize,
 }
 
-/// Cheap to clone; all clones are one store.
+/// Cheap to clone; all clones are one store. Its functions are those of a database: async, and they may fail.
 #[derive(Clone)]
 pub(crate) struct Store {
     capacity: usize,
@@ -64,37 +66,57 @@ pub(crate) struct Store {
 impl Store {
     /// One that readiness checks, and that is closed when the last request is gone.
     pub(crate) fn open(chassis: &Chassis<settings::Settings>) -> Self {
-        let store = Self::new(chassis.settings().store.capacity);
+        let store = Self {
+            capacity: chassis.settings().store.capacity,
+            orders: Arc::default(),
+        };
+        chassis.on_error(|error| {
+            let full: &Full = error.downcast_ref()?;
+            Some(Problem::new(StatusCode::INSUFFICIENT_STORAGE).detail(full.to_string()))
+        });
         chassis.readiness().check("store", store.clone());
         let closing = store.clone();
         chassis.on_stop("store", async move || closing.close());
         store
     }
 
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            orders: Arc::default(),
-        }
-    }
-
-    pub(crate) fn add(&self, wanted: NewOrder) -> Result<Order, Full> {
+    /// `None` if there is one of that reference.
+    pub(crate) async fn add(&self, wanted: &NewOrder) -> Result<Option<Order>, Full> {
         let mut orders = self.orders.write().unwrap_or_else(PoisonError::into_inner);
+        if orders
+            .iter()
+            .any(|order| order.wanted.reference == wanted.reference)
+        {
+            return Ok(None);
+        }
         if orders.len() >= self.capacity {
             return Err(self.full());
         }
-        let id = orders.len() + 1;
-        let order = Order { id, wanted };
+        let order = Order {
+            id: orders.last().map_or(1, |last| last.id + 1),
+            wanted: wanted.clone(),
+        };
         orders.push(order.clone());
-        Ok(order)
+        Ok(Some(order))
     }
 
-    pub(crate) fn get(&self, id: usize) -> Option<Order> {
-        self.orders().get(id.checked_sub(1)?).cloned()
+    pub(crate) async fn find(&self, id: i64) -> Result<Option<Order>, Full> {
+        Ok(self.orders().iter().find(|order| order.id == id).cloned())
     }
 
-    pub(crate) fn all(&self) -> Vec<Order> {
-        self.orders().clone()
+    pub(crate) async fn find_by_reference(&self, reference: &str) -> Result<Option<Order>, Full> {
+        let orders = self.orders();
+        let mut found = orders
+            .iter()
+            .filter(|order| order.wanted.reference == reference);
+        Ok(found.next().cloned())
+    }
+
+    /// The first `limit` of those with greater ids than `after`.
+    pub(crate) async fn list(&self, after: i64, limit: u16) -> Result<Vec<Order>, Full> {
+        let orders = self.orders();
+        let wanted = orders.iter().filter(|order| order.id > after);
+        Ok(wanted.take(limit.into()).cloned().collect())
     }
 
     fn close(self) -> anyhow::Result<()> {

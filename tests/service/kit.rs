@@ -234,3 +234,15 @@ fn settings_of_whoever_runs_the_tests_are_not_handed_on() {
     );
     assert!(!said.contains("wrong"), "{said}");
 }
+
+#[test]
+fn what_is_kept_goes_with_the_last_process_that_needs_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_owned();
+    let program = shell("sleep 60").keep(folder);
+    let (one, other) = (program.clone().launch(), program.launch());
+    drop(one);
+    assert!(path.exists());
+    drop(other);
+    assert!(!path.exists());
+}

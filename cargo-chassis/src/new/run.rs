@@ -96,7 +96,9 @@ fn show(name: &str, main: u16, admin: u16) {
         format_args!("{name} is ready. Try, in another terminal:"),
     );
     eprintln!("{}", shown.join("\n"));
-    eprintln!(r#"  curl --json '{{"item":"tea","quantity":2}}' http://localhost:{main}/orders"#);
+    eprintln!(
+        r#"  curl --json '{{"reference":"A-1","item":"tea","quantity":2}}' http://localhost:{main}/orders"#
+    );
     eprintln!("Everything else is on http://localhost:{admin}/. Ctrl-C stops the service.");
 }
 

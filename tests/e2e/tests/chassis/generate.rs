@@ -74,6 +74,7 @@ fn a_service_on_the_chassis_from_a_registry_keeps_its_promises() {
     let service = Generated {
         folder,
         extra: Some(patch),
+        stores: Vec::new(),
     };
     service.takes_the_versions_of_this_checkout();
     service.keeps_its_promises("registry-orders");

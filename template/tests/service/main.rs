@@ -1,14 +1,68 @@
 //! Starts the real binary, asks it, and stops it as Kubernetes would.
 
+mod orders;
+mod store;
+{%- if redis == "yes" %}
+mod views;
+{%- endif %}
+
+{% if redis == "yes" -%}
+use std::env;
+{% endif -%}
 use std::fs;
 
 use axum_chassis::testing::{Program, SettingsTable};
+{%- if database == "postgres" %}
+use axum_chassis_sqlx::testing::Database;
+{%- endif %}
 
 const BINARY: &str = env!("CARGO_BIN_EXE_{{package}}");
 
+{% if database == "none" -%}
+/// The service, on free ports.
+fn program() -> Program {
+    Program::new(BINARY){% if redis == "yes" %}.variable("REDIS_URL", redis()){% endif %}
+}
+{%- elsif database == "sqlite" -%}
+/// The service, on free ports and a file of its own.
+fn program() -> Program {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite:{}/test.db", folder.path().display());
+    Program::new(BINARY)
+        .variable("DATABASE_URL", url)
+        {%- if redis == "yes" %}
+        .variable("REDIS_URL", redis())
+        {%- endif %}
+        .keep(folder)
+}
+{%- else -%}
+/// The service, on free ports and a database of its own, in the PostgreSQL that DATABASE_URL names: unset, it is that
+/// of docker-compose.yml.
+fn program() -> Program {
+    let server = "postgres://{{crate_name}}:{{crate_name}}@localhost:5432/{{crate_name}}";
+    let database = Database::create(server);
+    let program = Program::new(BINARY)
+        .variable("DATABASE_URL", database.url())
+        {%- if redis == "yes" %}
+        .variable("REDIS_URL", redis())
+        {%- endif %}
+        .keep(database);
+    let migrated = program.clone().argument("migrate").output();
+    assert_eq!(migrated.code, Some(0), "{}", migrated.stdout);
+    program
+}
+{%- endif %}
+{%- if redis == "yes" %}
+
+/// The Redis that REDIS_URL names: unset, it is that of docker-compose.yml.
+fn redis() -> String {
+    env::var("REDIS_URL").unwrap_or_else(|_| "redis://localhost:6379".to_owned())
+}
+{%- endif %}
+
 #[test]
 fn it_becomes_ready_answers_and_stops_in_order() {
-    let service = Program::new(BINARY).start();
+    let service = program().start();
 
     let greeting = service.get("/");
     assert_eq!(greeting.status, 200);

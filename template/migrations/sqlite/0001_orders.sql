@@ -1,0 +1,6 @@
+CREATE TABLE orders (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    reference TEXT NOT NULL UNIQUE,
+    item TEXT NOT NULL,
+    quantity INTEGER NOT NULL CHECK (quantity > 0)
+) STRICT;

@@ -1,0 +1,20 @@
+//! The database: how it is reached, and brought up to date.
+
+use axum_chassis::Chassis;
+
+use crate::settings::Settings;
+
+pub(crate) type Pool = sqlx::PgPool;
+
+/// Waits until it answers. From then on readiness checks it, and it is closed after the last request.
+pub(crate) async fn open(chassis: &Chassis<Settings>) -> anyhow::Result<Pool> {
+    let settings = &chassis.settings().database;
+    axum_chassis_sqlx::postgres(chassis, "database", settings).await
+}
+
+/// The command `migrate`, once before a new version starts: runs those of `migrations/` that the database has not seen.
+pub(crate) async fn migrate(chassis: Chassis<Settings>) -> anyhow::Result<()> {
+    let database = open(&chassis).await?;
+    sqlx::migrate!().run(&database).await?;
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Where orders are kept: every query is here.
+
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, query_as};
+
+use crate::database::Pool;
+
+#[derive(Clone, Debug, Deserialize, FromRow, PartialEq, Serialize)]
+pub(crate) struct Order {
+    pub(crate) id: i64,
+    #[serde(flatten)]
+    #[sqlx(flatten)]
+    pub(crate) wanted: NewOrder,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, Deserialize, FromRow, PartialEq, Serialize)]
+pub(crate) struct NewOrder {
+    /// The client's own: what is sent twice is taken once.
+    pub(crate) reference: String,
+    pub(crate) item: String,
+    pub(crate) quantity: i32,
+}
+
+/// Cheap to clone; all clones are one store.
+#[derive(Clone)]
+pub(crate) struct Store {
+    database: Pool,
+}
+
+impl Store {
+    pub(crate) fn new(database: Pool) -> Self {
+        Self { database }
+    }
+
+    /// `None` if there is one of that reference.
+    pub(crate) async fn add(&self, wanted: &NewOrder) -> sqlx::Result<Option<Order>> {
+        let sql = "INSERT INTO orders (reference, item, quantity) VALUES ($1, $2, $3) \
+                   ON CONFLICT (reference) DO NOTHING RETURNING id, reference, item, quantity";
+        query_as(sql)
+            .bind(&wanted.reference)
+            .bind(&wanted.item)
+            .bind(wanted.quantity)
+            .fetch_optional(&self.database)
+            .await
+    }
+
+    pub(crate) async fn find(&self, id: i64) -> sqlx::Result<Option<Order>> {
+        let sql = "SELECT id, reference, item, quantity FROM orders WHERE id = $1";
+        query_as(sql).bind(id).fetch_optional(&self.database).await
+    }
+
+    pub(crate) async fn find_by_reference(&self, reference: &str) -> sqlx::Result<Option<Order>> {
+        let sql = "SELECT id, reference, item, quantity FROM orders WHERE reference = $1";
+        query_as(sql)
+            .bind(reference)
+            .fetch_optional(&self.database)
+            .await
+    }
+
+    /// The first `limit` of those with greater ids than `after`.
+    pub(crate) async fn list(&self, after: i64, limit: u16) -> sqlx::Result<Vec<Order>> {
+        let sql =
+            "SELECT id, reference, item, quantity FROM orders WHERE id > $1 ORDER BY id LIMIT $2";
+        query_as(sql)
+            .bind(after)
+            .bind(i64::from(limit))
+            .fetch_all(&self.database)
+            .await
+    }
+}

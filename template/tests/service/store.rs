@@ -1,0 +1,25 @@
+//! The store, in memory.
+
+use serde_json::json;
+
+use crate::program;
+
+#[test]
+fn a_full_store_takes_no_more_orders() {
+    let service = program().set("store.capacity", 1).start();
+    let order = |reference| json!({ "reference": reference, "item": "tea", "quantity": 1 });
+    assert_eq!(service.post("/orders", order("A-1")).status, 201);
+    let refused = service.post("/orders", order("A-2"));
+    assert_eq!(refused.status, 507);
+    assert_eq!(refused.json()["detail"], "all 1 places are taken");
+}
+
+#[test]
+fn a_store_without_room_is_refused_before_the_start() {
+    let ended = program()
+        .set("store.capacity", 0)
+        .argument("--check-config")
+        .output();
+    assert_eq!(ended.code, Some(78));
+    assert!(ended.stderr.contains("store.capacity"), "{}", ended.stderr);
+}
