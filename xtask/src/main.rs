@@ -1,7 +1,8 @@
-//! Developer commands of this repository: `cargo xtask sync|bench|release|maintained`.
+//! Developer commands of this repository: `cargo xtask sync|bench|matrix|release|maintained`.
 
 mod bench;
 mod maintained;
+mod matrix;
 mod release;
 mod sync;
 
@@ -23,6 +24,8 @@ enum Command {
     Sync(sync::Args),
     /// Measures what the chassis costs.
     Bench(bench::Args),
+    /// Makes services of every combination of the template's options, and tries each.
+    Matrix(matrix::Args),
     /// Keeps the template and the crate as they are now for `cargo chassis update`, under the present version.
     Release,
     /// Fails when a part that we hand out is past its date in docs/maintained.md.
@@ -40,6 +43,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Sync(args) => sync::run(args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Matrix(args) => matrix::run(&args),
         Command::Release => release::run(),
         Command::Maintained => maintained::run().map(|()| ExitCode::SUCCESS),
     }

@@ -1,0 +1,241 @@
+//! `cargo xtask matrix`: a service of every combination of the template's options, held to what its own workflow and
+//! README say.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use cargo_chassis::template::render_here;
+use stores::{Postgres, Redis};
+
+/// A README is read to its end up to here.
+const LINES: usize = 120;
+
+/// Its flags.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only as many as it takes for every two answers to meet
+    #[arg(long)]
+    covering: bool,
+
+    /// Only those with this answer, such as database=sqlite; may be given again
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    define: Vec<String>,
+}
+
+/// Answers, each `NAME=VALUE`.
+type Combination = Vec<String>;
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut wanted = combinations(&options()?);
+    if args.covering {
+        wanted = covering(&wanted);
+    }
+    wanted.retain(|one| args.define.iter().all(|answer| one.contains(answer)));
+    ensure!(
+        !wanted.is_empty(),
+        "no combination has {}",
+        args.define.join(" and ")
+    );
+
+    let servers = Servers::of(&wanted);
+    let tool = build_tool()?;
+    for (at, combination) in wanted.iter().enumerate() {
+        let began = Instant::now();
+        let name = combination.join(" ");
+        try_out(combination, &servers, &tool).with_context(|| name.clone())?;
+        let seconds = began.elapsed().as_secs();
+        eprintln!("{:>2} of {}: {name}: {seconds} s", at + 1, wanted.len());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What has a few answers to choose from, but for where the chassis is.
+fn options() -> anyhow::Result<Vec<Combination>> {
+    let config = fs::read_to_string(crate::root().join("template/cargo-generate.toml"))?;
+    let config: toml::Table = toml::from_str(&config)?;
+    let questions = config.get("placeholders").and_then(toml::Value::as_table);
+    let mut options = Vec::new();
+    for (name, question) in questions.context("no questions")? {
+        let choices = question.get("choices").and_then(toml::Value::as_array);
+        if let (Some(choices), true) = (choices, name != "chassis") {
+            let choices = choices.iter().filter_map(toml::Value::as_str);
+            options.push(choices.map(|choice| format!("{name}={choice}")).collect());
+        }
+    }
+    Ok(options)
+}
+
+/// All of them.
+fn combinations(options: &[Combination]) -> Vec<Combination> {
+    let Some((choices, rest)) = options.split_first() else {
+        return vec![Combination::new()];
+    };
+    let rest = combinations(rest);
+    let with = |choice: &String| {
+        let choice = choice.clone();
+        rest.iter()
+            .map(move |one| [std::slice::from_ref(&choice), one].concat())
+    };
+    choices.iter().flat_map(with).collect()
+}
+
+/// As many as it takes for every pair of answers to be in one: each time, the one with the most that are in none yet.
+fn covering(all: &[Combination]) -> Vec<Combination> {
+    let mut missing: BTreeSet<_> = all.iter().flat_map(|one| pairs(one)).collect();
+    let mut chosen = Vec::new();
+    while !missing.is_empty() {
+        let new = |one: &&Combination| {
+            let pairs = pairs(one);
+            pairs.filter(|pair| missing.contains(pair)).count()
+        };
+        let Some(best) = all.iter().max_by_key(new) else {
+            break;
+        };
+        for pair in pairs(best) {
+            missing.remove(&pair);
+        }
+        chosen.push(best.clone());
+    }
+    chosen
+}
+
+fn pairs(one: &[String]) -> impl Iterator<Item = (&str, &str)> {
+    one.iter().enumerate().flat_map(|(at, first)| {
+        one[at + 1..]
+            .iter()
+            .map(move |second| (&**first, &**second))
+    })
+}
+
+/// The real ones, where a combination needs them.
+struct Servers {
+    postgres: Option<Postgres>,
+    redis: Option<Redis>,
+}
+
+impl Servers {
+    fn of(wanted: &[Combination]) -> Self {
+        let any = |answer: &str| wanted.iter().flatten().any(|given| given == answer);
+        Self {
+            postgres: any("database=postgres").then(Postgres::start),
+            redis: any("redis=yes").then(Redis::start),
+        }
+    }
+
+    fn variables(&self) -> impl Iterator<Item = (&str, String)> {
+        let postgres = self.postgres.as_ref().map(Postgres::url);
+        let redis = self.redis.as_ref().map(Redis::url);
+        let postgres = postgres.map(|url| ("DATABASE_URL", url));
+        postgres
+            .into_iter()
+            .chain(redis.map(|url| ("REDIS_URL", url)))
+    }
+}
+
+fn build_tool() -> anyhow::Result<std::path::PathBuf> {
+    let root = crate::root();
+    succeed(cargo(&root).args(["build", "--locked", "--package=cargo-chassis"]))?;
+    Ok(root.join("target/debug/cargo-chassis"))
+}
+
+fn try_out(combination: &[String], servers: &Servers, tool: &Path) -> anyhow::Result<()> {
+    let root = crate::root();
+    let place = tempfile::tempdir()?;
+    // Dependencies are compiled once for all of them, the chassis too.
+    let here = format!("chassis-path={}", root.display());
+    let mut define = combination.to_vec();
+    define.extend(["chassis=path", &here, "workspace=own"].map(str::to_owned));
+    let folder = render_here(&root.join("template"), place.path(), "service", &define)?;
+    fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock"))?;
+
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = cargo(&folder);
+        cargo
+            .env("CARGO_TARGET_DIR", root.join("target/tmp/generated"))
+            .envs(servers.variables())
+            .args(arguments);
+        succeed(&mut cargo)
+    };
+    let readme = fs::read_to_string(folder.join("README.md"))?;
+    let lines = readme.lines().count();
+    ensure!(lines < LINES, "its README has {lines} lines");
+    cargo(&["fmt", "--check"])?;
+    cargo(&["clippy", "--all-targets", "--", "--deny=warnings"])?;
+    cargo(&["test", "--quiet"])?;
+    ensure!(
+        fs::read_to_string(folder.join("README.md"))? == readme,
+        "the table of settings in its README is not what its tests write"
+    );
+    if folder.join("k8s").exists() {
+        cargo(&["build", "--quiet"])?;
+        let binary = root.join("target/tmp/generated/debug/service");
+        let mut check = Command::new(tool);
+        succeed(
+            check
+                .current_dir(&folder)
+                .arg("check")
+                .arg("--binary")
+                .arg(binary),
+        )?;
+    }
+
+    let (_, step) = readme
+        .split_once("```sh\nrm ")
+        .context("its README does not say how to take the example out")?;
+    let (step, _) = step.split_once("cargo fmt").context("the step's end")?;
+    let mut shell = Command::new("bash");
+    succeed(
+        shell
+            .current_dir(&folder)
+            .args(["-ec", &format!("rm {step}")]),
+    )?;
+    cargo(&["fmt"])?;
+    cargo(&["clippy", "--all-targets", "--", "--deny=warnings"])
+        .context("once the example is taken out")
+}
+
+fn cargo(folder: &Path) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(folder);
+    cargo
+}
+
+fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?} fails:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_covering_ones_are_few_and_every_two_answers_meet_in_one() {
+        let all = combinations(&options().expect("questions"));
+        let few = covering(&all);
+        let met: BTreeSet<_> = few.iter().flat_map(|one| pairs(one)).collect();
+        assert!(
+            all.iter()
+                .flat_map(|one| pairs(one))
+                .all(|pair| met.contains(&pair))
+        );
+        assert!(
+            all.len() >= 72 && few.len() <= 12,
+            "{} of {}",
+            few.len(),
+            all.len()
+        );
+    }
+}
