@@ -166,6 +166,14 @@ fn try_out(combination: &[String], servers: &Servers, tool: &Path) -> anyhow::Re
     cargo(&["fmt", "--check"])?;
     cargo(&["clippy", "--all-targets", "--", "--deny=warnings"])?;
     cargo(&["test", "--quiet"])?;
+    cargo(&[
+        "deny",
+        "--all-features",
+        "check",
+        "licenses",
+        "bans",
+        "sources",
+    ])?;
     ensure!(
         fs::read_to_string(folder.join("README.md"))? == readme,
         "the table of settings in its README is not what its tests write"

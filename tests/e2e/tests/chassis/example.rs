@@ -1,6 +1,5 @@
 //! What a generated README promises of the example in the service, and of the settings' table.
 
-use std::fs;
 use std::process::Command;
 
 use axum_chassis::testing::Program;
@@ -68,11 +67,4 @@ fn the_readme_has_a_table_that_is_kept_and_takes_the_example_out_in_one_step() {
     assert_eq!(service.get("/orders").status, 404);
     assert_eq!(service.get("/health/readiness").status, 200);
     assert_eq!(service.stop().code, Some(0));
-}
-
-/// Whoever vendors the chassis is told more.
-#[test]
-fn the_readme_is_short_however_it_is_made() {
-    let template = fs::read_to_string(root().join("template/README.md")).expect("text");
-    assert!(template.lines().count() < LINES, "{template}");
 }

@@ -7,5 +7,6 @@ mod new;
 mod promises;
 mod refusals;
 mod release;
+mod stores;
 mod tool;
 mod update;
