@@ -71,7 +71,7 @@ fn edits_a_deleted_file_and_a_conflict_survive_the_update_of_a_first_release() {
         ("config/default.toml", "[", "# Ours.\n["),
         ("deny.toml", "[", "# Ours.\n["),
         (".gitignore", "target", "/ours\ntarget"),
-        ("Cargo.toml", "anyhow = \"1\"", "anyhow = \"1.0\""),
+        ("Cargo.toml", "publish = false", "publish = false # Ours."),
         (
             "k8s/base/workload/deployment.yaml",
             "spec:",
@@ -86,8 +86,9 @@ fn edits_a_deleted_file_and_a_conflict_survive_the_update_of_a_first_release() {
     // One that the template has changed since, deleted.
     fs::remove_file(old.file("k8s/README.md")).expect("a file");
     // One that both changed alike.
-    let workload = read(&root().join("template/docker-compose.yml"));
-    let alike = workload.replace("{{port}}", "8080");
+    let now = tempfile::tempdir().expect("a folder");
+    generate(&root().join("template"), now.path(), "old-orders", &[]);
+    let alike = read(&now.path().join("old-orders/docker-compose.yml"));
     fs::write(old.file("docker-compose.yml"), &alike).expect("a file");
     // The same lines changed on both sides.
     old.edit(
@@ -110,6 +111,8 @@ fn edits_a_deleted_file_and_a_conflict_survive_the_update_of_a_first_release() {
         "Added .chassis.toml",
         "Changed Cargo.toml",
         "Conflict README.md",
+        // What was edited here is a folder there.
+        "Conflict tests/service.rs",
         "Left out k8s/README.md: the template changed it, and it was deleted here",
     ] {
         assert!(merged.contains(line), "{line}: {merged}");
@@ -134,6 +137,7 @@ fn edits_a_deleted_file_and_a_conflict_survive_the_update_of_a_first_release() {
     let (_, rest) = rest.split_once('\n').expect("more lines");
     assert!(rest.contains("## Update"), "{rest}");
     fs::write(old.file("README.md"), [kept, rest].concat()).expect("a file");
+    fs::remove_file(old.file("tests/service.rs")).expect("a file");
     let mut test = cargo(&old.folder);
     succeed(test.arg("test").env("CARGO_TARGET_DIR", &*TARGET));
     commit(&old.folder, "updated");
