@@ -219,12 +219,14 @@ async fn supervise(name: String, work: Arc<Work>, shutdown: Shutdown, record: Re
 }
 
 async fn run(work: Arc<Work>, shutdown: Shutdown) -> (End, Option<String>) {
-    // A task of its own, so that a panic ends this run only; in a set, so that it is cut with us.
+    // A task of its own, so that a panic ends this run only; in a set, so that it is cut with us. The
+    // error is put into words within it, as that may panic, too.
     let mut alone = JoinSet::new();
-    alone.spawn(boxed(async move { work(shutdown).await }));
+    let told = |error| anyhow::Error::msg(format!("{error:#}"));
+    alone.spawn(boxed(async move { work(shutdown).await.map_err(told) }));
     match alone.join_next().await {
         Some(Ok(Ok(()))) | None => (End::Done, None),
-        Some(Ok(Err(error))) => (End::Failed, Some(format!("{error:#}"))),
+        Some(Ok(Err(error))) => (End::Failed, Some(error.to_string())),
         Some(Err(panic)) => (End::Panicked, Some(panic.to_string())),
     }
 }

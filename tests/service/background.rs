@@ -44,6 +44,17 @@ fn tasks_that_fail_or_panic_are_logged_counted_shown_and_started_again() {
 }
 
 #[test]
+fn a_task_whose_error_cannot_be_told_is_started_again_and_awaited() {
+    let program = Setup::default().set("subject.tasks", "speechless").start();
+    let series = "background_task_ends_total{outcome=\"panicked\",task=\"speechless\"}";
+    eventually("it is started again", || program.metric(series) >= 2.0);
+    let said = program.process.wait_for_message("background task panicked");
+    assert_eq!(said["task"], "speechless");
+    let (code, log) = program.stop();
+    assert_eq!(code, Some(0), "{log:#?}");
+}
+
+#[test]
 fn a_stop_waits_for_the_tasks_before_the_hooks() {
     let program = Setup::default()
         .set("subject.tasks", "polite,fails")

@@ -2,6 +2,7 @@
 //!
 //! It is a test of this file that is otherwise ignored, run in a process of its own.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -278,12 +279,25 @@ async fn work(task: String, shutdown: Shutdown) -> anyhow::Result<()> {
         "done" => return Ok(()),
         "fails" => anyhow::bail!("no connection to <b>the queue</b>"),
         "panics" => panic!("a task's panic"),
+        "speechless" => return Err(Speechless.into()),
         "hangs" => std::future::pending().await,
         _ => shutdown.stopping().await,
     }
     tracing::info!(task, "task ends");
     Ok(())
 }
+
+/// An error that cannot be put into words.
+#[derive(Debug)]
+struct Speechless;
+
+impl fmt::Display for Speechless {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("an error's panic");
+    }
+}
+
+impl std::error::Error for Speechless {}
 
 async fn migrate(chassis: Chassis<Settings>) -> anyhow::Result<()> {
     prepare(&chassis).await?;
