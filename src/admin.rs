@@ -260,7 +260,12 @@ impl Running {
                 max_connections: 256,
                 ..server::Settings::default()
             };
-            runtime.block_on(bound.serve(admin.router(), settings, shutdown, uncounted));
+            runtime.block_on(bound.serve(
+                [admin.router(), server::misaddressed()],
+                settings,
+                shutdown,
+                uncounted,
+            ));
         };
         let thread = thread::Builder::new()
             .name("admin".to_owned())

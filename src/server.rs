@@ -5,6 +5,7 @@
 
 mod activity;
 mod connection;
+mod host;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -24,6 +25,7 @@ use self::connection::Connection;
 use crate::client::{ForwardedHeader, Proxies};
 use crate::error::Error;
 use crate::metrics::http::Http;
+use crate::problem::Problem;
 use crate::settings::{Duration, Network, Problems, Validate};
 use crate::shutdown::{Phase, Shutdown};
 
@@ -133,12 +135,12 @@ impl Bound {
         self.address
     }
 
-    /// Serves `router` until `shutdown` closes it, and then until the last connection is gone.
+    /// Serves `router`, and [`misaddressed`] requests by the other one, until `shutdown` closes it, and then until the last connection is gone.
     ///
     /// At [`Shutdown`]'s last phase what is left is dropped: at once, unless a handler blocks.
     pub(crate) async fn serve(
         self,
-        router: Router,
+        [router, misaddressed]: [Router; 2],
         settings: Settings,
         shutdown: Shutdown,
         http: Http,
@@ -147,6 +149,7 @@ impl Bound {
         let server = Arc::new(Server {
             // Without it axum would build each route and its layers again for every request.
             router: router.with_state(()),
+            misaddressed: misaddressed.with_state(()),
             protocols: protocols(&settings, tasks.clone()),
             header_timeout: *settings.header_timeout,
             idle_timeout: *settings.idle_timeout,
@@ -171,6 +174,7 @@ impl Bound {
 /// What all connections of a listener share.
 struct Server {
     router: Router,
+    misaddressed: Router,
     protocols: auto::Builder<Tasks>,
     header_timeout: StdDuration,
     idle_timeout: StdDuration,
@@ -243,6 +247,13 @@ where
             drop(running);
         });
     }
+}
+
+/// Answers requests whose `Host` is not as HTTP has it, whatever they ask for.
+pub(crate) fn misaddressed() -> Router {
+    Router::new().fallback(async || {
+        Problem::bad_request("a request of HTTP/1.1 has one Host header, which names a host")
+    })
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

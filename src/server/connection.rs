@@ -12,12 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::future::RouteFuture;
-use http::{Extensions, Request, Version, header};
+use http::{Extensions, Request};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -27,9 +26,8 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 use tower::Service as _;
 
-use super::Server;
 use super::activity::{Activity, Socket, UnderWay};
-use crate::problem::Problem;
+use super::{Server, host};
 use crate::shutdown::Phase;
 
 /// How long a client that connected just before the stop is given to send its request.
@@ -69,7 +67,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
             peer,
         } = self;
         let service = Requests {
-            router: server.router.clone(),
+            server: server.clone(),
             activity: activity.clone(),
             extensions: extensions(peer),
         };
@@ -217,7 +215,7 @@ struct Room<const PLACE: usize>;
 
 /// The router, as hyper wants it.
 struct Requests {
-    router: Router,
+    server: Arc<Server>,
     activity: Arc<Activity>,
     extensions: Extensions,
 }
@@ -231,44 +229,21 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let under_way = self.activity.begin(request.version());
         let own = std::mem::replace(request.extensions_mut(), self.extensions.clone());
         request.extensions_mut().extend(own);
-        let answer = if is_addressed(&request) {
-            Answer::Routed {
-                response: self.router.clone().call(request),
-            }
-        } else {
-            let problem = Problem::bad_request("a request of HTTP/1.1 has one Host header");
-            Answer::Refused {
-                response: Some(problem.into_response()),
-            }
+        let router = match host::is_named(request.version(), request.headers()) {
+            true => &self.server.router,
+            false => &self.server.misaddressed,
         };
         Responding {
-            answer,
+            response: router.clone().call(request),
             under_way: Some(under_way),
         }
-    }
-}
-
-/// HTTP/1.1 asks for one `Host`: with two, this service and a proxy may each believe another one.
-fn is_addressed(request: &Request<Incoming>) -> bool {
-    let hosts = || {
-        let names = request.headers().iter().map(|(name, _)| name);
-        names.filter(|name| **name == header::HOST).count()
-    };
-    request.version() != Version::HTTP_11 || hosts() == 1
-}
-
-pin_project! {
-    #[project = AnswerProj]
-    enum Answer {
-        Routed { #[pin] response: RouteFuture<Infallible> },
-        Refused { response: Option<Response<Body>> },
     }
 }
 
 pin_project! {
     struct Responding {
         #[pin]
-        answer: Answer,
+        response: RouteFuture<Infallible>,
         under_way: Option<UnderWay>,
     }
 }
@@ -278,13 +253,7 @@ impl Future for Responding {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = match this.answer.project() {
-            AnswerProj::Routed { response } => {
-                let Ok(response) = ready!(response.poll(context));
-                response
-            }
-            AnswerProj::Refused { response } => response.take().unwrap_or_default(),
-        };
+        let Ok(response) = ready!(this.response.poll(context));
         let under_way = this.under_way.take();
         Poll::Ready(Ok(response.map(|body| Attended {
             body,

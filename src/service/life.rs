@@ -29,7 +29,7 @@ use crate::otlp::Export;
 use crate::problem::Meanings;
 use crate::request::RequestLayer;
 use crate::sections::{self, LoadedSettings, Sections};
-use crate::server::Bound;
+use crate::server::{self, Bound};
 use crate::settings::{self, Section, Sources};
 use crate::shutdown::{self, Phase, Signals, Trigger};
 
@@ -296,9 +296,9 @@ impl<S: Section> Parts<S> {
         )
         .behind(sections.server.proxies());
         // The probes first: of two default fallbacks, merging keeps the second.
-        let router = admin::probes(self.readiness.clone()).merge(router.layer(layer));
+        let router = admin::probes(self.readiness.clone()).merge(router.layer(layer.clone()));
         let served = bound.serve(
-            router,
+            [router, server::misaddressed().layer(layer)],
             sections.server,
             self.trigger.watch(),
             self.http.clone(),

@@ -1,5 +1,6 @@
 //! Clients that mean harm, or do harm: the others go on being served, in bounded memory.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -209,15 +210,35 @@ fn oversized_headers_and_garbage_are_refused() {
 }
 
 #[test]
-fn a_request_of_http_1_1_without_a_host_or_with_two_is_refused() {
+fn a_request_without_a_host_or_with_two_or_a_wrong_one_is_refused() {
     let program = Program::start();
+    let sent = |version: &str, hosts: &[&str]| {
+        let hosts: String = hosts
+            .iter()
+            .map(|host| format!("host: {host}\r\n"))
+            .collect();
+        format!("GET /health/liveness HTTP/{version}\r\naccept: */*\r\n{hosts}\r\n")
+    };
     let cases = [
-        ("GET / HTTP/1.1\r\nhost: test\r\n\r\n", 200),
-        ("GET / HTTP/1.0\r\n\r\n", 200),
-        ("GET / HTTP/1.1\r\n\r\n", 400),
-        ("GET / HTTP/1.1\r\nhost: test\r\nhost: test\r\n\r\n", 400),
-        ("GET /health/liveness HTTP/1.1\r\n\r\n", 400),
+        (sent("1.1", &["test"]), 200),
+        (sent("1.1", &["[::1]:8080"]), 200),
+        // A URI without an authority has no host to name.
+        (sent("1.1", &[""]), 200),
+        (sent("1.0", &[]), 200),
+        (sent("1.0", &["test"]), 200),
+        (sent("1.1", &[]), 400),
+        (sent("1.1", &["test", "test"]), 400),
+        (sent("1.1", &["user@test"]), 400),
+        (sent("1.1", &["test/path"]), 400),
+        (sent("1.1", &["a b"]), 400),
+        (sent("1.0", &["test", "other"]), 400),
+        (sent("1.0", &["test:port"]), 400),
+        (
+            "GET http://test/health/liveness HTTP/1.1\r\n\r\n".to_owned(),
+            400,
+        ),
     ];
+    let refused = cases.iter().filter(|(_, status)| *status == 400).count();
     for (sent, status) in cases {
         for listener in [program.main, program.admin] {
             let mut client = Connection::open(listener).unwrap();
@@ -227,12 +248,35 @@ fn a_request_of_http_1_1_without_a_host_or_with_two_is_refused() {
             if status == 400 {
                 assert_eq!(
                     answer.problem()["detail"],
-                    "a request of HTTP/1.1 has one Host header"
+                    "a request of HTTP/1.1 has one Host header, which names a host"
                 );
             }
         }
     }
+    // Of the main listener alone, as with every request.
+    let series = "http_server_request_duration_seconds_count{http_request_method=\"GET\",\
+                  http_response_status_code=\"400\",http_route=\"unmatched\"}";
+    assert_eq!(program.metric(series), refused as f64);
     serves(&program);
+    let (_, log) = program.stop();
+    let lines = log
+        .iter()
+        .filter(|line| line["target"] == "access" && line["status"] == 400);
+    let ids: HashSet<_> = lines.map(|line| line["request_id"].to_string()).collect();
+    assert_eq!(ids.len(), refused, "{log:#?}");
+}
+
+#[test]
+fn a_connection_outlives_a_request_without_a_host() {
+    let program = Program::start();
+    let mut client = Connection::open(program.main).unwrap();
+    // Where a request ends is plain, whoever it is for: its body is no request.
+    let body = "GET /number/7 HTTP/1.1\r\nhost: test\r\n\r\n";
+    let length = body.len();
+    let lost = format!("POST /bytes HTTP/1.1\r\ncontent-length: {length}\r\n\r\n{body}");
+    client.send(lost.as_bytes()).unwrap();
+    assert_eq!(client.answer().unwrap().status, 400);
+    assert_eq!(client.get("/").unwrap().body, "hello");
 }
 
 #[test]
