@@ -37,7 +37,7 @@ enum Asset {
     Images,
     /// k8s/, scripts/ and docs/runbooks/
     Kubernetes,
-    /// docker-compose.yml: the service with Prometheus and Grafana
+    /// docker-compose.yml: the service with Prometheus and Grafana; docs/runbooks/
     Compose,
     /// .github/ and deny.toml
     Ci,
@@ -50,17 +50,26 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let project = Project::around(&std::env::current_dir()?, &args.define)?;
     say("Found", &project);
 
+    let assets: BTreeSet<Asset> = args.assets.into_iter().collect();
+    let there = |path: &Path| project.root.join(path).symlink_metadata().is_ok();
+    let manifests = assets.contains(&Asset::Kubernetes) || there(Path::new("k8s"));
+
     let scratch = tempfile::tempdir()?;
     let carried = carried::current()?;
-    let answers = Answers::from([
-        ("chassis".to_owned(), "registry".to_owned()),
-        ("workspace".to_owned(), "own".to_owned()),
-        ("port".to_owned(), project.port.number.to_string()),
-    ]);
+    let port = project.port.number.to_string();
+    let answers = [
+        ("chassis", "registry"),
+        ("workspace", "own"),
+        ("deploy", if manifests { "kubernetes" } else { "docker" }),
+        ("on_chassis", if project.on_chassis { "yes" } else { "no" }),
+        ("port", &port),
+    ];
+    let answers = Answers::from(answers.map(|(name, answer)| (name.into(), answer.into())));
     let rendered = Template::unpack(&carried)?.render(scratch.path(), &project.bin, &answers)?;
-    let assets: BTreeSet<Asset> = args.assets.into_iter().collect();
     let mut files = Archive::default();
-    for part in assets.iter().flat_map(|asset| asset.files()) {
+    let parts = assets.iter().flat_map(|asset| asset.files());
+    // Without manifests, rules and dashboard are in compose/.
+    for part in parts.filter(|part| manifests || !part.starts_with("k8s")) {
         files
             .add(&rendered.join(part), part)
             .with_context(|| format!("the template has no {part}"))?;
@@ -92,20 +101,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             text.replace("dockerfile: Dockerfile.distroless\n", &lines)
         });
     }
-    let there = |path: &Path| project.root.join(path).symlink_metadata().is_ok();
-    files.edit(".github/workflows/ci.yml", |workflow| {
-        let build = format!("docker build {}--file", flags(&project));
-        let manifests = assets.contains(&Asset::Kubernetes) || there(Path::new("k8s"));
-        let fits = |line: &&str| match line.trim() {
-            line if line.ends_with("--check-config") => project.on_chassis,
-            line if line.contains("chassis") => project.on_chassis && manifests,
-            _ => true,
-        };
-        let lines = workflow.lines().filter(fits);
-        lines
-            .map(|line| line.replace("docker build --file", &build) + "\n")
-            .collect()
-    });
+    let build = format!("docker build {}--file", flags(&project));
+    for workflow in [".github/workflows/ci.yml", ".github/workflows/release.yml"] {
+        files.edit(workflow, |text| text.replace("docker build --file", &build));
+    }
 
     let (kept, new): (Vec<PathBuf>, Vec<PathBuf>) = files
         .paths()
@@ -146,10 +145,11 @@ impl Asset {
                 "docs/runbooks",
                 "config/kustomization.yaml",
             ],
-            // It builds the image, and shows what a cluster would.
+            // It builds the image, and shows what a cluster would; its alerts lead to the pages.
             Self::Compose => &[
                 "docker-compose.yml",
                 "compose",
+                "docs/runbooks",
                 "k8s/components/alerts",
                 "k8s/components/dashboard",
                 "Dockerfile",

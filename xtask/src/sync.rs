@@ -1,7 +1,7 @@
 //! `cargo xtask sync`: writes the files that are copies of others, or rendered from them.
 //!
-//! cargo-generate skips symlinks, so `template/` holds copies of the generic Docker files; and
-//! `k8s/` in the root, and what belongs to it, is what a service named `service` gets. The template also says its version.
+//! cargo-generate skips symlinks, so `template/` holds copies of the Dockerfiles; and `k8s/` in the root, and what
+//! belongs to it, is what a service named `service` gets. The template also says its version.
 
 mod readme;
 
@@ -17,9 +17,10 @@ use cargo_chassis::carried::VERSION;
 use cargo_chassis::template::render_here;
 
 /// From the root into `template/`, byte for byte.
-const COPIED: [&str; 3] = ["Dockerfile", "Dockerfile.distroless", ".dockerignore"];
+const COPIED: [&str; 2] = ["Dockerfile", "Dockerfile.distroless"];
 /// From a generated service into the root.
-const RENDERED: [&str; 5] = [
+const RENDERED: [&str; 6] = [
+    ".dockerignore",
     "compose",
     "config/kustomization.yaml",
     "docs/runbooks",

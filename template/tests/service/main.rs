@@ -1,4 +1,4 @@
-//! Starts the real binary, asks it, and stops it as Kubernetes would.
+//! Starts the real binary, asks it, and stops it by SIGTERM, as whatever runs it would.
 
 mod orders;
 mod store;
@@ -36,8 +36,8 @@ fn program() -> Program {
         .keep(folder)
 }
 {%- else -%}
-/// The service, on free ports and a database of its own, in the PostgreSQL that DATABASE_URL names: unset, it is that
-/// of docker-compose.yml.
+/// The service, on free ports and a database of its own, in the PostgreSQL that DATABASE_URL names: unset, it is one on
+/// this machine.
 fn program() -> Program {
     let server = "postgres://{{crate_name}}:{{crate_name}}@localhost:5432/{{crate_name}}";
     let database = Database::create(server);
@@ -54,7 +54,7 @@ fn program() -> Program {
 {%- endif %}
 {%- if redis == "yes" %}
 
-/// The Redis that REDIS_URL names: unset, it is that of docker-compose.yml.
+/// The Redis that REDIS_URL names: unset, it is one on this machine.
 fn redis() -> String {
     env::var("REDIS_URL").unwrap_or_else(|_| "redis://localhost:6379".to_owned())
 }

@@ -48,10 +48,12 @@ fn add_writes_only_what_is_new_names_it_and_says_what_is_next() {
     ] {
         assert!(told.contains(line), "{line}: {told}");
     }
-    let workflow = read(&project.path().join(".github/workflows/ci.yml"));
-    assert!(workflow.contains("docker build --build-arg HEALTHCHECK=none --file"));
-    for ours in ["--check-config", "chassis"] {
-        assert!(!workflow.contains(ours), "{workflow}");
+    for name in ["ci.yml", "release.yml"] {
+        let workflow = read(&project.path().join(".github/workflows").join(name));
+        assert!(workflow.contains("docker build --build-arg HEALTHCHECK=none --file"));
+        for ours in ["--check-config", "chassis"] {
+            assert!(!workflow.contains(ours), "{workflow}");
+        }
     }
     let compose = read(&project.path().join("docker-compose.yml"));
     assert!(compose.contains("HEALTHCHECK: none"), "{compose}");
@@ -65,6 +67,26 @@ fn add_writes_only_what_is_new_names_it_and_says_what_is_next() {
         read(&project.path().join("Dockerfile")),
         read(&root().join("Dockerfile"))
     );
+}
+
+#[test]
+fn without_manifests_compose_brings_its_own_rules_and_ci_has_nothing_to_check() {
+    let project = project("plain-axum");
+    let told = said(chassis(project.path()).args(["add", "compose", "ci"]), 0);
+    for file in [
+        "compose/alerts.yaml",
+        "compose/grafana/dashboard.json",
+        "docs/runbooks/ServiceGone.md",
+        ".github/workflows/release.yml",
+    ] {
+        assert!(told.contains(&format!("Added {file}\n")), "{file}: {told}");
+    }
+    for (path, (bytes, _)) in contents(project.path()) {
+        let text = String::from_utf8_lossy(&bytes);
+        for gone in ["k8s", "kubectl", "chassis check"] {
+            assert!(!text.contains(gone), "{}: {gone}", path.display());
+        }
+    }
 }
 
 #[test]

@@ -102,7 +102,9 @@ impl Generated {
             }
             passed += 1;
         }
-        assert_eq!(passed, 4);
+        // Without manifests there is nothing to check.
+        let manifests = self.folder.join("k8s").is_dir();
+        assert_eq!(passed, if manifests { 4 } else { 3 });
     }
 
     fn passes_the_check(&self, name: &str) {
