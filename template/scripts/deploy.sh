@@ -5,10 +5,17 @@ set -Eeuo pipefail
 usage() {
   cat <<'USAGE'
 usage: scripts/deploy.sh [options]
+{%- if database == "postgres" %}
+
+  Builds the image, pushes it, brings the database up to date, applies an overlay, waits for the rollout, asks
+  the service for its readiness through its Service, and undoes the rollout if any of that fails. Exits 0 only if
+  the new version serves. The database is not taken back: migrations/README.md.
+{%- else %}
 
   Builds the image, pushes it, applies an overlay with it, waits for the rollout, asks the service for its
   readiness through its Service, and undoes the rollout if any of that fails. Exits 0 only if the new version
   serves.
+{%- endif %}
 
   --registry HOST/PATH   where the image goes             (or REGISTRY; needed unless --image)
   --version VERSION      its tag                          (or VERSION; default: git describe)
@@ -19,8 +26,10 @@ usage: scripts/deploy.sh [options]
   --no-push              build only; the cluster shares this machine's images
   --dry-run              say every step; let the server judge what would be applied; change nothing
   -h, --help
+{%- if database != "sqlite" %}
 
   For a canary or a blue-green pair see promote.sh.
+{%- endif %}
 USAGE
 }
 
@@ -73,6 +82,10 @@ name_pattern='^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]([a-z0-9._-]*[
 tag_pattern='^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$'
 [[ $timeout =~ ^[0-9]+[smh]$ ]] || wrong_use "--timeout $timeout is no duration such as 300s"
 [ -f "$overlay/kustomization.yaml" ] || wrong_use "$overlay has no kustomization.yaml"
+{%- if database == "postgres" %}
+migrations=k8s/migrate/$(basename "$overlay")
+[ -f "$migrations/kustomization.yaml" ] || wrong_use "$overlay has no migrations: make $migrations, as k8s/migrate/production is"
+{%- endif %}
 for program in kubectl curl; do
   command -v "$program" >/dev/null || fail "$program is not installed"
 done
@@ -82,7 +95,11 @@ done
 rendered=$(kubectl kustomize "$overlay") || fail "$overlay does not render"
 name=$(awk '$1 == "app.kubernetes.io/name:" { print $2; exit }' <<<"$rendered")
 [ -n "$name" ] || fail "nothing in $overlay has the label app.kubernetes.io/name"
+{%- if database == "sqlite" %}
+[ "$(grep -c '^kind: Deployment$' <<<"$rendered")" = 1 ] || wrong_use "$overlay has not exactly one Deployment"
+{%- else %}
 [ "$(grep -c '^kind: Deployment$' <<<"$rendered")" = 1 ] || wrong_use "$overlay has not exactly one Deployment, which is promote.sh's work"
+{%- endif %}
 namespace=$(awk '/^  namespace: / { print $2; exit }' <<<"$rendered")
 kube=(kubectl)
 if [ -n "$namespace" ]; then kube+=("--namespace=$namespace"); fi
@@ -159,6 +176,10 @@ if [ "$dry_run" = yes ]; then
     say "no cluster answers: what would be applied is only listed"
     awk '$1 == "kind:" { kind = $2 } /^  name: / { print "  " kind "/" $2 }' "$top/rendered.yaml"
   fi
+{%- if database == "postgres" %}
+  kubectl kustomize "$migrations" >/dev/null || fail "$migrations does not render"
+  say "before that: $migrations, and nothing else if it fails"
+{%- endif %}
   say "then: rollout status, readiness through Service/$name, and on failure: rollout undo"
   exit 0
 fi
@@ -170,6 +191,17 @@ revision() {
 }
 before=$(revision) || fail "the cluster does not answer"
 judge >/dev/null || fail "$refused"
+{%- if database == "postgres" %}
+
+# === Bring the database up to date ===
+
+say "bringing the database up to date"
+# The namespace, and what makes the Secret.
+if grep -q '^    apply: first$' "$top/rendered.yaml"; then
+  kubectl apply --filename "$top/rendered.yaml" --selector apply=first
+fi
+scripts/migrate.sh "$migrations" "$image" || fail "nothing was rolled out; what served before serves on"
+{%- endif %}
 
 # === Wait, verify, or take it back ===
 

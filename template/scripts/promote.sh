@@ -90,6 +90,15 @@ change() {
 }
 get() { "${kube[@]}" get "$1" --ignore-not-found --output "jsonpath=$2"; }
 wait_for() { change rollout status "deployment/$1" "--timeout=$timeout"; }
+{%- if database == "postgres" %}
+
+# What an image needs of the database, before a pod of it starts. The pods that serve have to live with it, too.
+migrate() { # IMAGE
+  say "bringing the database up to date"
+  [ "$dry_run" = yes ] || scripts/migrate.sh "--namespace=$namespace" k8s/migrate/production "$1" ||
+    fail "no pod was changed"
+}
+{%- endif %}
 
 # === Blue-green ===
 
@@ -111,6 +120,9 @@ stage() {
   is_image "$1"
   from=$(live)
   idle=$(other "$from")
+{%- if database == "postgres" %}
+  migrate "$1"
+{%- endif %}
   say "giving $idle, which is not live, $1"
   change set image "deployment/$name-$idle" "app=$1"
   wait_for "$name-$idle" || fail "$idle did not become ready; what is live was not touched"
@@ -170,6 +182,9 @@ images:
     $(case $1 in *@*) echo "digest: ${1#*@}" ;; *) echo "newTag: \"${1##*:}\"" ;; esac)
 YAML
   kubectl kustomize "$top" >"$top/rendered.yaml"
+{%- if database == "postgres" %}
+  migrate "$1"
+{%- endif %}
   if routed; then divide 0; fi
   say "one pod of $1 beside the others"
   change apply --filename "$top/rendered.yaml"
