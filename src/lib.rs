@@ -29,6 +29,7 @@
 //! - [`logs`]: one flat JSON object a line, written without holding a request up.
 //! - [`metrics`]: OpenTelemetry's names, series bounded by construction.
 //! - [`trace`]: request ids and W3C trace context.
+//! - `openapi`, behind the feature of that name: errors in a description of the routes that is made from their types.
 //! - `otlp`, behind the feature of that name: traces, exported to a collector.
 //! - [`request`]: what happens around every request, and how each outcome looks.
 //! - [`client`]: whose request it is, also behind proxies.
@@ -64,6 +65,8 @@ pub mod metrics;
 pub mod shutdown;
 
 mod background;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 
 pub mod admin;
 pub mod request;
@@ -84,6 +87,8 @@ pub use problem::Problem;
 pub use sections::{LoadedSettings, Sections};
 pub use service::{Chassis, Running, Service, Stopped};
 
+#[cfg(feature = "openapi")]
+pub use aide;
 pub use config;
 pub use prometheus;
 pub use schemars;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -199,17 +200,38 @@ impl<E: Into<anyhow::Error>> From<E> for Problem {
     }
 }
 
-#[derive(Serialize)]
+/// As it is sent.
+impl JsonSchema for Problem {
+    fn schema_name() -> Cow<'static, str> {
+        "Problem".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Body::json_schema(generator)
+    }
+}
+
+/// An error, after RFC 9457; some kinds of problems have further members.
+#[derive(Serialize, JsonSchema)]
 struct Body<'a> {
+    /// A URI that identifies this kind of problem.
     #[serde(rename = "type")]
+    #[schemars(extend("format" = "uri-reference"))]
     kind: &'a str,
+    /// A short name for this kind of problem, the same each time.
     title: &'a str,
+    /// The response's status.
     status: u16,
+    /// What went wrong this time.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", default)]
     detail: Option<&'a str>,
+    /// The request's id, which the service's log has too.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", default)]
     request_id: Option<&'a str>,
     #[serde(flatten, serialize_with = "unreserved")]
+    #[schemars(with = "Map<String, Value>")]
     fields: &'a Map<String, Value>,
 }
 
@@ -245,6 +267,25 @@ mod tests {
                 "detail": "there is no order 7", "order": 7
             })
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_is_what_the_schema_says() {
+        let schema = schemars::schema_for!(Problem).to_value();
+        let members = schema["properties"].as_object().expect("members");
+        assert_eq!(
+            schema["required"],
+            serde_json::json!(["type", "title", "status"])
+        );
+        for member in json(Problem::not_found("there is no order 7"))
+            .await
+            .as_object()
+            .expect("an object")
+            .keys()
+        {
+            assert!(members.contains_key(member), "{member}: {schema}");
+        }
+        assert_eq!(schema["additionalProperties"], true, "{schema}");
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ const ROWS: [&[&str]; 9] = [
     &["backoff", "boxed", "cgroup", "network", "trace", "error"],
     &["otlp", "problem", "settings"],
     &["logs", "metrics", "health", "shutdown", "limits", "client"],
-    &["background"],
+    &["background", "openapi"],
     &["server", "request", "admin"],
     &["sections"],
     &["cli"],
