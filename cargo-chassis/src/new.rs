@@ -78,7 +78,7 @@ fn before_its_start(answers: &Answers) -> Vec<String> {
     let redis = chosen("redis", "yes").then_some("redis");
     let servers: Vec<&str> = [postgres, redis].into_iter().flatten().collect();
     let mut first = Vec::new();
-    if !servers.is_empty() {
+    if !servers.is_empty() && !chosen("deploy", "none") {
         first.push(format!(
             "docker compose up --detach --wait {}",
             servers.join(" ")
