@@ -59,39 +59,50 @@ fn new_run_ends_in_a_service_that_answers_until_it_is_told_to_stop() {
 }
 
 #[test]
-fn the_vendored_crate_is_what_cargo_package_would_ship() {
+fn the_vendored_crates_are_what_cargo_package_would_ship() {
     let place = tempfile::tempdir().expect("a folder");
-    said(
-        chassis(place.path())
-            .args(["new", "orders"])
-            .env("CARGO", "true"),
-        0,
-    );
-    let vendored: BTreeSet<PathBuf> = files(&place.path().join("orders/vendor/axum-chassis"), &[])
-        .into_iter()
-        // So that `cargo fmt` of the service leaves it alone.
-        .filter(|path| path.to_str() != Some("rustfmt.toml"))
-        .collect();
+    let mut new = chassis(place.path());
+    new.args([
+        "new",
+        "orders",
+        "-d",
+        "database=postgres",
+        "-d",
+        "redis=yes",
+    ]);
+    said(new.env("CARGO", "true"), 0);
+    for name in ["axum-chassis", "axum-chassis-redis", "axum-chassis-sqlx"] {
+        let folder = place.path().join("orders/vendor").join(name);
+        let vendored: BTreeSet<PathBuf> = files(&folder, &[])
+            .into_iter()
+            // So that `cargo fmt` of the service leaves it alone.
+            .filter(|path| path.to_str() != Some("rustfmt.toml"))
+            .collect();
 
-    let list = succeed(cargo(&root()).args([
-        "package",
-        "--list",
-        "--allow-dirty",
-        "--package=axum-chassis",
-    ]));
-    let made_by_packaging = [".cargo_vcs_info.json", "Cargo.lock", "Cargo.toml.orig"];
-    let shipped: BTreeSet<PathBuf> = String::from_utf8(list.stdout)
-        .expect("text")
-        .lines()
-        .filter(|file| !made_by_packaging.contains(file))
-        .map(PathBuf::from)
-        .collect();
-    assert_eq!(vendored, shipped);
-    for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
-        assert!(vendored.contains(&PathBuf::from(licence)));
+        let list = succeed(cargo(&root()).args([
+            "package",
+            "--list",
+            "--allow-dirty",
+            &format!("--package={name}"),
+        ]));
+        let made_by_packaging = [".cargo_vcs_info.json", "Cargo.lock", "Cargo.toml.orig"];
+        let shipped: BTreeSet<PathBuf> = String::from_utf8(list.stdout)
+            .expect("text")
+            .lines()
+            .filter(|file| !made_by_packaging.contains(file))
+            .map(PathBuf::from)
+            .collect();
+        assert_eq!(vendored, shipped, "{name}");
+        let manifest = read(&folder.join("Cargo.toml"));
+        assert!(!manifest.contains("workspace ="), "{manifest}");
     }
-    let manifest = read(&place.path().join("orders/vendor/axum-chassis/Cargo.toml"));
-    assert!(!manifest.contains("workspace"), "{manifest}");
+    for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        let file = place
+            .path()
+            .join("orders/vendor/axum-chassis")
+            .join(licence);
+        assert!(file.exists(), "{licence}");
+    }
 }
 
 /// `script` gives it a terminal.
