@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use axum_chassis::testing::Program;
@@ -214,8 +214,13 @@ impl Generated {
             );
 
             let text = read(&self.folder.join(&file));
-            // Dashboards have `{{ }}` of their own, and are copies; what was to be filled in never is.
-            let source = fs::read_to_string(template.join(&file)).unwrap_or_default();
+            // Dashboards have `{{ }}` of their own, and are copies, wherever they lie; what was to be filled in never is.
+            let source = if file.ends_with("dashboard.json") {
+                Path::new("k8s/components/dashboard/dashboard.json")
+            } else {
+                &file
+            };
+            let source = fs::read_to_string(template.join(source)).unwrap_or_default();
             let copied = text == source && !PLACEHOLDERS.iter().any(|name| text.contains(name));
             // Workflows and alerts ask others to fill in `${{ }}`, `{{ $value }}` and `{{json .Field}}`.
             let others = ["${{", "{{ $", "{{json "];

@@ -24,6 +24,7 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
     said(
         chassis(place.path())
             .args(["new", "vendored-orders", "-d", "chassis=vendored"])
+            .args(["-d", "deploy=docker"])
             .env("CARGO", "true"),
         0,
     );
@@ -58,6 +59,12 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
         "fn main()",
         "// The next template.\nfn main()",
     );
+    // One that an answer moves, and one that it takes away.
+    for file in ["alerts/alerts.yaml", "alerts/kustomization.yaml"] {
+        let file = checkout.join("template/k8s/components").join(file);
+        let text = read(&file);
+        fs::write(file, format!("# The next one.\n{text}")).expect("a file");
+    }
     let tool = built(apart(&mut cargo(&checkout)).args(["build", "--package=cargo-chassis"]));
 
     let mut next = Command::new(&tool);
@@ -65,6 +72,7 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
     let merged = said(command(next).arg("update"), 0);
     for line in [
         "Changed .chassis.toml",
+        "Changed compose/alerts.yaml",
         "Changed src/main.rs",
         "Changed vendor/axum-chassis/Cargo.toml",
         "Changed vendor/axum-chassis/src/lib.rs",
@@ -73,6 +81,9 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
     }
     let manifest = read(&service.join("vendor/axum-chassis/Cargo.toml"));
     assert!(manifest.contains(NEXT), "{manifest}");
+    // It was made for Docker, and stays so.
+    assert!(!merged.contains("k8s"), "{merged}");
+    assert!(!service.join("k8s").exists());
     // What the older tool makes of that is a clear word.
     let older = said(chassis(&service).args(["update", "--check"]), 2);
     assert!(older.contains(&format!("does not know the template {NEXT}")));
