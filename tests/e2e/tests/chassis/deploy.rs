@@ -118,7 +118,7 @@ const OF_KUBERNETES: [&str; 9] = [
     "autoscaler",
     "cargo chassis check",
 ];
-const OF_DOCKER: [&str; 5] = ["docker", "compose", "image", "runbook", "grafana"];
+const OF_DOCKER: [&str; 5] = ["docker", "compose", "images", "runbook", "grafana"];
 
 #[test]
 fn each_answer_leaves_the_files_that_it_names_and_is_recorded() {
