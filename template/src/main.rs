@@ -3,6 +3,9 @@
 {% if database != "none" -%}
 mod database;
 {% endif -%}
+{% if openapi == "yes" -%}
+mod openapi;
+{% endif -%}
 mod orders;
 mod routes;
 mod settings;
@@ -47,6 +50,10 @@ fn main() -> ExitCode {
             let router = router.merge(views::router(store.clone(), redis));
             {%- endif %}
             let router = router.merge(orders::router(&chassis, store)?);
+            {%- if openapi == "yes" %}
+            Ok(openapi::described(router))
+            {%- else %}
             Ok(router)
+            {%- endif %}
         })
 }

@@ -1,11 +1,21 @@
 //! Takes orders and tells of them.
 
+{% if openapi == "yes" -%}
+use axum::Json;
+{% endif -%}
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderName, StatusCode, header};
+{%- if openapi == "yes" %}
+use axum_chassis::aide::axum::ApiRouter;
+use axum_chassis::aide::axum::routing::{get_with, post_with};
+{%- else %}
 use axum::routing::get;
 use axum::{Json, Router};
+{%- endif %}
 use axum_chassis::prometheus::IntCounter;
+{%- if openapi == "yes" %}
+use axum_chassis::schemars::{self, JsonSchema};
+{%- endif %}
 use axum_chassis::{Chassis, Problem};
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +23,48 @@ use crate::settings::Settings;
 use crate::store::{NewOrder, Order, Store};
 
 /// Its routes, and what they count.
+{%- if openapi == "yes" %}
+pub(crate) fn router(chassis: &Chassis<Settings>, store: Store) -> anyhow::Result<ApiRouter> {
+{%- else %}
 pub(crate) fn router(chassis: &Chassis<Settings>, store: Store) -> anyhow::Result<Router> {
+{%- endif %}
     let created = chassis
         .metrics()
         .counter("orders_created_total", "Orders taken.")?;
+    {%- if openapi == "yes" %}
+    let router = ApiRouter::new()
+        .api_route(
+            "/orders",
+            get_with(list, |route| route.summary("Orders, from the oldest")),
+        )
+        .api_route(
+            "/orders",
+            post_with(create, |route| {
+                route
+                    .summary("Takes an order")
+                    .description("Sent again, it is answered as it was, and not taken twice.")
+                    .response_with::<201, Json<Order>, _>(|answer| answer.description("Taken"))
+                    .response_with::<200, Json<Order>, _>(|answer| answer.description("Known"))
+                    .response_with::<409, Problem, _>(|answer| {
+                        answer.description("Another order has this reference")
+                    })
+            }),
+        )
+        .api_route(
+            "/orders/{id}",
+            get_with(find, |route| {
+                route
+                    .summary("An order")
+                    .response_with::<404, Problem, _>(|answer| {
+                        answer.description("There is no such order")
+                    })
+            }),
+        )
+    {%- else %}
     let router = Router::new()
         .route("/orders", get(list).post(create))
         .route("/orders/{id}", get(find))
+    {%- endif %}
         .with_state(App { store, created });
     Ok(router)
 }
@@ -31,11 +76,18 @@ struct App {
 }
 
 /// Which part of a list is asked for.
+{%- if openapi == "yes" %}
+#[derive(Deserialize, JsonSchema)]
+{%- else %}
 #[derive(Deserialize)]
+{%- endif %}
 #[serde(default)]
 struct Page {
     /// The last one that is known already.
     after: i64,
+    {%- if openapi == "yes" %}
+    #[schemars(range(min = 1, max = 1000))]
+    {%- endif %}
     limit: u16,
 }
 
@@ -48,12 +100,27 @@ impl Default for Page {
     }
 }
 
+/// A part of the list.
+{%- if openapi == "yes" %}
+#[derive(JsonSchema, Serialize)]
+{%- else %}
 #[derive(Serialize)]
+{%- endif %}
 struct List {
     orders: Vec<Order>,
     /// Where there are more.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+}
+
+/// Which order is asked for.
+{%- if openapi == "yes" %}
+#[derive(Deserialize, JsonSchema)]
+{%- else %}
+#[derive(Deserialize)]
+{%- endif %}
+pub(crate) struct Which {
+    pub(crate) id: i64,
 }
 
 async fn list(State(app): State<App>, Query(page): Query<Page>) -> Result<Json<List>, Problem> {
@@ -69,7 +136,10 @@ async fn list(State(app): State<App>, Query(page): Query<Page>) -> Result<Json<L
     Ok(Json(List { orders, next }))
 }
 
-async fn find(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Order>, Problem> {
+async fn find(
+    State(app): State<App>,
+    Path(Which { id }): Path<Which>,
+) -> Result<Json<Order>, Problem> {
     let order = app.store.find(id).await?;
     order
         .map(Json)
@@ -80,10 +150,12 @@ async fn find(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Order>
 async fn create(
     State(app): State<App>,
     Json(wanted): Json<NewOrder>,
-) -> Result<impl IntoResponse, Problem> {
-    if wanted.reference.trim().is_empty() || wanted.item.trim().is_empty() {
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Order>), Problem> {
+    // Not every database can keep every character.
+    let is_text = |text: &str| !text.is_empty() && !text.contains(char::is_control);
+    if !is_text(&wanted.reference) || !is_text(&wanted.item) {
         return Err(Problem::bad_request(
-            "an order needs a reference and an item",
+            "an order needs a reference and an item, without control characters",
         ));
     }
     if wanted.quantity < 1 {

@@ -1,14 +1,35 @@
 //! What the service answers, whatever it is for.
 
+{% if openapi == "yes" -%}
+use axum::Json;
+use axum_chassis::aide::axum::ApiRouter;
+use axum_chassis::aide::axum::routing::get_with;
+use axum_chassis::schemars::{self, JsonSchema};
+{%- else -%}
 use axum::routing::get;
 use axum::{Json, Router};
+{%- endif %}
 use serde::Serialize;
 
+{% if openapi == "yes" -%}
+pub(crate) fn router() -> ApiRouter {
+    ApiRouter::new().api_route(
+        "/",
+        get_with(greet, |route| route.summary("What answers here")),
+    )
+}
+{%- else -%}
 pub(crate) fn router() -> Router {
     Router::new().route("/", get(greet))
 }
+{%- endif %}
 
+/// What answers, and which version of it.
+{%- if openapi == "yes" %}
+#[derive(JsonSchema, Serialize)]
+{%- else %}
 #[derive(Serialize)]
+{%- endif %}
 struct Greeting {
     service: &'static str,
     version: &'static str,

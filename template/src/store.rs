@@ -34,7 +34,12 @@ impl Validate for Settings {
     }
 }
 
+/// An order that is kept.
+{%- if openapi == "yes" %}
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+{%- else %}
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+{%- endif %}
 pub(crate) struct Order {
     pub(crate) id: i64,
     #[serde(flatten)]
@@ -42,11 +47,24 @@ pub(crate) struct Order {
 }
 
 /// What a client asks for.
+{%- if openapi == "yes" %}
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+{%- else %}
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+{%- endif %}
 pub(crate) struct NewOrder {
     /// The client's own: what is sent twice is taken once.
+    {%- if openapi == "yes" %}
+    #[schemars(pattern(r"^[^\x00-\x1f\x7f-\x9f]+$"))]
+    {%- endif %}
     pub(crate) reference: String,
+    {%- if openapi == "yes" %}
+    #[schemars(pattern(r"^[^\x00-\x1f\x7f-\x9f]+$"))]
+    {%- endif %}
     pub(crate) item: String,
+    {%- if openapi == "yes" %}
+    #[schemars(range(min = 1, max = i32::MAX))]
+    {%- endif %}
     pub(crate) quantity: i32,
 }
 

@@ -1,11 +1,19 @@
 //! Where orders are kept: every query is here.
 
+{% if openapi == "yes" -%}
+use axum_chassis::schemars::{self, JsonSchema};
+{% endif -%}
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, query_as};
 
 use crate::database::Pool;
 
+/// An order that is kept.
+{%- if openapi == "yes" %}
+#[derive(Clone, Debug, Deserialize, FromRow, JsonSchema, PartialEq, Serialize)]
+{%- else %}
 #[derive(Clone, Debug, Deserialize, FromRow, PartialEq, Serialize)]
+{%- endif %}
 pub(crate) struct Order {
     pub(crate) id: i64,
     #[serde(flatten)]
@@ -14,11 +22,24 @@ pub(crate) struct Order {
 }
 
 /// What a client asks for.
+{%- if openapi == "yes" %}
+#[derive(Clone, Debug, Deserialize, FromRow, JsonSchema, PartialEq, Serialize)]
+{%- else %}
 #[derive(Clone, Debug, Deserialize, FromRow, PartialEq, Serialize)]
+{%- endif %}
 pub(crate) struct NewOrder {
     /// The client's own: what is sent twice is taken once.
+    {%- if openapi == "yes" %}
+    #[schemars(pattern(r"^[^\x00-\x1f\x7f-\x9f]+$"))]
+    {%- endif %}
     pub(crate) reference: String,
+    {%- if openapi == "yes" %}
+    #[schemars(pattern(r"^[^\x00-\x1f\x7f-\x9f]+$"))]
+    {%- endif %}
     pub(crate) item: String,
+    {%- if openapi == "yes" %}
+    #[schemars(range(min = 1, max = i32::MAX))]
+    {%- endif %}
     pub(crate) quantity: i32,
 }
 

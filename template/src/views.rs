@@ -1,20 +1,48 @@
 //! Counts in Redis how often an order was looked at.
 
+{% if openapi == "yes" -%}
+use axum::Json;
+{% endif -%}
 use axum::extract::{Path, State};
+{%- if openapi == "yes" %}
+use axum_chassis::Problem;
+use axum_chassis::aide::axum::ApiRouter;
+use axum_chassis::aide::axum::routing::post_with;
+use axum_chassis::schemars::{self, JsonSchema};
+{%- else %}
 use axum::routing::post;
 use axum::{Json, Router};
 use axum_chassis::Problem;
+{%- endif %}
 use axum_chassis_redis::Pool;
 use axum_chassis_redis::redis::AsyncTypedCommands;
 use serde::Serialize;
 
+use crate::orders::Which;
 use crate::store::Store;
 
+{% if openapi == "yes" -%}
+pub(crate) fn router(store: Store, redis: Pool) -> ApiRouter {
+    ApiRouter::new()
+        .api_route(
+            "/orders/{id}/views",
+            post_with(count, |route| {
+                route
+                    .summary("Counts a look at an order")
+                    .response_with::<404, Problem, _>(|answer| {
+                        answer.description("There is no such order")
+                    })
+            }),
+        )
+        .with_state(App { store, redis })
+}
+{%- else -%}
 pub(crate) fn router(store: Store, redis: Pool) -> Router {
     Router::new()
         .route("/orders/{id}/views", post(count))
         .with_state(App { store, redis })
 }
+{%- endif %}
 
 #[derive(Clone)]
 struct App {
@@ -22,12 +50,20 @@ struct App {
     redis: Pool,
 }
 
+/// How often an order was looked at.
+{%- if openapi == "yes" %}
+#[derive(JsonSchema, Serialize)]
+{%- else %}
 #[derive(Serialize)]
+{%- endif %}
 struct Views {
     views: usize,
 }
 
-async fn count(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Views>, Problem> {
+async fn count(
+    State(app): State<App>,
+    Path(Which { id }): Path<Which>,
+) -> Result<Json<Views>, Problem> {
     let Some(order) = app.store.find(id).await? else {
         return Err(Problem::not_found(format!("there is no order {id}")));
     };

@@ -1,5 +1,8 @@
 //! Starts the real binary, asks it, and stops it by SIGTERM, as whatever runs it would.
 
+{% if openapi == "yes" -%}
+mod openapi;
+{% endif -%}
 mod orders;
 mod store;
 {%- if redis == "yes" %}

@@ -50,7 +50,8 @@ fn an_order_that_is_sent_again_is_taken_once() {
 fn an_order_that_makes_no_sense_is_refused() {
     let service = program().start();
     for (wrong, refused) in [
-        (order(" ", 1), 400),
+        (order("", 1), 400),
+        (order("A\0", 1), 400),
         (order("A-1", 0), 400),
         (
             json!({ "reference": "A-1", "item": "", "quantity": 1 }),
@@ -90,3 +91,19 @@ fn an_unknown_order_is_a_problem_that_says_so() {
     assert_eq!(unknown.status, 404);
     assert_eq!(unknown.json()["detail"], "there is no order 7");
 }
+{%- if openapi == "yes" %}
+
+#[test]
+fn the_routes_of_orders_are_described() {
+    let document = program().start().get("/openapi.json").json();
+    for (path, method, status) in [
+        ("/orders", "get", "200"),
+        ("/orders", "post", "201"),
+        ("/orders", "post", "409"),
+        ("/orders/{id}", "get", "404"),
+    ] {
+        let answer = &document["paths"][path][method]["responses"][status];
+        assert!(answer.is_object(), "{method} {path} {status}: {document}");
+    }
+}
+{%- endif %}

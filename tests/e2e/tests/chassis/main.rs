@@ -5,6 +5,7 @@ mod deploy;
 mod example;
 mod generate;
 mod new;
+mod openapi;
 mod promises;
 mod refusals;
 mod release;

@@ -124,6 +124,10 @@ impl Generated {
         succeed(&mut self.cargo(&["test", "--quiet"]));
     }
 
+    pub(crate) fn compiles(&self) {
+        succeed(&mut self.cargo(&["build", "--quiet"]));
+    }
+
     fn cargo(&self, arguments: &[&str]) -> Command {
         let mut cargo = cargo(&self.folder);
         cargo.env("CARGO_TARGET_DIR", &*TARGET);

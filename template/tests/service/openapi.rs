@@ -1,0 +1,27 @@
+//! The description of the routes, and the page to try them.
+
+use crate::program;
+
+#[test]
+fn every_route_says_what_it_answers_and_how_it_fails() {
+    let document = program().start().get("/openapi.json").json();
+    let paths = document["paths"].as_object().expect("paths");
+    assert!(paths.contains_key("/"), "{document}");
+    for (path, routes) in paths {
+        for (method, route) in routes.as_object().expect("routes") {
+            let responses = &route["responses"];
+            let problem = &responses["default"]["content"]["application/problem+json"];
+            assert!(route["summary"].is_string(), "{method} {path}: {route}");
+            assert!(problem.is_object(), "{method} {path}: {responses}");
+        }
+    }
+}
+
+#[test]
+fn the_page_has_all_that_it_needs() {
+    let page = program().start().get("/docs");
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("openapi.json"));
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.contains("default-src 'none'"), "{policy}");
+}

@@ -1,0 +1,85 @@
+//! A service that describes its routes by OpenAPI, and answers as it says.
+
+use std::fs;
+use std::process::Command;
+
+use axum_chassis::testing::Program;
+use e2e::{edit, root, said, succeed};
+
+use crate::generate::generate;
+use crate::promises::Generated;
+use crate::tool::{TARGET, chassis};
+
+#[test]
+fn a_service_that_describes_its_routes_keeps_its_promises() {
+    let place = tempfile::tempdir().expect("a folder");
+    said(
+        chassis(place.path()).args(["new", "described", "-d", "openapi=yes"]),
+        0,
+    );
+    Generated::at(place.path().join("described")).keeps_its_promises("described");
+}
+
+/// Generates requests from the document, those that it forbids among them, and compares the answers with it.
+#[test]
+#[ignore = "needs openapi-spec-validator and schemathesis"]
+fn no_answer_is_one_that_the_document_does_not_allow() {
+    let name = "documented";
+    let place = tempfile::tempdir().expect("a folder");
+    let path = format!("chassis-path={}", root().display());
+    generate(
+        &root().join("template"),
+        place.path(),
+        name,
+        &[
+            "chassis=path",
+            &path,
+            "workspace=own",
+            "database=sqlite",
+            "openapi=yes",
+        ],
+    );
+    let service = Generated::at(place.path().join(name));
+    service.takes_the_versions_of_this_checkout();
+    service.builds();
+    tried(&service, name, 0);
+
+    // What is taken is answered by 201.
+    let routes = service.folder.join("src/orders.rs");
+    edit(&routes, "response_with::<201,", "response_with::<202,");
+    service.compiles();
+    let found = tried(&service, name, 1);
+    assert!(found.contains("POST /orders"), "{found}");
+}
+
+/// What schemathesis says of the service, ending with this code.
+fn tried(service: &Generated, name: &str, code: i32) -> String {
+    let place = tempfile::tempdir().expect("a folder");
+    let database = format!("sqlite:{}/orders.db", place.path().display());
+    let running = Program::new(TARGET.join("debug").join(name))
+        .folder(&service.folder)
+        .variable("DATABASE_URL", database)
+        .start();
+    let document = place.path().join("openapi.json");
+    fs::write(&document, running.get("/openapi.json").text()).expect("a file");
+    succeed(
+        Command::new("openapi-spec-validator")
+            .args(["--schema", "3.1"])
+            .arg(document),
+    );
+    let mut schemathesis = Command::new("schemathesis");
+    schemathesis
+        .current_dir(place.path())
+        .arg("--config-file")
+        .arg(root().join("tests/e2e/tools/schemathesis.toml"))
+        .arg("run")
+        .arg(format!("http://{}/openapi.json", running.main().address()))
+        // The same requests each time: what is found here, anybody finds again.
+        .args([
+            "--checks=all",
+            "--max-examples=50",
+            "--seed=1",
+            "--no-color",
+        ]);
+    said(&mut schemathesis, code)
+}
