@@ -43,6 +43,8 @@ pub(crate) struct Inputs {
 pub(crate) struct Live {
     process: Child,
     listeners: BTreeMap<String, SocketAddr>,
+    /// What it waits for before it opens the main listener.
+    waits_for: Option<String>,
     _folder: TempDir,
 }
 
@@ -183,9 +185,22 @@ impl Binary {
         Ok(Ok(settings))
     }
 
-    /// Runs it, on ports of the system's choice.
-    pub(crate) fn start(&self, inputs: &Inputs) -> anyhow::Result<Live> {
+    /// Whether there is such a command beside the service itself.
+    pub(crate) fn has_command(&self, name: &str) -> anyhow::Result<bool> {
+        let (_folder, mut command) = self.command(&Inputs::default())?;
+        let output = command.arg("--help").output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut before_options = text.lines().take_while(|line| *line != "Options:");
+        Ok(before_options.any(|line| line.split_whitespace().next() == Some(name)))
+    }
+
+    /// Runs it, on ports of the system's choice; `file` is a setting that names a file of SQLite, and names one here.
+    pub(crate) fn start(&self, inputs: &Inputs, file: Option<&str>) -> anyhow::Result<Live> {
         let (folder, mut command) = self.command(inputs)?;
+        if let Some(key) = file {
+            let path = folder.path().join("check.db");
+            command.args(["--set", &format!("{key}=sqlite:{}", path.display())]);
+        }
         for setting in [
             "server.port=0",
             "admin.port=0",
@@ -203,6 +218,7 @@ impl Binary {
         let mut live = Live {
             process,
             listeners: BTreeMap::new(),
+            waits_for: None,
             _folder: folder,
         };
         let (send, lines) = mpsc::channel();
@@ -214,7 +230,7 @@ impl Binary {
         });
         let deadline = Instant::now() + START;
         let mut seen = String::new();
-        while live.listeners.len() < 2 {
+        while live.listeners.len() < 2 && live.waits_for.is_none() {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = lines.recv_timeout(left) else {
                 bail!(
@@ -222,13 +238,16 @@ impl Binary {
                     self.path.display()
                 );
             };
-            if let Ok(event) = serde_json::from_str::<Value>(&line)
-                && let (Some("listening"), Some(name), Some(address)) = (
-                    text(&event, "message"),
-                    text(&event, "listener"),
-                    text(&event, "address"),
-                )
-            {
+            let event = serde_json::from_str(&line).unwrap_or(Value::Null);
+            // By then the admin listener is there.
+            if text(&event, "message") == Some("waiting for a dependency") {
+                live.waits_for = text(&event, "dependency").map(str::to_owned);
+            }
+            if let (Some("listening"), Some(name), Some(address)) = (
+                text(&event, "message"),
+                text(&event, "listener"),
+                text(&event, "address"),
+            ) {
                 let port = address
                     .parse::<SocketAddr>()
                     .context("an address that is none")?
@@ -280,6 +299,15 @@ fn text<'a>(event: &'a Value, key: &str) -> Option<&'a str> {
 // === impl Live ===
 
 impl Live {
+    /// What it waits for, such as a database: it answers on its admin listener alone, and has measured nothing yet.
+    pub(crate) fn waits_for(&self) -> Option<&str> {
+        self.waits_for.as_deref()
+    }
+
+    pub(crate) fn listens(&self, listener: &str) -> bool {
+        self.listeners.contains_key(listener)
+    }
+
     /// The status and body of a GET on `listener`, `main` or `admin`.
     pub(crate) fn get(&self, listener: &str, path: &str) -> anyhow::Result<(u16, String)> {
         let address = self

@@ -1,5 +1,6 @@
 //! Overlays, rendered as kubectl does, as lists of resources that know which file they come from.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
@@ -51,15 +52,53 @@ pub(crate) fn names(manifests: &Path, only: &[String]) -> anyhow::Result<Vec<Str
     Ok(names)
 }
 
+/// What files of the `secret` component hold, by the Secret's name: it stands in for a Secret that is made elsewhere.
+pub(crate) fn stand_ins(
+    manifests: &Path,
+) -> anyhow::Result<BTreeMap<String, BTreeMap<String, Vec<u8>>>> {
+    let folder = manifests.join("components/secret");
+    let file = folder.join("kustomization.yaml");
+    let mut secrets = BTreeMap::new();
+    if !file.is_file() {
+        return Ok(secrets);
+    }
+    let text = std::fs::read(&file)?;
+    let component: Value = serde_yaml_ng::from_slice(&text)
+        .with_context(|| format!("{} is not YAML", file.display()))?;
+    for generator in component["secretGenerator"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        let files = generator["files"].as_array().into_iter().flatten();
+        let mut contents = BTreeMap::new();
+        for listed in files.filter_map(Value::as_str) {
+            let (key, path) = listed.split_once('=').unwrap_or((listed, listed));
+            let path = folder.join(path);
+            let read = std::fs::read(&path);
+            contents.insert(
+                key.to_owned(),
+                read.with_context(|| format!("cannot read {}", path.display()))?,
+            );
+        }
+        let name = generator["name"].as_str().unwrap_or_default();
+        secrets.insert(name.to_owned(), contents);
+    }
+    Ok(secrets)
+}
+
 /// Renders each of them.
 pub(crate) fn overlays(manifests: &Path, only: &[String]) -> anyhow::Result<Vec<Overlay>> {
     names(manifests, only)?
         .into_iter()
-        .map(|name| {
-            let resources = render(manifests, &name)?;
-            Ok(Overlay { name, resources })
-        })
+        .map(|name| overlay(manifests, name))
         .collect()
+}
+
+/// Renders one folder below the manifests.
+pub(crate) fn overlay(manifests: &Path, name: String) -> anyhow::Result<Overlay> {
+    let resources = render(manifests, &name)?;
+    Ok(Overlay { name, resources })
 }
 
 fn render(manifests: &Path, name: &str) -> anyhow::Result<Vec<Resource>> {

@@ -1,12 +1,14 @@
 //! What must hold.
 
 mod image;
+mod migration;
 mod network;
 mod pods;
 mod queries;
 mod runbooks;
 mod scaling;
 mod settings;
+mod stores;
 mod stranger;
 
 use std::collections::BTreeMap;
@@ -18,7 +20,10 @@ use serde_json::Value;
 use crate::Check;
 use crate::check::binary::{Binary, Inputs, Live};
 use crate::check::fault::Faults;
-use crate::check::render::{Overlay, Resource};
+use crate::check::render::{self, Overlay, Resource};
+
+/// Files of Secrets, by the Secret's name.
+type StandIns = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
 
 /// A Deployment, and what the binary makes of it.
 struct Workload<'a> {
@@ -28,6 +33,8 @@ struct Workload<'a> {
     inputs: Inputs,
     /// Null if the binary refuses them.
     settings: Value,
+    /// The setting that names a file of SQLite, if one does.
+    sqlite: Option<stores::File>,
 }
 
 /// Holds everything against everything.
@@ -37,14 +44,16 @@ pub(crate) fn apply(
     binary: &Binary,
     faults: &mut Faults,
 ) -> anyhow::Result<()> {
+    let stand_ins = render::stand_ins(check.manifests())?;
     let mut live = None;
     for overlay in overlays {
         faults.enter(&overlay.name);
         let mut workloads = Vec::new();
         for deployment in overlay.of_kind("Deployment") {
-            let workload = Workload::read(overlay, deployment, binary, faults)?;
+            let workload = Workload::read(overlay, deployment, &stand_ins, binary, faults)?;
             if binary.stranger().is_none() && live.is_none() && !workload.settings.is_null() {
-                live = Some(binary.start(&workload.inputs)?);
+                let file = workload.sqlite.as_ref().map(|file| file.key.as_str());
+                live = Some(binary.start(&workload.inputs, file)?);
             }
             workloads.push(workload);
         }
@@ -57,6 +66,8 @@ pub(crate) fn apply(
         }
         network::check(overlay, &workloads, live.as_ref(), faults)?;
         scaling::check(check, overlay, &workloads, faults)?;
+        stores::check(overlay, &workloads, faults);
+        migration::check(check, overlay, &workloads, &stand_ins, binary, faults)?;
         runbooks::check(check, overlay, faults);
         if binary.stranger().is_some() {
             stranger::check(overlay, &workloads, faults);
@@ -69,10 +80,17 @@ pub(crate) fn apply(
     let live = match live {
         Some(live) => live,
         // What it shows does not depend on the settings that it refused.
-        None => binary.start(&Inputs::default()).context(
+        None => binary.start(&Inputs::default(), None).context(
             "the binary starts neither with an overlay's settings nor with its defaults",
         )?,
     };
+    if let Some(store) = live.waits_for() {
+        eprintln!(
+            "the service waits for {store}, which is not here: what alerts, autoscalers and the dashboard ask for is not \
+             checked; --secrets names a folder with the URL of one that is\n"
+        );
+        return Ok(());
+    }
     queries::check(check, overlays, &live, faults)
 }
 
@@ -82,6 +100,7 @@ impl<'a> Workload<'a> {
     fn read(
         overlay: &Overlay,
         deployment: &'a Resource,
+        stand_ins: &StandIns,
         binary: &Binary,
         faults: &mut Faults,
     ) -> anyhow::Result<Self> {
@@ -89,7 +108,7 @@ impl<'a> Workload<'a> {
         let container = containers
             .first()
             .context("a Deployment without containers")?;
-        let inputs = inputs(overlay, deployment, container);
+        let inputs = inputs(overlay, deployment, container, stand_ins);
         let settings = match binary.stranger() {
             // Nobody can ask it.
             Some(_) => Ok(Value::Null),
@@ -105,6 +124,7 @@ impl<'a> Workload<'a> {
         Ok(Self {
             deployment,
             container,
+            sqlite: stores::File::named_by(&inputs),
             inputs,
             settings,
         })
@@ -174,14 +194,21 @@ impl<'a> Workload<'a> {
     /// What answers a GET through a port, if the service listens there.
     fn answer(&self, live: Option<&Live>, port: u64, path: &str) -> anyhow::Result<Option<u16>> {
         match (live, self.listener(port)) {
-            (Some(live), Some(listener)) => Ok(Some(live.get(listener, path)?.0)),
+            (Some(live), Some(listener)) if live.listens(listener) => {
+                Ok(Some(live.get(listener, path)?.0))
+            }
             _ => Ok(None),
         }
     }
 }
 
 /// What the pod gives the binary: variables and files.
-fn inputs(overlay: &Overlay, deployment: &Resource, container: &Value) -> Inputs {
+fn inputs(
+    overlay: &Overlay,
+    deployment: &Resource,
+    container: &Value,
+    stand_ins: &StandIns,
+) -> Inputs {
     let mut inputs = Inputs::default();
     for source in container["envFrom"].as_array().into_iter().flatten() {
         let map = source["configMapRef"]["name"]
@@ -206,12 +233,12 @@ fn inputs(overlay: &Overlay, deployment: &Resource, container: &Value) -> Inputs
             .as_str()
             .and_then(|name| overlay.find("ConfigMap", name));
         inputs.config.extend(map.map(contents).unwrap_or_default());
-        let secret = volume["secret"]["secretName"]
-            .as_str()
-            .and_then(|name| overlay.find("Secret", name));
-        inputs
-            .secrets
-            .extend(secret.map(contents).unwrap_or_default());
+        let name = volume["secret"]["secretName"].as_str().unwrap_or_default();
+        let secret = match overlay.find("Secret", name) {
+            Some(secret) => contents(secret),
+            None => stand_ins.get(name).cloned().unwrap_or_default(),
+        };
+        inputs.secrets.extend(secret);
     }
     inputs
 }
@@ -223,8 +250,9 @@ fn contents(resource: &Resource) -> BTreeMap<String, Vec<u8>> {
     for (key, value) in entries("/data").chain(entries("/stringData")) {
         let text = value.as_str().unwrap_or_default();
         let bytes = match resource.kind() {
+            // kustomize breaks long values into lines.
             "Secret" => base64::engine::general_purpose::STANDARD
-                .decode(text)
+                .decode(text.replace(['\n', ' '], ""))
                 .unwrap_or_default(),
             _ => text.as_bytes().to_vec(),
         };

@@ -234,7 +234,10 @@ fn policies(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut Faults) 
             .iter()
             .filter(|workload| selects(selector, workload.labels()))
             .collect();
-        if covered.is_empty() {
+        let of_a_job = overlay
+            .of_kind("Job")
+            .any(|job| selects(selector, job.at("/spec/template/metadata/labels")));
+        if covered.is_empty() && !of_a_job {
             faults.add(
                 &policy.file,
                 "spec.podSelector.matchLabels",

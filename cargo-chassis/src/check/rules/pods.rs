@@ -224,6 +224,10 @@ fn sizes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) {
 }
 
 fn rollout(workload: &Workload<'_>, faults: &mut Faults) {
+    // There the old pod has to go first.
+    if workload.sqlite.is_some() {
+        return;
+    }
     let strategy = workload.deployment.at("/spec/strategy");
     if strategy["type"] == "Recreate" || strategy["rollingUpdate"]["maxUnavailable"] != json!(0) {
         faults.add(

@@ -9,12 +9,12 @@ use crate::check::fault::Faults;
 use crate::check::render::{Overlay, Resource};
 
 /// A HorizontalPodAutoscaler, or the ScaledObject that KEDA makes one of.
-struct Autoscaler<'a> {
-    resource: &'a Resource,
+pub(super) struct Autoscaler<'a> {
+    pub(super) resource: &'a Resource,
     /// What its fields for the least and the greatest number of pods are called.
-    bounds: [&'static str; 2],
+    pub(super) bounds: [&'static str; 2],
     least: u64,
-    most: u64,
+    pub(super) most: u64,
     /// The Deployment that it steers.
     target: &'a Value,
     /// `cpu` or `memory`, and whether it is a share of the request.
@@ -207,7 +207,7 @@ fn disruption(
 // === impl Autoscaler ===
 
 impl<'a> Autoscaler<'a> {
-    fn all(overlay: &'a Overlay) -> Vec<Self> {
+    pub(super) fn all(overlay: &'a Overlay) -> Vec<Self> {
         let horizontal = overlay
             .of_kind("HorizontalPodAutoscaler")
             .map(|resource| Self::horizontal(overlay, resource));
@@ -252,7 +252,7 @@ impl<'a> Autoscaler<'a> {
         }
     }
 
-    fn steers(&self, workload: &Workload<'_>) -> bool {
+    pub(super) fn steers(&self, workload: &Workload<'_>) -> bool {
         *self.target == workload.deployment.name()
     }
 

@@ -6,7 +6,7 @@ use cargo_chassis::{Check, Fault};
 use e2e::edit;
 use serde::Deserialize;
 
-use crate::{choose, combinations, copy, service};
+use crate::{choose, combinations, copy, generated, orders, service};
 
 #[test]
 #[ignore = "needs kubectl"]
@@ -41,6 +41,9 @@ pub(crate) fn assert_agree(check: &Check) {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mutation {
+    /// The template's, for a service on stores; without any it is the example service.
+    #[serde(default)]
+    answers: Vec<String>,
     overlay: String,
     #[serde(default)]
     with: Vec<String>,
@@ -63,6 +66,7 @@ fn each_thing_that_is_wrong_is_told_with_file_field_and_remedy() {
     let mutations = Mutex::new(mutations.into_iter());
     let silent = Mutex::new(Vec::new());
     service();
+    orders();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -82,7 +86,12 @@ fn each_thing_that_is_wrong_is_told_with_file_field_and_remedy() {
 }
 
 fn try_one(mutation: &Mutation) -> Result<(), String> {
-    let copy = copy();
+    let answers: Vec<&str> = mutation.answers.iter().map(String::as_str).collect();
+    let (copy, binary) = if answers.is_empty() {
+        (copy(), service())
+    } else {
+        (generated(&answers), orders())
+    };
     let overlay = copy.path().join("k8s").join(&mutation.overlay);
     choose(
         &overlay.join("kustomization.yaml"),
@@ -94,7 +103,7 @@ fn try_one(mutation: &Mutation) -> Result<(), String> {
         &mutation.from,
         &mutation.to,
     );
-    let check = Check::new(copy.path().join("k8s"), service()).only(&mutation.overlay);
+    let check = Check::new(copy.path().join("k8s"), binary).only(&mutation.overlay);
     let what = format!(
         "{}: {:?} -> {:?}",
         mutation.file, mutation.from, mutation.to

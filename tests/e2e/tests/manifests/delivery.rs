@@ -13,8 +13,8 @@ use crate::{copy, documents, render, service};
 const OVERLAYS: [&str; 4] = ["dev", "production", "blue-green", "canary"];
 
 /// The page's blocks of YAML: the file that each is, and what is in it.
-pub(crate) fn blocks() -> Vec<(PathBuf, String)> {
-    let page = std::fs::read_to_string(root().join("k8s/delivery.md")).expect("a page");
+pub(crate) fn blocks(folder: &Path) -> Vec<(PathBuf, String)> {
+    let page = std::fs::read_to_string(folder.join("k8s/delivery.md")).expect("a page");
     let blocks = page.split("```yaml\n").skip(1);
     blocks
         .map(|block| {
@@ -27,9 +27,8 @@ pub(crate) fn blocks() -> Vec<(PathBuf, String)> {
 }
 
 /// A copy with the page's files in their places.
-fn followed() -> tempfile::TempDir {
-    let copy = copy();
-    for (file, text) in blocks() {
+pub(crate) fn followed(copy: tempfile::TempDir) -> tempfile::TempDir {
+    for (file, text) in blocks(copy.path()) {
         let file = copy.path().join(file);
         std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
         std::fs::write(file, text).expect("a file");
@@ -40,7 +39,7 @@ fn followed() -> tempfile::TempDir {
 #[test]
 #[ignore = "needs kubectl, kubernetes-validate, node and @kubernetes-models"]
 fn what_the_page_gives_renders_and_is_valid() {
-    let copy = followed();
+    let copy = followed(copy());
     let files = [copy.path().join("rollouts"), copy.path().join("flagger")];
     for file in &files {
         let overlay = copy
@@ -64,14 +63,14 @@ fn what_the_page_gives_renders_and_is_valid() {
 #[test]
 #[ignore = "needs kubectl"]
 fn a_rollout_in_the_deployments_place_agrees() {
-    let copy = followed();
+    let copy = followed(copy());
     assert_agree(&Check::new(copy.path().join("k8s"), service()).only("overlays/rollouts"));
 }
 
 #[test]
 fn controllers_are_given_an_overlay_that_exists() {
     let mut paths = Vec::new();
-    for (_, text) in blocks() {
+    for (_, text) in blocks(&root()) {
         for resource in documents(text.as_bytes()) {
             let spec = &resource["spec"];
             paths.extend(spec["source"]["path"].as_str().map(str::to_owned));

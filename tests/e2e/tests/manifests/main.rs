@@ -12,12 +12,14 @@ mod prometheus;
 mod runbooks;
 mod schemas;
 mod scripts;
+mod stores;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use e2e::{cargo, root, succeed};
+use cargo_chassis::template::render_here;
+use e2e::{built, cargo, root, succeed};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,6 +40,12 @@ fn service() -> &'static Path {
         succeed(build.arg("--target-dir").arg(&target));
         target.join("debug/examples/service")
     })
+}
+
+/// The example service on stores, built once.
+fn orders() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| built(cargo(&root()).args(["build", "--package=example-orders"])))
 }
 
 /// What kubectl makes of a folder.
@@ -79,6 +87,17 @@ fn copy() -> tempfile::TempDir {
         let text = "FROM scratch\nWORKDIR /app\nUSER 65532:65532\nEXPOSE 8080 9090\nENTRYPOINT [\"/app/service\"]\n";
         std::fs::write(dockerfile, text).expect("a Dockerfile");
     }
+    folder
+}
+
+/// What a service named `service` gets for these answers.
+fn generated(answers: &[&str]) -> tempfile::TempDir {
+    let (parent, folder) = (tempfile::tempdir(), tempfile::tempdir());
+    let (parent, folder) = (parent.expect("a folder"), folder.expect("a folder"));
+    let mut define: Vec<String> = answers.iter().map(|&answer| answer.to_owned()).collect();
+    define.push("chassis=registry".to_owned());
+    let service = render_here(&root().join("template"), parent.path(), "service", &define);
+    e2e::copy(&service.expect("a service"), folder.path());
     folder
 }
 

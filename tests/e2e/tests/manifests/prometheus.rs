@@ -206,7 +206,7 @@ pub(crate) fn queries() -> Vec<(String, String)> {
     let query = trigger["metadata"]["query"].as_str().expect("a query");
     queries.push(("keda".to_owned(), query.replace("[2m]", "[10s]")));
     // What Argo Rollouts and Flagger judge by.
-    for (file, text) in crate::delivery::blocks() {
+    for (file, text) in crate::delivery::blocks(&root()) {
         for resource in documents(text.as_bytes()) {
             let spec = &resource["spec"];
             let asked = [

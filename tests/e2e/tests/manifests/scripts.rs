@@ -1,5 +1,7 @@
 //! deploy.sh and promote.sh against a kubectl that only writes down what it is asked.
 
+mod migrations;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -23,6 +25,7 @@ class H(http.server.BaseHTTPRequestHandler):
 s = http.server.HTTPServer(('127.0.0.1', 0), H)
 print(f'Forwarding from 127.0.0.1:{s.server_port} -> 8080', flush=True)
 s.serve_forever()" ;;
+  *get\ job*) echo -n "${JOB-Complete}" ;;
   *jsonpath*revision*) echo -n "$(grep -c '^apply --filename\|set image' "$CALLS")" | sed 's/^0$/3/' ;;
   *jsonpath*track*) echo -n blue ;;
   *jsonpath*readyReplicas*) echo -n 3 ;;
@@ -39,7 +42,10 @@ struct Stub {
 
 impl Stub {
     fn new() -> Self {
-        let copy = copy();
+        Self::of(copy())
+    }
+
+    fn of(copy: tempfile::TempDir) -> Self {
         let stub = copy.path().join("bin/kubectl");
         std::fs::create_dir(copy.path().join("bin")).expect("a folder");
         std::fs::write(&stub, KUBECTL).expect("a stub");
