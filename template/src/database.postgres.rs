@@ -15,6 +15,10 @@ pub(crate) async fn open(chassis: &Chassis<Settings>) -> anyhow::Result<Pool> {
 /// The command `migrate`, once before a new version starts: runs those of `migrations/` that the database has not seen.
 pub(crate) async fn migrate(chassis: Chassis<Settings>) -> anyhow::Result<()> {
     let database = open(&chassis).await?;
-    sqlx::migrate!().run(&database).await?;
+    sqlx::migrate!()
+        // A later version may have been here, and been taken back.
+        .set_ignore_missing(true)
+        .run(&database)
+        .await?;
     Ok(())
 }

@@ -11,7 +11,11 @@ pub(crate) type Pool = sqlx::SqlitePool;
 pub(crate) async fn open(chassis: &Chassis<Settings>) -> anyhow::Result<Pool> {
     let settings = &chassis.settings().database;
     let database = axum_chassis_sqlx::sqlite(chassis, "database", settings).await?;
-    sqlx::migrate!().run(&database).await?;
+    sqlx::migrate!()
+        // A later version may have been here, and been taken back.
+        .set_ignore_missing(true)
+        .run(&database)
+        .await?;
     Ok(database)
 }
 
