@@ -16,6 +16,7 @@ mod line;
 mod panics;
 mod queue;
 mod write;
+mod writer;
 
 use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
@@ -177,7 +178,7 @@ pub fn start(settings: &Settings, output: Output) -> Result<Logs, Error> {
     let report = move |lines, out: &mut Vec<u8>| report_dropped(style, lines, out);
     let filter = Filter::new(&settings.filter).map_err(Error::Filter)?;
     let bound = usize::try_from(settings.buffer.bytes()).unwrap_or(usize::MAX);
-    let queue = Queue::start(output.write, bound, Box::new(report)).map_err(Error::Thread)?;
+    let queue = writer::start(output.write, bound, Box::new(report)).map_err(Error::Thread)?;
     Ok(Logs {
         shared: Arc::new(Shared {
             style,

@@ -6,6 +6,7 @@
 mod activity;
 mod connection;
 mod host;
+mod socket;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -22,10 +23,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use self::connection::Connection;
+pub(crate) use self::host::misaddressed;
 use crate::client::{ForwardedHeader, Proxies};
 use crate::error::Error;
 use crate::metrics::http::Http;
-use crate::problem::Problem;
 use crate::settings::{Duration, Network, Problems, Validate};
 use crate::shutdown::{Phase, Shutdown};
 
@@ -247,13 +248,6 @@ where
             drop(running);
         });
     }
-}
-
-/// Answers requests whose `Host` is not as HTTP has it, whatever they ask for.
-pub(crate) fn misaddressed() -> Router {
-    Router::new().fallback(async || {
-        Problem::bad_request("a request of HTTP/1.1 has one Host header, which names a host")
-    })
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -19,12 +19,18 @@ mod place;
 #[path = "trace/no_place.rs"]
 mod place;
 
-use std::cell::RefCell;
-use std::fmt;
+mod context;
+mod digits;
+mod request_id;
+
 use std::future::Future;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+pub use self::context::TraceContext;
+pub(crate) use self::digits::digits;
+pub(crate) use self::place::Place;
+pub use self::request_id::RequestId;
 
 /// The header a request id travels in, both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,7 +39,6 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The header in which tracing systems add what is theirs to a trace context.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-const MAX_REQUEST_ID: usize = 128;
 /// The standard asks for 512 at least.
 const MAX_TRACESTATE: usize = 4096;
 
@@ -63,8 +68,6 @@ pub fn scope<F: Future>(ids: Ids, future: F) -> impl Future<Output = F::Output> 
     let place = Place::of(&ids);
     scoped(ids, place, future)
 }
-
-pub(crate) use self::place::Place;
 
 /// What [`scope`] returns, by name.
 pub(crate) type Scoped<F> = tokio::task::futures::TaskLocalFuture<Ids, place::Within<F>>;
@@ -111,7 +114,7 @@ impl Ids {
             None => {
                 let trace = TraceContext::random();
                 Self {
-                    request: request.unwrap_or(RequestId(Id::Ours(hex(trace.trace)))),
+                    request: request.unwrap_or(RequestId::of(&trace)),
                     trace,
                     // Without a valid `traceparent` a `tracestate` means nothing.
                     state: None,
@@ -156,259 +159,9 @@ fn tracestate(headers: &HeaderMap) -> Option<HeaderValue> {
         .then_some(joined)
 }
 
-/// A request id: 1 to 128 visible ASCII characters other than `"` and `\`, so that it can go
-/// into a header or a log line as it is.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RequestId(Id);
-
-#[derive(Clone, PartialEq, Eq)]
-enum Id {
-    Theirs(HeaderValue),
-    Ours([u8; 32]),
-}
-
-impl RequestId {
-    /// The id in a header, if it is one we pass on.
-    pub fn from_header(value: &HeaderValue) -> Option<Self> {
-        let bytes = value.as_bytes();
-        let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
-        ((1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(plain))
-            .then(|| Self(Id::Theirs(value.clone())))
-    }
-
-    /// 32 random hexadecimal digits.
-    pub fn random() -> Self {
-        Self(Id::Ours(hex(fastrand::u128(..))))
-    }
-
-    /// The id's characters.
-    pub fn as_str(&self) -> &str {
-        // Only visible ASCII gets into a `RequestId`.
-        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        match &self.0 {
-            Id::Theirs(value) => value.as_bytes(),
-            Id::Ours(digits) => digits,
-        }
-    }
-
-    /// The id as a header's value.
-    pub fn header(&self) -> HeaderValue {
-        thread_local! {
-            // Values are cut from a page, so that most of them allocate nothing.
-            static PAGE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
-        }
-        let digits = match &self.0 {
-            Id::Theirs(value) => return value.clone(),
-            Id::Ours(digits) => digits,
-        };
-        let bytes: Bytes = PAGE.with_borrow_mut(|page| {
-            if page.capacity() < digits.len() {
-                *page = BytesMut::with_capacity(4096);
-            }
-            page.put_slice(digits);
-            page.split().freeze()
-        });
-        HeaderValue::from_maybe_shared(bytes).expect("hexadecimal digits make a header value")
-    }
-}
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RequestId({self})")
-    }
-}
-
-/// A place in a distributed trace, after [W3C Trace Context](https://www.w3.org/TR/trace-context/).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceContext {
-    trace: u128,
-    span: u64,
-    parent: Option<u64>,
-    sampled: bool,
-    /// Whether this process exports traces, so that its spans need to know their parent.
-    exporting: bool,
-}
-
-impl TraceContext {
-    /// Reads a `traceparent` header: the caller's span becomes the parent of a new one.
-    ///
-    /// `None` for anything the standard calls invalid.
-    pub fn parse(header: &[u8]) -> Option<Self> {
-        let version = *unhex(header.get(..2)?)?.to_be_bytes().last()?;
-        // A later version may append fields; this one may not.
-        let ends_well = match header.len() {
-            55 => true,
-            56.. => version > 0 && header[55] == b'-',
-            _ => false,
-        };
-        let dashes = [2, 35, 52].iter().all(|&at| header.get(at) == Some(&b'-'));
-        if version == 0xff || !ends_well || !dashes {
-            return None;
-        }
-        let trace = unhex(&header[3..35])?;
-        let parent = u64::try_from(unhex(&header[36..52])?).ok()?;
-        let flags = unhex(&header[53..55])?;
-        (trace != 0 && parent != 0).then(|| Self {
-            trace,
-            span: nonzero(),
-            parent: Some(parent),
-            sampled: flags & 1 == 1,
-            exporting: false,
-        })
-    }
-
-    /// The root of a new trace, not sampled.
-    pub fn random() -> Self {
-        Self {
-            trace: fastrand::u128(1..),
-            span: nonzero(),
-            parent: None,
-            sampled: false,
-            exporting: false,
-        }
-    }
-
-    /// The `traceparent` for a request that is made on behalf of this one.
-    pub fn traceparent(&self) -> String {
-        format!(
-            "00-{:032x}-{:016x}-{:02x}",
-            self.trace,
-            self.span,
-            u8::from(self.sampled)
-        )
-    }
-
-    /// The trace's id as 32 hexadecimal digits.
-    pub fn trace_id(&self) -> impl fmt::Display + use<> {
-        Digits(hex(self.trace))
-    }
-
-    /// This service's span in the trace, as 16 hexadecimal digits.
-    pub fn span_id(&self) -> impl fmt::Display + use<> {
-        Digits(digits(self.span))
-    }
-
-    /// The trace's id as ASCII digits, for the hot path.
-    pub(crate) fn trace_digits(&self) -> [u8; 32] {
-        hex(self.trace)
-    }
-
-    /// The numbers behind the ids: trace, span, and the caller's span.
-    pub fn as_numbers(&self) -> (u128, u64, Option<u64>) {
-        (self.trace, self.span, self.parent)
-    }
-
-    /// Whether this trace is recorded: by the caller's word, or where this service exports its
-    /// traces (feature `otlp`), by its sampler's.
-    pub fn is_sampled(&self) -> bool {
-        self.sampled
-    }
-}
-
-struct Digits<const N: usize>([u8; N]);
-
-impl<const N: usize> fmt::Display for Digits<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.0).unwrap_or_default())
-    }
-}
-
-fn nonzero() -> u64 {
-    fastrand::u64(1..)
-}
-
-fn hex(number: u128) -> [u8; 32] {
-    let mut text = [0; 32];
-    let (high, low) = text.split_at_mut(16);
-    high.copy_from_slice(&digits((number >> 64) as u64));
-    low.copy_from_slice(&digits(number as u64));
-    text
-}
-
-/// All sixteen hexadecimal digits of a number.
-pub(crate) fn digits(number: u64) -> [u8; 16] {
-    let mut text = [0; 16];
-    let (high, low) = text.split_at_mut(8);
-    high.copy_from_slice(&eight_digits(number >> 32));
-    low.copy_from_slice(&eight_digits(number & 0xffff_ffff));
-    text
-}
-
-/// The digits of 32 bits, worked out side by side.
-fn eight_digits(mut word: u64) -> [u8; 8] {
-    // Half a byte to each byte.
-    word = (word << 16 | word) & 0x0000_ffff_0000_ffff;
-    word = (word << 8 | word) & 0x00ff_00ff_00ff_00ff;
-    word = (word << 4 | word) & 0x0f0f_0f0f_0f0f_0f0f;
-    // 1 in each byte that is ten or more, and so a letter.
-    let letters = (word + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
-    let text = word + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10);
-    text.to_be_bytes()
-}
-
-/// Lower-case digits only: the standard forbids upper case.
-fn unhex(digits: &[u8]) -> Option<u128> {
-    digits.iter().try_fold(0, |number: u128, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u128::from(value))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_traceparent_is_continued_with_a_span_of_our_own() {
-        let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let context = TraceContext::parse(header.as_bytes()).expect("the standard's own example");
-        let (trace, span, parent) = context.as_numbers();
-        assert_eq!(trace, 0x4bf92f3577b34da6a3ce929d0e0e4736);
-        assert_eq!(parent, Some(0x00f067aa0ba902b7));
-        assert_ne!(Some(span), parent);
-        assert!(context.is_sampled());
-        assert!(
-            context
-                .traceparent()
-                .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")
-        );
-    }
-
-    #[test]
-    fn a_malformed_traceparent_starts_a_new_trace() {
-        let wrong = [
-            "",
-            "00",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00_4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7_01",
-        ];
-        for header in wrong {
-            assert_eq!(TraceContext::parse(header.as_bytes()), None, "{header}");
-        }
-    }
-
-    #[test]
-    fn a_later_version_may_bring_more_fields() {
-        let header = b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
-        assert!(TraceContext::parse(header).is_some());
-    }
 
     #[test]
     fn an_outgoing_request_gets_the_ids_and_no_state_of_another_trace() {
@@ -453,30 +206,6 @@ mod tests {
     }
 
     #[test]
-    fn a_request_id_is_kept_only_if_it_can_stand_in_a_log_line() {
-        for (id, kept) in [
-            ("abc-1.2_3", true),
-            ("a b", false),
-            ("a\"b", false),
-            ("", false),
-        ] {
-            let header = HeaderValue::from_bytes(id.as_bytes()).expect("a header value");
-            assert_eq!(RequestId::from_header(&header).is_some(), kept, "{id:?}");
-        }
-        let long = HeaderValue::from_str(&"x".repeat(129)).expect("a header value");
-        assert_eq!(RequestId::from_header(&long), None);
-    }
-
-    #[test]
-    fn digits_are_those_that_the_standard_library_writes() {
-        for number in [0, 1, 9, 10, 0xf, 0x09af_90fa_1234_5678, u64::MAX] {
-            assert_eq!(digits(number), format!("{number:016x}").as_bytes());
-        }
-        let number = 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210;
-        assert_eq!(hex(number), format!("{number:032x}").as_bytes());
-    }
-
-    #[test]
     fn a_request_that_brings_no_ids_gets_one_for_both() {
         let ids = Ids::from_headers(&HeaderMap::new());
         assert_eq!(ids.request.as_str(), ids.trace.trace_id().to_string());
@@ -491,13 +220,5 @@ mod tests {
         let ids = [(); 2].map(|()| Ids::from_headers(&headers));
         assert_eq!(ids[0].trace.trace_id().to_string(), parent[3..35]);
         assert_ne!(ids[0].request, ids[1].request);
-    }
-
-    #[test]
-    fn made_up_request_ids_differ() {
-        let ids: std::collections::HashSet<_> =
-            (0..1000).map(|_| RequestId::random().to_string()).collect();
-        assert_eq!(ids.len(), 1000);
-        assert!(ids.iter().all(|id| id.len() == 32));
     }
 }

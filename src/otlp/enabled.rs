@@ -2,6 +2,7 @@
 
 mod client;
 mod queue;
+mod sampling;
 mod span;
 mod variables;
 

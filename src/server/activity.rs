@@ -1,21 +1,12 @@
-//! What happens on a connection, noted where it happens: by its socket and by its requests.
+//! What happens on a connection, noted where it happens: by its socket and by its requests, which
+//! may run on other threads than the connection.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::Version;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-
-use super::Server;
-use crate::metrics::http::Http;
-
-/// Responses up to this length, in bytes, are written in one piece.
-const SMALL: usize = 1024;
 
 /// What happens on a connection, as far as its time limits depend on it.
 pub(super) struct Activity {
@@ -55,7 +46,8 @@ impl Activity {
         u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn received(&self) {
+    /// Notes that something has come from the client.
+    pub(super) fn received(&self) {
         if self.under_way.load(Ordering::Relaxed) == 0
             && self.head_since.load(Ordering::Relaxed) == 0
             // Pings and window updates are not requests: HTTP/2 has its own keep-alive.
@@ -65,7 +57,8 @@ impl Activity {
         }
     }
 
-    fn sent<T>(&self, progress: &Poll<T>) {
+    /// Notes whether the client takes what is sent.
+    pub(super) fn sent<T>(&self, progress: &Poll<T>) {
         let stuck = self.stuck_since.load(Ordering::Relaxed);
         match progress {
             Poll::Pending if stuck == 0 => self.stuck_since.store(self.now(), Ordering::Relaxed),
@@ -86,7 +79,7 @@ impl Activity {
         UnderWay(self.clone())
     }
 
-    fn is_serving_http1(&self) -> bool {
+    pub(super) fn is_serving_http1(&self) -> bool {
         self.under_way.load(Ordering::Relaxed) > 0 && !self.http2.load(Ordering::Relaxed)
     }
 
@@ -100,8 +93,9 @@ impl Activity {
         !self.closed.swap(true, Ordering::Relaxed)
     }
 
-    /// When the connection has lasted too long, as things are now.
-    pub(super) fn limit(&self, server: &Server) -> Option<Instant> {
+    /// When the connection has lasted too long, as things are now, if a request's headers may take
+    /// so long and a wait for the next request so long.
+    pub(super) fn limit(&self, header: Duration, idle: Duration) -> Option<Instant> {
         let stuck = self.stuck_since.load(Ordering::Relaxed);
         if self.head_begun.load(Ordering::Relaxed) {
             self.head_begun.store(false, Ordering::Relaxed);
@@ -109,13 +103,13 @@ impl Activity {
         }
         let head = self.head_since.load(Ordering::Relaxed);
         let (since, limit) = if stuck > 0 {
-            (stuck, server.idle_timeout)
+            (stuck, idle)
         } else if self.under_way.load(Ordering::Relaxed) > 0 {
             return None;
         } else if head > 0 {
-            (head, server.header_timeout)
+            (head, header)
         } else {
-            (self.idle_since.load(Ordering::Relaxed), server.idle_timeout)
+            (self.idle_since.load(Ordering::Relaxed), idle)
         };
         Some(self.epoch + Duration::from_nanos(since) + limit)
     }
@@ -128,107 +122,5 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.idle_since.store(self.0.now(), Ordering::Relaxed);
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The socket, which tells when something arrives and when nothing can leave.
-pub(super) struct Socket<Slot> {
-    stream: TcpStream,
-    activity: Arc<Activity>,
-    _open: Open,
-    _slot: Slot,
-}
-
-impl<Slot> Socket<Slot> {
-    /// `slot` is held for as long as the socket is open, even if a WebSocket takes it over.
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, http: &Http, slot: Slot) -> Self {
-        http.connections.inc();
-        http.connections_total.inc();
-        Self {
-            stream,
-            activity,
-            _open: Open(http.clone()),
-            _slot: slot,
-        }
-    }
-}
-
-/// Counts an open connection.
-struct Open(Http);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.connections.dec();
-    }
-}
-
-impl<Slot: Unpin> AsyncRead for Socket<Slot> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        if buffer.filled().len() > before {
-            self.activity.received();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let progress = Pin::new(&mut self.stream).poll_write(context, data);
-        self.activity.sent(&progress);
-        progress
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let length: usize = data.iter().map(|part| part.len()).sum();
-        if length > SMALL {
-            let progress = Pin::new(&mut self.stream).poll_write_vectored(context, data);
-            self.activity.sent(&progress);
-            return progress;
-        }
-        // Copying a small response is cheaper than having the kernel gather it.
-        let mut whole = [0; SMALL];
-        let mut end = 0;
-        for part in data {
-            whole[end..end + part.len()].copy_from_slice(part);
-            end += part.len();
-        }
-        self.poll_write(context, &whole[..end])
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    /// hyper flushes at the end of each turn. A request that is still under way then has not been
-    /// answered at once, and its client may go away meanwhile: this is where that is noticed.
-    ///
-    /// hyper itself would look for it as soon as it has a request, with a new buffer each time.
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.activity.is_serving_http1() {
-            let mut byte = [0];
-            let peeked = self.stream.poll_peek(context, &mut ReadBuf::new(&mut byte));
-            if let Poll::Ready(0) = peeked? {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-            }
-        }
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

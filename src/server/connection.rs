@@ -26,7 +26,8 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 use tower::Service as _;
 
-use super::activity::{Activity, Socket, UnderWay};
+use super::activity::{Activity, UnderWay};
+use super::socket::Socket;
 use super::{Server, host};
 use crate::shutdown::Phase;
 
@@ -114,7 +115,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                     protocol.as_mut().graceful_shutdown();
                     continue;
                 }
-                let limit = activity.limit(&server);
+                let limit = activity.limit(server.header_timeout, server.idle_timeout);
                 if let Some(limit) = limit {
                     alarm.bring_forward(limit);
                 }

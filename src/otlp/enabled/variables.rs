@@ -8,8 +8,8 @@ use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
-use opentelemetry::trace::{SpanKind, TraceId};
-use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
+
+use super::sampling::Sampling;
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
@@ -44,21 +44,6 @@ impl fmt::Display for Wrong {
 }
 
 impl std::error::Error for Wrong {}
-
-/// Which traces are exported.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Sampling {
-    /// Whether the caller decides, if there is one.
-    by_parent: bool,
-    root: Root,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Root {
-    All,
-    None,
-    Ratio(f64),
-}
 
 /// Reads them through `variable`; `None` if nothing is to be exported.
 ///
@@ -261,24 +246,14 @@ impl Reader<'_> {
     fn sampling(&mut self) -> Sampling {
         let name = self.text(SAMPLER);
         let name = name.as_deref().unwrap_or("parentbased_always_on");
-        let (by_parent, root) = match name.strip_prefix("parentbased_") {
-            Some(root) => (true, root),
-            None => (false, name),
-        };
-        let root = match root {
-            "always_on" => Root::All,
-            "always_off" => Root::None,
-            "traceidratio" => Root::Ratio(self.ratio()),
-            _ => {
-                self.fault(
-                    SAMPLER,
-                    name,
-                    "`always_on`, `always_off` or `traceidratio`, or one of them after `parentbased_`",
-                );
-                Root::None
-            }
-        };
-        Sampling { by_parent, root }
+        Sampling::named(name, || self.ratio()).unwrap_or_else(|| {
+            self.fault(
+                SAMPLER,
+                name,
+                "`always_on`, `always_off` or `traceidratio`, or one of them after `parentbased_`",
+            );
+            Sampling::NONE
+        })
     }
 
     fn ratio(&mut self) -> f64 {
@@ -310,57 +285,6 @@ fn decode(text: &str) -> Option<String> {
         rest = &tail[2..];
     }
     String::from_utf8(bytes).ok()
-}
-
-// === impl Sampling ===
-
-impl Sampling {
-    /// The same decision for spans that are not a request's.
-    pub(super) fn sampler(self) -> Sampler {
-        let root = self.root.sampler();
-        if self.by_parent {
-            Sampler::ParentBased(Box::new(root))
-        } else {
-            root
-        }
-    }
-
-    /// Whether to export the trace, given what its caller decided, if it has one.
-    pub(super) fn decide(self, trace: TraceId, parent: Option<bool>) -> bool {
-        if let Some(sampled) = parent.filter(|_| self.by_parent) {
-            return sampled;
-        }
-        match self.root {
-            Root::All => true,
-            Root::None => false,
-            Root::Ratio(_) => {
-                let sampler = self.root.sampler();
-                let result = sampler.should_sample(None, trace, "", &SpanKind::Server, &[], &[]);
-                result.decision == SamplingDecision::RecordAndSample
-            }
-        }
-    }
-}
-
-impl fmt::Display for Sampling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.by_parent { "parentbased_" } else { "" })?;
-        match self.root {
-            Root::All => f.write_str("always_on"),
-            Root::None => f.write_str("always_off"),
-            Root::Ratio(ratio) => write!(f, "traceidratio {ratio}"),
-        }
-    }
-}
-
-impl Root {
-    fn sampler(self) -> Sampler {
-        match self {
-            Self::All => Sampler::AlwaysOn,
-            Self::None => Sampler::AlwaysOff,
-            Self::Ratio(ratio) => Sampler::TraceIdRatioBased(ratio),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -440,28 +364,5 @@ mod tests {
         for wrong in ["a", "=1", "a=%zz", "a=%f", "a=%ff"] {
             assert!(attributes(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_request_is_decided_like_the_spans_within_it() {
-        let ids = [1, u128::from(u64::MAX), u128::MAX / 3].map(TraceId::from);
-        for name in ["always_on", "always_off", "traceidratio"] {
-            let sampling = right(&[
-                (ENDPOINT, "http://a"),
-                (SAMPLER, name),
-                (SAMPLER_ARG, "0.5"),
-            ]);
-            for id in ids {
-                let sampler = sampling.sampling.sampler();
-                let inside = sampler.should_sample(None, id, "", &SpanKind::Internal, &[], &[]);
-                let sampled = inside.decision == SamplingDecision::RecordAndSample;
-                for parent in [None, Some(true), Some(false)] {
-                    assert_eq!(sampling.sampling.decide(id, parent), sampled, "{name}");
-                }
-            }
-        }
-        let by_parent = right(&[(ENDPOINT, "http://a"), (SAMPLER, "parentbased_always_off")]);
-        assert!(by_parent.sampling.decide(TraceId::from(1), Some(true)));
-        assert!(!by_parent.sampling.decide(TraceId::from(1), None));
     }
 }

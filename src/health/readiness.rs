@@ -1,0 +1,290 @@
+//! Whether the service is ready: started, not stopping, and each check up. The checks run from here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration as StdDuration, Instant};
+
+use tokio::task::AbortHandle;
+
+use super::Settings;
+use super::check::Check;
+use super::report::{Report, Verdict};
+use crate::boxed::boxed;
+use crate::settings::Duration;
+
+/// Decides whether the service is ready. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Readiness(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    started: AtomicBool,
+    stopping: AtomicBool,
+    checks: Mutex<BTreeMap<String, Verdict>>,
+    /// What runs them.
+    tasks: Mutex<BTreeMap<String, AbortHandle>>,
+}
+
+impl Readiness {
+    /// Not started, not stopping, no checks.
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(Inner {
+            settings,
+            started: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            checks: Mutex::default(),
+            tasks: Mutex::default(),
+        }))
+    }
+
+    /// Adds a check that runs in the background for as long as the runtime lives, the first time at
+    /// once. Until it has succeeded the service is not ready.
+    ///
+    /// The error's text is shown to whoever asks the admin listener. A check of the same name is
+    /// replaced. A run that panics has failed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn check(&self, name: impl Into<String>, check: impl Check) {
+        let name: String = name.into();
+        let check = Arc::new(check);
+        let (readiness, checked) = (self.clone(), name.clone());
+        let repeat = async move {
+            loop {
+                let begun = Instant::now();
+                let verdict = run(&check, *readiness.0.settings.timeout).await;
+                let up = readiness.record(&checked, verdict, begun.elapsed());
+                // While it is down, requests wait for it to come up: ask more often.
+                let pause = if up {
+                    *readiness.0.settings.interval
+                } else {
+                    readiness.retry()
+                };
+                tokio::time::sleep(pause).await;
+            }
+        };
+        let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(replaced) = tasks.remove(&name) {
+            replaced.abort();
+        }
+        self.checks().insert(name.clone(), Verdict::pending());
+        tasks.insert(name, tokio::spawn(boxed(repeat)).abort_handle());
+    }
+
+    /// Says that the service's own start is done.
+    pub fn set_started(&self) {
+        self.0.started.store(true, Ordering::Release);
+    }
+
+    /// Says that the service is about to stop: not ready any more, whatever the checks say.
+    pub fn set_stopping(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the service's own start is done.
+    pub fn is_started(&self) -> bool {
+        self.0.started.load(Ordering::Acquire)
+    }
+
+    /// Whether requests should be sent here.
+    pub fn is_ready(&self) -> bool {
+        self.report().ready
+    }
+
+    /// The present verdict with all that led to it.
+    pub(crate) fn report(&self) -> Report {
+        let stale = self.stale();
+        let mut checks = self.checks().clone();
+        for check in checks.values_mut() {
+            check.expire(stale);
+        }
+        let (started, stopping) = (self.is_started(), self.0.stopping.load(Ordering::Acquire));
+        Report {
+            ready: started && !stopping && checks.values().all(|check| check.up),
+            started,
+            stopping,
+            checks,
+        }
+    }
+
+    /// Notes a run of a check, and says whether the check counts as up.
+    fn record(&self, name: &str, outcome: Result<(), String>, took: StdDuration) -> bool {
+        let mut checks = self.checks();
+        let Some(check) = checks.get_mut(name) else {
+            return true;
+        };
+        let was_up = check.up;
+        check.record(&self.0.settings, outcome, took);
+        let (up, error) = (check.up, check.error.clone());
+        drop(checks);
+        if up && !was_up {
+            tracing::info!(check = name, "readiness check is up");
+        } else if was_up && !up {
+            tracing::warn!(check = name, error, "readiness check is down");
+        }
+        up
+    }
+
+    /// A verdict older than this says nothing: whole rounds of the check are missing.
+    fn stale(&self) -> StdDuration {
+        let Settings {
+            interval,
+            timeout,
+            failures,
+            ..
+        } = &self.0.settings;
+        (**interval + **timeout) * (*failures).max(2)
+    }
+
+    fn retry(&self) -> StdDuration {
+        (*self.0.settings.interval).min(StdDuration::from_secs(1))
+    }
+
+    fn checks(&self) -> MutexGuard<'_, BTreeMap<String, Verdict>> {
+        // Nothing panics while it holds the lock; if it did, the data would still be whole.
+        self.0.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.report().fmt(f)
+    }
+}
+
+async fn run(check: &Arc<impl Check>, timeout: StdDuration) -> Result<(), String> {
+    let check = check.clone();
+    // A task of its own: a run that blocks or panics is this check's trouble only, and so is an error that
+    // cannot be put into words.
+    let told = |error| anyhow::Error::msg(format!("{error:#}"));
+    let mut task = tokio::spawn(boxed(async move { check.check().await.map_err(told) }));
+    match tokio::time::timeout(timeout, &mut task).await {
+        Ok(Ok(verdict)) => verdict.map_err(|error| error.to_string()),
+        Ok(Err(_)) => Err("the check panicked".to_owned()),
+        Err(_) => {
+            task.abort();
+            Err(format!("no answer within {}", Duration::from(timeout)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    fn settings(failures: u32, successes: u32) -> Settings {
+        Settings {
+            failures,
+            successes,
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn a_check_goes_down_after_its_failures_and_up_after_its_successes() {
+        let readiness = Readiness::new(settings(3, 2));
+        readiness
+            .checks()
+            .insert("db".to_owned(), Verdict::pending());
+        let mut run = |ok: bool| {
+            let verdict = if ok {
+                Ok(())
+            } else {
+                Err("refused".to_owned())
+            };
+            readiness.record("db", verdict, StdDuration::ZERO)
+        };
+        let verdicts: Vec<_> = [
+            true, true, false, false, true, false, false, false, true, true,
+        ]
+        .into_iter()
+        .map(&mut run)
+        .collect();
+        assert_eq!(
+            verdicts,
+            [
+                false, true, true, true, true, true, true, false, false, true
+            ]
+        );
+    }
+
+    #[test]
+    fn readiness_needs_the_start_every_check_and_no_stop() {
+        let readiness = Readiness::new(settings(1, 1));
+        assert_eq!(readiness.report().status(), "starting");
+        readiness.set_started();
+        assert_eq!(readiness.report().status(), "ready");
+        readiness
+            .checks()
+            .insert("db".to_owned(), Verdict::pending());
+        assert_eq!(readiness.report().status(), "not ready");
+        readiness.record("db", Ok(()), StdDuration::ZERO);
+        assert!(readiness.is_ready());
+        readiness.set_stopping();
+        assert_eq!(readiness.report().status(), "stopping");
+    }
+
+    #[test]
+    fn an_old_verdict_counts_as_a_failure() {
+        let quick = Settings {
+            interval: Duration::from_millis(1),
+            timeout: Duration::from_millis(1),
+            ..settings(1, 1)
+        };
+        let readiness = Readiness::new(quick);
+        readiness.set_started();
+        let mut old = Verdict::pending();
+        old.up = true;
+        old.checked = Instant::now() - StdDuration::from_secs(1);
+        readiness.checks().insert("db".to_owned(), old);
+        let report = readiness.report();
+        assert!(!report.ready);
+        let error = report.checks["db"].error.clone().expect("a reason");
+        assert!(error.starts_with("has not been checked for"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_hangs_or_panics_has_failed() {
+        let timeout = StdDuration::from_secs(2);
+        let hangs = || std::future::pending::<Result<(), String>>();
+        assert_eq!(
+            run(&Arc::new(hangs), timeout).await,
+            Err("no answer within 2s".to_owned())
+        );
+        let panics = || async { panic!("boom") as Result<(), String> };
+        assert_eq!(
+            run(&Arc::new(panics), timeout).await,
+            Err("the check panicked".to_owned())
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_slow_check_does_not_delay_another() {
+        let readiness = Readiness::new(settings(1, 1));
+        let runs = Arc::new(AtomicU64::new(0));
+        readiness.check("slow", std::future::pending::<Result<(), String>>);
+        let counted = runs.clone();
+        readiness.check("quick", move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async { Ok::<_, String>(()) }
+        });
+        tokio::time::sleep(StdDuration::from_secs(51)).await;
+        assert_eq!(runs.load(Ordering::Relaxed), 11);
+        let checks = readiness.report().checks;
+        assert!(checks["quick"].up && !checks["slow"].up);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_of_the_same_name_takes_the_others_place() {
+        let readiness = Readiness::new(settings(1, 1));
+        readiness.check("db", async || Err::<(), _>("the old one"));
+        readiness.check("db", async || Ok::<(), String>(()));
+        tokio::time::sleep(StdDuration::from_secs(11)).await;
+        let check = readiness.report().checks["db"].clone();
+        assert_eq!((check.up, check.failures_total), (true, 0));
+    }
+}

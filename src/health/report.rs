@@ -1,0 +1,108 @@
+//! What is known of the checks: of one after its last runs, and of all at a moment.
+
+use std::collections::BTreeMap;
+use std::time::{Duration as StdDuration, Instant};
+
+use super::Settings;
+use crate::settings::Duration;
+
+/// What is known of one check.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) up: bool,
+    /// Why not, in the words of the last run that failed.
+    pub(crate) error: Option<String>,
+    /// How long the last run took.
+    pub(crate) took: StdDuration,
+    pub(crate) failures_total: u64,
+    in_a_row: u32,
+    last_succeeded: bool,
+    pub(super) checked: Instant,
+}
+
+impl Verdict {
+    /// Of a check that has not run yet.
+    pub(super) fn pending() -> Self {
+        Self {
+            up: false,
+            error: Some("has not been checked yet".to_owned()),
+            took: StdDuration::ZERO,
+            failures_total: 0,
+            in_a_row: 0,
+            last_succeeded: true,
+            checked: Instant::now(),
+        }
+    }
+
+    /// Notes a run: the check is down after so many failures in a row, and up after so many successes.
+    pub(super) fn record(
+        &mut self,
+        settings: &Settings,
+        outcome: Result<(), String>,
+        took: StdDuration,
+    ) {
+        let succeeded = outcome.is_ok();
+        self.in_a_row = if self.last_succeeded == succeeded {
+            self.in_a_row.saturating_add(1)
+        } else {
+            1
+        };
+        self.last_succeeded = succeeded;
+        self.failures_total += u64::from(!succeeded);
+        self.took = took;
+        self.checked = Instant::now();
+        self.error = outcome.err();
+        match succeeded {
+            true if self.in_a_row >= settings.successes => self.up = true,
+            false if self.in_a_row >= settings.failures => self.up = false,
+            _ => {}
+        }
+    }
+
+    /// Counts as down when its last run is longer ago than this.
+    pub(super) fn expire(&mut self, stale: StdDuration) {
+        let age = self.checked.elapsed();
+        if self.up && age > stale {
+            self.up = false;
+            self.error = Some(format!("has not been checked for {}", Duration::from(age)));
+        }
+    }
+}
+
+/// A moment's verdict.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    pub(crate) ready: bool,
+    pub(crate) started: bool,
+    pub(crate) stopping: bool,
+    pub(crate) checks: BTreeMap<String, Verdict>,
+}
+
+impl Report {
+    /// One word for it.
+    pub(crate) fn status(&self) -> &'static str {
+        match self {
+            Self { ready: true, .. } => "ready",
+            Self { stopping: true, .. } => "stopping",
+            Self { started: false, .. } => "starting",
+            _ => "not ready",
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let checks: serde_json::Map<_, _> = self
+            .checks
+            .iter()
+            .map(|(name, check)| {
+                let value = serde_json::json!({
+                    "status": if check.up { "up" } else { "down" },
+                    "error": check.error,
+                    "duration_ms": check.took.as_micros() as f64 / 1e3,
+                    "age_seconds": check.checked.elapsed().as_secs_f64(),
+                });
+                (name.clone(), value)
+            })
+            .collect();
+        serde_json::json!({ "status": self.status(), "checks": checks })
+    }
+}
