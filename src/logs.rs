@@ -20,8 +20,8 @@ mod writer;
 
 use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{self, Arc};
 use std::time::{Duration, Instant};
 
 use http::Method;

@@ -10,7 +10,7 @@ mod socket;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, atomic};
 use std::time::Duration as StdDuration;
 
 use axum::Router;

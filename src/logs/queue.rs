@@ -4,11 +4,15 @@
 //! producer holds the lock for one copy of its line. It wakes the writer only when the queue was
 //! empty; the writer then lingers for a moment, so that a busy service pays for neither a wake-up
 //! nor a write for each line.
+//!
+//! Locks and threads are the parent's: tests/models has this file with loom's, which try every order.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use tracing::Level;
+
+use super::sync::{Condvar, Mutex, MutexGuard};
 
 /// How long a line may wait for company.
 const LINGER: Duration = Duration::from_millis(5);
@@ -133,17 +137,15 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         state.idle = false;
-        let deadline = Instant::now() + LINGER;
         while !(state.hurry || state.closed) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let (locked, waited) = self
+                .work
+                .wait_timeout(state, LINGER)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = locked;
+            if waited.timed_out() {
                 break;
             }
-            state = self
-                .work
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
         }
         state.hurry = false;
         std::mem::swap(&mut state.bytes, batch);

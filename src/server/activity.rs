@@ -1,12 +1,15 @@
 //! What happens on a connection, noted where it happens: by its socket and by its requests, which
 //! may run on other threads than the connection.
+//!
+//! The atomics are the parent's: tests/models has this file with loom's, which try every order.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::Version;
+
+use super::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// What happens on a connection, as far as its time limits depend on it.
 pub(super) struct Activity {
@@ -104,7 +107,7 @@ impl Activity {
         let head = self.head_since.load(Ordering::Relaxed);
         let (since, limit) = if stuck > 0 {
             (stuck, idle)
-        } else if self.under_way.load(Ordering::Relaxed) > 0 {
+        } else if self.under_way.load(Ordering::Acquire) > 0 {
             return None;
         } else if head > 0 {
             (head, header)
@@ -121,6 +124,7 @@ pub(super) struct UnderWay(Arc<Activity>);
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.idle_since.store(self.0.now(), Ordering::Relaxed);
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        // Whoever sees no request any more sees since when.
+        self.0.under_way.fetch_sub(1, Ordering::Release);
     }
 }
