@@ -1,0 +1,1 @@
+//! The public API of the crate, in `listing.txt`: see the test.

@@ -1,0 +1,78 @@
+//! What users see of the crate is `listing.txt`: a change of it is a change for them, and reviewers see it.
+//! `UPDATE_SNAPSHOTS=1 cargo test --package api -- --ignored` writes it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use public_api::{Builder, PublicApi};
+
+/// Crates whose types are part of our own API: a new major version of one is a new one of ours.
+const FOREIGN: [&str; 16] = [
+    "anyhow",
+    "axum",
+    "axum_core",
+    "bytes",
+    "config",
+    "http",
+    "pin_project_lite", // in a bound that it writes itself
+    "prometheus",
+    "rustix", // the test kit's signals
+    "schemars",
+    "serde_core",
+    "serde_json",
+    "tokio",
+    "tower_layer",
+    "tower_service",
+    "tracing_core",
+];
+/// What the language brings, and we.
+const OWN: [&str; 5] = ["alloc", "axum_chassis", "core", "std", "u64"];
+
+/// The crate's API with all features, by rustdoc's JSON. A stable rustdoc writes that only if it is told to
+/// take itself for a nightly one; apart from the other builds, which that would have compile anew.
+fn api() -> PublicApi {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = root.join("target/api");
+    let status = Command::new(env!("CARGO"))
+        .current_dir(&root)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_DIR", &target)
+        .args([
+            "rustdoc",
+            "--quiet",
+            "--locked",
+            "--package",
+            "axum-chassis",
+            "--lib",
+            "--all-features",
+        ])
+        .args(["--", "-Z", "unstable-options", "--output-format", "json"])
+        .status();
+    assert!(status.expect("cargo").success(), "no documentation");
+    Builder::from_rustdoc_json(target.join("doc/axum_chassis.json"))
+        .omit_blanket_impls(true)
+        .omit_auto_trait_impls(true)
+        .omit_auto_derived_impls(true)
+        .build()
+        .expect("JSON as Rust 1.95 writes it")
+}
+
+/// The crates that a line of the listing names: `axum` of `axum::routing::Router`.
+fn crates(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
+        .filter_map(|path| path.split_once("::"))
+        .map(|(first, _)| first)
+        .filter(|first| first.starts_with(char::is_lowercase))
+}
+
+#[test]
+#[ignore = "needs Rust 1.95, whose JSON it reads, and a minute"]
+fn what_users_see_is_what_is_listed() {
+    let api = api();
+    let text = api.to_string();
+    let named: BTreeSet<_> = text.lines().flat_map(crates).collect();
+    let known: BTreeSet<_> = [&OWN[..], &FOREIGN[..]].concat().into_iter().collect();
+    assert_eq!(named, known, "the crates whose types are in the API");
+    api.assert_eq_or_update(Path::new(env!("CARGO_MANIFEST_DIR")).join("listing.txt"));
+}
