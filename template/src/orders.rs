@@ -76,11 +76,7 @@ struct App {
 }
 
 /// Which part of a list is asked for.
-{%- if openapi == "yes" %}
-#[derive(Deserialize, JsonSchema)]
-{%- else %}
-#[derive(Deserialize)]
-{%- endif %}
+#[derive(Deserialize{% if openapi == "yes" %}, JsonSchema{% endif %})]
 #[serde(default)]
 struct Page {
     /// The last one that is known already.
@@ -101,11 +97,7 @@ impl Default for Page {
 }
 
 /// A part of the list.
-{%- if openapi == "yes" %}
-#[derive(JsonSchema, Serialize)]
-{%- else %}
-#[derive(Serialize)]
-{%- endif %}
+#[derive({% if openapi == "yes" %}JsonSchema, {% endif %}Serialize)]
 struct List {
     orders: Vec<Order>,
     /// Where there are more.
@@ -114,11 +106,7 @@ struct List {
 }
 
 /// Which order is asked for.
-{%- if openapi == "yes" %}
-#[derive(Deserialize, JsonSchema)]
-{%- else %}
-#[derive(Deserialize)]
-{%- endif %}
+#[derive(Deserialize{% if openapi == "yes" %}, JsonSchema{% endif %})]
 pub(crate) struct Which {
     pub(crate) id: i64,
 }

@@ -25,11 +25,7 @@ pub(crate) fn router() -> Router {
 {%- endif %}
 
 /// What answers, and which version of it.
-{%- if openapi == "yes" %}
-#[derive(JsonSchema, Serialize)]
-{%- else %}
-#[derive(Serialize)]
-{%- endif %}
+#[derive({% if openapi == "yes" %}JsonSchema, {% endif %}Serialize)]
 struct Greeting {
     service: &'static str,
     version: &'static str,

@@ -35,11 +35,7 @@ impl Validate for Settings {
 }
 
 /// An order that is kept.
-{%- if openapi == "yes" %}
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-{%- else %}
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-{%- endif %}
+#[derive(Clone, Debug, Deserialize, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
 pub(crate) struct Order {
     pub(crate) id: i64,
     #[serde(flatten)]
@@ -47,11 +43,7 @@ pub(crate) struct Order {
 }
 
 /// What a client asks for.
-{%- if openapi == "yes" %}
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-{%- else %}
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-{%- endif %}
+#[derive(Clone, Debug, Deserialize, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
 pub(crate) struct NewOrder {
     /// The client's own: what is sent twice is taken once.
     {%- if openapi == "yes" %}

@@ -9,11 +9,7 @@ use sqlx::{FromRow, query_as};
 use crate::database::Pool;
 
 /// An order that is kept.
-{%- if openapi == "yes" %}
-#[derive(Clone, Debug, Deserialize, FromRow, JsonSchema, PartialEq, Serialize)]
-{%- else %}
-#[derive(Clone, Debug, Deserialize, FromRow, PartialEq, Serialize)]
-{%- endif %}
+#[derive(Clone, Debug, Deserialize, FromRow, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
 pub(crate) struct Order {
     pub(crate) id: i64,
     #[serde(flatten)]
@@ -22,11 +18,7 @@ pub(crate) struct Order {
 }
 
 /// What a client asks for.
-{%- if openapi == "yes" %}
-#[derive(Clone, Debug, Deserialize, FromRow, JsonSchema, PartialEq, Serialize)]
-{%- else %}
-#[derive(Clone, Debug, Deserialize, FromRow, PartialEq, Serialize)]
-{%- endif %}
+#[derive(Clone, Debug, Deserialize, FromRow, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
 pub(crate) struct NewOrder {
     /// The client's own: what is sent twice is taken once.
     {%- if openapi == "yes" %}

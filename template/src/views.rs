@@ -51,11 +51,7 @@ struct App {
 }
 
 /// How often an order was looked at.
-{%- if openapi == "yes" %}
-#[derive(JsonSchema, Serialize)]
-{%- else %}
-#[derive(Serialize)]
-{%- endif %}
+#[derive({% if openapi == "yes" %}JsonSchema, {% endif %}Serialize)]
 struct Views {
     views: usize,
 }

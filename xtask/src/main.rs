@@ -1,10 +1,12 @@
-//! Developer commands of this repository: `cargo xtask sync|bench|matrix|release|maintained`.
+//! Developer commands of this repository: `cargo xtask sync|bench|matrix|weigh|release|maintained`.
 
 mod bench;
 mod maintained;
 mod matrix;
 mod release;
 mod sync;
+mod tools;
+mod weigh;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ enum Command {
     Bench(bench::Args),
     /// Makes services of every combination of the template's options, and tries each.
     Matrix(matrix::Args),
+    /// Measures what each answer to the template's questions costs.
+    Weigh,
     /// Keeps the template and the crate as they are now for `cargo chassis update`, under the present version.
     Release,
     /// Fails when a part that we hand out is past its date in docs/maintained.md.
@@ -44,6 +48,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sync(args) => sync::run(args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Weigh => weigh::run(),
         Command::Release => release::run(),
         Command::Maintained => maintained::run().map(|()| ExitCode::SUCCESS),
     }

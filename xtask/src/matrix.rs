@@ -8,8 +8,9 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use cargo_chassis::template::render_here;
 use stores::{Postgres, Redis};
+
+use crate::tools::{build_tool, cargo, succeed};
 
 /// A README is read to its end up to here.
 const LINES: usize = 120;
@@ -136,59 +137,45 @@ impl Servers {
     }
 }
 
-fn build_tool() -> anyhow::Result<std::path::PathBuf> {
-    let root = crate::root();
-    succeed(cargo(&root).args(["build", "--locked", "--package=cargo-chassis"]))?;
-    Ok(root.join("target/debug/cargo-chassis"))
-}
-
 fn try_out(combination: &[String], servers: &Servers, tool: &Path) -> anyhow::Result<()> {
     let root = crate::root();
     let place = tempfile::tempdir()?;
     // Dependencies are compiled once for all of them, the chassis too.
     let here = format!("chassis-path={}", root.display());
-    let mut define = combination.to_vec();
-    define.extend(["chassis=path", &here, "workspace=own"].map(str::to_owned));
-    let folder = render_here(&root.join("template"), place.path(), "service", &define)?;
-    fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock"))?;
+    let answers = combination.iter().map(String::as_str);
+    let answers = answers.chain(["chassis=path", &here]);
+    let mut new = Command::new(tool);
+    new.current_dir(place.path()).args(["new", "service"]);
+    new.args(answers.flat_map(|answer| ["--define", answer]));
+    // It ends with a build, which comes below.
+    succeed(new.env("CARGO", "true"))?;
+    let folder = place.path().join("service");
 
-    let cargo = |arguments: &[&str]| {
+    let cargo = |line: &str| {
         let mut cargo = cargo(&folder);
         cargo
             .env("CARGO_TARGET_DIR", root.join("target/tmp/generated"))
             .envs(servers.variables())
-            .args(arguments);
+            .args(line.split(' '));
         succeed(&mut cargo)
     };
     let readme = fs::read_to_string(folder.join("README.md"))?;
     let lines = readme.lines().count();
     ensure!(lines < LINES, "its README has {lines} lines");
-    cargo(&["fmt", "--check"])?;
-    cargo(&["clippy", "--all-targets", "--", "--deny=warnings"])?;
-    cargo(&["test", "--quiet"])?;
-    cargo(&[
-        "deny",
-        "--all-features",
-        "check",
-        "licenses",
-        "bans",
-        "sources",
-    ])?;
+    cargo("fmt --check")?;
+    cargo("clippy --all-targets -- --deny=warnings")?;
+    cargo("test --quiet")?;
+    cargo("deny --all-features check licenses bans sources")?;
     ensure!(
         fs::read_to_string(folder.join("README.md"))? == readme,
         "the table of settings in its README is not what its tests write"
     );
     if folder.join("k8s").exists() {
-        cargo(&["build", "--quiet"])?;
+        cargo("build --quiet")?;
         let binary = root.join("target/tmp/generated/debug/service");
         let mut check = Command::new(tool);
-        succeed(
-            check
-                .current_dir(&folder)
-                .arg("check")
-                .arg("--binary")
-                .arg(binary),
-        )?;
+        check.current_dir(&folder).arg("check");
+        succeed(check.arg("--binary").arg(binary))?;
     }
 
     let (_, step) = readme
@@ -196,32 +183,10 @@ fn try_out(combination: &[String], servers: &Servers, tool: &Path) -> anyhow::Re
         .context("its README does not say how to take the example out")?;
     let (step, _) = step.split_once("cargo fmt").context("the step's end")?;
     let mut shell = Command::new("bash");
-    succeed(
-        shell
-            .current_dir(&folder)
-            .args(["-ec", &format!("rm {step}")]),
-    )?;
-    cargo(&["fmt"])?;
-    cargo(&["clippy", "--all-targets", "--", "--deny=warnings"])
-        .context("once the example is taken out")
-}
-
-fn cargo(folder: &Path) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(folder);
-    cargo
-}
-
-fn succeed(command: &mut Command) -> anyhow::Result<()> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {command:?}"))?;
-    ensure!(
-        output.status.success(),
-        "{command:?} fails:\n{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    shell.current_dir(&folder);
+    succeed(shell.args(["-ec", &format!("rm {step}")]))?;
+    cargo("fmt")?;
+    cargo("clippy --all-targets -- --deny=warnings").context("once the example is taken out")?;
     Ok(())
 }
 

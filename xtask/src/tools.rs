@@ -1,0 +1,38 @@
+//! Programs that the commands call, and that have to succeed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+/// The cargo that called, in a folder.
+pub(crate) fn cargo(folder: &Path) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(folder);
+    cargo
+}
+
+/// Runs it to its end, and gives what it prints to standard output.
+///
+/// # Errors
+///
+/// If it fails, with all that it said.
+pub(crate) fn succeed(command: &mut Command) -> anyhow::Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "{command:?} fails:\n{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(said)
+}
+
+/// `cargo chassis`, built from this checkout.
+pub(crate) fn build_tool() -> anyhow::Result<PathBuf> {
+    let root = crate::root();
+    succeed(cargo(&root).args(["build", "--locked", "--package=cargo-chassis"]))?;
+    Ok(root.join("target/debug/cargo-chassis"))
+}
