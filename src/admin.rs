@@ -20,6 +20,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
 use axum::extract::State;
+use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
@@ -36,6 +37,7 @@ use crate::error::Error;
 use crate::health::{Heartbeat, Readiness};
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
+use crate::problem::Problem;
 use crate::server::{self, Bound};
 use crate::settings::{Effective, Problems, Secret, Validate};
 use crate::shutdown::Trigger;
@@ -165,14 +167,27 @@ pub(crate) fn probes(readiness: Readiness) -> Router {
         false => status(false, json!({ "status": "not ready" })),
     };
     let live: fn(&Readiness) -> Response = |_| status(true, json!({ "status": "live" }));
-    // One type of handler, as for the admin listener.
-    let probe = |show: fn(&Readiness) -> Response| {
-        let readiness = readiness.clone();
-        get(async move || show(&readiness))
-    };
     Router::new()
-        .route("/health/liveness", probe(live))
-        .route("/health/readiness", probe(verdict))
+        .route("/health/liveness", get(probe(&readiness, live)))
+        .route("/health/readiness", get(probe(&readiness, verdict)))
+}
+
+/// What answers a request without a valid `Host`, whatever it asks for, on both listeners.
+pub(crate) fn misaddressed(readiness: &Readiness) -> Router {
+    let refusal: fn(&Readiness) -> Response = |_| {
+        let detail = "a request of HTTP/1.1 has one Host header, which names a host";
+        Problem::bad_request(detail).into_response()
+    };
+    Router::new().fallback(probe(readiness, refusal))
+}
+
+/// One type of handler for all that asks nothing but the readiness, or not even that: see [`Show`].
+fn probe(
+    readiness: &Readiness,
+    show: fn(&Readiness) -> Response,
+) -> impl Handler<((),), ()> + use<> {
+    let readiness = readiness.clone();
+    async move || show(&readiness)
 }
 
 fn status(good: bool, body: serde_json::Value) -> Response {
@@ -255,17 +270,13 @@ impl Running {
         let uncounted = Metrics::new().http().map_err(Error::Metrics)?;
         let trigger = Trigger::new();
         let shutdown = trigger.watch();
+        let routers = [admin.clone().router(), misaddressed(&admin.readiness)];
         let serve = move || {
             let settings = server::Settings {
                 max_connections: 256,
                 ..server::Settings::default()
             };
-            runtime.block_on(bound.serve(
-                [admin.router(), server::misaddressed()],
-                settings,
-                shutdown,
-                uncounted,
-            ));
+            runtime.block_on(bound.serve(routers, settings, shutdown, uncounted));
         };
         let thread = thread::Builder::new()
             .name("admin".to_owned())

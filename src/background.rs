@@ -10,6 +10,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::backoff::Backoff;
 use crate::boxed::{Boxed, boxed};
+use crate::error::in_words;
 use crate::shutdown::Shutdown;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -222,8 +223,7 @@ async fn run(work: Arc<Work>, shutdown: Shutdown) -> (End, Option<String>) {
     // A task of its own, so that a panic ends this run only; in a set, so that it is cut with us. The
     // error is put into words within it, as that may panic, too.
     let mut alone = JoinSet::new();
-    let told = |error| anyhow::Error::msg(format!("{error:#}"));
-    alone.spawn(boxed(async move { work(shutdown).await.map_err(told) }));
+    alone.spawn(boxed(async move { work(shutdown).await.map_err(in_words) }));
     match alone.join_next().await {
         Some(Ok(Ok(()))) | None => (End::Done, None),
         Some(Ok(Err(error))) => (End::Failed, Some(error.to_string())),

@@ -106,3 +106,9 @@ impl fmt::Display for Chain<'_> {
         Ok(())
     }
 }
+
+/// The error in words, with its causes: for who keeps it beyond the task that failed, since its own words
+/// may panic.
+pub(crate) fn in_words(error: anyhow::Error) -> anyhow::Error {
+    anyhow::Error::msg(format!("{error:#}"))
+}

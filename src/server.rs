@@ -23,7 +23,6 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use self::connection::Connection;
-pub(crate) use self::host::misaddressed;
 use crate::client::{ForwardedHeader, Proxies};
 use crate::error::Error;
 use crate::metrics::http::Http;
@@ -136,7 +135,7 @@ impl Bound {
         self.address
     }
 
-    /// Serves `router`, and [`misaddressed`] requests by the other one, until `shutdown` closes it, and then until the last connection is gone.
+    /// Serves `router`, and what has no valid `Host` by `misaddressed`, until `shutdown` closes it, and then until the last connection is gone.
     ///
     /// At [`Shutdown`]'s last phase what is left is dropped: at once, unless a handler blocks.
     pub(crate) async fn serve(

@@ -12,6 +12,7 @@ use super::Settings;
 use super::check::Check;
 use super::report::{Report, Verdict};
 use crate::boxed::boxed;
+use crate::error::in_words;
 use crate::settings::Duration;
 
 /// Decides whether the service is ready. Cheap to clone; all clones are one.
@@ -158,8 +159,7 @@ async fn run(check: &Arc<impl Check>, timeout: StdDuration) -> Result<(), String
     let check = check.clone();
     // A task of its own: a run that blocks or panics is this check's trouble only, and so is an error that
     // cannot be put into words.
-    let told = |error| anyhow::Error::msg(format!("{error:#}"));
-    let mut task = tokio::spawn(boxed(async move { check.check().await.map_err(told) }));
+    let mut task = tokio::spawn(boxed(async move { check.check().await.map_err(in_words) }));
     match tokio::time::timeout(timeout, &mut task).await {
         Ok(Ok(verdict)) => verdict.map_err(|error| error.to_string()),
         Ok(Err(_)) => Err("the check panicked".to_owned()),

@@ -1,18 +1,9 @@
 //! Whether a request says whom it is for, as [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
 //! has it.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::net::Ipv6Addr;
-use std::task::{Context, Poll};
 
-use axum::Router;
-use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Version, header};
-use tower::Service;
-
-use crate::problem::Problem;
 
 /// Whether there is one `Host` that names a host, or none where the protocol needs none.
 ///
@@ -23,36 +14,16 @@ pub(super) fn is_named(version: Version, headers: &HeaderMap) -> bool {
     if version > Version::HTTP_11 {
         return true;
     }
+    let mut host = None;
     // Requests have few headers: looking at each is cheaper than a hash.
-    let mut hosts = headers.iter().filter(|(name, _)| **name == header::HOST);
-    match (hosts.next(), hosts.next()) {
-        (Some((_, host)), None) => is_host(host.as_bytes()),
-        (None, _) => version < Version::HTTP_11,
-        _ => false,
+    for (name, value) in headers {
+        if *name == header::HOST && host.replace(value).is_some() {
+            return false;
+        }
     }
-}
-
-/// Answers requests that do not, whatever they ask for.
-pub(crate) fn misaddressed() -> Router {
-    Router::new().fallback_service(Refusal)
-}
-
-/// A service rather than a handler, of which axum compiles a good deal more.
-#[derive(Clone)]
-struct Refusal;
-
-impl Service<Request> for Refusal {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Ready<Result<Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request) -> Self::Future {
-        let detail = "a request of HTTP/1.1 has one Host header, which names a host";
-        ready(Ok(Problem::bad_request(detail).into_response()))
+    match host {
+        Some(host) => is_host(host.as_bytes()),
+        None => version < Version::HTTP_11,
     }
 }
 

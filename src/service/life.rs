@@ -29,7 +29,7 @@ use crate::otlp::Export;
 use crate::problem::Meanings;
 use crate::request::RequestLayer;
 use crate::sections::{self, LoadedSettings, Sections};
-use crate::server::{self, Bound};
+use crate::server::Bound;
 use crate::settings::{self, Section, Sources};
 use crate::shutdown::{self, Phase, Signals, Trigger};
 
@@ -298,7 +298,7 @@ impl<S: Section> Parts<S> {
         // The probes first: of two default fallbacks, merging keeps the second.
         let router = admin::probes(self.readiness.clone()).merge(router.layer(layer.clone()));
         let served = bound.serve(
-            [router, server::misaddressed().layer(layer)],
+            [router, admin::misaddressed(&self.readiness).layer(layer)],
             sections.server,
             self.trigger.watch(),
             self.http.clone(),
