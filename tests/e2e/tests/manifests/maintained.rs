@@ -13,6 +13,8 @@ const RETIRED: [(&str, &[&str]); 4] = [
             "k8s/components/hpa-requests",
             "k8s/cluster/prometheus-adapter",
             "k8s/README.md",
+            // Which takes it away where nothing is scaled.
+            "hooks/parts.rhai",
         ],
     ),
     ("debian12", &[]),
