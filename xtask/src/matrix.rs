@@ -15,6 +15,9 @@ use crate::tools::{build_tool, cargo, succeed};
 /// A README is read to its end up to here.
 const LINES: usize = 120;
 
+/// As long as a name may be: what is formatted with it is formatted with others.
+const NAME: &str = "orders-under-a-name-as-long-as-they-come";
+
 /// Its flags.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -145,11 +148,11 @@ fn try_out(combination: &[String], servers: &Servers, tool: &Path) -> anyhow::Re
     let answers = combination.iter().map(String::as_str);
     let answers = answers.chain(["chassis=path", &here]);
     let mut new = Command::new(tool);
-    new.current_dir(place.path()).args(["new", "service"]);
+    new.current_dir(place.path()).args(["new", NAME]);
     new.args(answers.flat_map(|answer| ["--define", answer]));
     // It ends with a build, which comes below.
     succeed(new.env("CARGO", "true"))?;
-    let folder = place.path().join("service");
+    let folder = place.path().join(NAME);
 
     let cargo = |line: &str| {
         let mut cargo = cargo(&folder);
@@ -172,7 +175,7 @@ fn try_out(combination: &[String], servers: &Servers, tool: &Path) -> anyhow::Re
     );
     if folder.join("k8s").exists() {
         cargo("build --quiet")?;
-        let binary = root.join("target/tmp/generated/debug/service");
+        let binary = root.join("target/tmp/generated/debug").join(NAME);
         let mut check = Command::new(tool);
         check.current_dir(&folder).arg("check");
         succeed(check.arg("--binary").arg(binary))?;

@@ -42,8 +42,9 @@ fn program() -> Program {
 /// The service, on free ports and a database of its own, in the PostgreSQL that DATABASE_URL names: unset, it is one on
 /// this machine.
 fn program() -> Program {
-    let server = "postgres://{{crate_name}}:{{crate_name}}@localhost:5432/{{crate_name}}";
-    let database = Database::create(server);
+    let name = "{{crate_name}}";
+    let server = format!("postgres://{name}:{name}@localhost:5432/{name}");
+    let database = Database::create(&server);
     let program = Program::new(BINARY)
         .variable("DATABASE_URL", database.url())
         {%- if redis == "yes" %}
