@@ -8,17 +8,7 @@ use e2e::{edit, root, said, succeed};
 
 use crate::generate::generate;
 use crate::promises::Generated;
-use crate::tool::{TARGET, chassis};
-
-#[test]
-fn a_service_that_describes_its_routes_keeps_its_promises() {
-    let place = tempfile::tempdir().expect("a folder");
-    said(
-        chassis(place.path()).args(["new", "described", "-d", "openapi=yes"]),
-        0,
-    );
-    Generated::at(place.path().join("described")).keeps_its_promises("described");
-}
+use crate::tool::TARGET;
 
 /// Generates requests from the document, those that it forbids among them, and compares the answers with it.
 #[test]
