@@ -14,4 +14,3 @@ mod projects;
 mod published;
 mod service;
 mod shapes;
-mod stores;
