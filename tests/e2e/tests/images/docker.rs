@@ -191,15 +191,9 @@ impl Image {
 
     /// What a command in a new container prints, with `program` in place of the service.
     pub(crate) fn output(&self, program: &str, arguments: &[&str]) -> String {
-        self.run(&["--entrypoint", program], arguments)
-    }
-
-    /// What the service prints in a new container, from its start to its end.
-    pub(crate) fn run(&self, options: &[&str], arguments: &[&str]) -> String {
         run(docker()
-            .args(["run", "--rm"])
+            .args(["run", "--rm", "--entrypoint", program])
             .args(HARDENED)
-            .args(options)
             .arg(&self.tag)
             .args(arguments))
     }
