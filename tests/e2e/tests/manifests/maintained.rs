@@ -80,6 +80,8 @@ fn each_action_and_image_that_the_files_name_is_in_the_table() {
         "docker-compose.yml",
         "template/docker-compose.yml",
         "k8s/cluster/fluent-bit/kustomization.yaml",
+        "template/k8s/cluster/databases/postgres.yaml",
+        "template/k8s/cluster/databases/redis.yaml",
     ] {
         let text = std::fs::read_to_string(root().join(file)).expect("a file");
         for line in text.lines() {
