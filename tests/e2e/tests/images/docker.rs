@@ -49,6 +49,13 @@ fn builds(client: &Path) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
+/// A name for something that nobody else has.
+fn unique() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("e2e-{}-{count}", process::id())
+}
+
 /// Runs a docker command that has to succeed; its output.
 fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&succeed(command).stdout)
@@ -65,12 +72,7 @@ pub(crate) struct Build {
 
 impl Build {
     pub(crate) fn of(context: impl Into<PathBuf>, dockerfile: &str) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let tag = format!(
-            "e2e-{}-{}",
-            process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let tag = unique();
         let mut command = docker();
         command
             .args(["build", "--progress=plain", "--tag", &tag, "--file"])
@@ -189,6 +191,13 @@ impl Image {
         }
     }
 
+    /// Runs the service with arguments, such as a command's name, to its end; it has to succeed.
+    pub(crate) fn run(&self, options: &[&str], arguments: &[&str]) {
+        let mut command = docker();
+        command.args(["run", "--rm"]).args(HARDENED).args(options);
+        run(command.arg(&self.tag).args(arguments));
+    }
+
     /// What a command in a new container prints, with `program` in place of the service.
     pub(crate) fn output(&self, program: &str, arguments: &[&str]) -> String {
         run(docker()
@@ -245,8 +254,28 @@ impl Container {
     }
 
     pub(crate) fn get_from(&self, port: u16, path: &str) -> String {
-        let mapped = run(docker().args(["port", &self.id, &port.to_string()]));
-        wait_for(path, || ask(&mapped, path))
+        let mapped = self.mapped(port);
+        let request = format!("GET {path} HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\r\n");
+        wait_for(path, || {
+            let answer = ask(&mapped, &request)?;
+            let (head, body) = answer.split_once("\r\n\r\n")?;
+            head.starts_with("HTTP/1.1 200 ").then(|| body.to_owned())
+        })
+    }
+
+    /// The whole answer of the service's port to JSON.
+    pub(crate) fn post(&self, path: &str, json: &str) -> String {
+        let length = json.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{json}"
+        );
+        ask(&self.mapped(8080), &request).expect("an answer")
+    }
+
+    /// Where this machine has a port of the container.
+    fn mapped(&self, port: u16) -> String {
+        run(docker().args(["port", &self.id, &port.to_string()]))
     }
 
     /// Runs the service's binary once more beside the service; did it succeed?
@@ -287,7 +316,7 @@ pub(crate) struct Network(pub(crate) String);
 
 impl Network {
     pub(crate) fn new() -> Self {
-        let name = format!("e2e-{}", process::id());
+        let name = unique();
         run(docker().args(["network", "create", &name]));
         Self(name)
     }
@@ -299,14 +328,12 @@ impl Drop for Network {
     }
 }
 
-fn ask(address: &str, path: &str) -> Option<String> {
+fn ask(address: &str, request: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     // A connection that is cut off, as Docker's proxy does before the service listens, is no answer.
     stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.starts_with("HTTP/1.1 200 ").then(|| body.to_owned())
+    Some(answer)
 }

@@ -26,7 +26,7 @@ fn as_the_tool_makes_it() -> TempDir {
 }
 
 /// What `cargo chassis new` makes, all but the build.
-fn generate(define: &[&str]) -> TempDir {
+pub(crate) fn generate(define: &[&str]) -> TempDir {
     let place = tempfile::tempdir().expect("a folder");
     let mut new = chassis(place.path());
     new.args(["new", "orders"]);

@@ -14,3 +14,4 @@ mod projects;
 mod published;
 mod service;
 mod shapes;
+mod stores;
