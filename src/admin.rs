@@ -10,14 +10,18 @@
 //! | `/config` | the settings in force as JSON, redacted, with their origins |
 //! | `/log` | GET the log filter; PUT another, with `?ttl=10m` for a while only |
 //! | `/version` | name, version, commit, build time, compiler |
-//! | `/` | a page for people |
+//! | `/status` | all that the page shows, as JSON |
+//! | `/` | a page for whoever is on call |
 
 mod log;
 mod page;
+mod samples;
+mod status;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::handler::Handler;
@@ -40,9 +44,10 @@ use crate::metrics::{self, Metrics};
 use crate::problem::Problem;
 use crate::server::{self, Bound};
 use crate::settings::{Effective, Problems, Secret, Validate};
-use crate::shutdown::Trigger;
+use crate::shutdown::{Shutdown, Trigger};
 
 pub(crate) use self::log::Filter;
+use self::samples::{Reading, Samples};
 
 /// `[admin]`: the admin listener.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -99,7 +104,14 @@ pub(crate) struct Admin {
     pub(crate) metrics: Metrics,
     pub(crate) filter: Filter,
     pub(crate) effective: RwLock<Effective>,
-    pub(crate) started: std::time::Instant,
+    logs: Logs,
+    shutdown: Shutdown,
+    /// How long a stop may take.
+    deadline: Duration,
+    /// Why the service's runtime has as many threads as it has.
+    threads: OnceLock<String>,
+    samples: Mutex<Samples>,
+    started: Instant,
 }
 
 impl Admin {
@@ -107,6 +119,7 @@ impl Admin {
         build: Build,
         settings: &Settings,
         (readiness, heartbeat, tasks): (Readiness, Heartbeat, Tasks),
+        (shutdown, deadline): (Shutdown, Duration),
         metrics: Metrics,
         logs: Logs,
         effective: Effective,
@@ -118,9 +131,14 @@ impl Admin {
             heartbeat,
             tasks,
             metrics,
-            filter: Filter::new(logs),
+            filter: Filter::new(logs.clone()),
             effective: RwLock::new(effective),
-            started: std::time::Instant::now(),
+            logs,
+            shutdown,
+            deadline,
+            threads: OnceLock::new(),
+            samples: Mutex::default(),
+            started: Instant::now(),
         }
     }
 
@@ -130,6 +148,24 @@ impl Admin {
             .effective
             .write()
             .unwrap_or_else(PoisonError::into_inner) = effective;
+    }
+
+    /// Says why the service's runtime has as many threads as it has.
+    pub(crate) fn set_threads(&self, reason: String) {
+        let _ = self.threads.set(reason);
+    }
+
+    fn samples(&self) -> MutexGuard<'_, Samples> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes samples of the metrics for as long as the admin thread lives.
+    async fn sample(self: Arc<Self>) {
+        loop {
+            let reading = Reading::of(&self.metrics);
+            self.samples().take(&reading);
+            tokio::time::sleep(samples::INTERVAL).await;
+        }
     }
 
     fn effective(&self) -> Effective {
@@ -147,7 +183,10 @@ impl Admin {
             .route("/health/startup", shown(startup))
             .route("/metrics", shown(scrape))
             .route("/config", shown(config))
-            .route("/log", shown(log::show).put(log::change))
+            .route("/log", shown(log::show).put(log::change).post(log::change))
+            .route("/status", shown(status::show))
+            .route("/page.css", shown(page::style))
+            .route("/page.js", shown(page::script))
             .route("/version", shown(version))
             .with_state(self)
     }
@@ -271,6 +310,7 @@ impl Running {
         let trigger = Trigger::new();
         let shutdown = trigger.watch();
         let routers = [admin.clone().router(), misaddressed(&admin.readiness)];
+        runtime.spawn(boxed(admin.sample()));
         let serve = move || {
             let settings = server::Settings {
                 max_connections: 256,

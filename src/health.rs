@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::check::Check;
 pub(crate) use self::heartbeat::Heartbeat;
 pub use self::readiness::Readiness;
+pub(crate) use self::report::Report;
 use crate::settings::{Duration, Problems, Validate};
 
 /// `[health]`: how readiness checks and the heartbeat run.

@@ -15,6 +15,7 @@ mod layer;
 mod line;
 mod panics;
 mod queue;
+mod recent;
 mod write;
 mod writer;
 
@@ -34,6 +35,7 @@ use self::filter::Filter;
 pub use self::filter::{BadFilter, check as check_filter};
 use self::line::{Line, Style};
 use self::queue::Queue;
+use self::recent::Recent;
 use crate::otlp::Export;
 use crate::settings::{Problems, Size, Validate};
 use crate::trace::Ids;
@@ -124,6 +126,7 @@ struct Shared {
     access: bool,
     filter: Filter,
     queue: Arc<Queue>,
+    recent: Recent,
     panics: AtomicU64,
 }
 
@@ -185,6 +188,7 @@ pub fn start(settings: &Settings, output: Output) -> Result<Logs, Error> {
             access: settings.access,
             filter,
             queue,
+            recent: Recent::default(),
             panics: AtomicU64::new(0),
         }),
     })
@@ -318,6 +322,11 @@ impl Logs {
     /// How often a thread of the process has panicked; counted once [`install`]ed.
     pub fn panics(&self) -> u64 {
         self.shared.panics.load(Ordering::Relaxed)
+    }
+
+    /// The last warnings and errors as they are in the log, newest first.
+    pub(crate) fn recent(&self) -> Vec<(Level, String)> {
+        self.shared.recent.newest_first()
     }
 
     /// Whether [`Logs::access`] writes anything at present.

@@ -152,7 +152,12 @@ impl Metrics {
     /// Everything as text, and its content type: OpenMetrics if `accept`, the header of the
     /// request, prefers it, else Prometheus' own.
     pub fn encode(&self, accept: Option<&str>) -> (&'static str, String) {
-        encode::encode(&self.registry.gather(), accept)
+        encode::encode(&self.gather(), accept)
+    }
+
+    /// Everything, as it is at this moment.
+    pub(crate) fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.registry.gather()
     }
 
     fn registered<C: Collector + Clone + 'static>(

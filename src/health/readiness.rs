@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration as StdDuration, Instant};
 
 use tokio::task::AbortHandle;
@@ -21,8 +20,9 @@ pub struct Readiness(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
-    started: AtomicBool,
-    stopping: AtomicBool,
+    created: Instant,
+    started: OnceLock<Instant>,
+    stopping: OnceLock<Instant>,
     checks: Mutex<BTreeMap<String, Verdict>>,
     /// What runs them.
     tasks: Mutex<BTreeMap<String, AbortHandle>>,
@@ -33,8 +33,9 @@ impl Readiness {
     pub fn new(settings: Settings) -> Self {
         Self(Arc::new(Inner {
             settings,
-            started: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
+            created: Instant::now(),
+            started: OnceLock::new(),
+            stopping: OnceLock::new(),
             checks: Mutex::default(),
             tasks: Mutex::default(),
         }))
@@ -76,17 +77,17 @@ impl Readiness {
 
     /// Says that the service's own start is done.
     pub fn set_started(&self) {
-        self.0.started.store(true, Ordering::Release);
+        self.0.started.get_or_init(Instant::now);
     }
 
     /// Says that the service is about to stop: not ready any more, whatever the checks say.
     pub fn set_stopping(&self) {
-        self.0.stopping.store(true, Ordering::Release);
+        self.0.stopping.get_or_init(Instant::now);
     }
 
     /// Whether the service's own start is done.
     pub fn is_started(&self) -> bool {
-        self.0.started.load(Ordering::Acquire)
+        self.0.started.get().is_some()
     }
 
     /// Whether requests should be sent here.
@@ -101,11 +102,21 @@ impl Readiness {
         for check in checks.values_mut() {
             check.expire(stale);
         }
-        let (started, stopping) = (self.is_started(), self.0.stopping.load(Ordering::Acquire));
+        let (started, stopping) = (self.0.started.get(), self.0.stopping.get());
+        let down = checks.values().filter(|check| !check.up);
+        let first_down = down.map(Verdict::since).min();
+        let last_up = checks.values().map(Verdict::since).max();
+        let since = match (stopping, started, first_down) {
+            (Some(stopping), ..) => *stopping,
+            (_, None, _) => self.0.created,
+            (_, Some(started), Some(down)) => down.max(*started),
+            (_, Some(started), None) => last_up.map_or(*started, |up| up.max(*started)),
+        };
         Report {
-            ready: started && !stopping && checks.values().all(|check| check.up),
-            started,
-            stopping,
+            ready: started.is_some() && stopping.is_none() && first_down.is_none(),
+            started: started.is_some(),
+            stopping: stopping.is_some(),
+            since,
             checks,
         }
     }
@@ -172,7 +183,7 @@ async fn run(check: &Arc<impl Check>, timeout: StdDuration) -> Result<(), String
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
 

@@ -1,10 +1,13 @@
 //! What is known of the checks: of one after its last runs, and of all at a moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration as StdDuration, Instant};
 
 use super::Settings;
 use crate::settings::Duration;
+
+/// How many times a check went up or down that are remembered.
+const CHANGES: usize = 10;
 
 /// What is known of one check.
 #[derive(Clone, Debug)]
@@ -15,6 +18,10 @@ pub(crate) struct Verdict {
     /// How long the last run took.
     pub(crate) took: StdDuration,
     pub(crate) failures_total: u64,
+    /// When it went up or down, oldest first; the first is when it was added.
+    pub(crate) changes: VecDeque<(Instant, bool)>,
+    /// When a run last failed, and how, also of a check that is up again.
+    pub(crate) last_failure: Option<(Instant, String)>,
     in_a_row: u32,
     last_succeeded: bool,
     pub(super) checked: Instant,
@@ -28,10 +35,19 @@ impl Verdict {
             error: Some("has not been checked yet".to_owned()),
             took: StdDuration::ZERO,
             failures_total: 0,
+            changes: VecDeque::from([(Instant::now(), false)]),
+            last_failure: None,
             in_a_row: 0,
             last_succeeded: true,
             checked: Instant::now(),
         }
+    }
+
+    /// Since when it is up, or down.
+    pub(crate) fn since(&self) -> Instant {
+        self.changes
+            .back()
+            .map_or(self.checked, |(since, _)| *since)
     }
 
     /// Notes a run: the check is down after so many failures in a row, and up after so many successes.
@@ -52,10 +68,23 @@ impl Verdict {
         self.took = took;
         self.checked = Instant::now();
         self.error = outcome.err();
+        if let Some(error) = &self.error {
+            self.last_failure = Some((self.checked, error.clone()));
+        }
         match succeeded {
-            true if self.in_a_row >= settings.successes => self.up = true,
-            false if self.in_a_row >= settings.failures => self.up = false,
+            true if self.in_a_row >= settings.successes => self.turn(true, self.checked),
+            false if self.in_a_row >= settings.failures => self.turn(false, self.checked),
             _ => {}
+        }
+    }
+
+    fn turn(&mut self, up: bool, at: Instant) {
+        if self.up != up {
+            self.up = up;
+            self.changes.push_back((at, up));
+            if self.changes.len() > CHANGES {
+                self.changes.pop_front();
+            }
         }
     }
 
@@ -63,7 +92,7 @@ impl Verdict {
     pub(super) fn expire(&mut self, stale: StdDuration) {
         let age = self.checked.elapsed();
         if self.up && age > stale {
-            self.up = false;
+            self.turn(false, self.checked + stale);
             self.error = Some(format!("has not been checked for {}", Duration::from(age)));
         }
     }
@@ -75,6 +104,8 @@ pub(crate) struct Report {
     pub(crate) ready: bool,
     pub(crate) started: bool,
     pub(crate) stopping: bool,
+    /// Since when it has been what [`Report::status`] says.
+    pub(crate) since: Instant,
     pub(crate) checks: BTreeMap<String, Verdict>,
 }
 

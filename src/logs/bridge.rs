@@ -21,10 +21,10 @@ impl log::Log for Bridge {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let Shared { style, queue, .. } = &*self.0;
+        let shared = &*self.0;
         let level = level(record.level());
         line::build(
-            *style,
+            shared.style,
             level,
             record.target(),
             record.args(),
@@ -33,7 +33,7 @@ impl log::Log for Bridge {
                     line.field("file", |out| write::string(out, file));
                 }
             },
-            |line| queue.push(level, line),
+            |line| shared.push(level, line),
         );
     }
 

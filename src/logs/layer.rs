@@ -92,7 +92,7 @@ where
                     }
                 }
             }
-            line.finish(ids, |line| shared.queue.push(level, line));
+            line.finish(ids, |line| shared.push(level, line));
         });
     }
 }

@@ -51,7 +51,7 @@ fn report(shared: &Shared, panic: &PanicHookInfo<'_>) {
                 line.field("backtrace", |out| write::display(out, &backtrace));
             }
         },
-        |line| shared.queue.push(Level::ERROR, line),
+        |line| shared.push(Level::ERROR, line),
     );
 }
 

@@ -17,12 +17,15 @@ use prometheus::{IntCounter, IntGauge};
 use super::Metrics;
 use super::reading::{family, label};
 
+/// The name of the family of histograms that tells how long requests took.
+pub(crate) const DURATIONS: &str = "http_server_request_duration_seconds";
+
 /// The `http_route` of a request that no route matched.
 pub const UNMATCHED: &str = "unmatched";
 
 /// OpenTelemetry's advice in nanoseconds, and two finer ones below: a service in Rust often
 /// answers within its first bucket.
-const BOUNDS: [u64; 16] = [
+pub(crate) const BOUNDS: [u64; 16] = [
     1_000_000,
     2_500_000,
     5_000_000,
@@ -291,7 +294,7 @@ impl Routes {
         ];
         Ok(Self {
             desc: Desc::new(
-                "http_server_request_duration_seconds".to_owned(),
+                DURATIONS.to_owned(),
                 "How long requests took, from their head to the end of the response.".to_owned(),
                 labels.map(str::to_owned).to_vec(),
                 Default::default(),

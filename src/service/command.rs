@@ -55,7 +55,7 @@ pub(super) fn run<S: Section>(
 ) -> Result<ExitCode, Error> {
     let name = command.listed.name;
     life::logged(&build, &sources, Some(name), |loaded, _, export| {
-        let runtime = threads::runtime(loaded.chassis.service.threads)?;
+        let (runtime, _) = threads::runtime(loaded.chassis.service.threads)?;
         last::block_on(runtime, Box::pin(work(loaded, export, command)))
     })
 }

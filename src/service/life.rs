@@ -88,7 +88,8 @@ fn process<S: Section>(
 ) -> Result<Stopped, Error> {
     let admin = parts.admin()?;
     let signals = admin.within(Signals::listen).map_err(Error::Runtime)?;
-    let runtime = threads::runtime(parts.loaded.chassis.service.threads)?;
+    let (runtime, reason) = threads::runtime(parts.loaded.chassis.service.threads)?;
+    parts.admin.set_threads(reason);
     parts
         .metrics
         .runtime(runtime.handle())
@@ -194,17 +195,19 @@ impl<S: Section> Parts<S> {
             metrics.http()
         };
         let http = register().map_err(Error::Metrics)?;
+        let trigger = Trigger::new();
         let admin = Admin::new(
             build,
             &sections.admin,
             (readiness.clone(), heartbeat.clone(), tasks.clone()),
+            (trigger.watch(), *sections.shutdown.deadline),
             metrics.clone(),
             logs.clone(),
             loaded.effective.clone(),
         );
         Ok(Self {
             limits: Limits::new(&sections.limits),
-            trigger: Trigger::new(),
+            trigger,
             admin: Arc::new(admin),
             sources,
             loaded,

@@ -5,8 +5,8 @@ use tokio::runtime::{Builder, Runtime};
 use crate::cgroup;
 use crate::error::Error;
 
-/// The service's runtime, its size and the reason for it in the log.
-pub(super) fn runtime(set: usize) -> Result<Runtime, Error> {
+/// The service's runtime, and the reason for its size, which is in the log, too.
+pub(super) fn runtime(set: usize) -> Result<(Runtime, String), Error> {
     let Threads { number, reason } = Threads::choose(set);
     let runtime = Builder::new_multi_thread()
         .worker_threads(number)
@@ -15,7 +15,7 @@ pub(super) fn runtime(set: usize) -> Result<Runtime, Error> {
         .build()
         .map_err(Error::Runtime)?;
     tracing::info!(threads = number, reason, "runtime sized");
-    Ok(runtime)
+    Ok((runtime, reason))
 }
 
 /// A number of threads with its reason, for the log.

@@ -85,6 +85,12 @@ impl Effective {
             .map(|(_, entry)| entry.origin.as_str())
     }
 
+    /// Every key with its value, redacted, and its origin.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (String, &Json, &str)> {
+        let entries = self.entries.iter();
+        entries.map(|(path, entry)| (dotted(path), &entry.value, entry.origin.as_str()))
+    }
+
     /// The keys whose values differ in `other`, rotated secrets among them.
     pub fn diff(&self, other: &Self) -> Vec<String> {
         let same =

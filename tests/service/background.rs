@@ -24,7 +24,7 @@ fn tasks_that_fail_or_panic_are_logged_counted_shown_and_started_again() {
 
     let page = get(program.admin, "/").body;
     assert!(
-        page.contains("<td>polite</td><td class=\"good\">running</td><td>1</td>"),
+        page.contains("<td>polite</td><td class=\"good\">running</td><td class=\"number\" data-value=\"1\">1</td>"),
         "{page}"
     );
     assert!(

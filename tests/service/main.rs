@@ -13,6 +13,7 @@ mod hostile;
 mod kit;
 mod log;
 mod outcomes;
+mod page;
 mod program;
 mod reload;
 mod stop;

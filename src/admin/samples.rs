@@ -1,0 +1,278 @@
+//! What was counted over the last ten minutes: the metrics as they were every few seconds, in bounded memory.
+//!
+//! Nothing here is on a request's path. A sample is what a scrape would read, so its sums are those of Prometheus.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use prometheus::proto::{Metric, MetricFamily, MetricType};
+
+use crate::metrics::Metrics;
+use crate::metrics::http::{BOUNDS, DURATIONS};
+
+/// The time between two samples.
+pub(super) const INTERVAL: Duration = Duration::from_secs(5);
+/// Samples of all requests: ten minutes of them.
+const SAMPLES: usize = 121;
+/// How many samples apart those are that tell routes apart.
+const APART: usize = 12;
+/// Samples of each route: as long.
+const ROUTE_SAMPLES: usize = 11;
+/// How many routes are told apart.
+const ROUTES: usize = 100;
+/// What the others are, together.
+const OTHERS: &str = "(other routes)";
+
+/// Requests up to a moment, or within a time. Numbers wrap around, which no difference of ten minutes minds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Requests {
+    /// Those that were answered with a 5xx.
+    pub(super) errors: u32,
+    /// How many took up to a bound, and not up to the one before it.
+    buckets: [u32; BOUNDS.len() + 1],
+}
+
+/// Everything that is measured, at a moment.
+pub(super) struct Reading {
+    pub(super) at: Instant,
+    families: Vec<MetricFamily>,
+}
+
+pub(super) struct Samples {
+    totals: VecDeque<Totals>,
+    routes: VecDeque<(Instant, Vec<Requests>)>,
+    /// The routes that are told apart, the first that were asked for; before them, what the others are together.
+    names: Vec<String>,
+    taken: usize,
+}
+
+struct Totals {
+    at: Instant,
+    requests: Requests,
+    in_flight: f64,
+    cpu_seconds: f64,
+    throttled_seconds: f64,
+}
+
+/// What happened between two samples.
+#[derive(Clone, Debug)]
+pub(super) struct Span {
+    pub(super) seconds: f64,
+    pub(super) requests: Requests,
+    pub(super) in_flight: f64,
+    pub(super) cpu_cores: f64,
+    pub(super) throttled: f64,
+}
+
+// === impl Requests ===
+
+impl Requests {
+    pub(super) fn total(&self) -> u32 {
+        let counts = self.buckets.iter();
+        counts.fold(0, |sum, count| sum.wrapping_add(*count))
+    }
+
+    /// What came since `earlier`.
+    fn since(mut self, earlier: &Self) -> Self {
+        self.errors = self.errors.wrapping_sub(earlier.errors);
+        for (count, before) in self.buckets.iter_mut().zip(&earlier.buckets) {
+            *count = count.wrapping_sub(*before);
+        }
+        self
+    }
+
+    /// Adds a series of the family of durations.
+    fn add(&mut self, metric: &Metric) {
+        let histogram = metric.get_histogram();
+        let total = histogram.get_sample_count();
+        let bounded = histogram.get_bucket().iter();
+        let ends = bounded.map(|bucket| bucket.cumulative_count());
+        let mut below = 0;
+        for (count, end) in self.buckets.iter_mut().zip(ends.chain([total])) {
+            *count = count.wrapping_add((end - below) as u32);
+            below = end;
+        }
+        if label(metric, "http_response_status_code").starts_with('5') {
+            self.errors = self.errors.wrapping_add(total as u32);
+        }
+    }
+
+    /// How many milliseconds the quickest `share` of them took at most, as Prometheus reckons it; `None` without any.
+    pub(super) fn quantile_ms(&self, share: f64) -> Option<f64> {
+        let rank = share * f64::from(self.total());
+        let (mut seen, mut lower) = (0.0, 0.0);
+        for (at, &count) in self.buckets.iter().enumerate() {
+            // Of those above the last bound no more is known than that.
+            let upper = BOUNDS.get(at).map_or(lower, |bound| *bound as f64 / 1e6);
+            let count = f64::from(count);
+            if count > 0.0 && seen + count >= rank {
+                return Some(lower + (upper - lower) * ((rank - seen) / count).clamp(0.0, 1.0));
+            }
+            seen += count;
+            lower = upper;
+        }
+        None
+    }
+}
+
+// === impl Reading ===
+
+impl Reading {
+    pub(super) fn of(metrics: &Metrics) -> Self {
+        Self {
+            at: Instant::now(),
+            families: metrics.gather(),
+        }
+    }
+
+    fn family(&self, name: &str) -> &[Metric] {
+        let family = self.families.iter().find(|family| family.name() == name);
+        family.map_or(&[], MetricFamily::get_metric)
+    }
+
+    /// The sum of a counter's or a gauge's series; `None` if this process has none.
+    #[inline(never)]
+    pub(super) fn value(&self, name: &str) -> Option<f64> {
+        let family = self.families.iter().find(|family| family.name() == name)?;
+        let counts = family.get_field_type() == MetricType::COUNTER;
+        let series = family.get_metric().iter().map(|metric| match counts {
+            true => metric.get_counter().get_value(),
+            false => metric.get_gauge().get_value(),
+        });
+        series.reduce(|sum, value| sum + value)
+    }
+
+    /// The series of all gauges whose names begin so, each with its name and labels as Prometheus writes them.
+    pub(super) fn gauges(&self, prefix: &str) -> Vec<(String, f64)> {
+        let families = self.families.iter().filter(|family| {
+            family.name().starts_with(prefix) && family.get_field_type() == MetricType::GAUGE
+        });
+        let series = families.flat_map(|family| {
+            let named = family.get_metric().iter();
+            named.map(|metric| {
+                let labels = metric.get_label().iter();
+                let values: Vec<&str> = labels.map(|label| label.value()).collect();
+                let name = format!("{} {}", family.name(), values.join(" "));
+                (name.trim_end().to_owned(), metric.get_gauge().get_value())
+            })
+        });
+        series.collect()
+    }
+
+    /// The requests of each route of `names`, which grows with the routes that are new.
+    fn by_route(&self, names: &mut Vec<String>) -> Vec<Requests> {
+        let mut routes = vec![Requests::default(); names.len()];
+        for metric in self.family(DURATIONS) {
+            let route = label(metric, "http_route");
+            let known = names.iter().position(|name| name == route);
+            let at = match known {
+                Some(at) => at,
+                None if names.len() <= ROUTES => {
+                    names.push(route.to_owned());
+                    routes.push(Requests::default());
+                    names.len() - 1
+                }
+                None => 0,
+            };
+            routes[at].add(metric);
+        }
+        routes
+    }
+
+    fn totals(&self) -> Totals {
+        let mut requests = Requests::default();
+        for metric in self.family(DURATIONS) {
+            requests.add(metric);
+        }
+        Totals {
+            at: self.at,
+            requests,
+            in_flight: self
+                .value("http_server_active_requests")
+                .unwrap_or_default(),
+            cpu_seconds: self.value("process_cpu_seconds_total").unwrap_or_default(),
+            throttled_seconds: self
+                .value("cgroup_cpu_throttled_seconds_total")
+                .unwrap_or_default(),
+        }
+    }
+}
+
+fn label<'a>(metric: &'a Metric, name: &str) -> &'a str {
+    let mut labels = metric.get_label().iter();
+    let found = labels.find(|label| label.name() == name);
+    found.map_or("", |label| label.value())
+}
+
+// === impl Samples ===
+
+impl Default for Samples {
+    fn default() -> Self {
+        Self {
+            totals: VecDeque::new(),
+            routes: VecDeque::new(),
+            names: vec![OTHERS.to_owned()],
+            taken: 0,
+        }
+    }
+}
+
+impl Samples {
+    /// Takes another sample.
+    pub(super) fn take(&mut self, reading: &Reading) {
+        push(&mut self.totals, reading.totals(), SAMPLES);
+        if self.taken.is_multiple_of(APART) {
+            let routes = reading.by_route(&mut self.names);
+            push(&mut self.routes, (reading.at, routes), ROUTE_SAMPLES);
+        }
+        self.taken += 1;
+    }
+
+    /// What happened between each two samples, oldest first; the last one ends with `now`.
+    pub(super) fn spans(&self, now: &Reading) -> Vec<Span> {
+        let now = now.totals();
+        let later = self.totals.iter().skip(1).chain([&now]);
+        let both = self.totals.iter().zip(later);
+        both.filter_map(|(one, other)| Totals::between(one, other))
+            .collect()
+    }
+
+    /// The requests of each route within the last ten minutes, and how many seconds those are so far.
+    pub(super) fn routes(&self, now: &Reading) -> (f64, Vec<(String, Requests)>) {
+        let mut names = self.names.clone();
+        let mut routes = now.by_route(&mut names);
+        let mut seconds = 0.0;
+        if let Some((since, before)) = self.routes.front() {
+            seconds = (now.at - *since).as_secs_f64();
+            for (requests, before) in routes.iter_mut().zip(before) {
+                *requests = requests.since(before);
+            }
+        }
+        let mut named: Vec<_> = names.into_iter().zip(routes).collect();
+        named.retain(|(_, requests)| requests.total() > 0);
+        (seconds, named)
+    }
+}
+
+fn push<T>(ring: &mut VecDeque<T>, value: T, bound: usize) {
+    ring.push_back(value);
+    if ring.len() > bound {
+        ring.pop_front();
+    }
+}
+
+// === impl Totals ===
+
+impl Totals {
+    /// `None` for two that are too near to each other to divide by the time between them.
+    fn between(one: &Self, other: &Self) -> Option<Span> {
+        let seconds = (other.at - one.at).as_secs_f64();
+        (seconds >= 1.0).then(|| Span {
+            seconds,
+            requests: other.requests.since(&one.requests),
+            in_flight: other.in_flight,
+            cpu_cores: (other.cpu_seconds - one.cpu_seconds).max(0.0) / seconds,
+            throttled: (other.throttled_seconds - one.throttled_seconds).max(0.0) / seconds,
+        })
+    }
+}

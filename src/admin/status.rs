@@ -1,0 +1,403 @@
+//! `/status`: all that the page shows, as JSON. The page is drawn from the same value, so that each says what the other does.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::samples::{Reading, Requests, Span};
+use super::{Admin, Build};
+use crate::health::Report;
+use crate::shutdown::Phase;
+
+/// A share of failed requests that is worth a word: that of the promise which the alerts keep, ten times over.
+const MANY_ERRORS: f64 = 0.01;
+/// What one in a hundred requests may take: the alerts' promise.
+const SLOW_SECONDS: f64 = 0.5;
+
+/// A moment of the service.
+#[derive(Serialize)]
+pub(super) struct Status<'a> {
+    pub(super) build: &'a Build,
+    pub(super) up_seconds: u64,
+    /// `starting`, `ready`, `not ready` or `stopping`.
+    pub(super) state: &'static str,
+    pub(super) state_seconds: u64,
+    /// How long the service's runtime has run no task, if it is stalled.
+    pub(super) stalled_seconds: Option<f64>,
+    /// What is wrong, in a sentence each.
+    pub(super) findings: Vec<String>,
+    pub(super) stop: Option<Stop>,
+    pub(super) checks: Vec<Check>,
+    pub(super) tasks: Vec<Task>,
+    pub(super) traffic: Vec<Point>,
+    /// How many seconds `routes` is about.
+    pub(super) routes_seconds: f64,
+    pub(super) routes: Vec<Route>,
+    pub(super) resources: Vec<Resource>,
+    /// The last warnings and errors, newest first.
+    pub(super) log: Vec<Line>,
+    pub(super) log_filter: Value,
+    pub(super) settings: Vec<Setting>,
+}
+
+/// How far a stop has come.
+#[derive(Serialize)]
+pub(super) struct Stop {
+    /// `draining`, `closing` or `cutting`.
+    pub(super) phase: &'static str,
+    pub(super) seconds: u64,
+    pub(super) deadline_seconds: u64,
+    pub(super) connections: f64,
+    pub(super) requests: f64,
+    pub(super) tasks: usize,
+}
+
+#[derive(Serialize)]
+pub(super) struct Check {
+    pub(super) name: String,
+    pub(super) up: bool,
+    pub(super) seconds: u64,
+    pub(super) duration_ms: f64,
+    pub(super) error: Option<String>,
+    pub(super) failures: u64,
+    pub(super) last_failure: Option<Failure>,
+    /// Oldest first.
+    pub(super) history: Vec<Change>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Failure {
+    pub(super) seconds_ago: u64,
+    pub(super) error: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Change {
+    pub(super) seconds_ago: u64,
+    pub(super) up: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Task {
+    pub(super) name: String,
+    pub(super) state: &'static str,
+    pub(super) starts: u64,
+    pub(super) error: Option<String>,
+}
+
+/// A few seconds of traffic.
+#[derive(Serialize)]
+pub(super) struct Point {
+    pub(super) seconds: f64,
+    pub(super) requests_per_second: f64,
+    pub(super) errors: f64,
+    pub(super) p50_ms: Option<f64>,
+    pub(super) p99_ms: Option<f64>,
+    pub(super) in_flight: f64,
+    pub(super) cpu_cores: f64,
+    pub(super) throttled: f64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Route {
+    pub(super) route: String,
+    pub(super) requests: u32,
+    pub(super) requests_per_second: f64,
+    /// The share that was answered with a 5xx.
+    pub(super) errors: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Resource {
+    pub(super) name: String,
+    pub(super) value: f64,
+    pub(super) limit: Option<f64>,
+    /// `bytes`, `cores`, or nothing for a count.
+    pub(super) unit: &'static str,
+    /// Why it is what it is, where there is a choice.
+    pub(super) why: Option<String>,
+}
+
+/// A line as it is in the log.
+#[derive(Serialize)]
+pub(super) struct Line {
+    pub(super) level: &'static str,
+    pub(super) line: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Setting {
+    pub(super) key: String,
+    pub(super) value: Value,
+    pub(super) origin: String,
+}
+
+pub(super) fn show(admin: &Admin, _: &HeaderMap) -> Response {
+    Json(Status::of(admin)).into_response()
+}
+
+// === impl Status ===
+
+impl<'a> Status<'a> {
+    pub(super) fn of(admin: &'a Admin) -> Self {
+        let now = Reading::of(&admin.metrics);
+        let report = admin.readiness.report();
+        let (spans, (routes_seconds, routes)) = {
+            let samples = admin.samples();
+            (samples.spans(&now), samples.routes(&now))
+        };
+        let stalled = admin.heartbeat.stalled().map(|silent| silent.as_secs_f64());
+        let checks: Vec<Check> = checks(&report);
+        let tasks: Vec<Task> = tasks(admin);
+        let routes: Vec<Route> = routes
+            .into_iter()
+            .map(|(route, requests)| Route::of(route, &requests, routes_seconds))
+            .collect();
+        Self {
+            build: &admin.build,
+            up_seconds: admin.started.elapsed().as_secs(),
+            state: report.status(),
+            state_seconds: report.since.elapsed().as_secs(),
+            stalled_seconds: stalled,
+            findings: findings(stalled, &checks, &tasks, &routes),
+            stop: stop(admin, &report, &now),
+            checks,
+            tasks,
+            traffic: spans.iter().map(Point::of).collect(),
+            routes_seconds,
+            routes,
+            resources: resources(admin, &now, spans.last()),
+            log: log(admin),
+            log_filter: admin.filter.to_json(),
+            settings: settings(admin),
+        }
+    }
+}
+
+fn findings(
+    stalled: Option<f64>,
+    checks: &[Check],
+    tasks: &[Task],
+    routes: &[Route],
+) -> Vec<String> {
+    let mut findings = Vec::new();
+    if let Some(seconds) = stalled {
+        findings.push(format!("The runtime has run no task for {seconds:.0} s"));
+    }
+    for check in checks.iter().filter(|check| !check.up) {
+        let Check { name, seconds, .. } = check;
+        let error = check.error.as_deref().unwrap_or_default();
+        findings.push(format!("Check {name} is down for {seconds} s: {error}"));
+    }
+    for task in tasks.iter().filter(|task| task.state == "pausing") {
+        let error = task.error.as_deref().unwrap_or_default();
+        findings.push(format!("Task {} has failed: {error}", task.name));
+    }
+    for route in routes {
+        let name = &route.route;
+        if route.errors >= MANY_ERRORS {
+            let share = route.errors * 100.0;
+            findings.push(format!(
+                "{name} fails: {share:.0} % of {} requests",
+                route.requests
+            ));
+        }
+        if route.p99_ms > SLOW_SECONDS * 1e3 {
+            findings.push(format!("{name} is slow: p99 of {:.0} ms", route.p99_ms));
+        }
+    }
+    findings
+}
+
+fn checks(report: &Report) -> Vec<Check> {
+    let ago = |at: Instant| at.elapsed().as_secs();
+    let checks = report.checks.iter().map(|(name, check)| Check {
+        name: name.clone(),
+        up: check.up,
+        seconds: ago(check.since()),
+        duration_ms: check.took.as_micros() as f64 / 1e3,
+        error: check.error.clone(),
+        failures: check.failures_total,
+        last_failure: check.last_failure.as_ref().map(|(at, error)| Failure {
+            seconds_ago: ago(*at),
+            error: error.clone(),
+        }),
+        history: check
+            .changes
+            .iter()
+            .map(|(at, up)| Change {
+                seconds_ago: ago(*at),
+                up: *up,
+            })
+            .collect(),
+    });
+    checks.collect()
+}
+
+fn tasks(admin: &Admin) -> Vec<Task> {
+    let tasks = admin.tasks.report().into_iter().map(|task| Task {
+        name: task.name,
+        state: task.state.word(),
+        starts: task.starts,
+        error: task.error,
+    });
+    tasks.collect()
+}
+
+fn stop(admin: &Admin, report: &Report, now: &Reading) -> Option<Stop> {
+    let phase = match admin.shutdown.phase() {
+        Phase::Running => return None,
+        Phase::Draining => "draining",
+        Phase::Closing => "closing",
+        Phase::Cut => "cutting",
+    };
+    let value = |name| now.value(name).unwrap_or_default();
+    Some(Stop {
+        phase,
+        seconds: report.since.elapsed().as_secs(),
+        deadline_seconds: admin.deadline.as_secs(),
+        connections: value("http_server_connections"),
+        requests: value("http_server_active_requests"),
+        tasks: admin.tasks.running(),
+    })
+}
+
+fn resources(admin: &Admin, now: &Reading, last: Option<&Span>) -> Vec<Resource> {
+    let quota = "cgroup_cpu_quota_cores";
+    let mut resources = vec![Resource {
+        name: "CPU".to_owned(),
+        value: last.map_or(0.0, |last| last.cpu_cores),
+        limit: now.value(quota).or_else(|| now.value("tokio_workers")),
+        unit: "cores",
+        why: None,
+    }];
+    for (name, metric, limit, unit) in [
+        (
+            "Memory",
+            "process_resident_memory_bytes",
+            "cgroup_memory_limit_bytes",
+            "bytes",
+        ),
+        ("Open files", "process_open_fds", "process_max_fds", ""),
+        ("Connections", "http_server_connections", "", ""),
+        ("Requests in flight", "http_server_active_requests", "", ""),
+        ("Requests shed", "http_server_requests_shed_total", "", ""),
+        (
+            "Sent in answers",
+            "http_server_response_bytes_total",
+            "",
+            "bytes",
+        ),
+        ("Worker threads", "tokio_workers", "", ""),
+        ("Tasks", "tokio_alive_tasks", "", ""),
+        ("Queue", "tokio_global_queue_depth", "", ""),
+        ("Panics", "panics_total", "", ""),
+        ("Log lines dropped", "log_lines_dropped_total", "", ""),
+    ] {
+        if let Some(value) = now.value(metric) {
+            resources.push(Resource {
+                name: name.to_owned(),
+                value,
+                limit: now.value(limit),
+                unit,
+                why: (metric == "tokio_workers")
+                    .then(|| admin.threads.get().cloned())
+                    .flatten(),
+            });
+        }
+    }
+    for (name, value) in now.gauges("db_client_connection") {
+        resources.push(Resource {
+            name,
+            value,
+            limit: None,
+            unit: "",
+            why: None,
+        });
+    }
+    resources
+}
+
+fn log(admin: &Admin) -> Vec<Line> {
+    let lines = admin.logs.recent().into_iter();
+    let lines = lines.map(|(level, line)| Line {
+        level: level.as_str(),
+        line: plain(line),
+    });
+    lines.collect()
+}
+
+/// Text without the colours of a terminal.
+fn plain(line: String) -> String {
+    if !line.contains('\u{1b}') {
+        return line;
+    }
+    let mut parts = line.split('\u{1b}');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text += part.split_once('m').map_or("", |(_, rest)| rest);
+    }
+    text
+}
+
+/// Those that differ from the defaults first.
+fn settings(admin: &Admin) -> Vec<Setting> {
+    let effective = admin.effective();
+    let mut settings = Vec::new();
+    for default in [false, true] {
+        for (key, value, origin) in effective.entries() {
+            if (origin == "default") == default {
+                settings.push(Setting {
+                    key,
+                    value: value.clone(),
+                    origin: origin.to_owned(),
+                });
+            }
+        }
+    }
+    settings
+}
+
+// === impl Point ===
+
+impl Point {
+    fn of(span: &Span) -> Self {
+        let requests = &span.requests;
+        Self {
+            seconds: span.seconds,
+            requests_per_second: f64::from(requests.total()) / span.seconds,
+            errors: share(requests),
+            p50_ms: requests.quantile_ms(0.5),
+            p99_ms: requests.quantile_ms(0.99),
+            in_flight: span.in_flight,
+            cpu_cores: span.cpu_cores,
+            throttled: span.throttled,
+        }
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    fn of(route: String, requests: &Requests, seconds: f64) -> Self {
+        let ms = |share| requests.quantile_ms(share).unwrap_or_default();
+        Self {
+            route,
+            requests: requests.total(),
+            requests_per_second: f64::from(requests.total()) / seconds.max(1.0),
+            errors: share(requests),
+            p50_ms: ms(0.5),
+            p99_ms: ms(0.99),
+        }
+    }
+}
+
+fn share(requests: &Requests) -> f64 {
+    f64::from(requests.errors) / f64::from(requests.total().max(1))
+}

@@ -1,0 +1,105 @@
+//! The service that is looked at: this file's test, run as a program of its own.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use axum_chassis::testing::{Process, Program};
+use axum_chassis::{Chassis, Problem, Service};
+
+pub(crate) const HOSTILE_ROUTES: usize = 50;
+
+static DOWN: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn start() -> Process {
+    Program::new(std::env::current_exe().expect("this test"))
+        .arguments([
+            "--exact",
+            "service::program",
+            "--ignored",
+            "--nocapture",
+            "--quiet",
+        ])
+        .set("health.interval", "500ms")
+        .set("health.failures", 2)
+        .start()
+}
+
+#[test]
+#[ignore = "a program that other tests run"]
+fn program() {
+    let service = Service::<()>::new("orders", "1.4.0").build(Some("1f2e3d4"), None);
+    let code = service.arguments([""; 0]).run(routes);
+    // Past the test harness, which would say more.
+    std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
+}
+
+async fn routes(chassis: Chassis<()>) -> anyhow::Result<Router> {
+    chassis
+        .readiness()
+        .check("dependency", async || match DOWN.load(Ordering::Relaxed) {
+            true => Err("connection refused"),
+            false => Ok(()),
+        });
+    let slow = |millis| async move || tokio::time::sleep(Duration::from_millis(millis)).await;
+    let mut router = Router::new()
+        .route("/", get(async || "hello"))
+        .route("/orders/{id}", get(async || "an order"))
+        .route("/fails", get(fails))
+        .route("/panics", get(panics))
+        .route("/slow", get(slow(700)))
+        .route("/slower", get(slow(4000)))
+        .route("/hostile", post(warn))
+        .route(
+            "/dependency/down",
+            post(async || DOWN.store(true, Ordering::Relaxed)),
+        );
+    for number in 0..HOSTILE_ROUTES {
+        let route = format!(
+            "/hostile/{number}/{{{}}}",
+            hostile(number).replace(['/', '*'], "")
+        );
+        router = router.route(&route, get(async || ()));
+    }
+    Ok(router)
+}
+
+async fn fails() -> Result<(), Problem> {
+    Err(anyhow::anyhow!("the price of this order is not known"))?
+}
+
+async fn panics() {
+    panic!("no such order")
+}
+
+/// A hundred lines.
+async fn warn(batch: String) {
+    let batch: usize = batch.parse().expect("a number");
+    for number in batch * 100..(batch + 1) * 100 {
+        let text = hostile(number);
+        tracing::warn!(number, header = text, "{text}");
+    }
+}
+
+/// Text that is more than text to whoever forgets that it is not.
+fn hostile(number: usize) -> String {
+    let [open, close] = [
+        ["<", ">"],
+        ["\"><", ">"],
+        ["'><", ">"],
+        ["</td></table><", ">"],
+        ["-->]]><", ">"],
+    ][number % 5];
+    let run = "window.injected=1";
+    let tags = [
+        format!("img src=x onerror={run}"),
+        format!("script{close}{run}</script"),
+        format!("svg/onload={run}"),
+        format!("iframe srcdoc='<script>parent.{run}</script>'"),
+        format!("body onload={run}"),
+        format!("a href=javascript:{run}"),
+        format!("style{close}@import 'x'</style"),
+    ];
+    format!("{open}{} {number}{close}", tags[number % tags.len()])
+}
