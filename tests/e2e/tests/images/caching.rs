@@ -83,11 +83,11 @@ impl<'a> Project<'a> {
     /// A row of a table: the cold build, tools included, and one after each change as a share of it.
     fn row(&self, name: &str) -> String {
         let seconds = |image: Image| image.took.as_secs_f64();
-        let cold = seconds(self.build().option("--no-cache").image());
+        let cold = seconds(self.build().option("--no-cache").image_alone());
         let mut row = format!("| {name} | {cold:.0} s |");
         for change in CHANGES {
             change(self.shape, self.folder.path());
-            let took = seconds(self.build().image());
+            let took = seconds(self.build().image_alone());
             let share = 100.0 * took / cold;
             write!(row, " {took:.1} s ({share:.0} %) |").expect("a string");
         }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{self, Command},
     sync::{
-        Mutex, OnceLock, PoisonError,
+        OnceLock, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -63,6 +63,9 @@ fn run(command: &mut Command) -> String {
         .to_owned()
 }
 
+/// Held by whoever builds: by one alone where the time that it takes matters.
+static BUILDING: RwLock<()> = RwLock::new(());
+
 /// A `docker build` to come.
 pub(crate) struct Build {
     command: Command,
@@ -93,7 +96,18 @@ impl Build {
         self
     }
 
-    pub(crate) fn image(mut self) -> Image {
+    pub(crate) fn image(self) -> Image {
+        let _beside_others = BUILDING.read().unwrap_or_else(PoisonError::into_inner);
+        self.made()
+    }
+
+    /// Built with no other build beside it, which would take its processors and spoil the timing.
+    pub(crate) fn image_alone(self) -> Image {
+        let _alone = BUILDING.write().unwrap_or_else(PoisonError::into_inner);
+        self.made()
+    }
+
+    fn made(mut self) -> Image {
         let (took, output) = self.build();
         let log = output.unwrap_or_else(|log| {
             panic!(
@@ -111,13 +125,11 @@ impl Build {
 
     /// The log of a build that has to fail.
     pub(crate) fn failure(mut self) -> String {
+        let _beside_others = BUILDING.read().unwrap_or_else(PoisonError::into_inner);
         self.build().1.expect_err("the build fails")
     }
 
     fn build(&mut self) -> (Duration, Result<String, String>) {
-        // One at a time: two would only take each other's processors, and spoil the timings.
-        static BUILDING: Mutex<()> = Mutex::new(());
-        let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
         let start = Instant::now();
         let output = self
             .command
