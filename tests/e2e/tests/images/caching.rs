@@ -43,7 +43,8 @@ fn a_change_compiles_what_it_touches_also_in_a_new_clone() {
         // A new machine has nothing else, and needs nothing else.
         assert!(
             image.found("dependencies 2/2"),
-            "{name}: the layer is found"
+            "{name}: the layer is found\n{}",
+            image.log
         );
 
         shape.add_a_dependency(clone.path());
