@@ -31,6 +31,8 @@ fn a_request_is_observed_by_route_method_and_status() {
     let brew = Method::from_bytes(b"BREW").unwrap();
     http.route("/orders/{id}")
         .observe(&brew, StatusCode::METHOD_NOT_ALLOWED, Duration::ZERO);
+    route.sent(100);
+    http.route("/orders/{id}").sent(20);
 
     let (content_type, text) = metrics.encode(None);
     assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
@@ -44,6 +46,8 @@ fn a_request_is_observed_by_route_method_and_status() {
     assert_eq!(count("GET", 200), Some(2.0));
     assert_eq!(count("GET", 404), Some(1.0));
     assert_eq!(count("_OTHER", 405), Some(1.0));
+    let sent = "http_server_response_bytes_total{http_route=\"/orders/{id}\"}";
+    assert_eq!(value(&text, sent), Some(120.0));
     let bucket = |le: &str| {
         value(
             &text,

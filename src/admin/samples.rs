@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::metrics::Metrics;
-use crate::metrics::http::{BOUNDS, DURATIONS};
+use crate::metrics::http::{BOUNDS, DURATIONS, RESPONSE_BYTES};
 
 /// The time between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
@@ -28,6 +28,8 @@ const OTHERS: &str = "(other routes)";
 pub(super) struct Requests {
     /// Those that were answered with a 5xx.
     pub(super) errors: u32,
+    /// What was sent in bodies.
+    pub(super) bytes: u64,
     /// How many took up to a bound, and not up to the one before it.
     buckets: [u32; BOUNDS.len() + 1],
 }
@@ -75,6 +77,7 @@ impl Requests {
     /// What came since `earlier`.
     fn since(mut self, earlier: &Self) -> Self {
         self.errors = self.errors.wrapping_sub(earlier.errors);
+        self.bytes = self.bytes.wrapping_sub(earlier.bytes);
         for (count, before) in self.buckets.iter_mut().zip(&earlier.buckets) {
             *count = count.wrapping_sub(*before);
         }
@@ -175,6 +178,11 @@ impl Reading {
                 None => 0,
             };
             routes[at].add(metric);
+        }
+        for metric in self.family(RESPONSE_BYTES) {
+            let route = label(metric, "http_route");
+            let at = names.iter().position(|name| name == route).unwrap_or(0);
+            routes[at].bytes += metric.get_counter().get_value() as u64;
         }
         routes
     }

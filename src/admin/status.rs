@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::samples::{Reading, Requests, Span};
 use super::{Admin, Build};
 use crate::health::Report;
+use crate::metrics::http::RESPONSE_BYTES;
 use crate::shutdown::Phase;
 
 /// A share of failed requests that is worth a word: that of the promise which the alerts keep, ten times over.
@@ -111,6 +112,8 @@ pub(super) struct Route {
     pub(super) errors: f64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
+    /// What was sent in the bodies of its answers.
+    pub(super) response_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -288,12 +291,7 @@ fn resources(admin: &Admin, now: &Reading, last: Option<&Span>) -> Vec<Resource>
         ("Connections", "http_server_connections", "", ""),
         ("Requests in flight", "http_server_active_requests", "", ""),
         ("Requests shed", "http_server_requests_shed_total", "", ""),
-        (
-            "Sent in answers",
-            "http_server_response_bytes_total",
-            "",
-            "bytes",
-        ),
+        ("Sent in answers", RESPONSE_BYTES, "", "bytes"),
         ("Worker threads", "tokio_workers", "", ""),
         ("Tasks", "tokio_alive_tasks", "", ""),
         ("Queue", "tokio_global_queue_depth", "", ""),
@@ -394,6 +392,7 @@ impl Route {
             errors: share(requests),
             p50_ms: ms(0.5),
             p99_ms: ms(0.99),
+            response_bytes: requests.bytes,
         }
     }
 }

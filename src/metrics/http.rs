@@ -15,10 +15,12 @@ use prometheus::proto::{self, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounter, IntGauge};
 
 use super::Metrics;
-use super::reading::{family, label};
+use super::reading::{counter, family, label};
 
 /// The name of the family of histograms that tells how long requests took.
 pub(crate) const DURATIONS: &str = "http_server_request_duration_seconds";
+/// The name of the family of counters that tells how much was sent.
+pub(crate) const RESPONSE_BYTES: &str = "http_server_response_bytes_total";
 
 /// The `http_route` of a request that no route matched.
 pub const UNMATCHED: &str = "unmatched";
@@ -57,8 +59,6 @@ pub struct Http {
     pub active_requests: Active,
     /// Bytes of request bodies read.
     pub request_bytes: IntCounter,
-    /// Bytes of response bodies sent.
-    pub response_bytes: IntCounter,
     /// Requests refused because too many were being served.
     pub requests_shed: IntCounter,
     /// Connections that are open.
@@ -76,16 +76,18 @@ pub struct Http {
 #[derive(Clone, Debug, Default)]
 pub struct Active(Arc<AtomicU64>);
 
-/// Durations of the requests of one route.
+/// What is counted of one route: how long its requests took, and what was sent.
 #[derive(Debug)]
 pub struct Route {
     pattern: Box<str>,
+    response_bytes: AtomicU64,
     methods: [OnceLock<Box<Series>>; METHODS.len()],
 }
 
 #[derive(Debug)]
 struct Routes {
-    desc: Desc,
+    durations: Desc,
+    response_bytes: Desc,
     by_pattern: Mutex<BTreeMap<Box<str>, Arc<Route>>>,
 }
 
@@ -126,10 +128,6 @@ impl Http {
             request_bytes: counter(
                 "http_server_request_bytes_total",
                 "Bytes of request bodies read.",
-            )?,
-            response_bytes: counter(
-                "http_server_response_bytes_total",
-                "Bytes of response bodies sent.",
             )?,
             requests_shed: counter(
                 "http_server_requests_shed_total",
@@ -186,6 +184,7 @@ impl Route {
     fn new(pattern: &str) -> Self {
         Self {
             pattern: pattern.into(),
+            response_bytes: AtomicU64::default(),
             methods: Default::default(),
         }
     }
@@ -193,6 +192,11 @@ impl Route {
     /// The pattern it was made with.
     pub fn pattern(&self) -> &str {
         &self.pattern
+    }
+
+    /// Counts bytes of a response's body that were sent.
+    pub fn sent(&self, bytes: u64) {
+        self.response_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Counts a request that has ended.
@@ -287,17 +291,24 @@ impl Durations {
 
 impl Routes {
     fn new() -> Result<Self, prometheus::Error> {
-        let labels = [
-            "http_request_method",
-            "http_response_status_code",
-            "http_route",
-        ];
+        let desc = |name: &str, help: &str, labels: &[&str]| {
+            let labels = labels.iter().map(|&label| label.to_owned()).collect();
+            Desc::new(name.to_owned(), help.to_owned(), labels, Default::default())
+        };
         Ok(Self {
-            desc: Desc::new(
-                DURATIONS.to_owned(),
-                "How long requests took, from their head to the end of the response.".to_owned(),
-                labels.map(str::to_owned).to_vec(),
-                Default::default(),
+            durations: desc(
+                DURATIONS,
+                "How long requests took, from their head to the end of the response.",
+                &[
+                    "http_request_method",
+                    "http_response_status_code",
+                    "http_route",
+                ],
+            )?,
+            response_bytes: desc(
+                RESPONSE_BYTES,
+                "Bytes of response bodies sent.",
+                &["http_route"],
             )?,
             by_pattern: Mutex::default(),
         })
@@ -315,21 +326,29 @@ struct Durable(Arc<Routes>);
 
 impl Collector for Durable {
     fn desc(&self) -> Vec<&Desc> {
-        vec![&self.0.desc]
+        vec![&self.0.durations, &self.0.response_bytes]
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let routes: Vec<Arc<Route>> = self.0.lock().values().cloned().collect();
-        let mut metrics = Vec::new();
+        let (mut durations, mut bytes) = (Vec::new(), Vec::new());
         for route in &routes {
+            let sent = route.response_bytes.load(Ordering::Relaxed);
+            bytes.push(counter(
+                vec![label("http_route", &route.pattern)],
+                sent as f64,
+            ));
             for (slot, method) in route.methods.iter().zip(METHODS) {
                 let mut next = slot.get();
                 while let Some(series) = next {
-                    metrics.push(series.metric(method, &route.pattern));
+                    durations.push(series.metric(method, &route.pattern));
                     next = series.next.get();
                 }
             }
         }
-        vec![family(&self.0.desc, MetricType::HISTOGRAM, metrics)]
+        vec![
+            family(&self.0.durations, MetricType::HISTOGRAM, durations),
+            family(&self.0.response_bytes, MetricType::COUNTER, bytes),
+        ]
     }
 }

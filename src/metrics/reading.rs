@@ -57,22 +57,27 @@ impl<F: Fn() -> f64 + Send + Sync> Collector for Reading<F> {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let mut metric = Metric::from_label(self.desc.const_label_pairs.clone());
-        let value = (self.read)();
-        match self.kind {
-            MetricType::COUNTER => {
-                let mut counter = Counter::default();
-                counter.set_value(value);
-                metric.set_counter(counter);
-            }
+        let labels = self.desc.const_label_pairs.clone();
+        let metric = match self.kind {
+            MetricType::COUNTER => counter(labels, (self.read)()),
             _ => {
+                let mut metric = Metric::from_label(labels);
                 let mut gauge = Gauge::default();
-                gauge.set_value(value);
+                gauge.set_value((self.read)());
                 metric.set_gauge(gauge);
+                metric
             }
-        }
+        };
         vec![family(&self.desc, self.kind, vec![metric])]
     }
+}
+
+pub(super) fn counter(labels: Vec<LabelPair>, value: f64) -> Metric {
+    let mut metric = Metric::from_label(labels);
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    metric.set_counter(counter);
+    metric
 }
 
 pub(super) fn family(desc: &Desc, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {

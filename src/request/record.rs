@@ -115,10 +115,10 @@ impl Record {
         if self.received > 0 {
             http.request_bytes.inc_by(self.received);
         }
-        http.response_bytes.inc_by(self.sent);
         let known = || route.get_or_init(|| http.route(UNMATCHED));
         let route = self.route.as_ref().unwrap_or_else(known);
         route.observe(&self.method, status, duration);
+        route.sent(self.sent);
         let route = route.pattern();
         self.span.end(&Ended {
             ids: &self.ids,

@@ -31,7 +31,7 @@ fn a_route_that_fails_one_that_is_slow_and_a_check_that_is_down_are_named() {
     let program = started();
     assert_eq!(found(&program), Vec::<String>::new());
     assert!(get(program.admin, "/").body.contains("Nothing is wrong"));
-    get(program.main, "/number/1");
+    let sent = get(program.main, "/number/1").body.len();
     get(program.main, "/fail");
     get(program.main, "/sleep/700");
     post(program.main, "/dependency/1", "text/plain", "");
@@ -53,7 +53,13 @@ fn a_route_that_fails_one_that_is_slow_and_a_check_that_is_down_are_named() {
         );
     }
     let page = get(program.admin, "/").body;
-    for text in ["/fail fails", "/sleep/{ms} is slow", "not ready for 0s"] {
+    for text in [
+        "/fail fails",
+        "/sleep/{ms} is slow",
+        "not ready for 0s",
+        "Worker threads: ",
+        "Open files: at most ",
+    ] {
         assert!(page.contains(text), "{text}: {page}");
     }
     let routes = status(&program)["routes"].clone();
@@ -66,6 +72,7 @@ fn a_route_that_fails_one_that_is_slow_and_a_check_that_is_down_are_named() {
         (&number["requests"], &number["errors"]),
         (&1.into(), &0.0.into())
     );
+    assert_eq!(number["response_bytes"], sent);
 
     post(program.main, "/dependency/0", "text/plain", "");
     eventually("up", || status(&program)["state"] == "ready");

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::html::{Page, Rounded, Text, class, duration, seconds};
-use crate::admin::status::{Point, Status, Stop};
+use super::html::{Page, Rounded, Text, amount, class, duration, seconds};
+use crate::admin::status::{Point, Resource, Status, Stop};
 
 pub(super) fn page(status: &Status<'_>, asks_for_token: bool) -> String {
     let mut page = Page(String::with_capacity(32 * 1024));
@@ -47,6 +47,7 @@ impl Page {
             created = Text(status.build.created),
             rustc = Text(status.build.rustc),
         ));
+        self.told(&status.resources);
         if let Some(stop) = &status.stop {
             self.stop(stop);
         }
@@ -62,6 +63,23 @@ impl Page {
             self.0.push_str("</ul>");
         }
         self.0.push_str("</div></section>");
+    }
+
+    /// How large it may be, and why it has as many threads as it has.
+    fn told(&mut self, resources: &[Resource]) {
+        self.0.push_str("<p>");
+        for resource in resources {
+            let Resource { name, value, .. } = resource;
+            if let Some(why) = &resource.why {
+                self.put(format_args!("{name}: {value}, {}. ", Text(why)));
+            }
+            if let Some(limit) = resource.limit {
+                let (limit, unit) = amount(Some(limit), resource.unit);
+                let limit = Rounded(limit);
+                self.put(format_args!("{name}: at most {limit}{unit}. "));
+            }
+        }
+        self.0.push_str("</p>");
     }
 
     fn stop(&mut self, stop: &Stop) {

@@ -15,7 +15,15 @@ impl Page {
             "<p class=\"soft\">The last {}. Failed are those with a 5xx.</p>",
             duration(status.routes_seconds)
         ));
-        let columns = ["Route", "Requests#", "A second#", "Failed#", "p50#", "p99#"];
+        let columns = [
+            "Route",
+            "Requests#",
+            "A second#",
+            "Failed#",
+            "p50#",
+            "p99#",
+            "Sent#",
+        ];
         self.table("routes", &columns);
         for route in &status.routes {
             let name = Text(&route.route);
@@ -25,6 +33,7 @@ impl Page {
             self.number(route.errors * 100.0, " %");
             self.number(route.p50_ms, " ms");
             self.number(route.p99_ms, " ms");
+            self.number(route.response_bytes as f64 / 1e3, " kB");
             self.put(format_args!("</tr>"));
         }
         self.end_table();
