@@ -7,6 +7,7 @@
 mod chart;
 mod growth;
 mod load;
+mod page;
 mod programs;
 mod table;
 
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Compare the release profiles of the chassis instead.
     #[arg(long)]
     profiles: bool,
+    /// Measure what the admin page costs instead, which takes eleven minutes.
+    #[arg(long)]
+    page: bool,
     /// How often the programs take turns.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
@@ -51,6 +55,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     if args.profiles {
         println!("{}", profiles(&args)?);
+        return Ok(());
+    }
+    if args.page {
+        println!("{}", page::measure()?);
         return Ok(());
     }
     let turns = take_turns(&PROGRAMS, &args)?;

@@ -64,7 +64,7 @@ pub(super) fn at_rate(address: SocketAddr, rate: u32, duration: Duration) -> Res
                 let mut due = began + pause * sender / CONNECTIONS;
                 while due < began + duration {
                     thread::sleep(due.saturating_duration_since(Instant::now()));
-                    connection.ask(PATH)?;
+                    connection.ask(PATH, 200)?;
                     latencies.push(due.elapsed());
                     due += pause;
                 }
@@ -87,16 +87,17 @@ pub(super) fn at_rate(address: SocketAddr, rate: u32, duration: Duration) -> Res
 /// Sends requests one after the other on one connection.
 pub(super) fn one_by_one(address: SocketAddr, requests: u32) -> Result<()> {
     let mut connection = Connection::open(address)?;
-    (0..requests).try_for_each(|_| connection.ask(PATH))
+    (0..requests).try_for_each(|_| connection.ask(PATH, 200))
 }
 
 /// Asks for each path once.
 pub(super) fn each_once(
     address: SocketAddr,
+    status: u16,
     mut paths: impl Iterator<Item = String>,
 ) -> Result<()> {
     let mut connection = Connection::open(address)?;
-    paths.try_for_each(|path| connection.ask(&path))
+    paths.try_for_each(|path| connection.ask(&path, status))
 }
 
 struct Connection(BufReader<TcpStream>);
@@ -109,13 +110,14 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    fn ask(&mut self, path: &str) -> Result<()> {
+    fn ask(&mut self, path: &str, status: u16) -> Result<()> {
         let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n");
         self.0.get_mut().write_all(request.as_bytes())?;
         let mut length = 0;
         let mut line = String::new();
         self.0.read_line(&mut line)?;
-        ensure!(line.starts_with("HTTP/1.1 200"), "the answer is {line:?}");
+        let begin = format!("HTTP/1.1 {status} ");
+        ensure!(line.starts_with(&begin), "the answer is {line:?}");
         while line.trim_end() != "" {
             line.clear();
             self.0.read_line(&mut line)?;

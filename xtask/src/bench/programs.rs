@@ -210,6 +210,21 @@ impl Running {
         Ok((now / 1024.0, highest / 1024.0))
     }
 
+    /// Memory that is no file's, in kilobytes.
+    pub(super) fn anonymous(&self) -> Result<f64> {
+        let rollup = self.proc("smaps_rollup")?;
+        let mut lines = rollup.lines();
+        let line = lines.find_map(|line| line.strip_prefix("Anonymous:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        Ok(kilobytes.context("Anonymous")?.parse()?)
+    }
+
+    /// Looks at the admin page of the chassis.
+    pub(super) fn admin_page(&self) -> Result<()> {
+        ensure!(get(self.admin, "/")?.starts_with("HTTP/1.1 200"), "no page");
+        Ok(())
+    }
+
     /// Asks for the metrics of the chassis: how many series they hold, and how long it took.
     pub(super) fn scrape(&self) -> Result<(usize, Duration)> {
         let began = Instant::now();

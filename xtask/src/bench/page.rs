@@ -1,0 +1,60 @@
+//! What the admin page costs: the CPU time of its samples, that of somebody who looks, and what it keeps.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::load;
+use super::programs::{CHASSIS, Conditions, Running};
+
+/// More than the page tells apart.
+const ROUTES: usize = 150;
+/// More than the lines that it keeps.
+const FAILURES: usize = 300;
+/// As often as `page.js` asks.
+const PERIOD: Duration = Duration::from_secs(2);
+/// As long as its samples reach back, and a little more.
+const UNSEEN: Duration = Duration::from_secs(610);
+const SEEN: Duration = Duration::from_secs(60);
+
+/// A sentence with the shares of a core and the memory.
+pub(super) fn measure() -> Result<String> {
+    CHASSIS.build()?;
+    let server = CHASSIS.start(Conditions {
+        extra_routes: ROUTES,
+        ..Conditions::default()
+    })?;
+    server.first_answer()?;
+    let routes = (0..ROUTES).map(|route| format!("/extra/{route}/7"));
+    load::each_once(server.address, 200, routes)?;
+    let before = server.anonymous()?;
+    let failures = (0..FAILURES).map(|_| "/status/500/a".to_owned());
+    load::each_once(server.address, 500, failures)?;
+    eprintln!("ten minutes of nobody looking, and one of somebody who does");
+    let unseen = share(&server, || {
+        thread::sleep(UNSEEN);
+        Ok(())
+    })?;
+    let kept = server.anonymous()? - before;
+    let seen = share(&server, || {
+        let began = Instant::now();
+        while began.elapsed() < SEEN {
+            server.admin_page()?;
+            thread::sleep(PERIOD);
+        }
+        Ok(())
+    })?;
+    let drawn = server.anonymous()? - before;
+    Ok(format!(
+        "The admin page of {ROUTES} busy routes: {unseen:.2} % of a core while nobody looks, {seen:.2} % while somebody \
+         does; {kept:.0} kB more memory after ten minutes, {drawn:.0} kB once it was looked at."
+    ))
+}
+
+/// The share of a core that the server takes meanwhile, in percent.
+fn share(server: &Running, meanwhile: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let (before, began) = (server.cpu()?, Instant::now());
+    meanwhile()?;
+    Ok(100.0 * (server.cpu()? - before) / began.elapsed().as_secs_f64())
+}
