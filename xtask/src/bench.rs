@@ -5,6 +5,7 @@
 //! exactly: `--gate` compares only those with `bench/baseline`.
 
 mod chart;
+mod crowd;
 mod growth;
 mod load;
 mod page;
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// Compare the release profiles of the chassis instead.
     #[arg(long)]
     profiles: bool,
+    /// Measure what others notice of ten thousand idle connections and a thousand slow ones instead.
+    #[arg(long)]
+    crowd: bool,
     /// Measure what the admin page costs instead, which takes eleven minutes.
     #[arg(long)]
     page: bool,
@@ -55,6 +59,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     if args.profiles {
         println!("{}", profiles(&args)?);
+        return Ok(());
+    }
+    if args.crowd {
+        println!("{}", crowd::measure()?);
         return Ok(());
     }
     if args.page {

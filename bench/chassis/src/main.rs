@@ -3,14 +3,23 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use axum::routing::get;
 use axum_chassis::{Service, logs};
-use tracing::{info, info_span};
+use tracing::{info, info_span, warn};
 
 fn main() -> ExitCode {
     if let Some(lines) = routes::lines() {
         return log(lines);
     }
-    Service::<()>::new("bench", env!("CARGO_PKG_VERSION")).run(async |_| Ok(routes::router()))
+    // Beside the routes of all, one that leaves the admin page something to keep.
+    let warning = get(async || {
+        warn!(
+            attempt = 3,
+            "the supplier's stock cannot be read; it is asked again in 5 s"
+        )
+    });
+    let router = routes::router().route("/warning", warning);
+    Service::<()>::new("bench", env!("CARGO_PKG_VERSION")).run(async |_| Ok(router))
 }
 
 fn log(lines: u64) -> ExitCode {

@@ -100,7 +100,6 @@ fn scrapes() -> Result<String> {
         server.first_answer()?;
         load::each_once(
             server.address,
-            200,
             (0..extra_routes).map(|route| format!("/extra/{route}/7")),
         )?;
         let scrapes = (0..20)

@@ -93,26 +93,35 @@ pub(super) fn one_by_one(address: SocketAddr, requests: u32) -> Result<()> {
 /// Asks for each path once.
 pub(super) fn each_once(
     address: SocketAddr,
-    status: u16,
     mut paths: impl Iterator<Item = String>,
 ) -> Result<()> {
     let mut connection = Connection::open(address)?;
-    paths.try_for_each(|path| connection.ask(&path, status))
+    paths.try_for_each(|path| connection.ask(&path, 200))
 }
 
-struct Connection(BufReader<TcpStream>);
+/// A client that asks for one thing after the other.
+pub(super) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
-    fn open(address: SocketAddr) -> Result<Self> {
+    pub(super) fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         Ok(Self(BufReader::new(stream)))
     }
 
-    fn ask(&mut self, path: &str, status: u16) -> Result<()> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n");
-        self.0.get_mut().write_all(request.as_bytes())?;
+    pub(super) fn ask(&mut self, path: &str, status: u16) -> Result<()> {
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n"))?;
+        self.answer(status)
+    }
+
+    /// Sends a request, or a part of one.
+    pub(super) fn send(&mut self, text: &str) -> Result<()> {
+        Ok(self.0.get_mut().write_all(text.as_bytes())?)
+    }
+
+    /// Reads an answer, which has to have this status.
+    pub(super) fn answer(&mut self, status: u16) -> Result<()> {
         let mut length = 0;
         let mut line = String::new();
         self.0.read_line(&mut line)?;

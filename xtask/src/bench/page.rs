@@ -11,7 +11,10 @@ use super::programs::{CHASSIS, Conditions, Running};
 /// More than the page tells apart.
 const ROUTES: usize = 150;
 /// More than the lines that it keeps.
-const FAILURES: usize = 300;
+const WARNINGS: usize = 300;
+/// What any service has had before long, and its memory with it.
+const REQUESTS: u32 = 5000;
+const SCRAPES: usize = 5;
 /// As often as `page.js` asks.
 const PERIOD: Duration = Duration::from_secs(2);
 /// As long as its samples reach back, and a little more.
@@ -27,10 +30,14 @@ pub(super) fn measure() -> Result<String> {
     })?;
     server.first_answer()?;
     let routes = (0..ROUTES).map(|route| format!("/extra/{route}/7"));
-    load::each_once(server.address, 200, routes)?;
+    load::each_once(server.address, routes)?;
+    load::one_by_one(server.address, REQUESTS)?;
+    for _ in 0..SCRAPES {
+        server.scrape()?;
+    }
     let before = server.anonymous()?;
-    let failures = (0..FAILURES).map(|_| "/status/500/a".to_owned());
-    load::each_once(server.address, 500, failures)?;
+    let warnings = (0..WARNINGS).map(|_| "/warning".to_owned());
+    load::each_once(server.address, warnings)?;
     eprintln!("ten minutes of nobody looking, and one of somebody who does");
     let unseen = share(&server, || {
         thread::sleep(UNSEEN);
@@ -40,7 +47,7 @@ pub(super) fn measure() -> Result<String> {
     let seen = share(&server, || {
         let began = Instant::now();
         while began.elapsed() < SEEN {
-            server.admin_page()?;
+            server.admin("/")?;
             thread::sleep(PERIOD);
         }
         Ok(())

@@ -50,6 +50,8 @@ pub(super) struct Conditions {
     pub(super) threads: usize,
     /// Routes beside those that are asked for.
     pub(super) extra_routes: usize,
+    /// How many connections it may have; 0 for as many as it takes by itself.
+    pub(super) connections: usize,
     /// Counts instructions instead of being fast.
     pub(super) callgrind: bool,
 }
@@ -149,6 +151,10 @@ impl Program {
                 .env("TOKIO_WORKER_THREADS", &threads)
                 .env("APP__SERVICE__THREADS", &threads);
         }
+        if conditions.connections > 0 {
+            let connections = conditions.connections.to_string();
+            command.env("APP__SERVER__MAX_CONNECTIONS", connections);
+        }
         let started = Instant::now();
         let mut child = command
             // Where a container's output goes: a pipe that somebody reads.
@@ -219,9 +225,10 @@ impl Running {
         Ok(kilobytes.context("Anonymous")?.parse()?)
     }
 
-    /// Looks at the admin page of the chassis.
-    pub(super) fn admin_page(&self) -> Result<()> {
-        ensure!(get(self.admin, "/")?.starts_with("HTTP/1.1 200"), "no page");
+    /// Asks the chassis for something on its admin listener.
+    pub(super) fn admin(&self, path: &str) -> Result<()> {
+        let answer = get(self.admin, path)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         Ok(())
     }
 
