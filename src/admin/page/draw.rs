@@ -8,7 +8,11 @@ use super::html::{Page, Rounded, Text, amount, class, duration, seconds};
 use crate::admin::status::{Point, Resource, Status, Stop};
 
 pub(super) fn page(status: &Status<'_>, asks_for_token: bool) -> String {
-    let mut page = Page(String::with_capacity(32 * 1024));
+    // Most of it are the lines, in which each quotation mark becomes six characters. To grow on the way would take the
+    // memory of several pages, and what is not written takes none.
+    let lines: usize = status.log.iter().map(|line| line.line.len()).sum();
+    let about = 32 * 1024 + 600 * status.routes.len() + 2 * lines;
+    let mut page = Page(String::with_capacity(about));
     let Status { build, state, .. } = status;
     page.put(format_args!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
