@@ -12,9 +12,9 @@ use super::programs::{CHASSIS, Conditions, Running};
 const ROUTES: usize = 150;
 /// More than the lines that it keeps.
 const WARNINGS: usize = 300;
-/// What any service has had before long, and its memory with it.
+/// What any service has had before long, until its memory grows no more by it.
 const REQUESTS: u32 = 5000;
-const SCRAPES: usize = 5;
+const SCRAPES: usize = 60;
 /// As often as `page.js` asks.
 const PERIOD: Duration = Duration::from_secs(2);
 /// As long as its samples reach back, and a little more.
@@ -34,6 +34,7 @@ pub(super) fn measure() -> Result<String> {
     load::one_by_one(server.address, REQUESTS)?;
     for _ in 0..SCRAPES {
         server.scrape()?;
+        thread::sleep(Duration::from_millis(50));
     }
     let before = server.anonymous()?;
     let warnings = (0..WARNINGS).map(|_| "/warning".to_owned());
