@@ -186,12 +186,11 @@ fn instructions(program: Program) -> Result<f64> {
     const FEW: u32 = 500;
     const MANY: u32 = 3500;
     let count = |requests| -> Result<f64> {
-        let server = program.start(Conditions {
+        let server = program.serve(Conditions {
             threads: 1,
             callgrind: true,
             ..Conditions::default()
         })?;
-        server.first_answer()?;
         load::one_by_one(server.address, requests)?;
         let said = server.stop()?;
         let collected = said

@@ -70,12 +70,10 @@ fn idle_mb_of_bare_axum() -> Result<f64> {
 
 fn start(program: Program) -> Result<Running> {
     program.build()?;
-    let server = program.start(Conditions {
+    program.serve(Conditions {
         connections: CONNECTIONS,
         ..Conditions::default()
-    })?;
-    server.first_answer()?;
-    Ok(server)
+    })
 }
 
 fn connect(server: &Running, number: usize) -> Result<Vec<Connection>> {
@@ -117,7 +115,7 @@ impl Moment {
 /// Each of them is answered, and stays open.
 fn ask_all(connections: &mut [Connection]) -> Result<()> {
     let mut all = connections.iter_mut();
-    all.try_for_each(|connection| connection.ask("/", 200))
+    all.try_for_each(|connection| connection.ask("/"))
 }
 
 /// Sends an order on each of them, a piece a second, and sees that each is taken.

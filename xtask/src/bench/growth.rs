@@ -66,11 +66,10 @@ pub(super) fn measure(rounds: usize, seconds: u64) -> Result<String> {
 
 impl Case {
     fn cost(&self, program: Program, seconds: u64) -> Result<f64> {
-        let server = program.start(Conditions {
+        let server = program.serve(Conditions {
             extra_routes: self.extra_routes,
             ..Conditions::default()
         })?;
-        server.first_answer()?;
         let script = script();
         let load = |seconds| Load {
             connections: self.connections,
@@ -93,11 +92,10 @@ fn script() -> PathBuf {
 fn scrapes() -> Result<String> {
     let mut out = String::from("\n| series at a scrape | ms |\n|---|---:|\n");
     for extra_routes in [0, 150] {
-        let server = CHASSIS.start(Conditions {
+        let server = CHASSIS.serve(Conditions {
             extra_routes,
             ..Conditions::default()
         })?;
-        server.first_answer()?;
         load::each_once(
             server.address,
             (0..extra_routes).map(|route| format!("/extra/{route}/7")),

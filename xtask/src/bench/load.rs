@@ -64,7 +64,7 @@ pub(super) fn at_rate(address: SocketAddr, rate: u32, duration: Duration) -> Res
                 let mut due = began + pause * sender / CONNECTIONS;
                 while due < began + duration {
                     thread::sleep(due.saturating_duration_since(Instant::now()));
-                    connection.ask(PATH, 200)?;
+                    connection.ask(PATH)?;
                     latencies.push(due.elapsed());
                     due += pause;
                 }
@@ -87,7 +87,7 @@ pub(super) fn at_rate(address: SocketAddr, rate: u32, duration: Duration) -> Res
 /// Sends requests one after the other on one connection.
 pub(super) fn one_by_one(address: SocketAddr, requests: u32) -> Result<()> {
     let mut connection = Connection::open(address)?;
-    (0..requests).try_for_each(|_| connection.ask(PATH, 200))
+    (0..requests).try_for_each(|_| connection.ask(PATH))
 }
 
 /// Asks for each path once.
@@ -96,7 +96,7 @@ pub(super) fn each_once(
     mut paths: impl Iterator<Item = String>,
 ) -> Result<()> {
     let mut connection = Connection::open(address)?;
-    paths.try_for_each(|path| connection.ask(&path, 200))
+    paths.try_for_each(|path| connection.ask(&path))
 }
 
 /// A client that asks for one thing after the other.
@@ -110,9 +110,10 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    pub(super) fn ask(&mut self, path: &str, status: u16) -> Result<()> {
+    /// Asks for a path, which has to be answered with 200.
+    pub(super) fn ask(&mut self, path: &str) -> Result<()> {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n"))?;
-        self.answer(status)
+        self.answer(200)
     }
 
     /// Sends a request, or a part of one.

@@ -24,11 +24,10 @@ const SEEN: Duration = Duration::from_secs(60);
 /// A sentence with the shares of a core and the memory.
 pub(super) fn measure() -> Result<String> {
     CHASSIS.build()?;
-    let server = CHASSIS.start(Conditions {
+    let server = CHASSIS.serve(Conditions {
         extra_routes: ROUTES,
         ..Conditions::default()
     })?;
-    server.first_answer()?;
     let routes = (0..ROUTES).map(|route| format!("/extra/{route}/7"));
     load::each_once(server.address, routes)?;
     load::one_by_one(server.address, REQUESTS)?;

@@ -130,6 +130,13 @@ impl Program {
         Ok(user + system)
     }
 
+    /// Starts it, and waits until it answers.
+    pub(super) fn serve(self, conditions: Conditions) -> Result<Running> {
+        let server = self.start(conditions)?;
+        server.first_answer()?;
+        Ok(server)
+    }
+
     pub(super) fn start(self, conditions: Conditions) -> Result<Running> {
         let (address, admin) = (free_port()?, free_port()?);
         let mut command = on_processors("0");
