@@ -194,19 +194,19 @@ impl Process {
         let deadline = self.subject.deadline();
         let mut seen = 0;
         loop {
-            // Looked at outside of the lock: `wanted` may ask the process something itself.
-            let more = self.subject.said.wait_until(deadline, |state| {
-                let more = state.log[seen..].to_vec();
-                (!more.is_empty() || state.no_more()).then_some(more)
+            // Looked at outside of the lock: `wanted` may ask the process something itself. One at a time: the lines
+            // that are wanted most are among the first of many.
+            let next = self.subject.said.wait_until(deadline, |state| {
+                let next = state.log.get(seen).cloned();
+                (next.is_some() || state.no_more()).then_some(next)
             });
-            let more = more.unwrap_or_default();
-            if more.is_empty() {
+            let Some(line) = next.flatten() else {
                 self.subject.give_up(what);
-            }
-            seen += more.len();
-            if let Some(line) = more.into_iter().find(|line| wanted(line)) {
+            };
+            if wanted(&line) {
                 return line;
             }
+            seen += 1;
         }
     }
 

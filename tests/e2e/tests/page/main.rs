@@ -115,12 +115,15 @@ fn nothing_that_is_shown_becomes_markup() {
     let service = service::start();
     let browser = Browser::start(&[]);
     browser.open(&page(&service));
-    for route in 0..service::HOSTILE_ROUTES {
-        assert_eq!(service.get(&format!("/hostile/{route}/x")).status, 200);
-    }
-    // Ten thousand lines, a hundred at a time, and the page drawn meanwhile.
-    for batch in 0..100 {
-        assert_eq!(service.post("/hostile", batch).status, 200);
+    // Each has headers that get into the line that it leaves, and the page is drawn meanwhile.
+    for number in 0..10_000 {
+        let text = service::hostile(number);
+        let id = text.replace([' ', '"'], "/");
+        let headers = [("user-agent", text.as_str()), ("x-request-id", &id)];
+        let path = format!("/hostile/{}/x", number % service::HOSTILE_ROUTES);
+        let answer = service.request("GET", &path, &headers, "");
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("x-request-id"), Some(id.as_str()));
     }
     wait_for("lines and routes", || {
         let shown =
