@@ -1,7 +1,8 @@
-//! What end-to-end tests share: folders, and commands that have to succeed.
+//! What end-to-end tests share: folders, commands that have to succeed, and load.
 
 mod files;
 mod git;
+mod load;
 mod tool;
 
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::process::{Command, Output};
 
 pub use files::{Contents, contents, copy, edit, files};
 pub use git::{clone_of_this_checkout, commit, git};
+pub use load::{Counts, Kind, Load};
 pub use stores::wait_for;
 pub use tool::{built, chassis, run_lines, said};
 

@@ -74,11 +74,12 @@ export PATH="$work/bin:$PATH"
 
 # === Load ===
 
+must cargo build --package e2e --bin load --locked
 total=0
 failed=0
 begin() { # WHAT URL
   say "--- $1"
-  "${inside[@]}" python3 tests/e2e/tools/load.py "$2" 600 "${RATE:-100}" >"$work/load" 2>&1 &
+  "${inside[@]}" target/debug/load "$2" "${RATE:-100}" >"$work/load" 2>&1 &
   load=$!
   sleep 2
 }
