@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Histogram, LabelPair, MetricFamily, MetricType, Summary};
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -21,14 +21,19 @@ pub(super) fn encode(families: &[MetricFamily], accept: Option<&str>) -> (&'stat
         true => (Format::OpenMetrics, OPEN_METRICS),
         false => (Format::Prometheus, PROMETHEUS),
     };
-    let mut out = String::with_capacity(16 * 1024);
+    let mut text = Text {
+        out: String::with_capacity(16 * 1024),
+        format,
+        labels: String::new(),
+        bounds: Vec::new(),
+    };
     for family in families {
-        write_family(&mut out, format, family);
+        text.push_family(family);
     }
     if format == Format::OpenMetrics {
-        out.push_str("# EOF\n");
+        text.out.push_str("# EOF\n");
     }
-    (content_type, out)
+    (content_type, text.out)
 }
 
 /// Whether an `accept-encoding` header asks for gzip.
@@ -61,124 +66,142 @@ fn quality(header: Option<&str>, wanted: &str) -> f32 {
     best
 }
 
-fn write_family(out: &mut String, format: Format, family: &MetricFamily) {
-    let open = format == Format::OpenMetrics;
-    let kind = family.get_field_type();
-    let (type_name, counter) = match kind {
-        MetricType::COUNTER => ("counter", true),
-        MetricType::GAUGE => ("gauge", false),
-        MetricType::HISTOGRAM => ("histogram", false),
-        MetricType::SUMMARY => ("summary", false),
-        // No collector of the crate makes these.
-        MetricType::UNTYPED => return,
-    };
-    // OpenMetrics names a counter without the `_total` that its samples end in.
-    let full = family.name();
-    let name = match open && counter {
-        true => full.strip_suffix("_total").unwrap_or(full),
-        false => full,
-    };
-    out.push_str("# HELP ");
-    out.push_str(name);
-    out.push(' ');
-    push_escaped(out, family.help(), open);
-    out.push_str("\n# TYPE ");
-    out.push_str(name);
-    out.push(' ');
-    out.push_str(type_name);
-    out.push('\n');
-    let total = if open && counter { "_total" } else { "" };
-    for metric in family.get_metric() {
-        let plain = |out: &mut String, value| sample(out, name, total, metric, None, value);
-        match kind {
-            MetricType::COUNTER => plain(out, metric.get_counter().get_value()),
-            MetricType::GAUGE => plain(out, metric.get_gauge().get_value()),
-            MetricType::HISTOGRAM => write_histogram(out, name, metric),
-            MetricType::SUMMARY => write_summary(out, name, metric),
-            MetricType::UNTYPED => {}
+/// The text so far, and what the next lines have in common.
+struct Text {
+    out: String,
+    format: Format,
+    /// Those of a metric, which each of its samples has.
+    labels: String,
+    /// Bounds of buckets as they are written: the histograms of a family mostly have the same.
+    bounds: Vec<(f64, String)>,
+}
+
+impl Text {
+    fn push_family(&mut self, family: &MetricFamily) {
+        let open = self.format == Format::OpenMetrics;
+        let kind = family.get_field_type();
+        let (type_name, counter) = match kind {
+            MetricType::COUNTER => ("counter", true),
+            MetricType::GAUGE => ("gauge", false),
+            MetricType::HISTOGRAM => ("histogram", false),
+            MetricType::SUMMARY => ("summary", false),
+            // No collector of the crate makes these.
+            MetricType::UNTYPED => return,
+        };
+        // OpenMetrics names a counter without the `_total` that its samples end in.
+        let full = family.name();
+        let name = match open && counter {
+            true => full.strip_suffix("_total").unwrap_or(full),
+            false => full,
+        };
+        self.out.push_str("# HELP ");
+        self.out.push_str(name);
+        self.out.push(' ');
+        push_escaped(&mut self.out, family.help(), open);
+        self.out.push_str("\n# TYPE ");
+        self.out.push_str(name);
+        self.out.push(' ');
+        self.out.push_str(type_name);
+        self.out.push('\n');
+        let total = if open && counter { "_total" } else { "" };
+        for metric in family.get_metric() {
+            self.labels.clear();
+            for label in metric.get_label() {
+                push_label(&mut self.labels, label);
+            }
+            match kind {
+                MetricType::COUNTER => self.push(name, total, metric.get_counter().get_value()),
+                MetricType::GAUGE => self.push(name, total, metric.get_gauge().get_value()),
+                MetricType::HISTOGRAM => self.push_histogram(name, metric.get_histogram()),
+                MetricType::SUMMARY => self.push_summary(name, metric.get_summary()),
+                MetricType::UNTYPED => {}
+            }
         }
     }
+
+    fn push_histogram(&mut self, name: &str, histogram: &Histogram) {
+        let count = histogram.get_sample_count() as f64;
+        let buckets = histogram.get_bucket();
+        for (place, bucket) in buckets.iter().enumerate() {
+            let bound = bucket.upper_bound();
+            if self.bounds.get(place).is_none_or(|known| known.0 != bound) {
+                self.bounds.truncate(place);
+                self.bounds.push((bound, number(bound)));
+            }
+            self.begin(name, "_bucket");
+            push_last_label(&mut self.out, &self.labels, "le", &self.bounds[place].1);
+            self.end(bucket.cumulative_count() as f64);
+        }
+        let infinite = |bucket: &prometheus::proto::Bucket| bucket.upper_bound() == f64::INFINITY;
+        if !buckets.iter().any(infinite) {
+            self.begin(name, "_bucket");
+            push_last_label(&mut self.out, &self.labels, "le", "+Inf");
+            self.end(count);
+        }
+        self.push(name, "_sum", histogram.get_sample_sum());
+        self.push(name, "_count", count);
+    }
+
+    fn push_summary(&mut self, name: &str, summary: &Summary) {
+        for quantile in summary.get_quantile() {
+            let place = number(quantile.quantile());
+            self.begin(name, "");
+            push_last_label(&mut self.out, &self.labels, "quantile", &place);
+            self.end(quantile.value());
+        }
+        self.push(name, "_sum", summary.sample_sum());
+        self.push(name, "_count", summary.sample_count() as f64);
+    }
+
+    /// A sample with the labels of its metric.
+    #[inline(never)]
+    fn push(&mut self, name: &str, suffix: &str, value: f64) {
+        self.begin(name, suffix);
+        if let Some(labels) = self.labels.strip_suffix(',') {
+            self.out.push('{');
+            self.out.push_str(labels);
+            self.out.push('}');
+        }
+        self.end(value);
+    }
+
+    fn begin(&mut self, name: &str, suffix: &str) {
+        self.out.push_str(name);
+        self.out.push_str(suffix);
+    }
+
+    #[inline(never)]
+    fn end(&mut self, value: f64) {
+        self.out.push(' ');
+        push_number(&mut self.out, value, false);
+        self.out.push('\n');
+    }
 }
 
-fn write_histogram(out: &mut String, name: &str, metric: &Metric) {
-    let histogram = metric.get_histogram();
-    let count = histogram.get_sample_count() as f64;
-    let mut infinite = false;
-    for bucket in histogram.get_bucket() {
-        let bound = bucket.upper_bound();
-        infinite |= bound == f64::INFINITY;
-        let count = bucket.cumulative_count() as f64;
-        sample(out, name, "_bucket", metric, Some(("le", bound)), count);
-    }
-    if !infinite {
-        sample(
-            out,
-            name,
-            "_bucket",
-            metric,
-            Some(("le", f64::INFINITY)),
-            count,
-        );
-    }
-    sample(out, name, "_sum", metric, None, histogram.get_sample_sum());
-    sample(out, name, "_count", metric, None, count);
-}
-
-fn write_summary(out: &mut String, name: &str, metric: &Metric) {
-    let summary = metric.get_summary();
-    for quantile in summary.get_quantile() {
-        let label = Some(("quantile", quantile.quantile()));
-        sample(out, name, "", metric, label, quantile.value());
-    }
-    sample(out, name, "_sum", metric, None, summary.sample_sum());
-    sample(
-        out,
-        name,
-        "_count",
-        metric,
-        None,
-        summary.sample_count() as f64,
-    );
-}
-
-fn sample(
-    out: &mut String,
-    name: &str,
-    suffix: &str,
-    metric: &Metric,
-    extra: Option<(&str, f64)>,
-    value: f64,
-) {
+/// All labels of a metric, and one of the sample's own.
+#[inline(never)]
+fn push_last_label(out: &mut String, labels: &str, name: &str, value: &str) {
+    out.push('{');
+    out.push_str(labels);
     out.push_str(name);
-    out.push_str(suffix);
-    let labels = metric.get_label();
-    if !labels.is_empty() || extra.is_some() {
-        let mut before = '{';
-        for label in labels {
-            out.push(before);
-            before = ',';
-            push_label(out, label);
-        }
-        if let Some((name, number)) = extra {
-            out.push(before);
-            out.push_str(name);
-            out.push_str("=\"");
-            // With a decimal point, in both formats, so that series keep their identity.
-            push_number(out, number, true);
-            out.push('"');
-        }
-        out.push('}');
-    }
-    out.push(' ');
-    push_number(out, value, false);
-    out.push('\n');
+    out.push_str("=\"");
+    out.push_str(value);
+    out.push_str("\"}");
 }
 
+/// With a comma behind it.
 fn push_label(out: &mut String, label: &LabelPair) {
     out.push_str(label.name());
     out.push_str("=\"");
     push_escaped(out, label.value(), true);
-    out.push('"');
+    out.push_str("\",");
+}
+
+/// As the value of a label: with a decimal point, in both formats, so that series keep their identity.
+fn number(number: f64) -> String {
+    let mut text = String::new();
+    push_number(&mut text, number, true);
+    text
 }
 
 fn push_number(out: &mut String, number: f64, point: bool) {
@@ -197,6 +220,7 @@ fn push_number(out: &mut String, number: f64, point: bool) {
     }
 }
 
+#[inline(never)]
 fn push_escaped(out: &mut String, text: &str, quotes: bool) {
     if !text.contains(['\\', '\n', '"']) {
         return out.push_str(text);
