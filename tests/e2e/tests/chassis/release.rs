@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cargo_chassis::carried::VERSION;
-use e2e::{cargo, clone_of_this_checkout, commit, edit, git, said, succeed};
+use e2e::{built, cargo, clone_of_this_checkout, commit, edit, git, said, succeed};
 
 use crate::promises::Generated;
 use crate::tool::{chassis, command, read};
@@ -65,10 +65,7 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
         let text = read(&file);
         fs::write(file, format!("# The next one.\n{text}")).expect("a file");
     }
-    // With xtask, so that its dependencies have the features that they were compiled with for that.
-    let packages = ["build", "--package=xtask", "--package=cargo-chassis"];
-    succeed(apart(&mut cargo(&checkout)).args(packages));
-    let tool = Path::new(env!("CARGO_TARGET_TMPDIR")).join("next/debug/cargo-chassis");
+    let tool = built(apart(&mut cargo(&checkout)).args(["build", "--package=cargo-chassis"]));
 
     let mut next = Command::new(&tool);
     next.current_dir(&service);
