@@ -13,7 +13,7 @@ image=${1-}
 [ -n "$image" ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 restarts=${RESTARTS:-100}
 requests=${REQUESTS:-1000000}
-export RATE=${RATE:-400}
+export RATE=${RATE:-400} LIMIT=7200
 . tests/e2e/tools/cluster.sh
 
 fresh service

@@ -5,13 +5,13 @@
 //! streams of HTTP/2 that a GOAWAY of an orderly stop leaves out, or that are refused. The latter are counted.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::{StatusCode, Uri};
@@ -148,7 +148,7 @@ async fn ask_on(kind: Kind, http: Http, pause: Duration, shared: Arc<Shared>) {
         let answer = timeout(PATIENCE, async {
             loop {
                 match ask(&http, target.clone()).await {
-                    Err(error) if is_unseen(error.as_ref()) => again += 1,
+                    Err(error) if is_unseen(&error) => again += 1,
                     answer => return answer,
                 }
             }
@@ -157,7 +157,7 @@ async fn ask_on(kind: Kind, http: Http, pause: Duration, shared: Arc<Shared>) {
         let failure = match answer {
             Ok(Ok(status)) if status.is_success() => None,
             Ok(Ok(status)) => Some(status.to_string()),
-            Ok(Err(error)) => Some(chain(error.as_ref())),
+            Ok(Err(error)) => Some(format!("{error:#}")),
             Err(_) => Some(format!("no answer within {PATIENCE:?}")),
         };
         let mut counts = lock(&shared.counts);
@@ -171,7 +171,7 @@ async fn ask_on(kind: Kind, http: Http, pause: Duration, shared: Arc<Shared>) {
     }
 }
 
-async fn ask(http: &Http, target: Uri) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
+async fn ask(http: &Http, target: Uri) -> Result<StatusCode> {
     let answer = http.get(target).await?;
     let status = answer.status();
     answer.into_body().collect().await?;
@@ -179,13 +179,13 @@ async fn ask(http: &Http, target: Uri) -> Result<StatusCode, Box<dyn Error + Sen
 }
 
 /// Whether the server says that it has not looked at the request.
-fn is_unseen(error: &(dyn Error + 'static)) -> bool {
-    let said = error.downcast_ref::<h2::Error>().is_some_and(|error| {
+fn is_unseen(error: &anyhow::Error) -> bool {
+    let mut said = error.chain().filter_map(|cause| cause.downcast_ref());
+    said.any(|error: &h2::Error| {
         let left_out = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
         let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
         error.is_remote() && (left_out || refused)
-    });
-    said || error.source().is_some_and(is_unseen)
+    })
 }
 
 fn parsed(url: &str) -> Uri {
@@ -195,13 +195,6 @@ fn parsed(url: &str) -> Uri {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn chain(error: &dyn Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", chain(cause)),
-        None => error.to_string(),
-    }
 }
 
 // === impl Counts ===

@@ -79,7 +79,7 @@ total=0
 failed=0
 begin() { # WHAT URL
   say "--- $1"
-  "${inside[@]}" target/debug/load "$2" "${RATE:-100}" >"$work/load" 2>&1 &
+  "${inside[@]}" timeout "${LIMIT:-600}" target/debug/load "$2" "${RATE:-100}" >"$work/load" 2>&1 &
   load=$!
   sleep 2
 }

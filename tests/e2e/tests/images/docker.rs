@@ -104,6 +104,11 @@ impl Build {
         self.option(&format!("--build-arg={key}={value}"))
     }
 
+    /// Without the optimizer's work, which is most of a build, where nothing is looked at that it makes.
+    pub(crate) fn unoptimized(self) -> Self {
+        self.arg("PROFILE", "dev")
+    }
+
     pub(crate) fn option(mut self, option: &str) -> Self {
         self.command.arg(option);
         self

@@ -231,9 +231,7 @@ fn a_service_with_its_chassis_from_git_builds_unedited() {
     let url = format!("chassis-url={}", repository.url);
     let service = generate(&["chassis=git", &url, "deploy=docker"]);
     let dockerfile = service.path().join(STATIC.dockerfile).display().to_string();
-    // The repository is on this machine. What its optimizer makes is as with a chassis from elsewhere.
-    let build = Build::of(service.path(), &dockerfile)
-        .option("--network=host")
-        .arg("PROFILE", "dev");
-    lives_and_leaves(&build.arg("REVISION", "1234567").image());
+    // The repository is on this machine.
+    let build = Build::of(service.path(), &dockerfile).option("--network=host");
+    lives_and_leaves(&build.arg("REVISION", "1234567").unoptimized().image());
 }

@@ -10,12 +10,10 @@ use crate::{
     service::{SLIM, STATIC},
 };
 
-/// As its own Dockerfile makes it, but for the optimizer's work, which is most of a build and nothing of what is tried.
+/// As its own Dockerfile makes it.
 fn image_of(service: &TempDir, dockerfile: &str) -> Image {
     let dockerfile = service.path().join(dockerfile).display().to_string();
-    Build::of(service.path(), &dockerfile)
-        .arg("PROFILE", "dev")
-        .image()
+    Build::of(service.path(), &dockerfile).unoptimized().image()
 }
 
 /// A server under the name that the service knows it by.
