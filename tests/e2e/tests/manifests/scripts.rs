@@ -95,6 +95,7 @@ fn the_scripts_are_clean() {
         "scripts/promote.sh",
         "scripts/readiness.sh",
         "tests/e2e/cluster.sh",
+        "tests/e2e/soak.sh",
         "tests/e2e/walk.sh",
         "tests/e2e/images/postgres/entrypoint.sh",
     ]));
