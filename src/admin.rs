@@ -15,6 +15,7 @@
 
 mod log;
 mod page;
+mod resources;
 mod samples;
 mod status;
 

@@ -306,7 +306,7 @@ where
         let Some(record) = this.record.take() else {
             return Poll::Pending;
         };
-        Poll::Ready(Ok(Departing::attend(response, record)))
+        Poll::Ready(Ok(Departing::watch(response, record)))
     }
 }
 

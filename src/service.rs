@@ -7,6 +7,8 @@ mod command;
 mod last;
 mod life;
 mod reload;
+mod start;
+mod stop;
 mod threads;
 mod wait;
 

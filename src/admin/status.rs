@@ -8,10 +8,10 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::resources::{self, Resource};
 use super::samples::{Reading, Requests, Span};
 use super::{Admin, Build};
 use crate::health::Report;
-use crate::metrics::http::RESPONSE_BYTES;
 use crate::shutdown::Phase;
 
 /// A share of failed requests that is worth a word: that of the promise which the alerts keep, ten times over.
@@ -116,17 +116,6 @@ pub(super) struct Route {
     pub(super) response_bytes: u64,
 }
 
-#[derive(Serialize)]
-pub(super) struct Resource {
-    pub(super) name: String,
-    pub(super) value: f64,
-    pub(super) limit: Option<f64>,
-    /// `bytes`, `cores`, or nothing for a count.
-    pub(super) unit: &'static str,
-    /// Why it is what it is, where there is a choice.
-    pub(super) why: Option<String>,
-}
-
 /// A line as it is in the log.
 #[derive(Serialize)]
 pub(super) struct Line {
@@ -175,7 +164,7 @@ impl<'a> Status<'a> {
             traffic: spans.iter().map(Point::of).collect(),
             routes_seconds,
             routes,
-            resources: resources(admin, &now, spans.last()),
+            resources: resources::of(admin, &now, spans.last()),
             log: log(admin),
             log_filter: admin.filter.to_json(),
             settings: settings(admin),
@@ -269,57 +258,6 @@ fn stop(admin: &Admin, report: &Report, now: &Reading) -> Option<Stop> {
         requests: value("http_server_active_requests"),
         tasks: admin.tasks.running(),
     })
-}
-
-fn resources(admin: &Admin, now: &Reading, last: Option<&Span>) -> Vec<Resource> {
-    let quota = "cgroup_cpu_quota_cores";
-    let mut resources = vec![Resource {
-        name: "CPU".to_owned(),
-        value: last.map_or(0.0, |last| last.cpu_cores),
-        limit: now.value(quota).or_else(|| now.value("tokio_workers")),
-        unit: "cores",
-        why: None,
-    }];
-    for (name, metric, limit, unit) in [
-        (
-            "Memory",
-            "process_resident_memory_bytes",
-            "cgroup_memory_limit_bytes",
-            "bytes",
-        ),
-        ("Open files", "process_open_fds", "process_max_fds", ""),
-        ("Connections", "http_server_connections", "", ""),
-        ("Requests in flight", "http_server_active_requests", "", ""),
-        ("Requests shed", "http_server_requests_shed_total", "", ""),
-        ("Sent in answers", RESPONSE_BYTES, "", "bytes"),
-        ("Worker threads", "tokio_workers", "", ""),
-        ("Tasks", "tokio_alive_tasks", "", ""),
-        ("Queue", "tokio_global_queue_depth", "", ""),
-        ("Panics", "panics_total", "", ""),
-        ("Log lines dropped", "log_lines_dropped_total", "", ""),
-    ] {
-        if let Some(value) = now.value(metric) {
-            resources.push(Resource {
-                name: name.to_owned(),
-                value,
-                limit: now.value(limit),
-                unit,
-                why: (metric == "tokio_workers")
-                    .then(|| admin.threads.get().cloned())
-                    .flatten(),
-            });
-        }
-    }
-    for (name, value) in now.gauges("db_client_connection") {
-        resources.push(Resource {
-            name,
-            value,
-            limit: None,
-            unit: "",
-            why: None,
-        });
-    }
-    resources
 }
 
 fn log(admin: &Admin) -> Vec<Line> {

@@ -71,7 +71,7 @@ pub(super) struct Departing {
 
 impl Departing {
     /// Ends the record with the response, or with the response's body if that takes time.
-    pub(super) fn attend(response: Response, record: Record) -> Response {
+    pub(super) fn watch(response: Response, record: Record) -> Response {
         let status = response.status();
         // A body of a known size is in memory already: nothing can happen to it any more here.
         if let Some(bytes) = response.body().size_hint().exact() {

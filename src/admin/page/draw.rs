@@ -5,7 +5,8 @@ use std::fmt;
 use serde_json::Value;
 
 use super::html::{Page, Rounded, Text, amount, class, duration, seconds};
-use crate::admin::status::{Point, Resource, Status, Stop};
+use crate::admin::resources::Resource;
+use crate::admin::status::{Point, Status, Stop};
 
 pub(super) fn page(status: &Status<'_>, asks_for_token: bool) -> String {
     // Most of it are the lines, in which each quotation mark becomes six characters. To grow on the way would take the

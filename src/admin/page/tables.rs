@@ -1,7 +1,8 @@
 //! The sections that are a table each.
 
 use super::html::{Page, Shown, Text, amount, class, duration, seconds, up};
-use crate::admin::status::{Check, Line, Resource, Setting, Status, Task};
+use crate::admin::resources::Resource;
+use crate::admin::status::{Check, Line, Setting, Status, Task};
 
 /// How a line of JSON begins, what of it is folded away, and what comes behind that.
 const TIME: &str = "{\"timestamp\":\"";

@@ -1,0 +1,209 @@
+//! The order of a start: the parts are made, the admin listener answers, the main one is bound, the
+//! service's own start runs, and its router is served.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::last::Last;
+use super::reload::Reload;
+use super::stop::Serving;
+use super::wait::Patience;
+use super::{Chassis, Stopped, collect};
+use crate::admin::{self, Admin, Build};
+use crate::background::Tasks;
+use crate::boxed::boxed;
+use crate::error::Error;
+use crate::health::{Heartbeat, Readiness};
+use crate::limits::Limits;
+use crate::logs::{self, Logs};
+use crate::metrics::Metrics;
+use crate::metrics::http::Http;
+use crate::otlp::Export;
+use crate::problem::Meanings;
+use crate::request::RequestLayer;
+use crate::sections::LoadedSettings;
+use crate::server::Bound;
+use crate::settings::{Section, Sources};
+use crate::shutdown::{Signals, Trigger};
+
+/// All there is before the service's own start.
+pub(super) struct Parts<S> {
+    sources: Sources,
+    pub(super) loaded: LoadedSettings<S>,
+    logs: Logs,
+    export: Export,
+    pub(super) metrics: Metrics,
+    http: Http,
+    readiness: Readiness,
+    heartbeat: Heartbeat,
+    limits: Limits,
+    trigger: Trigger,
+    tasks: Tasks,
+    pub(super) admin: Arc<Admin>,
+}
+
+/// What came of the start.
+pub(super) enum Begun {
+    Serving(Box<Serving>),
+    /// A signal came first.
+    Stopped(Stopped),
+}
+
+impl<S: Section> Parts<S> {
+    pub(super) fn assemble(
+        build: Build,
+        sources: Sources,
+        loaded: LoadedSettings<S>,
+        logs: Logs,
+        export: Export,
+    ) -> Result<Self, Error> {
+        let sections = &loaded.chassis;
+        let readiness = Readiness::new(sections.health.clone());
+        let heartbeat = Heartbeat::new(*sections.health.stall);
+        let metrics = Metrics::new();
+        let tasks = Tasks::default();
+        let register = || {
+            metrics.build_info(&[
+                ("name", build.name),
+                ("version", build.version),
+                ("revision", build.revision),
+                ("rustc", build.rustc),
+            ])?;
+            metrics.machine()?;
+            collect::register(&metrics, &readiness, &tasks, &logs, &export)?;
+            metrics.http()
+        };
+        let http = register().map_err(Error::Metrics)?;
+        let trigger = Trigger::new();
+        let admin = Admin::new(
+            build,
+            &sections.admin,
+            (readiness.clone(), heartbeat.clone(), tasks.clone()),
+            (trigger.watch(), *sections.shutdown.deadline),
+            metrics.clone(),
+            logs.clone(),
+            loaded.effective.clone(),
+        );
+        Ok(Self {
+            limits: Limits::new(&sections.limits),
+            trigger,
+            admin: Arc::new(admin),
+            sources,
+            loaded,
+            logs,
+            export,
+            metrics,
+            http,
+            readiness,
+            heartbeat,
+            tasks,
+        })
+    }
+
+    pub(super) fn admin(&self) -> Result<admin::Running, Error> {
+        let running = admin::Running::start(&self.loaded.chassis.admin, self.admin.clone())?;
+        tracing::info!(listener = "admin", address = %running.address, "listening");
+        Ok(running)
+    }
+
+    /// Binds, runs the service's own start, and serves.
+    pub(super) async fn begin(
+        self,
+        admin: &admin::Running,
+        mut signals: Signals,
+        start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
+    ) -> Result<Begun, Error> {
+        let began = Instant::now();
+        let sections = self.loaded.chassis.clone();
+        tokio::spawn(boxed(self.heartbeat.clone().beat()));
+        let bound = Bound::bind("main", &sections.server.host, sections.server.port)?;
+        let address = bound.address();
+
+        let initial = Arc::new(self.loaded.service.clone());
+        let settings = watch::Sender::new(initial.clone());
+        let limit = *sections.service.start_timeout;
+        let meanings = Meanings::default();
+        let last = Last {
+            tasks: self.tasks,
+            hooks: Arc::default(),
+            export: self.export.clone(),
+            service: Handle::current(),
+        };
+        let chassis = Chassis {
+            settings: settings.subscribe(),
+            initial,
+            readiness: self.readiness.clone(),
+            metrics: self.metrics.clone(),
+            shutdown: self.trigger.watch(),
+            meanings: meanings.clone(),
+            tasks: last.tasks.clone(),
+            hooks: last.hooks.clone(),
+            patience: Patience::of_start(limit),
+        };
+        // From here on, so that a change during a long start is not missed.
+        let reload = Reload::watch(
+            self.sources,
+            self.loaded.effective,
+            self.limits.clone(),
+            self.admin,
+            settings,
+            &self.metrics,
+        )?;
+        // Inside the task, so that it is the admin thread that keeps this time.
+        let too_late = admin.spawn(async move { tokio::time::sleep(limit).await });
+        let router = tokio::select! {
+            biased;
+            router = start(chassis) => router.map_err(Error::Start),
+            _ = too_late => Err(Error::StartTimeout(limit)),
+            signal = signals.next() => {
+                tracing::info!(signal, "stopping before the start was done");
+                return Ok(Begun::Stopped(last.run(&sections.shutdown, &self.trigger).await));
+            }
+        };
+        let router = match router {
+            Ok(router) => router,
+            Err(error) => {
+                last.run(&sections.shutdown, &self.trigger).await;
+                return Err(error);
+            }
+        };
+
+        let layer = RequestLayer::with(
+            self.limits.clone(),
+            self.logs.clone(),
+            self.http.clone(),
+            Some(self.trigger.watch()),
+            self.export,
+            meanings,
+        )
+        .behind(sections.server.proxies());
+        // The probes first: of two default fallbacks, merging keeps the second.
+        let router = admin::probes(self.readiness.clone()).merge(router.layer(layer.clone()));
+        let served = bound.serve(
+            [router, admin::misaddressed(&self.readiness).layer(layer)],
+            sections.server,
+            self.trigger.watch(),
+            self.http.clone(),
+        );
+        let server = tokio::spawn(boxed(served));
+        self.readiness.set_started();
+        tracing::info!(listener = "main", %address, "listening");
+        tracing::info!(duration_ms = logs::milliseconds(began.elapsed()), "started");
+
+        Ok(Begun::Serving(Box::new(Serving {
+            address,
+            signals,
+            readiness: self.readiness,
+            trigger: self.trigger,
+            http: self.http,
+            settings: sections.shutdown,
+            last,
+            server,
+            _reload: reload,
+        })))
+    }
+}

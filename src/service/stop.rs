@@ -1,0 +1,91 @@
+//! The order of a stop, under one deadline: readiness turns 503, the listener closes, requests and
+//! tasks end or are cut, and the last things are done.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use tokio::task::JoinHandle;
+
+use super::Stopped;
+use super::last::{LAST_MOMENT, Last};
+use super::reload::Reload;
+use crate::health::Readiness;
+use crate::logs;
+use crate::metrics::http::Http;
+use crate::shutdown::{Phase, Settings, Signals, Trigger};
+
+/// A service that serves.
+pub(super) struct Serving {
+    pub(super) address: SocketAddr,
+    pub(super) signals: Signals,
+    pub(super) readiness: Readiness,
+    pub(super) trigger: Trigger,
+    pub(super) http: Http,
+    pub(super) settings: Settings,
+    pub(super) last: Last,
+    pub(super) server: JoinHandle<()>,
+    pub(super) _reload: Reload,
+}
+
+impl Serving {
+    /// Waits for the signal to stop, and stops in order. Runs on the admin thread.
+    pub(super) async fn until_stopped(mut self: Box<Self>) -> Stopped {
+        let signal = self.signals.next().await;
+        let began = Instant::now();
+        let delay = self.settings.delay();
+        tracing::info!(signal, delay_ms = delay.as_millis() as u64, "stopping");
+
+        self.readiness.set_stopping();
+        self.trigger.advance(Phase::Draining);
+        let in_time = self.last.time_before(&self.settings);
+        let drained = async {
+            tokio::time::sleep(delay).await;
+            self.trigger.advance(Phase::Closing);
+            tracing::info!(
+                connections = self.http.connections.get(),
+                "accepting no more"
+            );
+            let _ = (&mut self.server).await;
+            self.last.tasks.ended().await;
+        };
+        let hurried = tokio::select! {
+            drained = tokio::time::timeout(in_time, drained) => {
+                drained.err().map(|_| "the deadline")
+            }
+            signal = self.signals.next() => Some(signal),
+        };
+        let (cut, cut_tasks) = match hurried {
+            None => (0, 0),
+            Some(reason) => (self.cut(reason).await, self.last.cut_tasks().await),
+        };
+        let deadline = began + *self.settings.deadline;
+        let failed_hooks = self.last.finish(&self.settings, deadline.into()).await;
+        tracing::info!(
+            cut,
+            cut_tasks,
+            failed_hooks,
+            duration_ms = logs::milliseconds(began.elapsed()),
+            "stopped"
+        );
+        Stopped {
+            cut,
+            cut_tasks,
+            failed_hooks,
+        }
+    }
+
+    async fn cut(&mut self, reason: &str) -> usize {
+        let connections = self.http.connections.get();
+        let requests = self.http.active_requests.get();
+        self.trigger.advance(Phase::Cut);
+        self.http
+            .connections_cut
+            .inc_by(u64::try_from(connections).unwrap_or_default());
+        tracing::warn!(connections, requests, reason, "cutting what is left");
+        // A task that has ended must not be awaited again.
+        if !self.server.is_finished() {
+            let _ = tokio::time::timeout(LAST_MOMENT, &mut self.server).await;
+        }
+        usize::try_from(connections).unwrap_or_default()
+    }
+}
