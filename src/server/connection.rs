@@ -8,8 +8,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -70,7 +69,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         let service = Requests {
             server: server.clone(),
             activity: activity.clone(),
-            extensions: extensions(peer),
+            peer,
         };
         let protocol = server
             .protocols
@@ -78,24 +77,28 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         let mut protocol = pin!(protocol);
         // Outside tokio's budget: a poll that it puts off has not looked.
         let mut stop = pin!(unconstrained(server.shutdown.reached(Phase::Cut)));
-        let mut bell = None;
+        let mut noticed = None;
         let mut closing = None;
-        let mut alarm = Alarm {
+        let mut timer = Timer {
             sleep: pin!(sleep_until(TokioInstant::now() + server.header_timeout)),
             is_set: false,
         };
 
         std::future::poll_fn(|context| {
-            let bell = bell.get_or_insert_with(|| Bell::of(context.waker()));
-            if bell.rang() {
-                let waker = Waker::from(bell.clone());
-                let mut context = Context::from_waker(&waker);
-                if stop.as_mut().poll(&mut context).is_ready() {
+            // The phase is the same for all connections, and at hand; the stop itself would have to be fetched for each
+            // request. It is asked until no phase has passed it by, and wakes the task at the next.
+            loop {
+                let phase = server.shutdown.phase();
+                if noticed == Some(phase) {
+                    break;
+                }
+                if stop.as_mut().poll(context).is_ready() {
                     return Poll::Ready(());
                 }
-                if closing.is_none() && server.shutdown.phase() >= Phase::Closing {
-                    closing = Some(Instant::now());
-                }
+                noticed = Some(phase);
+            }
+            if closing.is_none() && noticed >= Some(Phase::Closing) {
+                closing = Some(Instant::now());
             }
             loop {
                 // What ends a connection is the client's affair: its requests have been accounted for.
@@ -105,7 +108,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                 let closed = match closing {
                     // Who has connected but not yet asked is heard first.
                     Some(since) if activity.is_fresh() && since.elapsed() < LAST_CALL => {
-                        alarm.bring_forward(since + LAST_CALL);
+                        timer.bring_forward(since + LAST_CALL);
                         false
                     }
                     Some(_) => activity.close(),
@@ -117,9 +120,9 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                 }
                 let limit = activity.limit(server.header_timeout, server.idle_timeout);
                 if let Some(limit) = limit {
-                    alarm.bring_forward(limit);
+                    timer.bring_forward(limit);
                 }
-                if !alarm.rings(context) {
+                if !timer.is_elapsed(context) {
                     return Poll::Pending;
                 }
                 let now = Instant::now();
@@ -127,51 +130,21 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                 if next <= now {
                     return Poll::Ready(());
                 }
-                alarm.set(next);
+                timer.set(next);
             }
         })
         .await;
     }
 }
 
-/// Tells a future that is to be polled again from one that is still waiting: a connection wakes
-/// for each request, and what is rarely ready need not be asked each time.
-struct Bell {
-    rang: AtomicBool,
-    task: Waker,
-}
-
-impl Bell {
-    /// Has rung already, so that its future is polled for the first time.
-    fn of(task: &Waker) -> Arc<Self> {
-        Arc::new(Self {
-            rang: AtomicBool::new(true),
-            task: task.clone(),
-        })
-    }
-
-    /// Whether it rang since it was last asked.
-    fn rang(&self) -> bool {
-        // Nobody else silences it, and a load is cheaper than a swap.
-        self.rang.load(Ordering::Acquire) && self.rang.swap(false, Ordering::AcqRel)
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.rang.store(true, Ordering::Release);
-        self.task.wake_by_ref();
-    }
-}
-
 /// The one timer of a connection. Early is harmless: whoever is woken looks how late it is.
-struct Alarm<'a> {
+struct Timer<'a> {
     sleep: Pin<&'a mut Sleep>,
     /// It will wake the task. Asked again at each wake-up, the timer would only repeat itself.
     is_set: bool,
 }
 
-impl Alarm<'_> {
+impl Timer<'_> {
     fn set(&mut self, at: Instant) {
         self.sleep.as_mut().reset(at.into());
         self.is_set = false;
@@ -183,7 +156,7 @@ impl Alarm<'_> {
         }
     }
 
-    fn rings(&mut self, context: &mut Context<'_>) -> bool {
+    fn is_elapsed(&mut self, context: &mut Context<'_>) -> bool {
         if self.is_set {
             return self.sleep.is_elapsed();
         }
@@ -194,16 +167,15 @@ impl Alarm<'_> {
     }
 }
 
-/// What each request of a connection comes with.
-///
-/// The map has room for what axum adds to a request, and its copies have, too: one that is made
-/// anew for each request would have to grow on the way.
-fn extensions(peer: SocketAddr) -> Extensions {
+/// What each request comes with, until it is known whose connection it has come on: a map with room for what is put into
+/// it here and by axum, as its copies have. One that is made anew for each request would have to grow on the way.
+pub(super) fn extensions() -> Extensions {
     let mut extensions = Extensions::new();
-    extensions.insert(ConnectInfo(peer));
+    extensions.insert(Room::<0>);
     extensions.insert(Room::<1>);
     extensions.insert(Room::<2>);
     extensions.insert(Room::<3>);
+    extensions.remove::<Room<0>>();
     extensions.remove::<Room<1>>();
     extensions.remove::<Room<2>>();
     extensions.remove::<Room<3>>();
@@ -218,17 +190,18 @@ struct Room<const PLACE: usize>;
 struct Requests {
     server: Arc<Server>,
     activity: Arc<Activity>,
-    extensions: Extensions,
+    peer: SocketAddr,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
-    type Response = Response<Attended>;
+    type Response = Response<Tracked>;
     type Error = Infallible;
     type Future = Responding;
 
     fn call(&self, mut request: Request<Incoming>) -> Responding {
         let under_way = self.activity.begin(request.version());
-        let own = std::mem::replace(request.extensions_mut(), self.extensions.clone());
+        let own = std::mem::replace(request.extensions_mut(), self.server.extensions.clone());
+        request.extensions_mut().insert(ConnectInfo(self.peer));
         request.extensions_mut().extend(own);
         let router = match host::is_named(request.version(), request.headers()) {
             true => &self.server.router,
@@ -250,13 +223,13 @@ pin_project! {
 }
 
 impl Future for Responding {
-    type Output = Result<Response<Attended>, Infallible>;
+    type Output = Result<Response<Tracked>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(response) = ready!(this.response.poll(context));
         let under_way = this.under_way.take();
-        Poll::Ready(Ok(response.map(|body| Attended {
+        Poll::Ready(Ok(response.map(|body| Tracked {
             body,
             _under_way: under_way,
         })))
@@ -264,12 +237,12 @@ impl Future for Responding {
 }
 
 /// A response's body that keeps its request under way.
-struct Attended {
+struct Tracked {
     body: Body,
     _under_way: Option<UnderWay>,
 }
 
-impl HttpBody for Attended {
+impl HttpBody for Tracked {
     type Data = Bytes;
     type Error = axum::Error;
 
