@@ -5,17 +5,24 @@ use std::path::Path;
 use std::process::Command;
 
 use cargo_chassis::carried::VERSION;
-use e2e::{built, cargo, clone_of_this_checkout, commit, edit, git, said, succeed};
+use e2e::{build, built, cargo, clone_of_this_checkout, commit, edit, git, said, succeed};
 
 use crate::promises::Generated;
 use crate::tool::{chassis, command, read};
 
 const NEXT: &str = "99.0.0";
 
-/// In a target folder of its own: cargo takes packages at the same place in two workspaces for the same.
-fn apart(cargo: &mut Command) -> &mut Command {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("next");
-    cargo.env("CARGO_TARGET_DIR", target)
+/// Cargo in a clone of this checkout, whose dependencies it has compiled: before 1.91 it does so once more.
+///
+/// It takes packages at the same place in two workspaces for the same, unless they are compiled in another way.
+fn apart(clone: &Path) -> Command {
+    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let mut cargo = cargo(clone);
+    cargo.args(["--config", "profile.dev.overflow-checks=false"]);
+    cargo.args(["--config", "profile.dev.package.'*'.overflow-checks=true"]);
+    cargo.env("CARGO_BUILD_BUILD_DIR", temporary.join(".."));
+    cargo.env("CARGO_TARGET_DIR", temporary.join("next"));
+    cargo
 }
 
 #[test]
@@ -33,7 +40,7 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
 
     // As CONTRIBUTING.md says.
     let checkout = clone_of_this_checkout(place.path());
-    let xtask = |command: &str| succeed(apart(&mut cargo(&checkout)).args(["xtask", command]));
+    let xtask = |command: &str| succeed(apart(&checkout).args(["xtask", command]));
     let kept = format!("cargo-chassis/releases/{VERSION}.tar.gz");
     // Released already, perhaps, and with a crate that has changed since.
     let _ = fs::remove_file(checkout.join(&kept));
@@ -65,7 +72,7 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
         let text = read(&file);
         fs::write(file, format!("# The next one.\n{text}")).expect("a file");
     }
-    let tool = built(apart(&mut cargo(&checkout)).args(["build", "--package=cargo-chassis"]));
+    let tool = built(&mut build(apart(&checkout)));
 
     let mut next = Command::new(&tool);
     next.current_dir(&service);

@@ -49,7 +49,7 @@ fn image(program: &Path, told: &str, dockerfile: &str) -> Image {
         let argument = argument.split(' ').next().expect("a word");
         build.option(&format!("--build-arg={argument}"))
     });
-    build.image()
+    build.unoptimized().image()
 }
 
 /// Adds to a program, and looks at what there was, at the image, and at what `check` makes of it.

@@ -279,11 +279,15 @@ fn the_debug_image_has_a_shell_and_the_same_binary() {
     assert!(debug.binary() == plain.binary());
 }
 
-/// The advisory is made up, and the database a folder: the real one is on GitHub.
-#[test]
-#[ignore = "needs Docker"]
-fn the_audit_stage_fails_on_a_crate_that_an_advisory_names() {
-    const ADVISORY: &str = "```toml
+/// What `.ci/run` leaves to each night: it compiles cargo-audit.
+mod nightly {
+    use super::{Build, copy_of, fs};
+
+    /// The advisory is made up, and the database a folder: the real one is on GitHub.
+    #[test]
+    #[ignore = "needs Docker"]
+    fn the_audit_stage_fails_on_a_crate_that_an_advisory_names() {
+        const ADVISORY: &str = "```toml
 [advisory]
 id = \"RUSTSEC-2020-9999\"
 package = \"tokio\"
@@ -294,18 +298,19 @@ patched = []
 
 # Made up
 ";
-    const SETTINGS: &str = "[database]\npath = \"advisories\"\nfetch = false\nstale = false\n";
-    const IGNORED: &str = "[advisories]\nignore = [\"RUSTSEC-2020-9999\"]\n";
-    let project = copy_of("plain-axum");
-    let advisories = project.path().join("advisories/crates/tokio");
-    fs::create_dir_all(&advisories).expect("a folder");
-    fs::write(advisories.join("RUSTSEC-2020-9999.md"), ADVISORY).expect("an advisory");
-    fs::create_dir(project.path().join(".cargo")).expect("a folder");
-    let audit = |settings: &str| {
-        fs::write(project.path().join(".cargo/audit.toml"), settings).expect("settings");
-        Build::of(project.path(), "Dockerfile").option("--target=audit")
-    };
-    let log = audit(SETTINGS).failure();
-    assert!(log.contains("RUSTSEC-2020-9999"), "{log}");
-    audit(&format!("{SETTINGS}{IGNORED}")).image();
+        const SETTINGS: &str = "[database]\npath = \"advisories\"\nfetch = false\nstale = false\n";
+        const IGNORED: &str = "[advisories]\nignore = [\"RUSTSEC-2020-9999\"]\n";
+        let project = copy_of("plain-axum");
+        let advisories = project.path().join("advisories/crates/tokio");
+        fs::create_dir_all(&advisories).expect("a folder");
+        fs::write(advisories.join("RUSTSEC-2020-9999.md"), ADVISORY).expect("an advisory");
+        fs::create_dir(project.path().join(".cargo")).expect("a folder");
+        let audit = |settings: &str| {
+            fs::write(project.path().join(".cargo/audit.toml"), settings).expect("settings");
+            Build::of(project.path(), "Dockerfile").option("--target=audit")
+        };
+        let log = audit(SETTINGS).failure();
+        assert!(log.contains("RUSTSEC-2020-9999"), "{log}");
+        audit(&format!("{SETTINGS}{IGNORED}")).image();
+    }
 }
