@@ -14,7 +14,6 @@ use std::sync::{Arc, atomic};
 use std::time::Duration as StdDuration;
 
 use axum::Router;
-use http::Extensions;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
@@ -152,7 +151,6 @@ impl Bound {
             router: router.with_state(()),
             misaddressed: misaddressed.with_state(()),
             protocols: protocols(&settings, tasks.clone()),
-            extensions: connection::extensions(),
             header_timeout: *settings.header_timeout,
             idle_timeout: *settings.idle_timeout,
             shutdown,
@@ -178,7 +176,6 @@ struct Server {
     router: Router,
     misaddressed: Router,
     protocols: auto::Builder<Tasks>,
-    extensions: Extensions,
     header_timeout: StdDuration,
     idle_timeout: StdDuration,
     shutdown: Shutdown,

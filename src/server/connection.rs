@@ -8,7 +8,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -69,7 +70,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         let service = Requests {
             server: server.clone(),
             activity: activity.clone(),
-            peer,
+            extensions: extensions(peer),
         };
         let protocol = server
             .protocols
@@ -77,7 +78,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         let mut protocol = pin!(protocol);
         // Outside tokio's budget: a poll that it puts off has not looked.
         let mut stop = pin!(unconstrained(server.shutdown.reached(Phase::Cut)));
-        let mut noticed = None;
+        let mut noted = None;
         let mut closing = None;
         let mut timer = Timer {
             sleep: pin!(sleep_until(TokioInstant::now() + server.header_timeout)),
@@ -85,20 +86,16 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         };
 
         std::future::poll_fn(|context| {
-            // The phase is the same for all connections, and at hand; the stop itself would have to be fetched for each
-            // request. It is asked until no phase has passed it by, and wakes the task at the next.
-            loop {
-                let phase = server.shutdown.phase();
-                if noticed == Some(phase) {
-                    break;
-                }
-                if stop.as_mut().poll(context).is_ready() {
+            let noted = noted.get_or_insert_with(|| NotedWake::of(context.waker()));
+            if noted.take() {
+                let waker = Waker::from(noted.clone());
+                let mut context = Context::from_waker(&waker);
+                if stop.as_mut().poll(&mut context).is_ready() {
                     return Poll::Ready(());
                 }
-                noticed = Some(phase);
-            }
-            if closing.is_none() && noticed >= Some(Phase::Closing) {
-                closing = Some(Instant::now());
+                if closing.is_none() && server.shutdown.phase() >= Phase::Closing {
+                    closing = Some(Instant::now());
+                }
             }
             loop {
                 // What ends a connection is the client's affair: its requests have been accounted for.
@@ -137,6 +134,36 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
     }
 }
 
+/// A waker that notes its wake-up. It tells a future that is to be polled again from one that is still waiting:
+/// a connection wakes for each request, and what is rarely ready need not be asked each time.
+struct NotedWake {
+    woken: AtomicBool,
+    task: Waker,
+}
+
+impl NotedWake {
+    /// Woken already, so that its future is polled for the first time.
+    fn of(task: &Waker) -> Arc<Self> {
+        Arc::new(Self {
+            woken: AtomicBool::new(true),
+            task: task.clone(),
+        })
+    }
+
+    /// Whether it was woken since it was last asked.
+    fn take(&self) -> bool {
+        // Nobody else takes it, and a load is cheaper than a swap.
+        self.woken.load(Ordering::Acquire) && self.woken.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Wake for NotedWake {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.task.wake_by_ref();
+    }
+}
+
 /// The one timer of a connection. Early is harmless: whoever is woken looks how late it is.
 struct Timer<'a> {
     sleep: Pin<&'a mut Sleep>,
@@ -167,15 +194,16 @@ impl Timer<'_> {
     }
 }
 
-/// What each request comes with, until it is known whose connection it has come on: a map with room for what is put into
-/// it here and by axum, as its copies have. One that is made anew for each request would have to grow on the way.
-pub(super) fn extensions() -> Extensions {
+/// What each request of a connection comes with.
+///
+/// The map has room for what axum adds to a request, and its copies have, too: one that is made
+/// anew for each request would have to grow on the way.
+fn extensions(peer: SocketAddr) -> Extensions {
     let mut extensions = Extensions::new();
-    extensions.insert(Room::<0>);
+    extensions.insert(ConnectInfo(peer));
     extensions.insert(Room::<1>);
     extensions.insert(Room::<2>);
     extensions.insert(Room::<3>);
-    extensions.remove::<Room<0>>();
     extensions.remove::<Room<1>>();
     extensions.remove::<Room<2>>();
     extensions.remove::<Room<3>>();
@@ -190,7 +218,7 @@ struct Room<const PLACE: usize>;
 struct Requests {
     server: Arc<Server>,
     activity: Arc<Activity>,
-    peer: SocketAddr,
+    extensions: Extensions,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
@@ -200,8 +228,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 
     fn call(&self, mut request: Request<Incoming>) -> Responding {
         let under_way = self.activity.begin(request.version());
-        let own = std::mem::replace(request.extensions_mut(), self.server.extensions.clone());
-        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let own = std::mem::replace(request.extensions_mut(), self.extensions.clone());
         request.extensions_mut().extend(own);
         let router = match host::is_named(request.version(), request.headers()) {
             true => &self.server.router,
