@@ -6,6 +6,7 @@ use super::Admin;
 use super::samples::{Reading, Span};
 use crate::metrics::http::RESPONSE_BYTES;
 
+/// One of them.
 #[derive(Serialize)]
 pub(super) struct Resource {
     pub(super) name: String,

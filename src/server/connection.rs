@@ -135,7 +135,8 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
 }
 
 /// A waker that notes its wake-up. It tells a future that is to be polled again from one that is still waiting:
-/// a connection wakes for each request, and what is rarely ready need not be asked each time.
+/// a connection wakes for each request, and what is rarely ready need not be asked each time. The phase of the stop, though
+/// all have it in common, cannot say that instead: it is there a moment before its wake-up.
 struct NotedWake {
     woken: AtomicBool,
     task: Waker,

@@ -33,12 +33,6 @@ pub(crate) fn succeed(command: &mut Command) -> anyhow::Result<String> {
 /// `cargo chassis`, built from this checkout.
 pub(crate) fn build_tool() -> anyhow::Result<PathBuf> {
     let root = crate::root();
-    // Beside this program, so that what both stand on is compiled once.
-    let packages = ["--package=cargo-chassis", "--package=xtask"];
-    succeed(
-        cargo(&root)
-            .args(["build", "--locked", "--bin=cargo-chassis"])
-            .args(packages),
-    )?;
+    succeed(cargo(&root).args(["build-tool", "--locked"]))?;
     Ok(root.join("target/debug/cargo-chassis"))
 }

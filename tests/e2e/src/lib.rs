@@ -12,7 +12,7 @@ pub use files::{Contents, contents, copy, edit, files};
 pub use git::{clone_of_this_checkout, commit, git};
 pub use load::{Counts, Kind, Load};
 pub use stores::wait_for;
-pub use tool::{build, built, chassis, run_lines, said};
+pub use tool::{built, chassis, run_lines, said};
 
 /// This checkout.
 pub fn root() -> PathBuf {

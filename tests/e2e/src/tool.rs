@@ -8,17 +8,10 @@ use crate::{cargo, root, succeed};
 
 /// `cargo chassis` in a folder.
 pub fn chassis(folder: &Path) -> Command {
-    static TOOL: LazyLock<PathBuf> = LazyLock::new(|| built(&mut build(cargo(&root()))));
+    static TOOL: LazyLock<PathBuf> = LazyLock::new(|| built(cargo(&root()).arg("build-tool")));
     let mut tool = Command::new(&*TOOL);
     tool.current_dir(folder);
     tool
-}
-
-/// Has cargo build the tool, beside xtask: what both stand on is compiled once, with the features that xtask needs.
-pub fn build(mut cargo: Command) -> Command {
-    let packages = ["--package=cargo-chassis", "--package=xtask"];
-    cargo.arg("build").args(packages).arg("--bin=cargo-chassis");
-    cargo
 }
 
 /// The program that a `cargo build` makes.

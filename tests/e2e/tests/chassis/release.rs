@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cargo_chassis::carried::VERSION;
-use e2e::{build, built, cargo, clone_of_this_checkout, commit, edit, git, said, succeed};
+use e2e::{built, cargo, clone_of_this_checkout, commit, edit, git, said, succeed};
 
 use crate::promises::Generated;
 use crate::tool::{chassis, command, read};
@@ -72,7 +72,7 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
         let text = read(&file);
         fs::write(file, format!("# The next one.\n{text}")).expect("a file");
     }
-    let tool = built(&mut build(apart(&checkout)));
+    let tool = built(apart(&checkout).arg("build-tool"));
 
     let mut next = Command::new(&tool);
     next.current_dir(&service);
