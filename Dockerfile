@@ -6,7 +6,7 @@ ARG VARIANT=cc DEBIAN=trixie
 # TOOLS= where crates.io is out of reach: dependencies are no layer then, and the binary has no list of them.
 ARG RUST_VERSION=1.95 TOOLS="cargo-chef@0.1.78 cargo-auditable@0.7.7" HEALTHCHECK=service
 # Unquoted arguments are words, mirrors drop old versions, the builder keeps apt's lists; the rest a stage inherits.
-# hadolint global ignore=DL3006,DL3008,DL3009,DL3045,DL4006,SC2086,SC3044,SC3054
+# hadolint global ignore=DL3006,DL3008,DL3009,DL3045,DL4006,SC2086
 
 FROM rust:${RUST_VERSION}-slim-${DEBIAN} AS rust
 SHELL ["/bin/bash", "-eo", "pipefail", "-c"]
@@ -49,11 +49,11 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 # The recipe has the workspace's manifests. Packages outside of the workspace go beside it, and vendored ones get a date
 # that never changes: in a new clone they would be newer than what was compiled from them.
 RUN if [ -z "$TOOLS" ]; then exit; fi; \
-    cargo chef prepare --recipe-path /plan/recipe.json; shopt -s dotglob globstar; \
-    for manifest in **/Cargo.toml; do package=${manifest%/*}; \
-        if grep -qF "\"$manifest\"" /plan/recipe.json || [ -e "/plan/packages/$package" ]; then continue; fi; \
-        cp -r --parents "$package" /plan/packages; \
-        if [ -e "$package/.cargo-checksum.json" ]; then find "/plan/packages/$package" -exec touch -hd @0 {} +; fi; done
+    cargo chef prepare --recipe-path /plan/recipe.json; \
+    grep -o '[^"]*Cargo\.toml' /plan/recipe.json | sort >/members; \
+    find . -name Cargo.toml -printf '%P\n' | sort | comm -13 /members - | \
+        xargs -rd '\n' dirname | xargs -rd '\n' cp -r --parents --target-directory /plan/packages; \
+    find /plan/packages -name .cargo-checksum.json -printf '%h\n' | xargs -rI PACKAGE find PACKAGE -exec touch -hd @0 {} +
 
 FROM cc AS static
 ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-Ctarget-feature=+crt-static $CPU" \
