@@ -143,7 +143,7 @@ impl Servers {
 fn try_out(combination: &[String], servers: &Servers, tool: &Path) -> anyhow::Result<()> {
     let root = crate::root();
     let place = tempfile::tempdir()?;
-    // Dependencies are compiled once for all of them, the chassis too.
+    // Dependencies are compiled once for all of them and this workspace, the chassis too.
     let here = format!("chassis-path={}", root.display());
     let answers = combination.iter().map(String::as_str);
     let answers = answers.chain(["chassis=path", &here]);
@@ -157,7 +157,7 @@ fn try_out(combination: &[String], servers: &Servers, tool: &Path) -> anyhow::Re
     let cargo = |line: &str| {
         let mut cargo = cargo(&folder);
         cargo
-            .env("CARGO_TARGET_DIR", root.join("target/tmp/generated"))
+            .env("CARGO_TARGET_DIR", root.join("target"))
             .envs(servers.variables())
             .args(line.split(' '));
         succeed(&mut cargo)
@@ -175,7 +175,7 @@ fn try_out(combination: &[String], servers: &Servers, tool: &Path) -> anyhow::Re
     );
     if folder.join("k8s").exists() {
         cargo("build --quiet")?;
-        let binary = root.join("target/tmp/generated/debug").join(NAME);
+        let binary = root.join("target/debug").join(NAME);
         let mut check = Command::new(tool);
         check.current_dir(&folder).arg("check");
         succeed(check.arg("--binary").arg(binary))?;

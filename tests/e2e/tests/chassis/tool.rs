@@ -7,9 +7,9 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
-/// One target folder for all services, so that dependencies are compiled once.
+/// The target folder of this checkout for all services, too, so that what they have in common is compiled once.
 pub(crate) static TARGET: LazyLock<PathBuf> =
-    LazyLock::new(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("generated"));
+    LazyLock::new(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join(".."));
 
 /// `cargo chassis` in a folder, with no way to a network.
 pub(crate) fn chassis(folder: &Path) -> Command {
