@@ -45,6 +45,9 @@ impl Shape {
     }
 }
 
+/// The one with the most crates.
+pub(crate) const VENDORED: &str = "vendored";
+
 /// None of these is on the chassis.
 pub(crate) const SHAPES: [Shape; 7] = [
     Shape::of_one_package("single-bin", || copy_of("single-bin")),
@@ -64,7 +67,7 @@ pub(crate) const SHAPES: [Shape; 7] = [
         ..Shape::of_one_package("inheriting", || copy_of("inheriting"))
     },
     Shape::of_one_package("c-code", || copy_of("c-code")).beside("answers"),
-    Shape::of_one_package("vendored", vendored),
+    Shape::of_one_package(VENDORED, vendored),
     Shape::of_one_package("plain-axum", || copy_of("plain-axum")),
 ];
 
@@ -119,7 +122,7 @@ pub(crate) fn build(project: &Path, dockerfile: &str) -> Build {
 
 /// A service whose crates lie beside it.
 pub(crate) fn vendored() -> TempDir {
-    let project = copy_of("vendored");
+    let project = copy_of(VENDORED);
     vendor(project.path());
     project
 }

@@ -93,16 +93,16 @@ fn gets_images_and_manifests(name: &str, version: &str, dockerfiles: &[&str]) {
     }
 }
 
-#[test]
-#[ignore = "needs Docker"]
-fn a_published_file_server_gets_images_and_manifests() {
-    let both = ["Dockerfile", "Dockerfile.distroless"];
-    gets_images_and_manifests("basic-http-server", "0.11.0", &both);
-}
-
-/// More of the same, which `.ci/run` leaves to each night.
+/// What `.ci/run` leaves to each night.
 mod nightly {
     use super::gets_images_and_manifests;
+
+    #[test]
+    #[ignore = "needs Docker"]
+    fn a_published_file_server_gets_images_and_manifests() {
+        let both = ["Dockerfile", "Dockerfile.distroless"];
+        gets_images_and_manifests("basic-http-server", "0.11.0", &both);
+    }
 
     #[test]
     #[ignore = "needs Docker"]

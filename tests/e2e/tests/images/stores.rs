@@ -10,10 +10,11 @@ use crate::{
     service::{SLIM, STATIC},
 };
 
-/// As its own Dockerfile makes it.
+/// As its own Dockerfile makes it; linked like the others, so that what they stand on is compiled once.
 fn image_of(service: &TempDir, dockerfile: &str) -> Image {
     let dockerfile = service.path().join(dockerfile).display().to_string();
-    Build::of(service.path(), &dockerfile).unoptimized().image()
+    let build = Build::of(service.path(), &dockerfile).arg("VARIANT", "static");
+    build.unoptimized().image()
 }
 
 /// A server under the name that the service knows it by.

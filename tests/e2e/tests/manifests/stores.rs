@@ -76,6 +76,12 @@ fn they_are_valid_in_every_supported_version() {
 #[test]
 #[ignore = "needs kubectl, checkov, yamllint and shellcheck"]
 fn linters_find_nothing() {
+    // One run of checkov for all, as it takes seconds to start.
+    let mut checkov = Command::new("checkov");
+    checkov
+        .arg("--config-file")
+        .arg(root().join(".checkov.yaml"));
+    let folder = tempfile::tempdir().expect("a folder");
     for answers in ANSWERS {
         let service = generated(answers);
         let k8s = service.path().join("k8s");
@@ -86,15 +92,11 @@ fn linters_find_nothing() {
                 .iter()
                 .any(|it| *path == k8s.join(it))
         });
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut checkov = Command::new("checkov");
-        checkov
-            .arg("--config-file")
-            .arg(root().join(".checkov.yaml"));
-        for file in rendered(&overlays, folder.path()) {
+        let folder = folder.path().join(answers.join("-"));
+        std::fs::create_dir(&folder).expect("a folder");
+        for file in rendered(&overlays, &folder) {
             checkov.arg("--file").arg(file);
         }
-        succeed(&mut checkov);
         succeed(
             Command::new("yamllint")
                 .current_dir(service.path())
@@ -109,6 +111,7 @@ fn linters_find_nothing() {
                 .args(scripts),
         );
     }
+    succeed(&mut checkov);
 }
 
 #[test]
