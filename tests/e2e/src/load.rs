@@ -144,7 +144,7 @@ async fn ask_on(kind: Kind, http: Http, pause: Duration, shared: Arc<Shared>) {
     while !shared.over.load(Ordering::Relaxed) {
         due.tick().await;
         let target = lock(&shared.target).clone();
-        let mut again = 0;
+        let (asked, mut again) = (Instant::now(), 0);
         let answer = timeout(PATIENCE, async {
             loop {
                 match ask(&http, target.clone()).await {
@@ -164,8 +164,8 @@ async fn ask_on(kind: Kind, http: Http, pause: Duration, shared: Arc<Shared>) {
         *counts.requests.entry(kind).or_default() += 1;
         counts.again += again;
         if let Some(failure) = failure {
-            let when = shared.began.elapsed();
-            let failure = format!("after {when:.1?}: {kind}, {target}: {failure}");
+            let (when, took) = (asked - shared.began, asked.elapsed());
+            let failure = format!("after {when:.1?}, for {took:.1?}: {kind}, {target}: {failure}");
             counts.failures.push(failure);
         }
     }
