@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use self::load::Load;
-use self::programs::{BARE, CHASSIS, Conditions, HAND, Program, QUIET, root};
+use self::programs::{BARE, CHASSIS, Conditions, Counted, HAND, Program, QUIET, root};
 use self::table::{Row, median};
 
 const PROGRAMS: [Program; 4] = [BARE, HAND, CHASSIS, QUIET];
@@ -70,13 +70,16 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return Ok(());
     }
     let turns = take_turns(&PROGRAMS, &args)?;
-    eprintln!("counting instructions");
     let mut rows = rows(&turns);
-    let instructions: Vec<f64> = PROGRAMS
-        .iter()
-        .map(|program| instructions(*program))
-        .collect::<Result<_>>()?;
-    rows.push(Row::new("instructions a request", 0, instructions));
+    for (name, decimals, counted) in [
+        ("instructions a request", 0, Counted::Instructions),
+        ("allocations a request", 1, Counted::Allocations),
+    ] {
+        eprintln!("counting {name}");
+        rows.push(Row::per_program(name, decimals, &PROGRAMS, |program| {
+            a_request(program, counted)
+        })?);
+    }
     rows.push(sizes(&PROGRAMS)?);
     rows.push(Row::per_program("crates", 0, &PROGRAMS, |program| {
         Ok(program.crates()? as f64)
@@ -181,23 +184,18 @@ fn rows(turns: &[Vec<Turn>]) -> Vec<Row> {
     ]
 }
 
-/// Instructions a request: those of many requests without those of few.
-fn instructions(program: Program) -> Result<f64> {
+/// How many a request takes: those of many requests without those of few.
+fn a_request(program: Program, counted: Counted) -> Result<f64> {
     const FEW: u32 = 500;
     const MANY: u32 = 3500;
     let count = |requests| -> Result<f64> {
         let server = program.serve(Conditions {
             threads: 1,
-            callgrind: true,
+            counted: Some(counted),
             ..Conditions::default()
         })?;
         load::one_by_one(server.address, requests)?;
-        let said = server.stop()?;
-        let collected = said
-            .lines()
-            .find_map(|line| line.split_once("Collected : "));
-        let (_, number) = collected.with_context(|| format!("callgrind says {said:?}"))?;
-        Ok(number.trim().parse()?)
+        counted.total(&server.stop()?)
     };
     Ok((count(MANY)? - count(FEW)?) / f64::from(MANY - FEW))
 }
@@ -225,7 +223,8 @@ fn gate(bless: bool) -> Result<()> {
     for program in [BARE, CHASSIS] {
         program.build()?;
     }
-    let ratio = instructions(CHASSIS)? / instructions(BARE)?;
+    let ratio =
+        a_request(CHASSIS, Counted::Instructions)? / a_request(BARE, Counted::Instructions)?;
     if bless {
         std::fs::write(&baseline, format!("{ratio:.3}\n"))?;
         println!("a request costs {ratio:.3} times bare axum's instructions: that is the baseline");

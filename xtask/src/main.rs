@@ -1,9 +1,10 @@
-//! Developer commands of this repository: `cargo xtask sync|bench|matrix|weigh|release|maintained`.
+//! Developer commands of this repository: `cargo xtask sync|bench|matrix|weigh|release|semver|maintained`.
 
 mod bench;
 mod maintained;
 mod matrix;
 mod release;
+mod semver;
 mod sync;
 mod tools;
 mod weigh;
@@ -32,6 +33,8 @@ enum Command {
     Weigh,
     /// Keeps the template and the crate as they are now for `cargo chassis update`, under the present version.
     Release,
+    /// Fails where whoever took the last release would have to change a line, and no version says so.
+    Semver,
     /// Fails when a part that we hand out is past its date in docs/maintained.md.
     Maintained,
 }
@@ -50,6 +53,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Matrix(args) => matrix::run(&args),
         Command::Weigh => weigh::run(),
         Command::Release => release::run(),
+        Command::Semver => semver::run().map(|()| ExitCode::SUCCESS),
         Command::Maintained => maintained::run().map(|()| ExitCode::SUCCESS),
     }
 }

@@ -52,8 +52,15 @@ pub(super) struct Conditions {
     pub(super) extra_routes: usize,
     /// How many connections it may have; 0 for as many as it takes by itself.
     pub(super) connections: usize,
-    /// Counts instructions instead of being fast.
-    pub(super) callgrind: bool,
+    /// What valgrind counts, slowly.
+    pub(super) counted: Option<Counted>,
+}
+
+/// What valgrind counts from a program's start to its end.
+#[derive(Clone, Copy)]
+pub(super) enum Counted {
+    Instructions,
+    Allocations,
 }
 
 /// A program that runs. It is killed when this goes.
@@ -140,9 +147,8 @@ impl Program {
     pub(super) fn start(self, conditions: Conditions) -> Result<Running> {
         let (address, admin) = (free_port()?, free_port()?);
         let mut command = on_processors("0");
-        if conditions.callgrind {
-            command.args(["valgrind", "--tool=callgrind"]);
-            command.arg("--callgrind-out-file=/dev/null");
+        if let Some(counted) = conditions.counted {
+            command.arg("valgrind").args(counted.arguments());
         }
         command
             .arg(self.path())
@@ -166,7 +172,7 @@ impl Program {
         let mut child = command
             // Where a container's output goes: a pipe that somebody reads.
             .stdout(Stdio::piped())
-            .stderr(if conditions.callgrind {
+            .stderr(if conditions.counted.is_some() {
                 Stdio::piped()
             } else {
                 Stdio::inherit()
@@ -181,6 +187,30 @@ impl Program {
             admin,
             started,
         })
+    }
+}
+
+// === impl Counted ===
+
+impl Counted {
+    fn arguments(self) -> [&'static str; 2] {
+        match self {
+            Self::Instructions => ["--tool=callgrind", "--callgrind-out-file=/dev/null"],
+            Self::Allocations => ["--tool=dhat", "--dhat-out-file=/dev/null"],
+        }
+    }
+
+    /// How many there were, by what valgrind says at the end.
+    pub(super) fn total(self, said: &str) -> Result<f64> {
+        let number = said.lines().find_map(|line| match self {
+            Self::Instructions => line.split_once("Collected : ").map(|(_, rest)| rest),
+            Self::Allocations => {
+                let (_, total) = line.split_once("Total: ")?;
+                total.split_once(" in ")?.1.strip_suffix(" blocks")
+            }
+        });
+        let number = number.with_context(|| format!("valgrind says {said:?}"))?;
+        Ok(number.trim().replace(',', "").parse()?)
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Row {
 // === impl Row ===
 
 impl Row {
-    pub(super) fn new(name: &'static str, decimals: usize, values: Vec<f64>) -> Self {
+    fn new(name: &'static str, decimals: usize, values: Vec<f64>) -> Self {
         Self {
             name,
             decimals,
