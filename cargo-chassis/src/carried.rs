@@ -8,6 +8,13 @@ use crate::archive::Archive;
 /// The version of the template, of the crate and of this tool.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The crates that are in an archive, and the folders that have them.
+pub const CRATES: [(&str, &str); 3] = [
+    ("axum-chassis", "crate"),
+    ("axum-chassis-redis", "axum-chassis-redis"),
+    ("axum-chassis-sqlx", "axum-chassis-sqlx"),
+];
+
 /// Made by build.rs from the checkout that the tool is built from.
 const CURRENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/current.tar.gz"));
 

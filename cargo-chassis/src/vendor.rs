@@ -8,19 +8,12 @@ use anyhow::{Context, bail};
 use toml_edit::{DocumentMut, Item, Value, value};
 
 use crate::archive::Archive;
-use crate::carried;
+use crate::carried::{self, CRATES};
 use crate::record;
 use crate::say::say;
 
 /// Where the crate lies in a service's folder; those of stores lie beside it.
 pub(crate) const FOLDER: &str = "vendor/axum-chassis";
-
-/// The crates that can be vendored, and where the tool has them.
-const CRATES: [(&str, &str); 3] = [
-    ("axum-chassis", "crate"),
-    ("axum-chassis-redis", "axum-chassis-redis"),
-    ("axum-chassis-sqlx", "axum-chassis-sqlx"),
-];
 
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let folder = service()?;

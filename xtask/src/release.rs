@@ -9,7 +9,7 @@ use cargo_chassis::archive::Archive;
 use cargo_chassis::carried::{self, VERSION};
 
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let file = kept();
+    let file = kept(VERSION);
     let now = carried::current()?;
     if let Ok(bytes) = fs::read(&file) {
         ensure!(
@@ -24,9 +24,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the present version is kept, if it is released.
-fn kept() -> PathBuf {
-    crate::root().join(format!("cargo-chassis/releases/{VERSION}.tar.gz"))
+/// Where a version is kept, if it is released.
+pub(crate) fn kept(version: &str) -> PathBuf {
+    crate::root().join(format!("cargo-chassis/releases/{version}.tar.gz"))
 }
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ mod tests {
     /// Otherwise an update of what was made in between would start from something else.
     #[test]
     fn a_template_that_differs_from_its_release_has_another_version() {
-        let Ok(bytes) = fs::read(kept()) else {
+        let Ok(bytes) = fs::read(kept(VERSION)) else {
             return; // not released yet: it may change
         };
         let template = |archive: &Archive| -> Vec<(PathBuf, Vec<u8>)> {

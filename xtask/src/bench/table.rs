@@ -17,15 +17,6 @@ pub(super) struct Row {
 // === impl Row ===
 
 impl Row {
-    fn new(name: &'static str, decimals: usize, values: Vec<f64>) -> Self {
-        Self {
-            name,
-            decimals,
-            ratios: values.iter().map(|value| value / values[0]).collect(),
-            values,
-        }
-    }
-
     /// Medians of the rounds, and medians of the ratios within each round.
     pub(super) fn of_rounds(name: &'static str, decimals: usize, rounds: Vec<Vec<f64>>) -> Self {
         let ratio = |values: &Vec<f64>| {
@@ -50,11 +41,16 @@ impl Row {
         programs: &[Program],
         measure: impl Fn(Program) -> Result<f64>,
     ) -> Result<Self> {
-        let values = programs
+        let values: Vec<f64> = programs
             .iter()
             .map(|program| measure(*program))
             .collect::<Result<_>>()?;
-        Ok(Self::new(name, decimals, values))
+        Ok(Self {
+            name,
+            decimals,
+            ratios: values.iter().map(|value| value / values[0]).collect(),
+            values,
+        })
     }
 }
 

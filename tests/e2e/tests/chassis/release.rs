@@ -8,7 +8,7 @@ use cargo_chassis::carried::VERSION;
 use e2e::{built, cargo, clone_of_this_checkout, commit, edit, git, said, succeed};
 
 use crate::promises::Generated;
-use crate::tool::{chassis, command, read};
+use crate::tool::{TARGET, chassis, command, read};
 
 const NEXT: &str = "99.0.0";
 
@@ -16,12 +16,11 @@ const NEXT: &str = "99.0.0";
 ///
 /// It takes packages at the same place in two workspaces for the same, unless they are compiled in another way.
 fn apart(clone: &Path) -> Command {
-    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let mut cargo = cargo(clone);
     cargo.args(["--config", "profile.dev.overflow-checks=false"]);
     cargo.args(["--config", "profile.dev.package.'*'.overflow-checks=true"]);
-    cargo.env("CARGO_BUILD_BUILD_DIR", temporary.join(".."));
-    cargo.env("CARGO_TARGET_DIR", temporary.join("next"));
+    cargo.env("CARGO_BUILD_BUILD_DIR", &*TARGET);
+    cargo.env("CARGO_TARGET_DIR", TARGET.join("tmp/next"));
     cargo
 }
 

@@ -77,10 +77,7 @@ fn custom_resources_are_valid_by_their_own_schemas() {
 #[ignore = "needs kubectl and checkov"]
 fn checkov_finds_nothing_but_the_exceptions_that_are_explained() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut checkov = Command::new("checkov");
-    checkov
-        .arg("--config-file")
-        .arg(root().join(".checkov.yaml"));
+    let mut checkov = checkov();
     // Overlays alone: the base is in no namespace, and Fluent Bit reads the nodes' files, which no restricted
     // pod may.
     for overlay in applied()
@@ -95,6 +92,15 @@ fn checkov_finds_nothing_but_the_exceptions_that_are_explained() {
         checkov.arg("--file").arg(file);
     }
     succeed(&mut checkov);
+}
+
+/// With the exceptions that are explained.
+pub(crate) fn checkov() -> Command {
+    let mut checkov = Command::new("checkov");
+    checkov
+        .arg("--config-file")
+        .arg(root().join(".checkov.yaml"));
+    checkov
 }
 
 #[test]

@@ -10,7 +10,7 @@ use stores::Postgres;
 
 use crate::agreement::assert_agree;
 use crate::delivery::followed;
-use crate::schemas::{valid_by_their_own_schemas, valid_in_every_version};
+use crate::schemas::{checkov, valid_by_their_own_schemas, valid_in_every_version};
 use crate::{documents, generated, orders, render};
 
 /// Each answer, alone and with another.
@@ -77,10 +77,7 @@ fn they_are_valid_in_every_supported_version() {
 #[ignore = "needs kubectl, checkov, yamllint and shellcheck"]
 fn linters_find_nothing() {
     // One run of checkov for all, as it takes seconds to start.
-    let mut checkov = Command::new("checkov");
-    checkov
-        .arg("--config-file")
-        .arg(root().join(".checkov.yaml"));
+    let mut checkov = checkov();
     let folder = tempfile::tempdir().expect("a folder");
     for answers in ANSWERS {
         let service = generated(answers);
