@@ -1,21 +1,14 @@
 //! A generated service in the images that it ships with.
 
-use std::{
-    fs,
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
-    process::{Child, Command, Stdio},
-};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
-use e2e::{
-    cargo, chassis, clone_of_this_checkout, commit, copy, git, run_lines, said, succeed, wait_for,
-};
+use e2e::{cargo, chassis, commit, copy, git, run_lines, said, succeed};
 use tempfile::TempDir;
 
 use crate::{
     docker::{Build, docker},
     projects::Shape,
-    service::{CC, SLIM, STATIC, lives_and_leaves},
+    service::{CC, SLIM, STATIC, is_sized_by_its_quota, lives_and_leaves},
 };
 
 pub(crate) const GENERATED: Shape =
@@ -50,6 +43,9 @@ fn a_generated_service_lives_and_leaves_in_each_image() {
         let image = build.arg("REVISION", "1234567").image();
         lives_and_leaves(&image);
         kind.is_not_exceeded_by(&image);
+        if kind.dockerfile == STATIC.dockerfile {
+            is_sized_by_its_quota(&image);
+        }
     }
 }
 
@@ -172,66 +168,4 @@ fn a_tag_becomes_an_image_that_the_overlay_of_production_names() {
         "{rendered}"
     );
     succeed(docker().args(["rmi", "--force", &format!("{IMAGE}:v0.1.0-amd64")]));
-}
-
-/// A repository that builds can clone, until it is dropped.
-struct Repository {
-    server: Child,
-    url: String,
-    _place: TempDir,
-}
-
-impl Repository {
-    fn of_this_checkout() -> Self {
-        let place = tempfile::tempdir().expect("a folder");
-        clone_of_this_checkout(place.path());
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = free.local_addr().expect("an address").port();
-        drop(free);
-        let server = Command::new("git")
-            .args([
-                "daemon",
-                "--export-all",
-                "--listen=127.0.0.1",
-                "--reuseaddr",
-            ])
-            .arg(format!("--port={port}"))
-            .arg(format!("--base-path={}", place.path().display()))
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("git's server");
-        Self {
-            server,
-            url: format!("git://127.0.0.1:{port}/axum-chassis"),
-            _place: place,
-        }
-    }
-}
-
-impl Drop for Repository {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-#[test]
-#[ignore = "needs Docker"]
-fn a_service_with_its_chassis_from_git_builds_unedited() {
-    let repository = Repository::of_this_checkout();
-    wait_for("git's server", || {
-        let mut ask = Command::new("git");
-        ask.args(["ls-remote", &repository.url])
-            .output()
-            .ok()?
-            .status
-            .success()
-            .then_some(())
-    });
-    let url = format!("chassis-url={}", repository.url);
-    let service = generate(&["chassis=git", &url, "deploy=docker"]);
-    let dockerfile = service.path().join(STATIC.dockerfile).display().to_string();
-    // The repository is on this machine.
-    let build = Build::of(service.path(), &dockerfile).option("--network=host");
-    lives_and_leaves(&build.arg("REVISION", "1234567").unoptimized().image());
 }

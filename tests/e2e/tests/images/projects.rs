@@ -45,8 +45,8 @@ impl Shape {
     }
 }
 
-/// The one with the most crates.
-pub(crate) const VENDORED: &str = "vendored";
+pub(crate) const C_CODE: Shape =
+    Shape::of_one_package("c-code", || copy_of("c-code")).beside("answers");
 
 /// None of these is on the chassis.
 pub(crate) const SHAPES: [Shape; 7] = [
@@ -66,8 +66,8 @@ pub(crate) const SHAPES: [Shape; 7] = [
         members: &["answers"],
         ..Shape::of_one_package("inheriting", || copy_of("inheriting"))
     },
-    Shape::of_one_package("c-code", || copy_of("c-code")).beside("answers"),
-    Shape::of_one_package(VENDORED, vendored),
+    C_CODE,
+    Shape::of_one_package("vendored", vendored),
     Shape::of_one_package("plain-axum", || copy_of("plain-axum")),
 ];
 
@@ -122,7 +122,7 @@ pub(crate) fn build(project: &Path, dockerfile: &str) -> Build {
 
 /// A service whose crates lie beside it.
 pub(crate) fn vendored() -> TempDir {
-    let project = copy_of(VENDORED);
+    let project = copy_of("vendored");
     vendor(project.path());
     project
 }

@@ -1,14 +1,11 @@
 //! A service on the chassis in each kind of image, as a cluster runs it.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use e2e::{root, wait_for};
+use e2e::wait_for;
 use serde_json::Value;
 
-use crate::docker::{Build, Container, Image};
+use crate::docker::{Container, Image};
 
 /// A kind of image: its file, how the C library is linked, and how large it may be.
 pub(crate) struct Kind {
@@ -64,28 +61,8 @@ pub(crate) fn lives_and_leaves(image: &Image) {
     }
 }
 
-/// Docker's own health check: first after ten seconds.
-fn becomes_healthy(container: &Container) {
-    wait_for("health", || {
-        (container.inspect("{{.State.Health.Status}}") == "healthy").then_some(())
-    });
-}
-
-/// As README says, word for word.
-#[test]
-#[ignore = "needs Docker"]
-fn the_example_serves_on_two_threads_where_it_has_one_and_a_half_processors() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("README");
-    let words = readme.split('`').find_map(|text| {
-        let words = text.strip_prefix("docker build -f Dockerfile.distroless ")?;
-        words.strip_suffix(" .")
-    });
-    let words = words.expect("a command for this folder");
-    let build = words
-        .split_whitespace()
-        .fold(Build::of(root(), "Dockerfile.distroless"), Build::option);
-    let image = build.image();
-    STATIC.is_not_exceeded_by(&image);
+/// It has a thread for each processor that it may use, begun ones too.
+pub(crate) fn is_sized_by_its_quota(image: &Image) {
     let container = image.start_with(&["--env=LOG_FORMAT=json", "--cpus=1.5"]);
     container.get("/health/readiness");
     let logs = container.logs();
@@ -94,4 +71,11 @@ fn the_example_serves_on_two_threads_where_it_has_one_and_a_half_processors() {
     assert_eq!(event["threads"], 2, "{event}");
     let reason = event["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("cgroup"), "{event}");
+}
+
+/// Docker's own health check: first after ten seconds.
+fn becomes_healthy(container: &Container) {
+    wait_for("health", || {
+        (container.inspect("{{.State.Health.Status}}") == "healthy").then_some(())
+    });
 }

@@ -8,7 +8,7 @@ use e2e::edit;
 
 use crate::{
     docker::{Build, Image, Network},
-    projects::{self, SHAPES, Shape, VENDORED, copy_of, fixture, vendored},
+    projects::{self, C_CODE, SHAPES, Shape, copy_of, fixture, vendored},
     service::{CC, Kind, STATIC},
 };
 
@@ -35,16 +35,19 @@ fn crates(image: &Image) -> Vec<String> {
 
 #[test]
 #[ignore = "needs Docker"]
-fn each_shape_serves_from_a_small_image_static_and_with_a_c_library() {
+fn each_shape_serves_from_a_small_image() {
     for shape in &SHAPES {
         serves_from(shape, &STATIC);
-        if shape.name != VENDORED {
-            serves_from(shape, &CC);
-        }
     }
 }
 
-fn serves_from(shape: &Shape, kind: &Kind) {
+#[test]
+#[ignore = "needs Docker"]
+fn c_code_is_linked_with_a_c_library_too() {
+    serves_from(&C_CODE, &CC);
+}
+
+pub(crate) fn serves_from(shape: &Shape, kind: &Kind) {
     let project = shape.project();
     let build = shape.build(project.path(), kind.dockerfile);
     let image = build.arg("VARIANT", kind.variant).image();
@@ -282,47 +285,4 @@ fn the_debug_image_has_a_shell_and_the_same_binary() {
     );
     let plain = build("single-bin", "Dockerfile.distroless").image();
     assert!(debug.binary() == plain.binary());
-}
-
-/// What `.ci/run` leaves to each night: it compiles a hundred crates once more, or cargo-audit.
-mod nightly {
-    use super::{Build, CC, SHAPES, VENDORED, copy_of, fs, serves_from};
-
-    #[test]
-    #[ignore = "needs Docker"]
-    fn vendored_crates_are_linked_with_a_c_library() {
-        let vendored = SHAPES.iter().find(|shape| shape.name == VENDORED);
-        serves_from(vendored.expect("the shape"), &CC);
-    }
-
-    /// The advisory is made up, and the database a folder: the real one is on GitHub.
-    #[test]
-    #[ignore = "needs Docker"]
-    fn the_audit_stage_fails_on_a_crate_that_an_advisory_names() {
-        const ADVISORY: &str = "```toml
-[advisory]
-id = \"RUSTSEC-2020-9999\"
-package = \"tokio\"
-date = \"2020-01-01\"
-[versions]
-patched = []
-```
-
-# Made up
-";
-        const SETTINGS: &str = "[database]\npath = \"advisories\"\nfetch = false\nstale = false\n";
-        const IGNORED: &str = "[advisories]\nignore = [\"RUSTSEC-2020-9999\"]\n";
-        let project = copy_of("plain-axum");
-        let advisories = project.path().join("advisories/crates/tokio");
-        fs::create_dir_all(&advisories).expect("a folder");
-        fs::write(advisories.join("RUSTSEC-2020-9999.md"), ADVISORY).expect("an advisory");
-        fs::create_dir(project.path().join(".cargo")).expect("a folder");
-        let audit = |settings: &str| {
-            fs::write(project.path().join(".cargo/audit.toml"), settings).expect("settings");
-            Build::of(project.path(), "Dockerfile").option("--target=audit")
-        };
-        let log = audit(SETTINGS).failure();
-        assert!(log.contains("RUSTSEC-2020-9999"), "{log}");
-        audit(&format!("{SETTINGS}{IGNORED}")).image();
-    }
 }

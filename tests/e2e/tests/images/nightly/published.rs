@@ -93,26 +93,21 @@ fn gets_images_and_manifests(name: &str, version: &str, dockerfiles: &[&str]) {
     }
 }
 
-/// What `.ci/run` leaves to each night.
-mod nightly {
-    use super::gets_images_and_manifests;
+#[test]
+#[ignore = "needs Docker"]
+fn a_published_file_server_gets_images_and_manifests() {
+    let both = ["Dockerfile", "Dockerfile.distroless"];
+    gets_images_and_manifests("basic-http-server", "0.11.0", &both);
+}
 
-    #[test]
-    #[ignore = "needs Docker"]
-    fn a_published_file_server_gets_images_and_manifests() {
-        let both = ["Dockerfile", "Dockerfile.distroless"];
-        gets_images_and_manifests("basic-http-server", "0.11.0", &both);
-    }
+#[test]
+#[ignore = "needs Docker"]
+fn a_published_server_of_pages_gets_images_and_manifests() {
+    gets_images_and_manifests("microserver", "0.2.1", &["Dockerfile.distroless"]);
+}
 
-    #[test]
-    #[ignore = "needs Docker"]
-    fn a_published_server_of_pages_gets_images_and_manifests() {
-        gets_images_and_manifests("microserver", "0.2.1", &["Dockerfile.distroless"]);
-    }
-
-    #[test]
-    #[ignore = "needs Docker"]
-    fn a_published_tunnel_keeps_its_own_dockerfile_and_gets_the_other() {
-        gets_images_and_manifests("bore-cli", "0.6.0", &["Dockerfile.distroless"]);
-    }
+#[test]
+#[ignore = "needs Docker"]
+fn a_published_tunnel_keeps_its_own_dockerfile_and_gets_the_other() {
+    gets_images_and_manifests("bore-cli", "0.6.0", &["Dockerfile.distroless"]);
 }
