@@ -9,7 +9,7 @@ use e2e::copy;
 use crate::{
     docker::{Build, Image},
     generated::GENERATED,
-    projects::{SHAPES, Shape},
+    projects::{C_CODE, SHAPES, Shape, VENDORED, WORKSPACE},
 };
 
 const OURS: &str = "Dockerfile.distroless";
@@ -23,44 +23,57 @@ const CHANGES: [Change; 3] = [
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_change_compiles_what_it_touches_also_in_a_new_clone() {
-    for shape in SHAPES.iter().chain([&GENERATED]) {
-        let name = shape.name;
-        let project = shape.project();
-        let build = |project: &Path| match shape.build(project, OURS) {
-            // The others are built with `release` by other tests, too.
-            build if name == GENERATED.name => build.unoptimized().image(),
-            build => build.image(),
-        };
-        build(project.path());
-        let clone = tempfile::tempdir().expect("a folder");
-        copy(project.path(), clone.path());
-        let mut touched = BTreeSet::from_iter(shape.members.iter().copied().chain([name]));
+fn a_change_in_a_generated_service_compiles_what_it_touches_also_in_a_new_clone() {
+    // It is built with `release` by other tests, too.
+    compiles_what_a_change_touches(&GENERATED, Build::unoptimized);
+}
 
-        shape.change_a_line(clone.path());
-        shape.bump_the_version(clone.path());
-        let image = build(clone.path());
-        let compiled = image.compiled();
-        assert!(
-            compiled.contains(name) && compiled.is_subset(&touched),
-            "{name}: {compiled:?}"
-        );
-        // A new machine has nothing else, and needs nothing else.
-        assert!(
-            image.found("dependencies 2/2"),
-            "{name}: the layer is found\n{}",
-            image.log
-        );
+#[test]
+#[ignore = "needs Docker"]
+fn a_change_beside_vendored_crates_compiles_what_it_touches_also_in_a_new_clone() {
+    compiles_what_a_change_touches(&VENDORED, |build| build);
+}
 
-        shape.add_a_dependency(clone.path());
-        touched.extend(shape.beside.into_iter().chain(["fastrand"]));
-        let image = build(clone.path());
-        let compiled = image.compiled();
-        assert!(
-            compiled.contains(name) && compiled.is_subset(&touched),
-            "{name}: {compiled:?}"
-        );
+#[test]
+#[ignore = "needs Docker"]
+fn a_change_beside_other_packages_compiles_what_it_touches_also_in_a_new_clone() {
+    for shape in [WORKSPACE, C_CODE] {
+        compiles_what_a_change_touches(&shape, |build| build);
     }
+}
+
+pub(crate) fn compiles_what_a_change_touches(shape: &Shape, profile: fn(Build) -> Build) {
+    let name = shape.name;
+    let project = shape.project();
+    let build = |project: &Path| profile(shape.build(project, OURS)).image();
+    build(project.path());
+    let clone = tempfile::tempdir().expect("a folder");
+    copy(project.path(), clone.path());
+    let mut touched = BTreeSet::from_iter(shape.members.iter().copied().chain([name]));
+
+    shape.change_a_line(clone.path());
+    shape.bump_the_version(clone.path());
+    let image = build(clone.path());
+    let compiled = image.compiled();
+    assert!(
+        compiled.contains(name) && compiled.is_subset(&touched),
+        "{name}: {compiled:?}"
+    );
+    // A new machine has nothing else, and needs nothing else.
+    assert!(
+        image.found("dependencies 2/2"),
+        "{name}: the layer is found\n{}",
+        image.log
+    );
+
+    shape.add_a_dependency(clone.path());
+    touched.extend(shape.beside.into_iter().chain(["fastrand"]));
+    let image = build(clone.path());
+    let compiled = image.compiled();
+    assert!(
+        compiled.contains(name) && compiled.is_subset(&touched),
+        "{name}: {compiled:?}"
+    );
 }
 
 /// A project that changes, with a cache of its own.

@@ -5,6 +5,7 @@ use std::fs;
 use e2e::root;
 
 use crate::{
+    caching::compiles_what_a_change_touches,
     docker::Build,
     projects::{SHAPES, copy_of},
     service::{CC, STATIC, is_sized_by_its_quota, lives_and_leaves},
@@ -39,6 +40,14 @@ fn the_example_has_an_image_by_the_command_in_the_readme() {
 fn each_shape_is_linked_with_a_c_library() {
     for shape in &SHAPES {
         serves_from(shape, &CC);
+    }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_change_in_each_shape_compiles_what_it_touches_also_in_a_new_clone() {
+    for shape in &SHAPES {
+        compiles_what_a_change_touches(shape, |build| build);
     }
 }
 

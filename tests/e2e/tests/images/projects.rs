@@ -45,6 +45,14 @@ impl Shape {
     }
 }
 
+pub(crate) const WORKSPACE: Shape = Shape {
+    package: "greeter",
+    members: &["answers"],
+    arguments: &[("PACKAGE", "greeter")],
+    ..Shape::of_one_package("greeter", || copy_of("workspace"))
+};
+/// The one with the most crates.
+pub(crate) const VENDORED: Shape = Shape::of_one_package("vendored", vendored);
 pub(crate) const C_CODE: Shape =
     Shape::of_one_package("c-code", || copy_of("c-code")).beside("answers");
 
@@ -55,19 +63,14 @@ pub(crate) const SHAPES: [Shape; 7] = [
         main: "src/cli/main.rs",
         ..Shape::of_one_package("lib-and-bin", || copy_of("lib-and-bin"))
     },
-    Shape {
-        package: "greeter",
-        members: &["answers"],
-        arguments: &[("PACKAGE", "greeter")],
-        ..Shape::of_one_package("greeter", || copy_of("workspace"))
-    },
+    WORKSPACE,
     Shape {
         package: "greeter",
         members: &["answers"],
         ..Shape::of_one_package("inheriting", || copy_of("inheriting"))
     },
     C_CODE,
-    Shape::of_one_package("vendored", vendored),
+    VENDORED,
     Shape::of_one_package("plain-axum", || copy_of("plain-axum")),
 ];
 
@@ -121,14 +124,14 @@ pub(crate) fn build(project: &Path, dockerfile: &str) -> Build {
 }
 
 /// A service whose crates lie beside it.
-pub(crate) fn vendored() -> TempDir {
+fn vendored() -> TempDir {
     let project = copy_of("vendored");
     vendor(project.path());
     project
 }
 
 /// As docs/images.md says.
-fn vendor(project: &Path) {
+pub(crate) fn vendor(project: &Path) {
     let settings = succeed(cargo(project).arg("vendor")).stdout;
     fs::create_dir_all(project.join(".cargo")).expect("a folder");
     fs::write(project.join(".cargo/config.toml"), settings).expect("cargo's settings");
