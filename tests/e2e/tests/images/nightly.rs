@@ -7,7 +7,7 @@ use e2e::root;
 use crate::{
     caching::compiles_what_a_change_touches,
     docker::Build,
-    projects::{SHAPES, copy_of},
+    projects::{SHAPES, VENDORED_ACTIX, copy_of},
     service::{CC, STATIC, is_sized_by_its_quota, lives_and_leaves},
     shapes::serves_from,
 };
@@ -37,16 +37,19 @@ fn the_example_has_an_image_by_the_command_in_the_readme() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn each_shape_is_linked_with_a_c_library() {
+fn each_shape_is_linked_with_a_c_library_and_the_largest_without() {
     for shape in &SHAPES {
         serves_from(shape, &CC);
+    }
+    for kind in [STATIC, CC] {
+        serves_from(&VENDORED_ACTIX, &kind);
     }
 }
 
 #[test]
 #[ignore = "needs Docker"]
 fn a_change_in_each_shape_compiles_what_it_touches_also_in_a_new_clone() {
-    for shape in &SHAPES {
+    for shape in SHAPES.iter().chain([&VENDORED_ACTIX]) {
         compiles_what_a_change_touches(shape, |build| build);
     }
 }

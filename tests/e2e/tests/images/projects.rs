@@ -51,13 +51,19 @@ pub(crate) const WORKSPACE: Shape = Shape {
     arguments: &[("PACKAGE", "greeter")],
     ..Shape::of_one_package("greeter", || copy_of("workspace"))
 };
-/// The one with the most crates.
-pub(crate) const VENDORED: Shape = Shape::of_one_package("vendored", vendored);
+pub(crate) const PLAIN_AXUM: Shape = Shape::of_one_package("plain-axum", || copy_of("plain-axum"));
+pub(crate) const VENDORED: Shape = Shape::of_one_package("single-bin", vendored_single_bin);
+/// The one with the most crates: for the night.
+pub(crate) const VENDORED_ACTIX: Shape = Shape::of_one_package("vendored", || {
+    let project = copy_of("vendored");
+    vendor(project.path());
+    project
+});
 pub(crate) const C_CODE: Shape =
     Shape::of_one_package("c-code", || copy_of("c-code")).beside("answers");
 
 /// None of these is on the chassis.
-pub(crate) const SHAPES: [Shape; 7] = [
+pub(crate) const SHAPES: [Shape; 6] = [
     Shape::of_one_package("single-bin", || copy_of("single-bin")),
     Shape {
         main: "src/cli/main.rs",
@@ -70,8 +76,7 @@ pub(crate) const SHAPES: [Shape; 7] = [
         ..Shape::of_one_package("inheriting", || copy_of("inheriting"))
     },
     C_CODE,
-    VENDORED,
-    Shape::of_one_package("plain-axum", || copy_of("plain-axum")),
+    PLAIN_AXUM,
 ];
 
 impl Shape {
@@ -124,14 +129,14 @@ pub(crate) fn build(project: &Path, dockerfile: &str) -> Build {
 }
 
 /// A service whose crates lie beside it.
-fn vendored() -> TempDir {
-    let project = copy_of("vendored");
+pub(crate) fn vendored_single_bin() -> TempDir {
+    let project = copy_of("single-bin");
     vendor(project.path());
     project
 }
 
 /// As docs/images.md says.
-pub(crate) fn vendor(project: &Path) {
+fn vendor(project: &Path) {
     let settings = succeed(cargo(project).arg("vendor")).stdout;
     fs::create_dir_all(project.join(".cargo")).expect("a folder");
     fs::write(project.join(".cargo/config.toml"), settings).expect("cargo's settings");
