@@ -24,7 +24,7 @@ const CHANGES: [Change; 3] = [
 #[test]
 #[ignore = "needs Docker"]
 fn a_change_in_a_generated_service_compiles_what_it_touches_also_in_a_new_clone() {
-    // It is built with `release` by other tests, too.
+    // Other tests build it with `release`.
     compiles_what_a_change_touches(&GENERATED, Build::unoptimized);
 }
 

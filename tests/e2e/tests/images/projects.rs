@@ -52,13 +52,13 @@ pub(crate) const WORKSPACE: Shape = Shape {
     ..Shape::of_one_package("greeter", || copy_of("workspace"))
 };
 pub(crate) const PLAIN_AXUM: Shape = Shape::of_one_package("plain-axum", || copy_of("plain-axum"));
-pub(crate) const VENDORED: Shape = Shape::of_one_package("single-bin", vendored_single_bin);
+pub(crate) const VENDORED: Shape = Shape {
+    // Its crates are elsewhere than those of the other project of this name, which would have them compiled again.
+    arguments: &[("CACHE_ID", "-vendored")],
+    ..Shape::of_one_package("single-bin", || vendored("single-bin"))
+};
 /// The one with the most crates: for the night.
-pub(crate) const VENDORED_ACTIX: Shape = Shape::of_one_package("vendored", || {
-    let project = copy_of("vendored");
-    vendor(project.path());
-    project
-});
+pub(crate) const VENDORED_ACTIX: Shape = Shape::of_one_package("vendored", || vendored("vendored"));
 pub(crate) const C_CODE: Shape =
     Shape::of_one_package("c-code", || copy_of("c-code")).beside("answers");
 
@@ -128,9 +128,9 @@ pub(crate) fn build(project: &Path, dockerfile: &str) -> Build {
     Build::of(project, dockerfile).arg("HEALTHCHECK", "none")
 }
 
-/// A service whose crates lie beside it.
-pub(crate) fn vendored_single_bin() -> TempDir {
-    let project = copy_of("single-bin");
+/// A copy of a fixture, whose crates lie beside it.
+fn vendored(name: &str) -> TempDir {
+    let project = copy_of(name);
     vendor(project.path());
     project
 }

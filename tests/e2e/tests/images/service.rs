@@ -38,9 +38,9 @@ impl Kind {
     }
 }
 
-/// From ready to gone.
+/// From ready to gone, where it has one and a half processors.
 pub(crate) fn lives_and_leaves(image: &Image) {
-    let container = image.start_with(&["--env=LOG_FORMAT=json"]);
+    let container = image.start_with(&["--env=LOG_FORMAT=json", "--cpus=1.5"]);
     container.get("/health/readiness");
     container.get("/");
     assert!(
@@ -52,25 +52,21 @@ pub(crate) fn lives_and_leaves(image: &Image) {
     let start = Instant::now();
     assert_eq!(container.stop(), 0, "{}", container.logs());
     assert!(start.elapsed() < Duration::from_secs(10));
+    let mut sized = None;
     for line in container.logs().lines() {
         let event: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("JSON: {line}"));
         assert!(
             event["level"].is_string() && event["message"].is_string(),
             "{line}"
         );
+        if line.contains("runtime sized") {
+            sized = Some(event);
+        }
     }
-}
-
-/// It has a thread for each processor that it may use, begun ones too.
-pub(crate) fn is_sized_by_its_quota(image: &Image) {
-    let container = image.start_with(&["--env=LOG_FORMAT=json", "--cpus=1.5"]);
-    container.get("/health/readiness");
-    let logs = container.logs();
-    let sized = logs.lines().find(|line| line.contains("runtime sized"));
-    let event: Value = serde_json::from_str(sized.expect("a line about it")).expect("JSON");
-    assert_eq!(event["threads"], 2, "{event}");
-    let reason = event["reason"].as_str().unwrap_or_default();
-    assert!(reason.contains("cgroup"), "{event}");
+    let sized = sized.expect("a line about its threads");
+    assert_eq!(sized["threads"], 2, "{sized}");
+    let reason = sized["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("cgroup"), "{sized}");
 }
 
 /// Docker's own health check: first after ten seconds.

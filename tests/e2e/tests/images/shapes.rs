@@ -8,7 +8,7 @@ use e2e::edit;
 
 use crate::{
     docker::{Build, Image, Network},
-    projects::{self, C_CODE, SHAPES, Shape, copy_of, fixture, vendored_single_bin},
+    projects::{self, C_CODE, SHAPES, Shape, VENDORED, copy_of, fixture},
     service::{CC, Kind, STATIC},
 };
 
@@ -218,8 +218,8 @@ fn packages_are_there_and_static_linking_joins_the_projects_own_flags() {
 #[test]
 #[ignore = "needs Docker"]
 fn vendored_crates_build_without_network_and_tools() {
-    let project = vendored_single_bin();
-    let build = projects::build(project.path(), "Dockerfile.distroless");
+    let project = VENDORED.project();
+    let build = VENDORED.build(project.path(), "Dockerfile.distroless");
     let image = build.option("--network=none").arg("TOOLS", "").image();
     serves(&image, "single-bin");
 }
