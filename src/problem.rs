@@ -34,7 +34,11 @@ use crate::trace::{self, RequestId};
 /// log, and the client learns no more than the request's id. What such an error means beyond that (no
 /// connection to the store: 503) is said once, by [`Chassis::on_error`](crate::Chassis::on_error).
 #[derive(Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+/// Boxed, so that a `Result<_, Problem>` costs a handler that succeeds no more than a pointer.
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     title: Option<Cow<'static, str>>,
     kind: Option<Cow<'static, str>>,
@@ -54,7 +58,7 @@ pub(crate) struct Rendered(Option<Arc<Unforeseen>>);
 impl Problem {
     /// A problem of this status, titled with the status's standard phrase.
     pub fn new(status: StatusCode) -> Self {
-        Self {
+        Self(Box::new(Parts {
             status,
             title: None,
             kind: None,
@@ -63,7 +67,7 @@ impl Problem {
             retry_after: None,
             cause: None,
             unforeseen: false,
-        }
+        }))
     }
 
     /// 400: the request makes no sense, for the given reason.
@@ -89,81 +93,81 @@ impl Problem {
     /// What went wrong this time, for the client to read.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
     /// A short name for this kind of problem, the same each time.
     #[must_use]
     pub fn title(mut self, title: impl Into<Cow<'static, str>>) -> Self {
-        self.title = Some(title.into());
+        self.0.title = Some(title.into());
         self
     }
 
     /// A URI that identifies this kind of problem; `about:blank` unless set.
     #[must_use]
     pub fn kind(mut self, uri: impl Into<Cow<'static, str>>) -> Self {
-        self.kind = Some(uri.into());
+        self.0.kind = Some(uri.into());
         self
     }
 
     /// A further member of the body. The standard's own members cannot be replaced.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.fields.insert(name.into(), value.into());
+        self.0.fields.insert(name.into(), value.into());
         self
     }
 
     /// When the client may try again: the `Retry-After` header, in whole seconds, rounded up.
     #[must_use]
     pub fn retry_after(mut self, pause: Duration) -> Self {
-        self.retry_after = Some(pause);
+        self.0.retry_after = Some(pause);
         self
     }
 
     /// What caused it: logged with all its own causes, never sent.
     #[must_use]
     pub fn cause(mut self, error: impl Into<anyhow::Error>) -> Self {
-        self.cause = Some(error.into());
+        self.0.cause = Some(error.into());
         self
     }
 
     /// The response's status.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// The response, bearing this request id.
-    pub(crate) fn render(mut self, request: Option<&RequestId>) -> Response {
-        let cause = self.cause.take();
+    pub(crate) fn render(self, request: Option<&RequestId>) -> Response {
+        let problem = *self.0;
         // In a request, our layer gets to see the response, and asks what the error means.
         let mut unforeseen = None;
-        match cause {
-            Some(cause) if self.unforeseen && request.is_some() => {
+        match problem.cause {
+            Some(cause) if problem.unforeseen && request.is_some() => {
                 unforeseen = Some(Arc::new(Unforeseen::new(cause)));
             }
-            Some(cause) => log(self.status, &cause),
+            Some(cause) => log(problem.status, &cause),
             None => {}
         }
         let body = serde_json::to_vec(&Body {
-            kind: self.kind.as_deref().unwrap_or("about:blank"),
-            title: self
+            kind: problem.kind.as_deref().unwrap_or("about:blank"),
+            title: problem
                 .title
                 .as_deref()
-                .or(self.status.canonical_reason())
+                .or(problem.status.canonical_reason())
                 .unwrap_or("Unknown"),
-            status: self.status.as_u16(),
-            detail: self.detail.as_deref(),
+            status: problem.status.as_u16(),
+            detail: problem.detail.as_deref(),
             request_id: request.map(RequestId::as_str),
-            fields: &self.fields,
+            fields: &problem.fields,
         })
         .unwrap_or_default();
-        let mut response = (self.status, body).into_response();
+        let mut response = (problem.status, body).into_response();
         response.headers_mut().insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some(pause) = self.retry_after {
+        if let Some(pause) = problem.retry_after {
             let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
             response
                 .headers_mut()
@@ -193,10 +197,9 @@ impl IntoResponse for Problem {
 
 impl<E: Into<anyhow::Error>> From<E> for Problem {
     fn from(error: E) -> Self {
-        Self {
-            unforeseen: true,
-            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR).cause(error)
-        }
+        let mut problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR).cause(error);
+        problem.0.unforeseen = true;
+        problem
     }
 }
 
