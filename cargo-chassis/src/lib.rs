@@ -6,6 +6,7 @@
 //! - `update`: what the template has changed since, merged
 //! - [`check`]: do manifests, image, alerts and dashboards agree with the binary?
 //! - [`carried`]: the templates and the crate that are inside the tool; `archive`: how
+//! - `rust`: whether the compiler is new enough
 //! - `template`: what a template asks, and what it makes of the answers; `record`: what a project keeps of that
 
 mod add;
@@ -16,6 +17,7 @@ pub mod check;
 pub mod cli;
 mod new;
 mod record;
+mod rust;
 mod say;
 pub mod template;
 mod update;

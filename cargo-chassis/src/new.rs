@@ -10,6 +10,7 @@ use anyhow::{Context, bail, ensure};
 use crate::archive::Archive;
 use crate::cargo::cargo;
 use crate::carried;
+use crate::rust;
 use crate::say::say;
 use crate::template::{Answers, Template};
 use crate::vendor;
@@ -130,6 +131,20 @@ impl Target {
         self.parent.join(&self.name)
     }
 
+    /// Fails, before anything is written, if the compiler is older than the service's `rust-version`.
+    fn can_be_compiled(&self, made: &Path) -> anyhow::Result<()> {
+        let manifest = std::fs::read_to_string(made.join("Cargo.toml"))?;
+        // Where the folder will be, since a `rust-toolchain.toml` further up chooses the compiler.
+        let mut around = self.parent.ancestors();
+        let around = around.find(|folder| folder.is_dir()).unwrap_or(made);
+        match rust::version_in(&manifest)
+            .and_then(|needed| rust::too_old(&self.name, needed, around))
+        {
+            Some(old) => bail!(old),
+            None => Ok(()),
+        }
+    }
+
     /// Makes the folder, whole or not at all.
     fn generate(
         &self,
@@ -139,6 +154,7 @@ impl Target {
     ) -> anyhow::Result<()> {
         let scratch = tempfile::tempdir()?;
         let made = make(carried, template, scratch.path(), &self.name, answers)?;
+        self.can_be_compiled(&made)?;
         // The versions that the template was tested with.
         if let Some(lock) = carried.get("Cargo.lock") {
             std::fs::write(made.join("Cargo.lock"), lock)?;

@@ -1,11 +1,13 @@
 //! Wrong use: one clear line, exit code 2, and nothing written.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use e2e::said;
+use e2e::{cargo, root, said, succeed};
 
-use crate::tool::{chassis, workspace_with_members};
+use crate::tool::{TARGET, chassis, workspace_with_members};
 
 /// What the tool says in a folder that is as it was afterwards.
 fn refused(folder: &Path, words: &[&str]) -> String {
@@ -80,6 +82,48 @@ fn a_folder_that_is_in_use_is_left_alone() {
         let said = refused(place.path(), &["new", path]);
         assert!(said.contains(reason), "{said}");
     }
+}
+
+/// Stands in for a compiler that cannot be installed beside the one that runs the tests, as far as its version is asked
+/// for; `cargo xtask compilers` has a real one.
+fn rustc_of(version: &str, folder: &Path) -> PathBuf {
+    let rustc = folder.join("rustc");
+    let script = format!("#!/bin/sh\necho 'rustc {version} (0123456789 2025-01-01)'\n");
+    fs::write(&rustc, script).expect("a script");
+    fs::set_permissions(&rustc, fs::Permissions::from_mode(0o755)).expect("permissions");
+    rustc
+}
+
+#[test]
+fn a_compiler_that_is_too_old_is_told_before_cargo_lists_packages() {
+    let place = tempfile::tempdir().expect("a folder");
+    let compiler = tempfile::tempdir().expect("a folder");
+    let rustc = rustc_of("1.89.0", compiler.path());
+    for (answer, needed) in [("database=none", "1.90"), ("database=sqlite", "1.94")] {
+        let mut new = chassis(place.path());
+        new.args(["new", "orders", "-d", answer]);
+        let told = said(new.env("RUSTC", &rustc), 2);
+        let line = format!("error: orders needs Rust {needed} or newer, and rustc here is 1.89.0");
+        assert!(told.starts_with(&line), "{told}");
+        assert!(told.contains("rustup update stable"), "{told}");
+        assert!(!place.path().join("orders").exists());
+    }
+
+    // In a checkout the tool itself is compiled first.
+    succeed(cargo(&root()).args(["build", "--quiet", "--locked", "--package", "launch"]));
+    let mut launch = Command::new(TARGET.join("debug/launch"));
+    let told = said(
+        launch
+            .current_dir(root())
+            .env("RUSTC", &rustc)
+            .arg("--version"),
+        2,
+    );
+    assert!(
+        told.starts_with("error: cargo chassis needs Rust 1.94 or newer"),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
 }
 
 #[test]

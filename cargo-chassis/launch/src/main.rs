@@ -1,0 +1,29 @@
+//! `cargo chassis` in a checkout: builds the tool and runs it.
+//!
+//! It has no dependencies and compiles on any Rust that can read this workspace, so that a compiler which is too old
+//! for the tool is named in one line. Cargo itself lists every package that needs a newer one.
+
+#[path = "../../src/rust.rs"]
+mod rust;
+
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+fn main() -> ExitCode {
+    let needed = rust::version_in(include_str!("../../Cargo.toml"));
+    if let Some(old) =
+        needed.and_then(|needed| rust::too_old("cargo chassis", needed, Path::new(".")))
+    {
+        eprintln!("error: {old}");
+        return ExitCode::from(2);
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut tool = Command::new(cargo);
+    tool.args(["run", "--package", "cargo-chassis", "--"]);
+    // In place of this process, so that Ctrl-C reaches the tool alone.
+    let error = tool.args(env::args_os().skip(1)).exec();
+    eprintln!("error: cannot start cargo: {error}");
+    ExitCode::from(2)
+}
