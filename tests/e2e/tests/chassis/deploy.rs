@@ -167,7 +167,7 @@ fn no_file_has_a_word_about_what_the_answer_does_without() {
 #[test]
 fn a_workflow_has_the_jobs_that_the_answer_has_something_for() {
     let [kubernetes, docker, none] = ["kubernetes", "docker", "none"].map(Deployed::by);
-    let checks = ["check", "dependencies"];
+    let checks = ["lints", "check", "dependencies"];
     let ships = ["test", "image", "publish"];
     assert_eq!(
         kubernetes.jobs("ci"),
@@ -192,7 +192,7 @@ fn a_workflow_has_the_jobs_that_the_answer_has_something_for() {
     };
     assert_eq!(updated(&kubernetes).0, 4);
     assert_eq!(updated(&docker).0, 4);
-    assert_eq!(updated(&none), (2, 3));
+    assert_eq!(updated(&none), (2, 4));
     // Those of the default are tried, here and in tests/images; so there is none that is not.
     let tried = kubernetes.commands();
     assert!(tried.contains("cargo chassis check"));
