@@ -1,6 +1,7 @@
-//! Developer commands of this repository: `cargo xtask sync|bench|matrix|weigh|release|semver|maintained`.
+//! Developer commands of this repository: `cargo xtask sync|bench|matrix|compilers|weigh|release|semver|maintained`.
 
 mod bench;
+mod compilers;
 mod maintained;
 mod matrix;
 mod release;
@@ -29,6 +30,8 @@ enum Command {
     Bench(bench::Args),
     /// Makes services of every combination of the template's options, and tries each.
     Matrix(matrix::Args),
+    /// Compiles and tests this workspace and generated services with other compilers than the one at hand.
+    Compilers(compilers::Args),
     /// Measures what each answer to the template's questions costs.
     Weigh,
     /// Keeps the template and the crate as they are now for `cargo chassis update`, under the present version.
@@ -51,6 +54,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sync(args) => sync::run(args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Compilers(args) => compilers::run(&args),
         Command::Weigh => weigh::run(),
         Command::Release => release::run(),
         Command::Semver => semver::run().map(|()| ExitCode::SUCCESS),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::tools::{build_tool, cargo, succeed};
 const LINES: usize = 120;
 
 /// As long as a name may be: what is formatted with it is formatted with others.
-const NAME: &str = "orders-under-a-name-as-long-as-they-come";
+pub(crate) const NAME: &str = "orders-under-a-name-as-long-as-they-come";
 
 /// Its flags.
 #[derive(clap::Args)]
@@ -31,7 +31,7 @@ pub(crate) struct Args {
 }
 
 /// Answers, each `NAME=VALUE`.
-type Combination = Vec<String>;
+pub(crate) type Combination = Vec<String>;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut wanted = combinations(&options()?);
@@ -103,13 +103,13 @@ fn covering(all: &[Combination]) -> Vec<Combination> {
 }
 
 /// The real ones, where a combination needs them.
-struct Servers {
+pub(crate) struct Servers {
     postgres: Option<Postgres>,
     redis: Option<Redis>,
 }
 
 impl Servers {
-    fn of(wanted: &[Combination]) -> Self {
+    pub(crate) fn of(wanted: &[Combination]) -> Self {
         let any = |answer: &str| wanted.iter().flatten().any(|given| given == answer);
         Self {
             postgres: any("database=postgres").then(Postgres::start),
@@ -117,7 +117,7 @@ impl Servers {
         }
     }
 
-    fn variables(&self) -> impl Iterator<Item = (&str, String)> {
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, String)> {
         let postgres = self.postgres.as_ref().map(Postgres::url);
         let redis = self.redis.as_ref().map(Redis::url);
         let postgres = postgres.map(|url| ("DATABASE_URL", url));
@@ -127,19 +127,24 @@ impl Servers {
     }
 }
 
+/// A service in a folder of its name, not built yet. Its chassis is this checkout's, so that dependencies are compiled
+/// once for all services and this workspace.
+pub(crate) fn generate(answers: &[String], tool: &Path, place: &Path) -> anyhow::Result<PathBuf> {
+    let here = format!("chassis-path={}", crate::root().display());
+    let answers = answers.iter().map(String::as_str);
+    let answers = answers.chain(["chassis=path", &here]);
+    let mut new = Command::new(tool);
+    new.current_dir(place).args(["new", NAME]);
+    new.args(answers.flat_map(|answer| ["--define", answer]));
+    // The tool would build it at the end.
+    succeed(new.env("CARGO", "true"))?;
+    Ok(place.join(NAME))
+}
+
 fn try_out(combination: &[String], servers: &Servers, tool: &Path) -> anyhow::Result<()> {
     let root = crate::root();
     let place = tempfile::tempdir()?;
-    // Dependencies are compiled once for all of them and this workspace, the chassis too.
-    let here = format!("chassis-path={}", root.display());
-    let answers = combination.iter().map(String::as_str);
-    let answers = answers.chain(["chassis=path", &here]);
-    let mut new = Command::new(tool);
-    new.current_dir(place.path()).args(["new", NAME]);
-    new.args(answers.flat_map(|answer| ["--define", answer]));
-    // It ends with a build, which comes below.
-    succeed(new.env("CARGO", "true"))?;
-    let folder = place.path().join(NAME);
+    let folder = generate(combination, tool, place.path())?;
 
     let cargo = |line: &str| {
         let mut cargo = cargo(&folder);
