@@ -7,5 +7,5 @@ RUN printf 'deb http://deb.debian.org/debian %s main\n' sid experimental >/etc/a
     && dpkg --add-architecture arm64
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --target-release sid \
-       ca-certificates cargo curl gcc gcc-aarch64-linux-gnu git libc6-dev libc6-dev:arm64 libstd-rust-dev:arm64 procps \
+       ca-certificates cargo curl gcc gcc-aarch64-linux-gnu git kubectl libc6-dev libc6-dev:arm64 libstd-rust-dev:arm64 procps \
        qemu-user rust-clippy rustc rustfmt
