@@ -60,18 +60,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
 
-    let clippy = [
-        "cargo",
-        "clippy",
-        "--all-targets",
-        "--all-features",
-        "--locked",
-    ];
+    let clippy = ["cargo", "clippy", "--all-targets", "--all-features"];
     let denied = ["--", "--deny=warnings"];
     let root = crate::root();
     compiler.run(
         &root,
-        &[&clippy[..], &["--workspace"], &denied].concat(),
+        &[&clippy[..], &["--workspace", "--locked"], &denied].concat(),
         &[],
     )?;
     if !args.lints {
@@ -92,7 +86,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         compiler.run(&service, &[&clippy[..], &denied].concat(), &[])?;
         if let Some(servers) = &servers {
             let variables: Vec<_> = servers.variables().collect();
-            compiler.run(&service, &["cargo", "test", "--locked"], &variables)?;
+            compiler.run(&service, &["cargo", "test"], &variables)?;
         }
     }
     Ok(ExitCode::SUCCESS)
