@@ -12,14 +12,19 @@ mod stop;
 mod threads;
 mod wait;
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use axum::routing::Route;
 use config::Source;
 use tokio::sync::{mpsc, oneshot};
+use tower::Layer;
 
 pub use self::chassis::Chassis;
 use self::command::Command;
@@ -35,6 +40,18 @@ pub struct Service<S = ()> {
     /// Nothing but what `source` added.
     sources: Sources,
     commands: Vec<Command<S>>,
+    outer: Outer,
+}
+
+/// Layers around all that the main listener answers, from the innermost.
+#[derive(Default)]
+struct Outer(Vec<Box<dyn Fn(Router) -> Router>>);
+
+impl Outer {
+    fn around(&self, router: Router) -> Router {
+        let layers = self.0.iter();
+        layers.fold(router, |router, layer| layer(router))
+    }
 }
 
 impl<S: Section> Service<S> {
@@ -54,6 +71,7 @@ impl<S: Section> Service<S> {
             arguments: None,
             sources: Sources::empty(),
             commands: Vec::new(),
+            outer: Outer::default(),
         }
     }
 
@@ -170,6 +188,44 @@ impl<S: Section> Service<S> {
         self
     }
 
+    /// Puts a layer around all that the main listener answers: the routes, the health routes, and what the chassis
+    /// answers by itself (408, 500 of a panic, 503, 504, 400 without a `Host`). That is the place for headers that each
+    /// answer needs, such as those of CORS; of several layers, the last is the outermost.
+    ///
+    /// Layers of the router, which the start returns, are within the chassis's own: they see only what a handler
+    /// answers. What an outer layer answers itself (a preflight request) is neither logged nor counted, and has no
+    /// request id.
+    ///
+    /// ```
+    /// use axum::response::Response;
+    /// use http::HeaderValue;
+    /// # use axum::extract::Request;
+    /// # use axum::middleware::{Next, from_fn};
+    ///
+    /// async fn nosniff(request: Request, next: Next) -> Response {
+    ///     let mut response = next.run(request).await;
+    ///     let nosniff = HeaderValue::from_static("nosniff");
+    ///     response.headers_mut().insert("x-content-type-options", nosniff);
+    ///     response
+    /// }
+    ///
+    /// let service = axum_chassis::Service::<()>::new("orders", "1.0.0").outer_layer(from_fn(nosniff));
+    /// ```
+    #[must_use]
+    pub fn outer_layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Route> + Clone + Send + Sync + 'static,
+        L::Service: tower::Service<Request> + Clone + Send + Sync + 'static,
+        <L::Service as tower::Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as tower::Service<Request>>::Error: Into<Infallible> + 'static,
+        <L::Service as tower::Service<Request>>::Future: Send + 'static,
+    {
+        self.outer
+            .0
+            .push(Box::new(move |router| router.layer(layer.clone())));
+        self
+    }
+
     /// The whole of a process: flags, settings, logs, the admin listener, the runtime, `start`, the
     /// main listener, and the orderly stop on SIGTERM or SIGINT.
     ///
@@ -192,7 +248,7 @@ impl<S: Section> Service<S> {
         let is_chosen = |command: &Command<S>| arguments.task == Task::Command(command.listed.name);
         let code = match self.commands.into_iter().find(is_chosen) {
             Some(command) => command::run(self.build, sources, command),
-            None => life::run(self.build, sources, start),
+            None => life::run(self.build, sources, self.outer, start),
         };
         code.unwrap_or_else(|error| cli::fatal(&error))
     }
@@ -230,7 +286,7 @@ impl<S: Section> Service<S> {
                     .set(format!("{listener}.port"), "0")
             },
         );
-        life::start(self.build, sources, start).await
+        life::start(self.build, sources, self.outer, start).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration as StdDuration;
@@ -19,8 +20,8 @@ use crate::settings::{Duration, Problems, Validate};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// How long to go on serving after readiness turned 503, while load balancers learn of it.
-    /// Unset, it is 5 s in Kubernetes and 0 s elsewhere.
+    /// How long to go on serving after readiness turned 503, while load balancers and proxies learn of it. Unset, it is
+    /// 5 s, or less where `shutdown.deadline` is short; 0 s if standard input is a terminal.
     pub delay: Option<Duration>,
     /// How long the whole stop may take, the delay included. Keep it below the pod's grace period.
     pub deadline: Duration,
@@ -41,12 +42,14 @@ impl Default for Settings {
 impl Settings {
     /// The delay in force: as set, or by where the process runs.
     pub fn delay(&self) -> StdDuration {
+        /// Longer than the health checks of most proxies take to fail, and than endpoints take to change.
+        const DELAY: StdDuration = StdDuration::from_secs(5);
         match self.delay {
             Some(delay) => *delay,
-            None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
-                StdDuration::from_secs(5)
-            }
-            None => StdDuration::ZERO,
+            // Whoever has typed Ctrl-C is waiting, and nobody else.
+            None if std::io::stdin().is_terminal() => StdDuration::ZERO,
+            // Requests get the longer half of a short deadline.
+            None => DELAY.min(self.deadline.saturating_sub(*self.hook_timeout) / 2),
         }
     }
 }

@@ -109,6 +109,8 @@ impl Program {
         program
             .variable("LOG_FORMAT", "json")
             .variable("RUST_LOG", "info")
+            // There is no proxy in front that has to learn of a stop.
+            .set("shutdown.delay", "0s")
             .set("server.host", "127.0.0.1")
             .set("server.port", 0)
             .set("admin.host", "127.0.0.1")

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::start::{Begun, Parts};
-use super::{Chassis, Running, Stopped, last, reload, threads};
+use super::{Chassis, Outer, Running, Stopped, last, reload, threads};
 use crate::admin::Build;
 use crate::error::{Chain, Error};
 use crate::logs::{self, Logs};
@@ -24,12 +24,13 @@ use crate::shutdown::Signals;
 pub(super) fn run<S: Section>(
     build: Build,
     sources: Sources,
+    outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<ExitCode, Error> {
     let load_again = sources.clone();
     logged(&build.clone(), &sources, None, |loaded, logs, export| {
         let parts = Parts::assemble(build, load_again, loaded, logs.clone(), export)?;
-        process(parts, start)
+        process(parts, outer, start)
     })
 }
 
@@ -71,6 +72,7 @@ pub(super) fn logged<S: Section>(
 
 fn process<S: Section>(
     parts: Parts<S>,
+    outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<Stopped, Error> {
     let admin = parts.admin()?;
@@ -83,7 +85,7 @@ fn process<S: Section>(
         .map_err(Error::Metrics)?;
 
     let life = async {
-        match parts.begin(&admin, signals, start).await? {
+        match parts.begin(&admin, signals, outer, start).await? {
             Begun::Serving(service) => {
                 let stopped = admin.spawn(service.until_stopped()).await;
                 // A stop that breaks down is no orderly one.
@@ -102,10 +104,14 @@ fn process<S: Section>(
 pub(super) async fn start<S: Section>(
     build: Build,
     sources: Sources,
+    outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<Running, Error> {
-    let loaded =
+    let mut loaded =
         settings::load::<Sections, S>(&sources).map_err(|error| Error::Settings(error.into()))?;
+    // There is no proxy in front that has to learn of a stop.
+    let delay = &mut loaded.chassis.shutdown.delay;
+    delay.get_or_insert(settings::Duration::from_secs(0));
     let logs = logs::start(&loaded.chassis.logs, logs::Output::to(std::io::sink()))
         .map_err(|error| Error::Logs(error.into()))?;
     let parts = Parts::assemble(build, sources, loaded, logs, Export::off())?;
@@ -115,7 +121,7 @@ pub(super) async fn start<S: Section>(
         .runtime(&Handle::current())
         .map_err(Error::Metrics)?;
     let (stop, signals) = Signals::channel();
-    let Begun::Serving(service) = parts.begin(&admin, signals, start).await? else {
+    let Begun::Serving(service) = parts.begin(&admin, signals, outer, start).await? else {
         unreachable!("nobody can have asked for a stop yet")
     };
     let (address, admin_address) = (service.address, admin.address);

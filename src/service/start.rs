@@ -12,7 +12,7 @@ use super::last::Last;
 use super::reload::Reload;
 use super::stop::Serving;
 use super::wait::Patience;
-use super::{Chassis, Stopped, collect};
+use super::{Chassis, Outer, Stopped, collect};
 use crate::admin::{self, Admin, Build};
 use crate::background::Tasks;
 use crate::boxed::boxed;
@@ -115,6 +115,7 @@ impl<S: Section> Parts<S> {
         self,
         admin: &admin::Running,
         mut signals: Signals,
+        outer: Outer,
         start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
     ) -> Result<Begun, Error> {
         let began = Instant::now();
@@ -183,8 +184,11 @@ impl<S: Section> Parts<S> {
         .behind(sections.server.proxies());
         // The probes first: of two default fallbacks, merging keeps the second.
         let router = admin::probes(self.readiness.clone()).merge(router.layer(layer.clone()));
+        // A request without a valid Host never meets a route.
+        let misaddressed = admin::misaddressed(&self.readiness).layer(layer);
+        let [router, misaddressed] = [router, misaddressed].map(|router| outer.around(router));
         let served = bound.serve(
-            [router, admin::misaddressed(&self.readiness).layer(layer)],
+            [router, misaddressed],
             sections.server,
             self.trigger.watch(),
             self.http.clone(),
