@@ -63,11 +63,25 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
+/// Whose ids a request keeps: `x-request-id`, and the trace of `traceparent`, whose caller may decide that it is sampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AcceptIds {
+    /// Those of everybody: callers are services of one's own, or a proxy in front replaces what strangers send.
+    #[default]
+    FromAnyone,
+    /// Those that come over a connection of a trusted proxy.
+    FromTrustedProxies,
+    /// Nobody's: each request gets new ones.
+    FromNobody,
+}
+
 /// The proxies that are believed when they say whose request it is. None by default.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     networks: Vec<Network>,
     header: ForwardedHeader,
+    ids: AcceptIds,
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -80,6 +94,7 @@ impl Proxies {
         Self {
             networks: networks.into_iter().collect(),
             header,
+            ids: AcceptIds::default(),
         }
     }
 
@@ -96,6 +111,25 @@ impl Proxies {
             client = hop;
         }
         client
+    }
+
+    /// The same, and whose ids of requests and traces are kept.
+    #[must_use]
+    pub fn accept_ids(mut self, ids: AcceptIds) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// Whether the ids that a request brings are kept.
+    pub(crate) fn accepts_ids_of(&self, request: &Request) -> bool {
+        let peer = || request.extensions().get::<ConnectInfo<SocketAddr>>();
+        match self.ids {
+            AcceptIds::FromAnyone => true,
+            AcceptIds::FromTrustedProxies => {
+                peer().is_some_and(|ConnectInfo(peer)| self.trusts(peer.ip().to_canonical()))
+            }
+            AcceptIds::FromNobody => false,
+        }
     }
 
     fn trusts(&self, address: IpAddr) -> bool {

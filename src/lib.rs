@@ -46,6 +46,7 @@
 mod backoff;
 mod boxed;
 mod cgroup;
+mod chunks;
 mod error;
 mod network;
 #[cfg(not(feature = "otlp"))]
@@ -54,6 +55,7 @@ mod otlp;
 pub mod otlp;
 mod problem;
 pub mod trace;
+mod upload;
 
 pub mod settings;
 

@@ -38,7 +38,7 @@ use self::queue::Queue;
 use self::recent::Recent;
 use crate::otlp::Export;
 use crate::settings::{Problems, Size, Validate};
-use crate::trace::Ids;
+use crate::trace::{self, Ids};
 
 /// The section `logs` of the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -342,7 +342,7 @@ impl Logs {
         let mut line = Line::access(self.shared.style, request.ended);
         write::plain(
             line.known(b",\"method\":"),
-            request.method.as_str().as_bytes(),
+            trace::shortened(request.method.as_str(), 32).as_bytes(),
         );
         write::string(line.known(b",\"route\":"), request.route);
         write::string(line.known(b",\"path\":"), request.path);

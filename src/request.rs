@@ -19,6 +19,7 @@
 //! A fast request costs no timer, no span and no allocation of its own.
 
 mod body;
+mod nested;
 mod outcome;
 mod record;
 
@@ -30,15 +31,14 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::response::Response;
-use http::{HeaderValue, Version, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower::{Layer, Service};
 
-use self::body::{Arrival, Departing};
+use self::body::Departing;
 use self::record::Record;
 use crate::client::Proxies;
 use crate::limits::{self, Limits};
@@ -49,6 +49,7 @@ use crate::otlp::{Export, Span};
 use crate::problem::{Meanings, Problem};
 use crate::shutdown::{Phase, Shutdown};
 use crate::trace::{self, Ids, Place};
+use crate::upload::Upload;
 
 /// The layer. Put it onto a router with [`axum::Router::layer`], last.
 #[derive(Clone)]
@@ -138,6 +139,7 @@ impl<S> Layer<S> for RequestLayer {
         let endpoint = Endpoint {
             shared: self.0.clone(),
             route: OnceLock::new(),
+            unnamed: OnceLock::new(),
         };
         RequestService {
             inner,
@@ -157,17 +159,21 @@ struct Endpoint {
     shared: Arc<Shared>,
     /// The metrics of the route this endpoint serves, looked up by the first request.
     route: OnceLock<Arc<Route>>,
+    /// The same for requests of which axum names no route: what `nest_service` serves, and the fallback.
+    unnamed: OnceLock<Arc<Route>>,
 }
 
 impl Endpoint {
     /// An endpoint nearly always serves one route; for a request of another, that one is returned.
     fn other_route(&self, request: &Request) -> Option<Arc<Route>> {
-        let path = request
-            .extensions()
-            .get::<MatchedPath>()
-            .map_or(UNMATCHED, MatchedPath::as_str);
-        let known = self.route.get_or_init(|| self.shared.http.route(path));
-        (known.pattern() != path).then(|| self.shared.http.route(path))
+        let http = &self.shared.http;
+        let Some(path) = request.extensions().get::<MatchedPath>() else {
+            let name = || nested::route(request.extensions());
+            let route = || http.route(name().as_deref().unwrap_or(UNMATCHED));
+            return Some(self.unnamed.get_or_init(route).clone());
+        };
+        let known = self.route.get_or_init(|| http.route(path.as_str()));
+        (known.pattern() != path.as_str()).then(|| http.route(path.as_str()))
     }
 }
 
@@ -184,10 +190,22 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let mut ids = Ids::from_headers(request.headers());
+        let mut ids = match self.endpoint.shared.proxies.accepts_ids_of(&request) {
+            true => Ids::from_headers(request.headers()),
+            false => Ids::from_headers(&HeaderMap::new()),
+        };
         let span = Span::begin(&self.endpoint.shared.export, &request, &mut ids.trace);
         let client = self.endpoint.shared.proxies.identify(&mut request);
-        let record = Record::begin(self.endpoint.clone(), &request, client, ids.clone(), span);
+        let upload = Upload::watch(&mut request);
+        let has_body = upload.is_some();
+        let record = Record::begin(
+            self.endpoint.clone(),
+            &request,
+            client,
+            ids.clone(),
+            span,
+            upload,
+        );
         let version = request.version();
 
         if !record.admitted() {
@@ -200,16 +218,11 @@ where
                 },
                 record,
                 version,
-                None,
             );
         }
 
-        let mut arrival = None;
-        if !request.body().is_end_stream() {
+        if has_body {
             DefaultBodyLimit::max(self.endpoint.shared.limits.body()).apply(&mut request);
-            let (watched, state) = Arrival::watch(std::mem::take(request.body_mut()));
-            *request.body_mut() = watched;
-            arrival = Some(state);
         }
         // A handler that is not async runs in `call` already.
         let place = Place::of(&ids);
@@ -222,7 +235,7 @@ where
                 response: Some(outcome::panicked(&ids)),
             },
         };
-        ResponseFuture::new(state, record, version, arrival)
+        ResponseFuture::new(state, record, version)
     }
 }
 
@@ -242,18 +255,16 @@ pin_project! {
         // Set once the handler has not answered at once: most do, and need no timer. Boxed, as
         // this future is moved a few times before it is polled.
         timeout: Option<Pin<Box<Sleep>>>,
-        arrival: Option<Arrival>,
         version: Version,
         record: Option<Record>,
     }
 }
 
 impl<F> ResponseFuture<F> {
-    fn new(state: State<F>, record: Record, version: Version, arrival: Option<Arrival>) -> Self {
+    fn new(state: State<F>, record: Record, version: Version) -> Self {
         Self {
             state,
             timeout: None,
-            arrival,
             version,
             record: Some(record),
         }
@@ -286,9 +297,7 @@ where
                             .as_mut()
                             .map(|timer| timer.as_mut().poll(context))
                         {
-                            Some(Poll::Ready(())) => {
-                                outcome::timed_out(record.ids(), this.arrival.as_ref())
-                            }
+                            Some(Poll::Ready(())) => outcome::timed_out(record),
                             _ => return Poll::Pending,
                         }
                     }
@@ -306,7 +315,7 @@ where
         let Some(record) = this.record.take() else {
             return Poll::Pending;
         };
-        Poll::Ready(Ok(Departing::watch(response, record)))
+        Poll::Ready(Ok(Departing::watch(response, record, *this.version)))
     }
 }
 

@@ -6,24 +6,34 @@
 mod activity;
 mod connection;
 mod host;
+mod leftover;
+mod refusal;
+mod registry;
 mod socket;
+mod stream;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::pin;
 use std::sync::{Arc, atomic};
-use std::time::Duration as StdDuration;
+use std::time::{Duration as StdDuration, Instant};
 
 use axum::Router;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
+use prometheus::IntCounter;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use self::activity::Limits;
 use self::connection::Connection;
-use crate::client::{ForwardedHeader, Proxies};
+use self::refusal::Refusals;
+use self::registry::Registry;
+use self::stream::Stream;
+use crate::client::{AcceptIds, ForwardedHeader, Proxies};
 use crate::error::Error;
 use crate::metrics::http::Http;
 use crate::settings::{Duration, Network, Problems, Validate};
@@ -31,6 +41,8 @@ use crate::shutdown::{Phase, Shutdown};
 
 /// Longest block of request headers, in bytes; also what one HTTP/1 connection buffers at most.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// What a stream of HTTP/2 may have waiting for the connection, in bytes.
+const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// Connections that wait in the kernel while we are at our own limit.
 const BACKLOG: u32 = 1024;
 
@@ -44,9 +56,12 @@ pub struct Settings {
     pub port: u16,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Duration,
-    /// How long a connection may wait for its next request.
+    /// How long a connection may wait for its next request. Keep it longer than the proxies in front keep theirs, so
+    /// that they close first.
     pub idle_timeout: Duration,
-    /// How many connections may be open at once. Further ones wait in the kernel's queue.
+    /// How long an answer may wait for its client to take the next 16 KiB of it, or what is left.
+    pub send_timeout: Duration,
+    /// How many connections may be open at once. For a further one, that which has been idle longest is closed.
     #[schemars(range(min = 1))]
     pub max_connections: usize,
     /// How many requests may be under way at once on one HTTP/2 connection.
@@ -58,6 +73,8 @@ pub struct Settings {
     /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` after
     /// RFC 7239. The other one is never read, since they pass it on as clients send it.
     pub forwarded_header: ForwardedHeader,
+    /// Whose `x-request-id` and `traceparent` a request keeps: `from-anyone`, `from-trusted-proxies` or `from-nobody`.
+    pub accept_ids: AcceptIds,
 }
 
 impl Default for Settings {
@@ -66,11 +83,13 @@ impl Default for Settings {
             host: "0.0.0.0".to_owned(),
             port: 8080,
             header_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(75),
+            idle_timeout: Duration::from_secs(650),
+            send_timeout: Duration::from_secs(30),
             max_connections: 10_000,
             max_streams: 200,
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
+            accept_ids: AcceptIds::default(),
         }
     }
 }
@@ -79,6 +98,7 @@ impl Settings {
     /// The proxies in front of the service, for a `RequestLayer`.
     pub fn proxies(&self) -> Proxies {
         Proxies::new(self.trusted_proxies.iter().copied(), self.forwarded_header)
+            .accept_ids(self.accept_ids)
     }
 }
 
@@ -87,6 +107,7 @@ impl Validate for Settings {
         for (key, value) in [
             ("server.header_timeout", self.header_timeout),
             ("server.idle_timeout", self.idle_timeout),
+            ("server.send_timeout", self.send_timeout),
         ] {
             if value.is_zero() {
                 problems.add(key, "must be longer than 0s");
@@ -145,14 +166,25 @@ impl Bound {
         shutdown: Shutdown,
         http: Http,
     ) {
-        let tasks = Tasks(watch::Sender::new(()));
+        http.connections_limit
+            .set(i64::try_from(settings.max_connections).unwrap_or(i64::MAX));
+        let tasks = Tasks {
+            running: watch::Sender::new(()),
+            send_timeout: *settings.send_timeout,
+            timeouts: http.send_timeouts.clone(),
+        };
         let server = Arc::new(Server {
             // Without it axum would build each route and its layers again for every request.
             router: router.with_state(()),
             misaddressed: misaddressed.with_state(()),
             protocols: protocols(&settings, tasks.clone()),
-            header_timeout: *settings.header_timeout,
-            idle_timeout: *settings.idle_timeout,
+            limits: Limits {
+                header: *settings.header_timeout,
+                idle: *settings.idle_timeout,
+                send: *settings.send_timeout,
+            },
+            registry: Arc::default(),
+            refusals: Refusals::new(http.refused.clone()),
             shutdown,
             http,
         });
@@ -167,7 +199,7 @@ impl Bound {
         }
         drop(self.listener);
         // When they are cut, too: only then have their requests ended, and left a line and a span.
-        tasks.0.closed().await;
+        tasks.running.closed().await;
     }
 }
 
@@ -176,14 +208,15 @@ struct Server {
     router: Router,
     misaddressed: Router,
     protocols: auto::Builder<Tasks>,
-    header_timeout: StdDuration,
-    idle_timeout: StdDuration,
+    limits: Limits,
+    registry: Arc<Registry>,
+    refusals: Refusals,
     shutdown: Shutdown,
     http: Http,
 }
 
 impl Server {
-    /// Accepts for ever.
+    /// Accepts until the listener closes.
     async fn accept(
         self: &Arc<Self>,
         listener: &TcpListener,
@@ -193,14 +226,19 @@ impl Server {
         const FIRST_PAUSE: StdDuration = StdDuration::from_millis(5);
         const LONGEST_PAUSE: StdDuration = StdDuration::from_secs(1);
         let mut pause = FIRST_PAUSE;
+        let mut full = Full::default();
         loop {
-            let Ok(slot) = slots.clone().acquire_owned().await else {
-                return;
-            };
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     pause = FIRST_PAUSE;
-                    self.spawn(stream, peer, Some(slot), tasks);
+                    let slot = match slots.clone().try_acquire_owned() {
+                        Ok(slot) => Some(slot),
+                        Err(_) => {
+                            full.note(&self.http);
+                            self.slot(slots).await
+                        }
+                    };
+                    self.spawn(stream, peer, slot, tasks);
                 }
                 // The client gave up while it waited: nothing is wrong here.
                 Err(error) if is_of_the_client(&error) => self.http.accept_errors.inc(),
@@ -217,35 +255,96 @@ impl Server {
         }
     }
 
+    /// A place for a newcomer: that of the connection which has been idle longest, or the next that is given back. None
+    /// once the listener closes, since who has connected by then is served.
+    async fn slot(self: &Arc<Self>, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        /// In this time another may have become idle.
+        const LOOK_AGAIN: StdDuration = StdDuration::from_millis(100);
+        /// In this time one that is told to close has closed, unless a request came first.
+        const CLOSED: StdDuration = StdDuration::from_secs(2);
+        let mut slot = pin!(slots.clone().acquire_owned());
+        loop {
+            let pause = match self.registry.make_room() {
+                true => {
+                    self.http.connections_evicted.inc();
+                    CLOSED
+                }
+                false => LOOK_AGAIN,
+            };
+            tokio::select! {
+                slot = &mut slot => return slot.ok(),
+                () = self.shutdown.reached(Phase::Closing) => return None,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
     fn spawn(
         self: &Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        slot: Option<tokio::sync::OwnedSemaphorePermit>,
+        slot: Option<OwnedSemaphorePermit>,
         tasks: &Tasks,
     ) {
         // Without it small responses wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
-        let connection = Connection::new(self.clone(), stream, peer, (slot, tasks.0.subscribe()));
-        tasks.execute(connection.run());
+        let open = tasks.running.subscribe();
+        let connection = Connection::new(self.clone(), stream, peer, (slot, open));
+        tasks.spawn(connection.run());
+    }
+}
+
+/// Tells that a listener is at its limit: once, and again after a while.
+#[derive(Default)]
+struct Full(Option<Instant>);
+
+impl Full {
+    const PAUSE: StdDuration = StdDuration::from_secs(60);
+
+    fn note(&mut self, http: &Http) {
+        if self.0.is_some_and(|last| last.elapsed() < Self::PAUSE) {
+            return;
+        }
+        self.0 = Some(Instant::now());
+        tracing::warn!(
+            connections = http.connections.get(),
+            limit = http.connections_limit.get(),
+            "at server.max_connections: the connection that has been idle longest makes room for each new one"
+        );
     }
 }
 
 /// What serves connections and the streams of HTTP/2: each holds a receiver until it has ended,
 /// with all its requests, and each socket one for as long as it is open.
 #[derive(Clone)]
-struct Tasks(watch::Sender<()>);
+struct Tasks {
+    running: watch::Sender<()>,
+    send_timeout: StdDuration,
+    /// Counts streams that were reset by it.
+    timeouts: IntCounter,
+}
 
+impl Tasks {
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let running = self.running.subscribe();
+        tokio::spawn(async move {
+            future.await;
+            drop(running);
+        });
+    }
+}
+
+/// hyper has the streams of HTTP/2 executed, and nothing else.
 impl<F> Executor<F> for Tasks
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        let running = self.0.subscribe();
-        tokio::spawn(async move {
-            future.await;
-            drop(running);
-        });
+        self.spawn(Stream::new(
+            future,
+            self.send_timeout,
+            self.timeouts.clone(),
+        ));
     }
 }
 
@@ -273,6 +372,9 @@ fn protocols(settings: &Settings, tasks: Tasks) -> auto::Builder<Tasks> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
+        .max_send_buf_size(MAX_SEND_BUFFER)
+        // WebSockets, as RFC 8441 has them.
+        .enable_connect_protocol()
         .max_header_list_size(MAX_HEADER_BYTES as u32)
         // A peer that vanished without a word is noticed.
         .keep_alive_interval(StdDuration::from_secs(20))

@@ -159,6 +159,16 @@ fn tracestate(headers: &HeaderMap) -> Option<HeaderValue> {
         .then_some(joined)
 }
 
+/// The beginning of what a client sent: as much as whoever reads a line or a span needs. Docker and CRI split lines of
+/// more than 16 KiB.
+pub(crate) fn shortened(text: &str, longest: usize) -> &str {
+    if text.len() <= longest {
+        return text;
+    }
+    let end = (0..=longest).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or_default()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

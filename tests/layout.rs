@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 /// From the lowest.
 const ROWS: [&[&str]; 9] = [
-    &["backoff", "boxed", "cgroup", "network", "trace", "error"],
+    &[
+        "backoff", "boxed", "cgroup", "chunks", "network", "trace", "upload", "error",
+    ],
     &["otlp", "problem", "settings"],
     &["logs", "metrics", "health", "shutdown", "limits", "client"],
     &["background", "openapi"],

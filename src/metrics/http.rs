@@ -12,7 +12,7 @@ use std::time::Duration;
 use ::http::{Method, StatusCode};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, Metric, MetricFamily, MetricType};
-use prometheus::{IntCounter, IntGauge};
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use super::Metrics;
 use super::reading::{counter, family, label};
@@ -63,10 +63,20 @@ pub struct Http {
     pub requests_shed: IntCounter,
     /// Connections that are open.
     pub connections: IntGauge,
+    /// How many connections may be open.
+    pub connections_limit: IntGauge,
+    /// Connections closed while idle, for others.
+    pub connections_evicted: IntCounter,
     /// Connections ever accepted.
     pub connections_total: IntCounter,
     /// Connections cut at the deadline of a stop.
     pub connections_cut: IntCounter,
+    /// Answers given up because their client took nothing of them.
+    pub send_timeouts: IntCounter,
+    /// Bytes of answers in memory that wait for their clients.
+    pub response_waiting: IntGauge,
+    /// Connections whose bytes were no request, by reason.
+    pub refused: IntCounterVec,
     /// Failures to accept a connection.
     pub accept_errors: IntCounter,
     routes: Arc<Routes>,
@@ -134,6 +144,27 @@ impl Http {
                 "Requests refused because too many were being served.",
             )?,
             connections: gauge("http_server_connections", "Connections that are open.")?,
+            connections_limit: gauge(
+                "http_server_connections_limit",
+                "How many connections may be open: server.max_connections.",
+            )?,
+            connections_evicted: counter(
+                "http_server_connections_evicted_total",
+                "Idle connections closed to make room for others.",
+            )?,
+            send_timeouts: counter(
+                "http_server_send_timeouts_total",
+                "Answers given up because their client took nothing of them for server.send_timeout.",
+            )?,
+            response_waiting: gauge(
+                "http_server_response_waiting_bytes",
+                "Bytes of answers in memory that wait for their clients to take them.",
+            )?,
+            refused: metrics.counter_vec(
+                "http_server_refused_total",
+                "Connections that brought no request that can be answered, by reason.",
+                &["reason"],
+            )?,
             connections_total: counter("http_server_connections_total", "Connections accepted.")?,
             connections_cut: counter(
                 "http_server_connections_cut_total",

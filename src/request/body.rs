@@ -1,89 +1,81 @@
-//! Bodies on their way in and out, as far as an outcome depends on them.
+//! An answer's body on its way out: its end is the request's end.
+//!
+//! | answer | the request is over | bytes counted |
+//! |---|---|---|
+//! | none follows: HEAD, 101, 204, 304, an empty one | with the head | 0 |
+//! | in memory, at most 64 KiB, HTTP/1 | with the head: one write has both | its length |
+//! | of a known length, in memory or a stream | with its last byte | as handed to the connection |
+//! | of no known length | with its end | as handed to the connection |
+//! | not taken to its end | when the connection lets go of it: 499 | as handed to the connection |
+//!
+//! It is handed on in pieces, each once the connection has room for it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
+use prometheus::IntGauge;
 
 use super::record::Record;
-
-/// Whether a request's body has arrived in full: if not, a timeout is the client's doing.
-pub(super) struct Arrival(Arc<AtomicBool>);
-
-impl Arrival {
-    pub(super) fn watch(body: Body) -> (Body, Self) {
-        let complete = Arc::new(AtomicBool::new(false));
-        let watched = Body::new(Arriving {
-            body,
-            complete: complete.clone(),
-        });
-        (watched, Self(complete))
-    }
-
-    pub(super) fn is_complete(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-struct Arriving {
-    body: Body,
-    complete: Arc<AtomicBool>,
-}
-
-impl HttpBody for Arriving {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if frame.is_none() || self.body.is_end_stream() {
-            self.complete.store(true, Ordering::Relaxed);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+use crate::chunks::{self, Chunks};
 
 /// A response body whose end is the request's end.
 pub(super) struct Departing {
     body: Body,
+    chunks: Chunks,
+    is_http2: bool,
     record: Option<Record>,
     status: StatusCode,
     sent: u64,
+    /// How many bytes it has, if that is known.
+    length: Option<u64>,
+    waiting: Waiting,
+}
+
+/// Bytes in memory that wait for their client.
+struct Waiting {
+    gauge: IntGauge,
+    bytes: u64,
 }
 
 impl Departing {
     /// Ends the record with the response, or with the response's body if that takes time.
-    pub(super) fn watch(response: Response, record: Record) -> Response {
+    pub(super) fn watch(response: Response, record: Record, version: Version) -> Response {
         let status = response.status();
-        // A body of a known size is in memory already: nothing can happen to it any more here.
-        if let Some(bytes) = response.body().size_hint().exact() {
+        let in_memory = response.body().size_hint().exact();
+        let is_http2 = version >= Version::HTTP_2;
+        if in_memory == Some(0) || record.is_head() || has_no_body(status) {
+            record.end(status, 0);
+            return response;
+        }
+        if let Some(bytes) = in_memory
+            && !is_http2
+            && bytes <= chunks::HTTP1 as u64
+        {
             record.end(status, bytes);
             return response;
         }
+        let length = in_memory.or_else(|| content_length(&response));
+        if length == Some(0) {
+            record.end(status, 0);
+            return response;
+        }
+        let waiting = Waiting::new(record.waiting(), in_memory.unwrap_or_default());
         response.map(|body| {
             Body::new(Self {
                 body,
+                chunks: Chunks::default(),
+                is_http2,
                 record: Some(record),
                 status,
                 sent: 0,
+                length,
+                waiting,
             })
         })
     }
@@ -92,6 +84,61 @@ impl Departing {
         if let Some(record) = self.record.take() {
             record.end(self.status, self.sent);
         }
+    }
+
+    /// The next piece, of what there is or of what comes.
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let longest = match self.is_http2 {
+            true => chunks::HTTP2,
+            false => chunks::HTTP1,
+        };
+        if let Some(piece) = self.chunks.next(longest) {
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        let body = AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(context));
+        // A panic in a stream breaks this response off, and nothing else.
+        let frame = match catch_unwind(body) {
+            Ok(frame) => ready!(frame),
+            Err(_) => Some(Err(axum::Error::new(std::io::Error::other(
+                "the response's body panicked",
+            )))),
+        };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| self.chunks.cut(frame, longest))))
+    }
+}
+
+fn content_length(response: &Response) -> Option<u64> {
+    let length = response.headers().get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+/// Whether an answer of this status has a head alone: what follows is another protocol, or nothing.
+fn has_no_body(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+impl Waiting {
+    fn new(gauge: &IntGauge, bytes: u64) -> Self {
+        gauge.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        Self {
+            gauge: gauge.clone(),
+            bytes,
+        }
+    }
+
+    fn taken(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.gauge.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.taken(self.bytes);
     }
 }
 
@@ -103,39 +150,39 @@ impl HttpBody for Departing {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let body = AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(context));
-        // A panic in a stream breaks this response off, and nothing else.
-        let frame = match catch_unwind(body) {
-            Ok(frame) => ready!(frame),
-            Err(_) => Some(Err(axum::Error::new(std::io::Error::other(
-                "the response's body panicked",
-            )))),
-        };
+        let this = &mut *self;
+        let frame = ready!(this.poll_piece(context));
         match &frame {
             Some(Ok(frame)) => {
-                self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if self.body.is_end_stream() {
-                    self.end();
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.sent += bytes;
+                this.waiting.taken(bytes);
+                // hyper asks for no more of HTTP/1 once it has what `content-length` says. A stream's last piece may still
+                // wait for room in the window: that it has gone shows when the next one is asked for.
+                let is_whole = this.length.is_some_and(|length| this.sent >= length)
+                    || (this.chunks.is_empty() && this.body.is_end_stream());
+                if is_whole && !this.is_http2 {
+                    this.end();
                 }
             }
             Some(Err(error)) => {
-                if let Some(mut record) = self.record.take() {
+                if let Some(mut record) = this.record.take() {
                     record.fail(error);
-                    record.end(StatusCode::INTERNAL_SERVER_ERROR, self.sent);
+                    record.end(StatusCode::INTERNAL_SERVER_ERROR, this.sent);
                 }
             }
-            None => self.end(),
+            None => this.end(),
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        // Only once the record has ended: hyper does not poll a body again that says so.
-        self.record.is_none() && self.body.is_end_stream()
+        // Only once the record has ended: hyper stops polling a body once this returns true.
+        self.record.is_none() && self.chunks.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.chunks.size_hint(&self.body)
     }
 }
 

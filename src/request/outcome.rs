@@ -9,7 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{StatusCode, header};
 
-use super::body::Arrival;
+use super::record::Record;
 use crate::problem::{Meanings, Problem, Rendered};
 use crate::trace::Ids;
 
@@ -21,13 +21,15 @@ pub(super) fn panicked(ids: &Ids) -> Response {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR).render(Some(&ids.request))
 }
 
-pub(super) fn timed_out(ids: &Ids, arrival: Option<&Arrival>) -> Response {
-    let problem = match arrival {
-        Some(arrival) if !arrival.is_complete() => Problem::new(StatusCode::REQUEST_TIMEOUT)
+pub(super) fn timed_out(record: &Record) -> Response {
+    let problem = match record.is_arriving() {
+        true => Problem::new(StatusCode::REQUEST_TIMEOUT)
             .detail("the request's body did not arrive in time"),
-        _ => Problem::new(StatusCode::GATEWAY_TIMEOUT).detail("the service did not answer in time"),
+        false => {
+            Problem::new(StatusCode::GATEWAY_TIMEOUT).detail("the service did not answer in time")
+        }
     };
-    problem.render(Some(&ids.request))
+    problem.render(Some(&record.ids().request))
 }
 
 /// Makes a problem of an error response that is not one: axum's own, or a handler's plain text.

@@ -4,17 +4,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::HttpBody;
 use axum::extract::Request;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
+use prometheus::IntGauge;
 
 use super::{Endpoint, Shared};
 use crate::logs::AccessLine;
 use crate::metrics::http::{Route, UNMATCHED};
 use crate::otlp::{Ended, Span};
 use crate::problem::Meanings;
-use crate::trace::Ids;
+use crate::trace::{self, Ids};
+use crate::upload::Upload;
 
 /// A request under way. Dropped before its end, the client has gone away.
 pub(super) struct Record {
@@ -28,7 +29,7 @@ pub(super) struct Record {
     path: Option<PathAndQuery>,
     client: Option<IpAddr>,
     begun: Instant,
-    received: u64,
+    upload: Option<Upload>,
     sent: u64,
     error: Option<Box<str>>,
     ended: bool,
@@ -41,6 +42,7 @@ impl Record {
         client: Option<IpAddr>,
         ids: Ids,
         span: Span,
+        upload: Option<Upload>,
     ) -> Self {
         let Shared { http, limits, .. } = &*endpoint.shared;
         let admitted = limits.admit(http.active_requests.enter());
@@ -56,7 +58,7 @@ impl Record {
             path: request.uri().path_and_query().cloned(),
             client,
             begun: Instant::now(),
-            received: request.body().size_hint().lower(),
+            upload,
             sent: 0,
             error: None,
             ended: false,
@@ -70,6 +72,22 @@ impl Record {
 
     pub(super) fn ids(&self) -> &Ids {
         &self.ids
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    /// The gauge of what waits for clients.
+    pub(super) fn waiting(&self) -> &IntGauge {
+        &self.endpoint.shared.http.response_waiting
+    }
+
+    /// Whether the body of the request has not arrived in full.
+    pub(super) fn is_arriving(&self) -> bool {
+        self.upload
+            .as_ref()
+            .is_some_and(|upload| !upload.is_complete())
     }
 
     pub(super) fn meanings(&self) -> &Meanings {
@@ -104,16 +122,21 @@ impl Record {
         self.settle(status);
     }
 
-    fn settle(&mut self, status: StatusCode) {
+    fn settle(&mut self, mut status: StatusCode) {
         self.ended = true;
+        // Whoever broke its request off gets no answer, whatever the handler made of what there was.
+        if self.upload.as_ref().is_some_and(Upload::is_broken) {
+            status = client_gone();
+        }
         let ended = Instant::now();
         let duration = ended.saturating_duration_since(self.begun);
-        let Endpoint { shared, route } = &*self.endpoint;
+        let Endpoint { shared, route, .. } = &*self.endpoint;
         let Shared { http, logs, .. } = &**shared;
         http.active_requests.leave();
         // Most requests have no body, and a shared counter is not free.
-        if self.received > 0 {
-            http.request_bytes.inc_by(self.received);
+        let received = self.upload.as_ref().map_or(0, Upload::received);
+        if received > 0 {
+            http.request_bytes.inc_by(received);
         }
         let known = || route.get_or_init(|| http.route(UNMATCHED));
         let route = self.route.as_ref().unwrap_or_else(known);
@@ -124,7 +147,7 @@ impl Record {
             ids: &self.ids,
             method: &self.method,
             route: (route != UNMATCHED).then_some(route),
-            path: self.path.as_ref().map_or("", PathAndQuery::path),
+            path: shown(self.path.as_ref()),
             status,
             duration,
             client: self.client,
@@ -134,10 +157,10 @@ impl Record {
             ended,
             method: &self.method,
             route,
-            path: self.path.as_ref().map_or("", PathAndQuery::path),
+            path: shown(self.path.as_ref()),
             status: status.as_u16(),
             duration,
-            request_bytes: self.received,
+            request_bytes: received,
             response_bytes: self.sent,
             client: self.client,
             ids: &self.ids,
@@ -159,6 +182,11 @@ impl Drop for Record {
         };
         self.settle(status);
     }
+}
+
+/// The path as lines and spans have it.
+fn shown(path: Option<&PathAndQuery>) -> &str {
+    trace::shortened(path.map_or("", PathAndQuery::path), 2048)
 }
 
 /// 499, nginx's word for a client that went away before its answer was complete.

@@ -11,6 +11,32 @@ use http::Version;
 
 use super::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+/// What a client has to take, in bytes, for the time that an answer may wait to begin anew. With a byte now and then it
+/// would have no end.
+const PROGRESS: u64 = 16 * 1024;
+
+/// How long a new connection is taken for one that is about to bring a request.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Which of a connection's limits comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// The headers of a request have to be there.
+    Head,
+    /// The next request has to be there.
+    Idle,
+    /// The client has to have taken some of its answer.
+    Send,
+}
+
+/// The time limits of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) header: Duration,
+    pub(super) idle: Duration,
+    pub(super) send: Duration,
+}
+
 /// What happens on a connection, as far as its time limits depend on it.
 pub(super) struct Activity {
     epoch: Instant,
@@ -25,9 +51,16 @@ pub(super) struct Activity {
     idle_since: AtomicU64,
     /// Since when the client has not taken what we want to send; 0 if it does.
     stuck_since: AtomicU64,
+    /// The bytes that it has taken since.
+    taken: AtomicU64,
+    /// The last answer came before all of its request had been read.
+    unread: AtomicBool,
+    /// It does not speak HTTP, and that has been told.
+    foreign: AtomicBool,
+    /// Another connection needs the place of this one.
+    make_room: AtomicBool,
     fresh: AtomicBool,
     http2: AtomicBool,
-    closed: AtomicBool,
 }
 
 impl Activity {
@@ -39,9 +72,12 @@ impl Activity {
             head_since: AtomicU64::new(1),
             idle_since: AtomicU64::new(1),
             stuck_since: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            unread: AtomicBool::new(false),
+            foreign: AtomicBool::new(false),
+            make_room: AtomicBool::new(false),
             fresh: AtomicBool::new(true),
             http2: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
         }
     }
 
@@ -60,14 +96,61 @@ impl Activity {
         }
     }
 
-    /// Notes whether the client takes what is sent.
-    pub(super) fn sent<T>(&self, progress: &Poll<T>) {
-        let stuck = self.stuck_since.load(Ordering::Relaxed);
+    /// Notes how much the client takes of what is sent, in bytes.
+    pub(super) fn sent<E>(&self, length: usize, progress: &Poll<Result<usize, E>>) {
+        let stuck = self.stuck_since.load(Ordering::Relaxed) > 0;
         match progress {
-            Poll::Pending if stuck == 0 => self.stuck_since.store(self.now(), Ordering::Relaxed),
-            Poll::Ready(_) if stuck > 0 => self.stuck_since.store(0, Ordering::Relaxed),
+            Poll::Pending if !stuck => self.begin_to_wait(),
+            Poll::Ready(Ok(taken)) if stuck && *taken < length => {
+                let taken = self.taken.load(Ordering::Relaxed) + *taken as u64;
+                self.taken.store(taken, Ordering::Relaxed);
+                if taken >= PROGRESS {
+                    self.begin_to_wait();
+                }
+            }
+            Poll::Ready(_) if stuck => self.stuck_since.store(0, Ordering::Relaxed),
             _ => {}
         }
+    }
+
+    fn begin_to_wait(&self) {
+        self.taken.store(0, Ordering::Relaxed);
+        self.stuck_since.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Whether the client may still be sending what nobody is going to read.
+    pub(super) fn may_be_sending(&self) -> bool {
+        self.unread.load(Ordering::Relaxed) || self.head_begun.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the client speaks something else than HTTP.
+    pub(super) fn set_foreign(&self) {
+        self.foreign.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_foreign(&self) -> bool {
+        self.foreign.load(Ordering::Relaxed)
+    }
+
+    /// Tells the connection to close, for another.
+    pub(super) fn make_room(&self) {
+        self.make_room.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_to_make_room(&self) -> bool {
+        self.make_room.load(Ordering::Relaxed)
+    }
+
+    /// Since when the connection has waited for a request. None while it has one, or begins to have one.
+    pub(super) fn idle_since(&self, now: Instant) -> Option<Instant> {
+        if self.under_way.load(Ordering::Acquire) > 0 || self.head_begun.load(Ordering::Relaxed) {
+            return None;
+        }
+        let head = self.head_since.load(Ordering::Relaxed);
+        let idle = self.idle_since.load(Ordering::Relaxed);
+        // Who has just connected is about to ask.
+        let since = self.epoch + Duration::from_nanos(idle);
+        (head == 0 || (self.is_fresh() && now > since + FRESH)).then_some(since)
     }
 
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> UnderWay {
@@ -91,35 +174,37 @@ impl Activity {
         self.fresh.load(Ordering::Relaxed)
     }
 
-    /// Says once that the connection is to be closed.
-    pub(super) fn close(&self) -> bool {
-        !self.closed.swap(true, Ordering::Relaxed)
-    }
-
-    /// When the connection has lasted too long, as things are now, if a request's headers may take
-    /// so long and a wait for the next request so long.
-    pub(super) fn limit(&self, header: Duration, idle: Duration) -> Option<Instant> {
+    /// When the connection has lasted too long, as things are now, and by which limit.
+    pub(super) fn limit(&self, limits: &Limits) -> Option<(Limit, Instant)> {
         let stuck = self.stuck_since.load(Ordering::Relaxed);
         if self.head_begun.load(Ordering::Relaxed) {
             self.head_begun.store(false, Ordering::Relaxed);
             self.head_since.store(self.now(), Ordering::Relaxed);
         }
         let head = self.head_since.load(Ordering::Relaxed);
-        let (since, limit) = if stuck > 0 {
-            (stuck, idle)
+        let (kind, since, limit) = if stuck > 0 {
+            (Limit::Send, stuck, limits.send)
         } else if self.under_way.load(Ordering::Acquire) > 0 {
             return None;
         } else if head > 0 {
-            (head, header)
+            (Limit::Head, head, limits.header)
         } else {
-            (self.idle_since.load(Ordering::Relaxed), idle)
+            let idle = self.idle_since.load(Ordering::Relaxed);
+            (Limit::Idle, idle, limits.idle)
         };
-        Some(self.epoch + Duration::from_nanos(since) + limit)
+        Some((kind, self.epoch + Duration::from_nanos(since) + limit))
     }
 }
 
 /// A request under way on a connection, until its response's body is dropped.
 pub(super) struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    /// Notes that its answer has come before all of it was read.
+    pub(super) fn leave_unread(&self) {
+        self.0.unread.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {

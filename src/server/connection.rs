@@ -16,7 +16,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
-use http::{Extensions, Request};
+use http::{Extensions, HeaderValue, Request, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -26,11 +26,18 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 use tower::Service as _;
 
-use super::activity::{Activity, UnderWay};
+use super::activity::{Activity, Limit, UnderWay};
+use super::leftover::Leftover;
+use super::refusal::Kind;
 use super::socket::Socket;
+use super::stream::Wait;
 use super::{Server, host};
+use crate::chunks::{self, Chunks};
 use crate::shutdown::Phase;
+use crate::upload::Upload;
 
+/// How long an idle connection stays open once its client has been told that it ends.
+const GOING: Duration = Duration::from_secs(1);
 /// How long a client that connected just before the stop is given to send its request.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -52,7 +59,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
     ) -> Self {
         let activity = Arc::new(Activity::new());
         Self {
-            socket: Socket::new(stream, activity.clone(), &server.http, slot),
+            socket: Socket::new(server.clone(), stream, activity.clone(), peer, slot),
             server,
             activity,
             peer,
@@ -79,58 +86,87 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         // Outside tokio's budget: a poll that it puts off has not looked.
         let mut stop = pin!(unconstrained(server.shutdown.reached(Phase::Cut)));
         let mut noted = None;
+        let mut entry = None;
         let mut closing = None;
+        // Since when the client knows that the connection ends.
+        let mut leaving = None;
         let mut timer = Timer {
-            sleep: pin!(sleep_until(TokioInstant::now() + server.header_timeout)),
+            sleep: pin!(sleep_until(TokioInstant::now() + server.limits.header)),
             is_set: false,
         };
 
-        std::future::poll_fn(|context| {
+        let ended = std::future::poll_fn(|context| {
             let noted = noted.get_or_insert_with(|| NotedWake::of(context.waker()));
             if noted.take() {
                 let waker = Waker::from(noted.clone());
                 let mut context = Context::from_waker(&waker);
                 if stop.as_mut().poll(&mut context).is_ready() {
-                    return Poll::Ready(());
+                    return Poll::Ready(Ok(()));
                 }
                 if closing.is_none() && server.shutdown.phase() >= Phase::Closing {
                     closing = Some(Instant::now());
                 }
+                entry.get_or_insert_with(|| server.registry.enter(activity.clone(), waker.clone()));
             }
             loop {
-                // What ends a connection is the client's affair: its requests have been accounted for.
-                if protocol.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(());
+                if let Poll::Ready(ended) = protocol.as_mut().poll(context) {
+                    return Poll::Ready(ended);
                 }
-                let closed = match closing {
+                let has_to_leave = match closing {
                     // Who has connected but not yet asked is heard first.
                     Some(since) if activity.is_fresh() && since.elapsed() < LAST_CALL => {
                         timer.bring_forward(since + LAST_CALL);
                         false
                     }
-                    Some(_) => activity.close(),
-                    None => false,
+                    Some(_) => true,
+                    None => activity.has_to_make_room(),
                 };
-                if closed {
+                if has_to_leave && leaving.is_none() {
+                    leaving = Some(Instant::now());
                     protocol.as_mut().graceful_shutdown();
                     continue;
                 }
-                let limit = activity.limit(server.header_timeout, server.idle_timeout);
-                if let Some(limit) = limit {
-                    timer.bring_forward(limit);
+                let limit = activity.limit(&server.limits);
+                let limit = match (limit, leaving) {
+                    // Told to leave: the moment is for requests of HTTP/2 that crossed the GOAWAY.
+                    (Some((Limit::Idle | Limit::Head, _)), Some(since)) => {
+                        let idle = activity.idle_since(Instant::now());
+                        Some((Limit::Idle, idle.unwrap_or(since).max(since) + GOING))
+                    }
+                    (limit, _) => limit,
+                };
+                if let Some((_, ends)) = limit {
+                    timer.bring_forward(ends);
                 }
                 if !timer.is_elapsed(context) {
                     return Poll::Pending;
                 }
                 let now = Instant::now();
-                let next = limit.unwrap_or(now + server.header_timeout);
-                if next <= now {
-                    return Poll::Ready(());
+                match limit {
+                    Some((_, ends)) if ends > now => timer.set(ends),
+                    None => timer.set(now + server.limits.header),
+                    // A client of HTTP/2 that hears of it sends nothing more, instead of into a closed socket.
+                    Some((Limit::Idle, _)) if leaving.is_none() => {
+                        leaving = Some(now);
+                        protocol.as_mut().graceful_shutdown();
+                    }
+                    Some((limit, _)) => {
+                        if limit == Limit::Send {
+                            server.http.send_timeouts.inc();
+                        }
+                        return Poll::Ready(Ok(()));
+                    }
                 }
-                timer.set(next);
             }
         })
         .await;
+        // Else its end is the client's affair: its requests have been accounted for.
+        if let Err(error) = ended
+            && !activity.is_foreign()
+            && let Some(kind) = Kind::of_error(&*error)
+        {
+            server.refusals.note(kind, peer, Some(&*error));
+        }
     }
 }
 
@@ -228,16 +264,31 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Future = Responding;
 
     fn call(&self, mut request: Request<Incoming>) -> Responding {
-        let under_way = self.activity.begin(request.version());
+        let version = request.version();
+        let under_way = self.activity.begin(version);
         let own = std::mem::replace(request.extensions_mut(), self.extensions.clone());
         request.extensions_mut().extend(own);
-        let router = match host::is_named(request.version(), request.headers()) {
+        let router = match host::is_named(&request) {
             true => &self.server.router,
             false => &self.server.misaddressed,
         };
+        let mut request = request.map(|body| match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::new(body),
+        });
+        let is_http2 = version >= Version::HTTP_2;
+        // Only on HTTP/1 is what is left unread in the way of the next request.
+        let leftover = Upload::watch(&mut request).filter(|_| !is_http2);
+        let leftover = leftover.map(|upload| {
+            let is_asked_for = request.headers().contains_key(header::EXPECT);
+            Box::new(Leftover::new(upload, is_asked_for))
+        });
+        let response = router.clone().call(request);
         Responding {
-            response: router.clone().call(request),
+            response,
+            leftover,
             under_way: Some(under_way),
+            is_http2,
         }
     }
 }
@@ -246,7 +297,9 @@ pin_project! {
     struct Responding {
         #[pin]
         response: RouteFuture<Infallible>,
+        leftover: Option<Box<Leftover>>,
         under_way: Option<UnderWay>,
+        is_http2: bool,
     }
 }
 
@@ -255,10 +308,33 @@ impl Future for Responding {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(response) = ready!(this.response.poll(context));
-        let under_way = this.under_way.take();
+        let under_way = this.under_way;
+        let response = match this.leftover {
+            None => {
+                let Ok(response) = ready!(this.response.poll(context));
+                response
+            }
+            Some(leftover) => {
+                if !leftover.is_answered() {
+                    let Ok(response) = ready!(this.response.poll(context));
+                    leftover.answer(response);
+                }
+                let (mut response, is_read) = ready!(leftover.poll(context));
+                if !is_read {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                    if let Some(under_way) = under_way {
+                        under_way.leave_unread();
+                    }
+                }
+                response
+            }
+        };
+        let under_way = under_way.take();
+        let pieces = this.is_http2.then(Pieces::begin).flatten();
         Poll::Ready(Ok(response.map(|body| Tracked {
             body,
+            pieces,
             _under_way: under_way,
         })))
     }
@@ -267,7 +343,27 @@ impl Future for Responding {
 /// A response's body that keeps its request under way.
 struct Tracked {
     body: Body,
+    /// Of HTTP/2.
+    pieces: Option<Box<Pieces>>,
     _under_way: Option<UnderWay>,
+}
+
+/// What a stream of HTTP/2 is given bit by bit: hyper asks for the next piece once the client has room for it. What is
+/// given at once waits where nobody sees it.
+struct Pieces {
+    chunks: Chunks,
+    wait: Wait,
+}
+
+impl Pieces {
+    fn begin() -> Option<Box<Self>> {
+        let wait = Wait::current()?;
+        wait.begin();
+        Some(Box::new(Self {
+            chunks: Chunks::default(),
+            wait,
+        }))
+    }
 }
 
 impl HttpBody for Tracked {
@@ -278,14 +374,32 @@ impl HttpBody for Tracked {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let this = &mut *self;
+        let body = Pin::new(&mut this.body);
+        let Some(Pieces { chunks, wait }) = this.pieces.as_deref_mut() else {
+            return body.poll_frame(context);
+        };
+        wait.end();
+        let frame = match chunks.next(chunks::HTTP2) {
+            Some(piece) => Some(Ok(piece)),
+            None => ready!(body.poll_frame(context))
+                .map(|frame| frame.map(|frame| chunks.cut(frame, chunks::HTTP2))),
+        };
+        if frame.is_some() {
+            wait.begin();
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        let pieces = self.pieces.as_deref();
+        pieces.is_none_or(|pieces| pieces.chunks.is_empty()) && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.pieces {
+            Some(pieces) => pieces.chunks.size_hint(&self.body),
+            None => self.body.size_hint(),
+        }
     }
 }

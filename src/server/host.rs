@@ -3,26 +3,25 @@
 
 use std::net::Ipv6Addr;
 
-use http::{HeaderMap, Version, header};
+use http::{Request, Version, header};
 
 /// Whether there is one `Host` that names a host, or none where the protocol needs none.
 ///
 /// With two, or with one that everybody reads in a way of their own, this service and a proxy
 /// before it might each believe that another host is meant.
-pub(super) fn is_named(version: Version, headers: &HeaderMap) -> bool {
-    // `:authority` is read with the rest of the request's URI.
-    if version > Version::HTTP_11 {
-        return true;
-    }
+pub(super) fn is_named<B>(request: &Request<B>) -> bool {
+    let version = request.version();
     let mut host = None;
     // Requests have few headers: looking at each is cheaper than a hash.
-    for (name, value) in headers {
+    for (name, value) in request.headers() {
         if *name == header::HOST && host.replace(value).is_some() {
             return false;
         }
     }
     match host {
         Some(host) => is_host(host.as_bytes()),
+        // `:authority` is read with the rest of the request's URI (RFC 9113, 8.3.1).
+        None if version > Version::HTTP_11 => request.uri().authority().is_some(),
         None => version < Version::HTTP_11,
     }
 }

@@ -1,47 +1,73 @@
 //! A connection's socket, which notes what passes through it.
 
+use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
+use super::Server;
 use super::activity::Activity;
-use crate::metrics::http::Http;
+use super::refusal::Kind;
 
 /// Responses up to this length, in bytes, are written in one piece.
 const SMALL: usize = 1024;
+/// How long a client that still sends what nobody is going to read is listened to, so that it gets its answer.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The socket, which tells when something arrives and when nothing can leave.
 pub(super) struct Socket<Slot> {
     stream: TcpStream,
+    server: Arc<Server>,
     activity: Arc<Activity>,
-    _open: Open,
+    peer: SocketAddr,
+    /// Nothing has been read yet.
+    is_new: bool,
+    linger: Option<Pin<Box<Sleep>>>,
     _slot: Slot,
 }
 
 impl<Slot> Socket<Slot> {
     /// `slot` is held for as long as the socket is open, even if a WebSocket takes it over.
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, http: &Http, slot: Slot) -> Self {
-        http.connections.inc();
-        http.connections_total.inc();
+    pub(super) fn new(
+        server: Arc<Server>,
+        stream: TcpStream,
+        activity: Arc<Activity>,
+        peer: SocketAddr,
+        slot: Slot,
+    ) -> Self {
+        server.http.connections.inc();
+        server.http.connections_total.inc();
         Self {
             stream,
+            server,
             activity,
-            _open: Open(http.clone()),
+            peer,
+            is_new: true,
+            linger: None,
             _slot: slot,
+        }
+    }
+
+    /// Looks whether the client speaks HTTP at all.
+    fn begin(&mut self, first: &[u8]) {
+        self.is_new = false;
+        if let Some(kind) = Kind::of_first_bytes(first) {
+            self.activity.set_foreign();
+            self.server.refusals.note(kind, self.peer, None);
         }
     }
 }
 
-/// Counts an open connection.
-struct Open(Http);
-
-impl Drop for Open {
+impl<Slot> Drop for Socket<Slot> {
     fn drop(&mut self) {
-        self.0.connections.dec();
+        self.server.http.connections.dec();
     }
 }
 
@@ -55,6 +81,9 @@ impl<Slot: Unpin> AsyncRead for Socket<Slot> {
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         if buffer.filled().len() > before {
             self.activity.received();
+            if self.is_new {
+                self.begin(&buffer.filled()[before..]);
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -67,7 +96,7 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write(context, data);
-        self.activity.sent(&progress);
+        self.activity.sent(data.len(), &progress);
         progress
     }
 
@@ -79,7 +108,7 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
         let length: usize = data.iter().map(|part| part.len()).sum();
         if length > SMALL {
             let progress = Pin::new(&mut self.stream).poll_write_vectored(context, data);
-            self.activity.sent(&progress);
+            self.activity.sent(length, &progress);
             return progress;
         }
         // Copying a small response is cheaper than having the kernel gather it.
@@ -111,7 +140,31 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
+    /// Closes our side, and reads on for a while where the client may still be sending: a socket that is closed with
+    /// something unread resets the connection, and what has been sent is lost to whoever has not read it yet
+    /// ([RFC 9112, 9.6](https://www.rfc-editor.org/rfc/rfc9112#section-9.6)).
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        let linger = match &mut this.linger {
+            Some(linger) => linger,
+            none => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+                if !this.activity.may_be_sending() {
+                    return Poll::Ready(Ok(()));
+                }
+                none.insert(Box::pin(sleep(LINGER)))
+            }
+        };
+        let mut unread = [0; 8 * 1024];
+        loop {
+            if linger.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut buffer = ReadBuf::new(&mut unread);
+            let read = ready!(Pin::new(&mut this.stream).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }

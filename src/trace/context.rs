@@ -11,6 +11,8 @@ pub struct TraceContext {
     pub(super) span: u64,
     parent: Option<u64>,
     pub(super) sampled: bool,
+    /// Whether the trace's id was made at random, which level 2 of the standard passes on.
+    random: bool,
     /// Whether this process exports traces, so that its spans need to know their parent.
     pub(super) exporting: bool,
 }
@@ -39,6 +41,7 @@ impl TraceContext {
             span: nonzero(),
             parent: Some(parent),
             sampled: flags & 1 == 1,
+            random: flags & 2 == 2,
             exporting: false,
         })
     }
@@ -50,6 +53,7 @@ impl TraceContext {
             span: nonzero(),
             parent: None,
             sampled: false,
+            random: true,
             exporting: false,
         }
     }
@@ -60,7 +64,7 @@ impl TraceContext {
             "00-{:032x}-{:016x}-{:02x}",
             self.trace,
             self.span,
-            u8::from(self.sampled)
+            u8::from(self.sampled) | (u8::from(self.random) << 1)
         )
     }
 
@@ -113,6 +117,19 @@ mod tests {
                 .traceparent()
                 .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")
         );
+    }
+
+    #[test]
+    fn the_flag_of_a_random_trace_id_is_passed_on_and_set_for_one_that_is_made_here() {
+        let flags = |header: &str| {
+            let context = TraceContext::parse(header.as_bytes()).expect("valid");
+            context.traceparent()[53..].to_owned()
+        };
+        for given in ["00", "01", "02", "03"] {
+            let header = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{given}");
+            assert_eq!(flags(&header), given);
+        }
+        assert!(TraceContext::random().traceparent().ends_with("-02"));
     }
 
     #[test]

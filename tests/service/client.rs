@@ -113,6 +113,28 @@ impl Connection {
         })
     }
 
+    /// The next bytes, whatever they are.
+    pub(crate) fn bytes(&mut self, length: usize) -> std::io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// How many bytes come until the other end closes.
+    pub(crate) fn rest(&mut self) -> u64 {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).expect("an end");
+        rest.len() as u64
+    }
+
+    /// Sends no more.
+    pub(crate) fn end(&mut self) {
+        self.stream
+            .get_ref()
+            .shutdown(std::net::Shutdown::Both)
+            .expect("a socket");
+    }
+
     /// Whether the other end has closed.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.patience(Duration::from_millis(1));

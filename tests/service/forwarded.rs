@@ -158,3 +158,38 @@ fn the_admin_listener_takes_no_proxy_s_word_for_this_machine() {
     assert_eq!(answer.status, 403, "{answer:?}");
     assert_eq!(program.stop().0, Some(0));
 }
+
+#[test]
+fn ids_are_kept_from_whom_the_setting_names() {
+    const ID: (&str, &str) = ("x-request-id", "theirs");
+    const TRACE: (&str, &str) = (
+        "traceparent",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    );
+    for (accept, proxies, kept) in [
+        ("from-anyone", "10.0.0.0/8", true),
+        ("from-trusted-proxies", "127.0.0.0/8", true),
+        ("from-trusted-proxies", "10.0.0.0/8", false),
+        ("from-nobody", "127.0.0.0/8", false),
+    ] {
+        let program = Setup::default()
+            .set("server.trusted_proxies", proxies)
+            .set("server.accept_ids", accept)
+            .start();
+        let answer = request(program.main, "GET", "/onward", &[ID, TRACE], "");
+        let onward = answer.json();
+        let trace = onward["traceparent"].as_str().unwrap();
+        assert_eq!(
+            answer.header("x-request-id") == Some("theirs"),
+            kept,
+            "{accept}"
+        );
+        assert_eq!(onward["x-request-id"] == "theirs", kept, "{accept}");
+        assert_eq!(
+            trace.contains("4bf92f3577b34da6a3ce929d0e0e4736"),
+            kept,
+            "{accept}"
+        );
+        assert_eq!(trace.ends_with("-01"), kept, "{accept}");
+    }
+}

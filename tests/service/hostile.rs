@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::client::{Connection, get};
+use crate::http2::{HEADERS, Http2, frame};
 use crate::program::{Program, Setup, eventually};
 
 const MIB: u64 = 1024 * 1024;
@@ -281,7 +282,7 @@ fn a_connection_outlives_a_request_without_a_host() {
 
 #[test]
 fn a_client_that_takes_no_answer_is_let_go() {
-    let program = Setup::default().set("server.idle_timeout", "300ms").start();
+    let program = Setup::default().set("server.send_timeout", "300ms").start();
     let mut greedy = Connection::open(program.main).unwrap();
     greedy
         .send(b"GET /large HTTP/1.1\r\nhost: test\r\n\r\n")
@@ -314,30 +315,11 @@ fn half_open_clients_are_let_go() {
     serves(&program);
 }
 
-/// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-fn http2(program: &Program) -> Connection {
-    let mut client = Connection::open(program.main).unwrap();
-    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-    client.send(&frame(4, 0, 0, &[])).unwrap();
-    client
-}
-
-/// GET / with the path, the scheme and the method from the static table, and an authority.
-const HEADERS: &[u8] = b"\x82\x86\x84\x41\x04test";
-
 #[test]
 fn an_http2_rapid_reset_ends_the_connection() {
     let program = Program::start();
     let before = memory(&program);
-    let mut client = http2(&program);
+    let mut client = Http2::open(program.main);
     let mut sent = 0;
     for stream in (1..400_000).step_by(2) {
         let mut both = frame(1, 0x5, stream, HEADERS);
@@ -356,7 +338,7 @@ fn an_http2_rapid_reset_ends_the_connection() {
 fn an_http2_continuation_flood_ends_the_connection() {
     let program = Program::start();
     let before = memory(&program);
-    let mut client = http2(&program);
+    let mut client = Http2::open(program.main);
     client.send(&frame(1, 0x1, 1, HEADERS)).unwrap();
     // A literal header field, again and again, and never END_HEADERS.
     let field = [&b"\x00\x01a\x7f\x81\x7f"[..], &[b'x'; 256]].concat();

@@ -2,15 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod accounting;
 mod admin;
 mod background;
 mod bytes;
 mod client;
 mod commands;
+mod edge;
 mod flags;
 mod forwarded;
 mod hostile;
+mod http2;
 mod kit;
+mod layers;
 mod log;
 mod outcomes;
 mod page;

@@ -2,6 +2,7 @@
 //!
 //! It is a test of this file that is otherwise ignored, run in a process of its own.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -10,7 +11,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Path, Query, WebSocketUpgrade};
+use axum::extract::{Path, Query, Request, WebSocketUpgrade};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get as on_get, post};
 use axum::{Json, Router};
 use axum_chassis::config::{File, FileFormat};
@@ -22,6 +25,7 @@ use axum_chassis::{Chassis, ClientAddress, Problem, Service, trace};
 use http_body::Frame;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tower::service_fn;
 
 use crate::client::get;
 
@@ -40,6 +44,7 @@ fn program() {
     println!("{BEGIN}");
     let mut service = Service::<Settings>::new("subject", "1.2.3")
         .build(Some("abc123"), None)
+        .outer_layer(map_response(outer))
         .arguments(
             std::env::var("ARGUMENTS")
                 .unwrap_or_default()
@@ -176,6 +181,15 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
                 upgrade.on_upgrade(async |mut socket| while socket.recv().await.is_some() {})
             }),
         )
+        .nest_service("/nested", service_fn(nested))
+        .route("/told/{bytes}", on_get(told))
+        .route("/untold/{bytes}", on_get(untold))
+        .route(
+            "/memory/{bytes}",
+            on_get(async |Path(bytes): Path<usize>| vec![b'x'; bytes]),
+        )
+        .route("/range", on_get(range))
+        .route("/status/{status}", on_get(status))
         .route("/large", on_get(async || vec![b'x'; 64 * 1024 * 1024]))
         .route(
             "/dependency/{state}",
@@ -194,6 +208,59 @@ struct Pair {
 async fn sleep(Path(ms): Path<u64>) -> String {
     tokio::time::sleep(Duration::from_millis(ms)).await;
     format!("slept {ms} ms")
+}
+
+/// A service that is no router, such as tower-http's `ServeDir`.
+async fn nested(request: Request) -> Result<Response, Infallible> {
+    Ok(request.uri().path().to_owned().into_response())
+}
+
+/// What an outer layer puts on all answers.
+async fn outer(mut response: Response) -> Response {
+    let outer = http::HeaderValue::from_static("here");
+    response.headers_mut().insert("x-outer", outer);
+    response
+}
+
+/// A file's body: a stream, and a length in the head.
+async fn told(Path(bytes): Path<usize>) -> impl IntoResponse {
+    ([(http::header::CONTENT_LENGTH, bytes)], stream(bytes))
+}
+
+async fn untold(Path(bytes): Path<usize>) -> Body {
+    stream(bytes)
+}
+
+async fn range() -> impl IntoResponse {
+    let range = "bytes 10-39/1000";
+    let headers = [
+        (http::header::CONTENT_RANGE, range.to_owned()),
+        (http::header::CONTENT_LENGTH, "30".to_owned()),
+    ];
+    (http::StatusCode::PARTIAL_CONTENT, headers, stream(30))
+}
+
+async fn status(Path(status): Path<u16>) -> http::StatusCode {
+    http::StatusCode::from_u16(status).expect("a status")
+}
+
+/// So many bytes, a few at a time, and not known to be so many.
+fn stream(bytes: usize) -> Body {
+    struct Pieces(usize);
+    impl HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = axum::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+            let piece = self.0.min(1000);
+            self.0 -= piece;
+            Poll::Ready((piece > 0).then(|| Ok(Frame::data(Bytes::from(vec![b'x'; piece])))))
+        }
+    }
+    Body::new(Pieces(bytes))
 }
 
 /// What no handler should do.

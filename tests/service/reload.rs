@@ -44,7 +44,10 @@ fn a_swap_takes_effect_and_a_wrong_one_changes_nothing() {
         crate::client::post(program.main, "/bytes", "text/plain", "more than ten").status,
         413
     );
-    assert_eq!(program.metric(&reloads("applied")), 1.0);
+    // The settings are in force before they are counted.
+    eventually("it is counted", || {
+        program.metric(&reloads("applied")) == 1.0
+    });
 
     swap(
         &config,

@@ -398,3 +398,19 @@ fn a_port_that_is_taken_is_named() {
         assert_eq!(ended.code, Some(1));
     }
 }
+
+#[test]
+fn without_a_terminal_it_goes_on_serving_for_a_while_and_a_short_deadline_shortens_that() {
+    for (deadline, delay) in [("25s", 5_000), ("4s", 500)] {
+        let program = Setup::default()
+            .variable("APP__SHUTDOWN__DELAY", "")
+            .set("shutdown.deadline", deadline)
+            .start();
+        program.process.signal(Signal::TERM);
+        let line = program.process.wait_for_message("stopping");
+        assert_eq!(line["delay_ms"], delay, "{deadline}");
+        // It is not ready any more, and serves.
+        assert_eq!(get(program.main, "/health/readiness").status, 503);
+        assert_eq!(get(program.main, "/").status, 200);
+    }
+}

@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks, SpanProcessor};
 
 use super::super::Ended;
 use super::{Export, Running};
-use crate::trace::TraceContext;
+use crate::trace::{self, TraceContext};
 
 /// A request's span, if it is exported.
 pub(crate) struct Span(Option<Box<Begun>>);
@@ -83,7 +83,7 @@ impl Begun {
         let mut add = |key, value: Value| attributes.push(KeyValue::new(key, value));
         add("http.request.method", method.unwrap_or("_OTHER").into());
         if method.is_none() {
-            let original = ended.method.as_str().to_owned();
+            let original = trace::shortened(ended.method.as_str(), 32).to_owned();
             add("http.request.method_original", original.into());
         }
         if let Some(route) = ended.route {
@@ -105,7 +105,8 @@ impl Begun {
         }
         let agent = self.user_agent.as_ref();
         if let Some(agent) = agent.and_then(|agent| agent.to_str().ok()) {
-            add("user_agent.original", agent.to_owned().into());
+            let agent = trace::shortened(agent, 512).to_owned();
+            add("user_agent.original", agent.into());
         }
         attributes
     }

@@ -7,18 +7,22 @@ use http::Version;
 use loom::sync::atomic;
 use loom::thread;
 
-use self::activity::{Activity, UnderWay};
+use self::activity::{Activity, Limits, UnderWay};
 
 #[path = "../../../src/server/activity.rs"]
 #[allow(dead_code)]
 mod activity;
 
-const HEADER: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(75);
+const LIMITS: Limits = Limits {
+    header: Duration::from_secs(5),
+    idle: IDLE,
+    send: Duration::from_secs(30),
+};
 
 /// A connection is never taken for one that has been idle for as long as its requests took.
 fn is_idle_only_since(activity: &Activity, ends: Instant) {
-    if let Some(limit) = activity.limit(HEADER, IDLE) {
+    if let Some((_, limit)) = activity.limit(&LIMITS) {
         assert!(limit >= ends + IDLE, "it counts as idle since long ago");
     }
 }
@@ -36,7 +40,7 @@ fn a_connection_is_idle_since_its_request_has_ended() {
         let ended = end(request);
         is_idle_only_since(&activity, ends);
         ended.join().unwrap();
-        assert!(activity.limit(HEADER, IDLE).is_some(), "no request is left");
+        assert!(activity.limit(&LIMITS).is_some(), "no request is left");
         is_idle_only_since(&activity, ends);
     });
 }
@@ -50,11 +54,11 @@ fn a_connection_is_idle_since_the_last_of_its_requests_has_ended() {
         let ended = requests.map(end);
         is_idle_only_since(&activity, ends);
         let next = activity.begin(Version::HTTP_2);
-        assert_eq!(activity.limit(HEADER, IDLE), None, "one has begun");
+        assert_eq!(activity.limit(&LIMITS), None, "one has begun");
         for ended in ended {
             ended.join().unwrap();
         }
         drop(next);
-        assert!(activity.limit(HEADER, IDLE).is_some(), "no request is left");
+        assert!(activity.limit(&LIMITS).is_some(), "no request is left");
     });
 }

@@ -1,0 +1,36 @@
+//! The route of what `Router::nest_service` serves, of which axum says nothing to layers around it.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request};
+use axum::response::{Extension, Response};
+use axum::routing::get;
+use http::Extensions;
+use tower::Service;
+
+#[derive(Clone)]
+struct Path(String);
+
+/// `/files/{*rest}`, for a request with these extensions that `nest_service("/files", …)` has matched.
+///
+/// axum keeps the prefix in the request's extensions for routers further in, and composes their `MatchedPath` of it.
+/// So a router that has nothing but `/` is asked, whose `MatchedPath` is then the prefix and a slash.
+pub(super) fn route(extensions: &Extensions) -> Option<String> {
+    let path = async |path: MatchedPath| Extension(Path(path.as_str().to_owned()));
+    let mut router: Router = Router::new().route("/", get(path));
+    let mut request = Request::new(Body::empty());
+    *request.extensions_mut() = extensions.clone();
+    let answer = pin!(router.call(request));
+    // Nothing in it waits.
+    let Poll::Ready(answer) = answer.poll(&mut Context::from_waker(Waker::noop())) else {
+        return None;
+    };
+    let answer: Result<Response, Infallible> = answer;
+    let Path(path) = answer.ok()?.extensions_mut().remove()?;
+    (path != "/").then(|| format!("{path}{{*rest}}"))
+}

@@ -1,0 +1,127 @@
+//! What hyper refuses before there is a request: counted by kind, and told now and then.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus::IntCounterVec;
+
+use crate::error::Chain;
+
+/// At most one line in this time; the next one tells how many there were since.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Why a connection has brought no request that can be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Malformed,
+    HeadTooLarge,
+    Http2,
+    ProxyProtocol,
+    Tls,
+}
+
+impl Kind {
+    /// What the first bytes of a connection say that it is, if it is no HTTP.
+    pub(super) fn of_first_bytes(first: &[u8]) -> Option<Self> {
+        const VERSION_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+        // A handshake record of any version of TLS.
+        const CLIENT_HELLO: [u8; 2] = [22, 3];
+        if first.starts_with(b"PROXY ") || first.starts_with(VERSION_2) {
+            Some(Self::ProxyProtocol)
+        } else {
+            first.starts_with(&CLIENT_HELLO).then_some(Self::Tls)
+        }
+    }
+
+    /// What an error of hyper says, unless the client has only gone away.
+    pub(super) fn of_error(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(error) = error.downcast_ref::<hyper::Error>() {
+                if error.is_parse_too_large() {
+                    return Some(Self::HeadTooLarge);
+                }
+                if error.is_parse() {
+                    return Some(Self::Malformed);
+                }
+            }
+            if let Some(error) = error.downcast_ref::<h2::Error>() {
+                // One that the client has sent is its own affair.
+                return (error.is_library() && !error.is_io()).then_some(Self::Http2);
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::HeadTooLarge => "head_too_large",
+            Self::Http2 => "http2",
+            Self::ProxyProtocol => "proxy_protocol",
+            Self::Tls => "tls",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Malformed => "the request is not valid HTTP",
+            Self::HeadTooLarge => {
+                "the request has more than 100 headers, or more than 64 KiB of them"
+            }
+            Self::Http2 => "the client breaks the rules of HTTP/2",
+            Self::ProxyProtocol => {
+                "the proxy in front sends the PROXY protocol, which this service does not read: turn it off there \
+                 (HAProxy: send-proxy; a load balancer: proxy protocol) and let it write X-Forwarded-For"
+            }
+            Self::Tls => {
+                "the client speaks TLS to a port that serves plain HTTP: have it use http://, or end TLS in front"
+            }
+        }
+    }
+}
+
+/// Counts and tells refusals.
+pub(super) struct Refusals {
+    counter: IntCounterVec,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    last: Option<Instant>,
+    since: u64,
+}
+
+impl Refusals {
+    pub(super) fn new(counter: IntCounterVec) -> Self {
+        Self {
+            counter,
+            told: Mutex::default(),
+        }
+    }
+
+    /// Counts a refusal, and tells it if none has been told lately.
+    pub(super) fn note(&self, kind: Kind, peer: SocketAddr, error: Option<&(dyn Error + 'static)>) {
+        self.counter.with_label_values(&[kind.label()]).inc();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.last.is_some_and(|last| last.elapsed() < PAUSE) {
+            told.since += 1;
+            return;
+        }
+        let others = std::mem::take(&mut told.since);
+        told.last = Some(Instant::now());
+        drop(told);
+        tracing::warn!(
+            client = %peer.ip(),
+            reason = kind.label(),
+            error = error.map(|error| tracing::field::display(Chain(error))),
+            others,
+            "request refused: {}",
+            kind.remedy()
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! The open connections of a listener, so that the one that has been idle longest can make room for another.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+
+use super::activity::Activity;
+
+/// All of them, by a number each. It is looked through only while the listener is full.
+#[derive(Default)]
+pub(super) struct Registry(Mutex<Connections>);
+
+#[derive(Default)]
+struct Connections {
+    last: u64,
+    open: HashMap<u64, (Arc<Activity>, Waker)>,
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a connection, whose task this wakes, until the entry is dropped.
+    pub(super) fn enter(self: &Arc<Self>, activity: Arc<Activity>, task: Waker) -> Entry {
+        let mut connections = self.lock();
+        connections.last += 1;
+        let number = connections.last;
+        connections.open.insert(number, (activity, task));
+        Entry {
+            registry: self.clone(),
+            number,
+        }
+    }
+
+    /// Tells the connection that has been idle longest to close. Whether there was one.
+    pub(super) fn make_room(&self) -> bool {
+        let now = Instant::now();
+        let connections = self.lock();
+        let idle = connections.open.values().filter_map(|(activity, task)| {
+            let since = activity.idle_since(now)?;
+            Some((since, activity, task))
+        });
+        let Some((_, activity, task)) = idle.min_by_key(|(since, ..)| *since) else {
+            return false;
+        };
+        activity.make_room();
+        task.wake_by_ref();
+        true
+    }
+}
+
+/// The entry of a connection that is open.
+pub(super) struct Entry {
+    registry: Arc<Registry>,
+    number: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.registry.lock().open.remove(&self.number);
+    }
+}

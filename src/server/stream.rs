@@ -1,0 +1,115 @@
+//! A stream of HTTP/2: its answer is timed by itself, since the connection goes on for others.
+//!
+//! hyper takes a body's next piece only once the client's window and the connection have room for it. A piece that
+//! hyper has not asked for since the last one therefore waits for the client.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use prometheus::IntCounter;
+use tokio::task::futures::TaskLocalFuture;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+tokio::task_local! {
+    /// Of the stream that the task answers.
+    static WAIT: Wait;
+}
+
+/// Since when the answer of a stream waits for its client.
+#[derive(Clone)]
+pub(super) struct Wait(Arc<State>);
+
+struct State {
+    epoch: Instant,
+    /// In nanoseconds after `epoch`; 0 while it does not wait.
+    since: AtomicU64,
+}
+
+impl Wait {
+    fn new() -> Self {
+        Self(Arc::new(State {
+            epoch: Instant::now(),
+            since: AtomicU64::new(0),
+        }))
+    }
+
+    /// That of the stream that this task answers, if it answers one.
+    pub(super) fn current() -> Option<Self> {
+        WAIT.try_with(Clone::clone).ok()
+    }
+
+    /// The next piece is for the client to take.
+    pub(super) fn begin(&self) {
+        let elapsed = self.0.epoch.elapsed().as_nanos();
+        let since = u64::try_from(elapsed).unwrap_or(u64::MAX).max(1);
+        self.0.since.store(since, Ordering::Relaxed);
+    }
+
+    /// The next piece is for the service to make, or there is none.
+    pub(super) fn end(&self) {
+        self.0.since.store(0, Ordering::Relaxed);
+    }
+
+    fn since(&self) -> Option<Instant> {
+        let since = self.0.since.load(Ordering::Relaxed);
+        (since > 0).then(|| self.0.epoch + Duration::from_nanos(since))
+    }
+}
+
+pin_project! {
+    /// What answers a stream. Dropped, it resets the stream.
+    pub(super) struct Stream<F> {
+        #[pin]
+        answer: TaskLocalFuture<Wait, F>,
+        wait: Wait,
+        limit: Duration,
+        timeouts: IntCounter,
+        timer: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F: Future<Output = ()>> Stream<F> {
+    pub(super) fn new(answer: F, limit: Duration, timeouts: IntCounter) -> Self {
+        let wait = Wait::new();
+        Self {
+            answer: WAIT.scope(wait.clone(), answer),
+            wait,
+            limit,
+            timeouts,
+            timer: None,
+        }
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Stream<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.answer.poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(since) = this.wait.since() else {
+            return Poll::Pending;
+        };
+        let deadline = since + *this.limit;
+        let timer = this
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        match timer.as_mut().poll(context) {
+            Poll::Ready(()) => {
+                this.timeouts.inc();
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
