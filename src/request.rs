@@ -190,10 +190,16 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let mut ids = match self.endpoint.shared.proxies.accepts_ids_of(&request) {
-            true => Ids::from_headers(request.headers()),
-            false => Ids::from_headers(&HeaderMap::new()),
-        };
+        let none;
+        let mut ids = Ids::from_headers(
+            match self.endpoint.shared.proxies.accepts_ids_of(&request) {
+                true => request.headers(),
+                false => {
+                    none = HeaderMap::new();
+                    &none
+                }
+            },
+        );
         let span = Span::begin(&self.endpoint.shared.export, &request, &mut ids.trace);
         let client = self.endpoint.shared.proxies.identify(&mut request);
         let upload = Upload::watch(&mut request);

@@ -31,12 +31,17 @@ const MALFORMED: u8 = 3;
 
 impl Upload {
     /// Watches the body of a request, if one follows. Whoever asks again for the same request gets the same.
+    #[inline]
     pub(crate) fn watch(request: &mut Request<Body>) -> Option<Self> {
-        if request.body().is_end_stream() {
-            return None;
+        match request.body().is_end_stream() {
+            true => None,
+            false => Some(Self::of(request)),
         }
+    }
+
+    fn of(request: &mut Request<Body>) -> Self {
         if let Some(upload) = request.extensions().get::<Self>() {
-            return Some(upload.clone());
+            return upload.clone();
         }
         let upload = Self(Arc::new(State {
             received: AtomicU64::new(0),
@@ -50,7 +55,7 @@ impl Upload {
         };
         *request.body_mut() = Body::new(watched);
         request.extensions_mut().insert(upload.clone());
-        Some(upload)
+        upload
     }
 
     /// How many bytes have been read.

@@ -98,18 +98,22 @@ impl Activity {
 
     /// Notes how much the client takes of what is sent, in bytes.
     pub(super) fn sent<E>(&self, length: usize, progress: &Poll<Result<usize, E>>) {
-        let stuck = self.stuck_since.load(Ordering::Relaxed) > 0;
+        if self.stuck_since.load(Ordering::Relaxed) == 0 {
+            if progress.is_pending() {
+                self.begin_to_wait();
+            }
+            return;
+        }
         match progress {
-            Poll::Pending if !stuck => self.begin_to_wait(),
-            Poll::Ready(Ok(taken)) if stuck && *taken < length => {
+            Poll::Pending => {}
+            Poll::Ready(Ok(taken)) if *taken < length => {
                 let taken = self.taken.load(Ordering::Relaxed) + *taken as u64;
                 self.taken.store(taken, Ordering::Relaxed);
                 if taken >= PROGRESS {
                     self.begin_to_wait();
                 }
             }
-            Poll::Ready(_) if stuck => self.stuck_since.store(0, Ordering::Relaxed),
-            _ => {}
+            Poll::Ready(_) => self.stuck_since.store(0, Ordering::Relaxed),
         }
     }
 

@@ -126,15 +126,14 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                     protocol.as_mut().graceful_shutdown();
                     continue;
                 }
-                let limit = activity.limit(&server.limits);
-                let limit = match (limit, leaving) {
-                    // Told to leave: the moment is for requests of HTTP/2 that crossed the GOAWAY.
-                    (Some((Limit::Idle | Limit::Head, _)), Some(since)) => {
-                        let idle = activity.idle_since(Instant::now());
-                        Some((Limit::Idle, idle.unwrap_or(since).max(since) + GOING))
-                    }
-                    (limit, _) => limit,
-                };
+                let mut limit = activity.limit(&server.limits);
+                // Told to leave: the moment is for requests of HTTP/2 that crossed the GOAWAY.
+                if let Some(since) = leaving
+                    && let Some((Limit::Idle | Limit::Head, _)) = limit
+                {
+                    let idle = activity.idle_since(Instant::now());
+                    limit = Some((Limit::Idle, idle.unwrap_or(since).max(since) + GOING));
+                }
                 if let Some((_, ends)) = limit {
                     timer.bring_forward(ends);
                 }
@@ -272,20 +271,23 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
             true => &self.server.router,
             false => &self.server.misaddressed,
         };
-        let mut request = request.map(|body| match body.is_end_stream() {
-            true => Body::empty(),
-            false => Body::new(body),
+        let has_body = !request.body().is_end_stream();
+        let mut request = request.map(|body| match has_body {
+            true => Body::new(body),
+            false => Body::empty(),
         });
         let is_http2 = version >= Version::HTTP_2;
-        // Only on HTTP/1 is what is left unread in the way of the next request.
-        let leftover = Upload::watch(&mut request).filter(|_| !is_http2);
-        let leftover = leftover.map(|upload| {
+        let mut leftover = None;
+        if has_body
+            && let Some(upload) = Upload::watch(&mut request)
+            // Only on HTTP/1 is what is left unread in the way of the next request.
+            && !is_http2
+        {
             let is_asked_for = request.headers().contains_key(header::EXPECT);
-            Box::new(Leftover::new(upload, is_asked_for))
-        });
-        let response = router.clone().call(request);
+            leftover = Some(Box::new(Leftover::new(upload, is_asked_for)));
+        }
         Responding {
-            response,
+            response: router.clone().call(request),
             leftover,
             under_way: Some(under_way),
             is_http2,
@@ -308,31 +310,30 @@ impl Future for Responding {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let under_way = this.under_way;
-        let response = match this.leftover {
+        let answer = match this.leftover {
             None => {
-                let Ok(response) = ready!(this.response.poll(context));
-                response
+                let Ok(answer) = ready!(this.response.poll(context));
+                answer
             }
             Some(leftover) => {
                 if !leftover.is_answered() {
-                    let Ok(response) = ready!(this.response.poll(context));
-                    leftover.answer(response);
+                    let Ok(answer) = ready!(this.response.poll(context));
+                    leftover.answer(answer);
                 }
-                let (mut response, is_read) = ready!(leftover.poll(context));
+                let (mut answer, is_read) = ready!(leftover.poll(context));
                 if !is_read {
                     let close = HeaderValue::from_static("close");
-                    response.headers_mut().insert(header::CONNECTION, close);
-                    if let Some(under_way) = under_way {
+                    answer.headers_mut().insert(header::CONNECTION, close);
+                    if let Some(under_way) = this.under_way {
                         under_way.leave_unread();
                     }
                 }
-                response
+                answer
             }
         };
-        let under_way = under_way.take();
+        let under_way = this.under_way.take();
         let pieces = this.is_http2.then(Pieces::begin).flatten();
-        Poll::Ready(Ok(response.map(|body| Tracked {
+        Poll::Ready(Ok(answer.map(|body| Tracked {
             body,
             pieces,
             _under_way: under_way,

@@ -144,26 +144,24 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
     /// something unread resets the connection, and what has been sent is lost to whoever has not read it yet
     /// ([RFC 9112, 9.6](https://www.rfc-editor.org/rfc/rfc9112#section-9.6)).
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let linger = match &mut this.linger {
-            Some(linger) => linger,
-            none => {
-                ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
-                if !this.activity.may_be_sending() {
-                    return Poll::Ready(Ok(()));
-                }
-                none.insert(Box::pin(sleep(LINGER)))
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            if !self.activity.may_be_sending() {
+                return Poll::Ready(Ok(()));
             }
-        };
+            self.linger = Some(Box::pin(sleep(LINGER)));
+        }
         let mut unread = [0; 8 * 1024];
         loop {
-            if linger.as_mut().poll(context).is_ready() {
+            let linger = self.linger.as_mut();
+            if linger.is_none_or(|linger| linger.as_mut().poll(context).is_ready()) {
                 return Poll::Ready(Ok(()));
             }
-            let mut buffer = ReadBuf::new(&mut unread);
-            let read = ready!(Pin::new(&mut this.stream).poll_read(context, &mut buffer));
-            if read.is_err() || buffer.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+            ready!(self.stream.poll_read_ready(context))?;
+            match self.stream.try_read(&mut unread) {
+                Ok(read) if read > 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return Poll::Ready(Ok(())),
             }
         }
     }
