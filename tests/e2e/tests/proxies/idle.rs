@@ -1,0 +1,1 @@
+//! Requests at the moment when the service closes a connection that has been idle.

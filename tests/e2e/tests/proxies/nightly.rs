@@ -1,0 +1,1 @@
+//! The same with more load, which `.ci/run` leaves to each night.
