@@ -102,7 +102,8 @@ impl Connection {
             if head[begin..].trim_end().is_empty() {
                 self.is_new = false;
                 let status = head.split(' ').nth(1).and_then(|it| it.parse().ok());
-                let status = status.ok_or_else(|| io::Error::other(format!("no status: {head}")))?;
+                let status =
+                    status.ok_or_else(|| io::Error::other(format!("no status: {head}")))?;
                 match status {
                     100 => head.clear(),
                     status => return Ok((status, head.to_lowercase())),
@@ -192,7 +193,9 @@ impl Client {
                     }
                     return Ok(answer);
                 }
-                Err(error) if was_new || error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(error) if was_new || error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(error);
+                }
                 Err(_) => {}
             }
         }

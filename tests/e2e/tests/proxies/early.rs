@@ -5,7 +5,7 @@ use std::io;
 
 use crate::client::{Answer, Connection};
 use crate::proxy::Proxy;
-use crate::{any, behind_each};
+use crate::{DEFAULT, behind_each};
 
 /// Handlers that do not read the body, and what they answer.
 const CASES: [(&str, &str, u16); 4] = [
@@ -23,7 +23,7 @@ fn an_answer_to_an_upload_that_is_not_read_reaches_the_client() {
 
 /// Every size to every handler, `times` times, each followed by a request that has to succeed.
 pub(crate) fn uploads(times: usize, sizes: &[usize]) {
-    behind_each(&[], any, |proxy| {
+    behind_each(DEFAULT, |proxy| {
         let mut seen = BTreeMap::<_, usize>::new();
         for (path, headers, wanted) in CASES {
             for size in sizes {
@@ -32,20 +32,33 @@ pub(crate) fn uploads(times: usize, sizes: &[usize]) {
                     let answer = on_new_connection(proxy, "POST", path, headers, &body);
                     *seen.entry((path, wanted, status(answer))).or_default() += 1;
                     let answer = on_new_connection(proxy, "GET", "/", "", b"");
-                    *seen.entry(("the next request", 200, status(answer))).or_default() += 1;
+                    *seen
+                        .entry(("the next request", 200, status(answer)))
+                        .or_default() += 1;
                 }
             }
         }
         let total: usize = seen.values().sum();
         let right = |path: &str| -> usize {
-            let these = seen.iter().filter(|((it, wanted, got), _)| *it == path && *got == wanted.to_string());
+            let these = seen
+                .iter()
+                .filter(|((it, wanted, got), _)| *it == path && *got == wanted.to_string());
             these.map(|(_, count)| count).sum()
         };
-        let all_right: usize = CASES.iter().map(|case| case.0).chain(["the next request"]).map(right).sum();
+        let all_right: usize = CASES
+            .iter()
+            .map(|case| case.0)
+            .chain(["the next request"])
+            .map(right)
+            .sum();
         println!("{}: {all_right} of {total} as they should be", proxy.name());
-        let wrong = seen.iter().filter(|((_, wanted, got), _)| *got != wanted.to_string());
+        let wrong = seen
+            .iter()
+            .filter(|((_, wanted, got), _)| *got != wanted.to_string());
         wrong
-            .map(|((path, wanted, got), count)| format!("{path}: {count} times {got} instead of {wanted}"))
+            .map(|((path, wanted, got), count)| {
+                format!("{path}: {count} times {got} instead of {wanted}")
+            })
             .collect()
     });
 }

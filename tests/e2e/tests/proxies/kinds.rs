@@ -17,6 +17,8 @@ pub(crate) struct Kind {
     pub(crate) file: &'static str,
     /// Where the documented part has the port that the proxy listens on.
     listens: &'static str,
+    /// Whether it ends a request whose client has left.
+    pub(crate) tells_who_leaves: bool,
     /// What has to be replaced for HTTP/2 without TLS to the service, where the proxy can.
     h2c: Option<[&'static str; 2]>,
 }
@@ -52,11 +54,9 @@ impl Kind {
         }
     }
 
-    pub(crate) fn upstreams(&self) -> &'static [Upstream] {
-        match self.h2c {
-            Some(_) => &[Upstream::Http1, Upstream::H2c],
-            None => &[Upstream::Http1],
-        }
+    /// Whether it can connect like this.
+    pub(crate) fn has(&self, upstream: Upstream) -> bool {
+        upstream == Upstream::Http1 || self.h2c.is_some()
     }
 }
 
@@ -76,6 +76,7 @@ uwsgi_temp_path FOLDER/uwsgi; scgi_temp_path FOLDER/scgi;
         after: "}\n",
         file: "nginx.conf",
         listens: "listen 80;",
+        tells_who_leaves: true,
         h2c: None,
     },
     Kind {
@@ -87,6 +88,7 @@ uwsgi_temp_path FOLDER/uwsgi; scgi_temp_path FOLDER/scgi;
         after: "",
         file: "haproxy.cfg",
         listens: "bind :80\n",
+        tells_who_leaves: true,
         h2c: Some([":8080\n", ":8080 proto h2\n"]),
     },
     Kind {
@@ -98,6 +100,7 @@ uwsgi_temp_path FOLDER/uwsgi; scgi_temp_path FOLDER/scgi;
         after: "",
         file: "Caddyfile",
         listens: "http://:80 ",
+        tells_who_leaves: true,
         h2c: Some(["http://10.", "h2c://10."]),
     },
     Kind {
@@ -109,6 +112,7 @@ uwsgi_temp_path FOLDER/uwsgi; scgi_temp_path FOLDER/scgi;
         after: "",
         file: "orders.yml",
         listens: "--",
+        tells_who_leaves: true,
         h2c: Some(["http://10.", "h2c://10."]),
     },
     Kind {
@@ -120,6 +124,7 @@ uwsgi_temp_path FOLDER/uwsgi; scgi_temp_path FOLDER/scgi;
         after: "",
         file: "orders.vcl",
         listens: "--",
+        tells_who_leaves: false,
         h2c: None,
     },
     Kind {
@@ -148,6 +153,7 @@ Listen PORT
         after: "",
         file: "apache.conf",
         listens: "*:80>",
+        tells_who_leaves: false,
         h2c: Some(["http://10.", "h2c://10."]),
     },
 ];

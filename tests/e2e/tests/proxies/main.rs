@@ -14,41 +14,38 @@ mod proxy;
 mod restart;
 mod service;
 
-use kinds::KINDS;
-use proxy::Proxy;
+use kinds::{KINDS, Upstream};
+use proxy::{Proxy, Setup};
 
-/// Runs the same in front of each proxy, all of them at once, and fails with everything that it returned as a problem.
-fn behind_each(
-    settings: &'static [(&'static str, &'static str)],
-    wanted: fn(kinds::Upstream) -> bool,
-    check: impl Fn(&mut Proxy) -> Vec<String> + Sync,
-) {
+/// Two services with the default settings.
+const DEFAULT: Setup = Setup {
+    settings: &[],
+    upstreams: &[Upstream::Http1, Upstream::H2c],
+    checked: true,
+};
+
+/// Runs the same behind each proxy, all of them at once, and fails with everything that it returns as a problem.
+fn behind_each(setup: Setup, check: impl Fn(&mut Proxy) -> Vec<String> + Sync) {
+    let check = &check;
     let problems: Vec<String> = std::thread::scope(|scope| {
         let cases = KINDS.iter().flat_map(|kind| {
-            let upstreams = kind.upstreams().iter().filter(|it| wanted(**it));
+            let upstreams = setup.upstreams.iter().filter(|it| kind.has(**it));
             upstreams.map(move |upstream| (kind, *upstream))
         });
-        let check = &check;
-        let run = |(kind, upstream)| {
-            scope.spawn(move || {
-                let mut proxy = Proxy::start(kind, upstream, settings);
-                let problems = check(&mut proxy);
-                let name = proxy.name();
-                let problems = problems.into_iter();
-                problems
-                    .map(|problem| format!("{name}: {problem}"))
-                    .collect::<Vec<_>>()
+        let threads: Vec<_> = cases
+            .map(|(kind, upstream)| {
+                scope.spawn(move || {
+                    let mut proxy = Proxy::start(kind, upstream, setup);
+                    let problems = check(&mut proxy).into_iter();
+                    let named = problems.map(|problem| format!("{}: {problem}", proxy.name()));
+                    named.collect()
+                })
             })
-        };
-        let threads: Vec<_> = cases.map(run).collect();
-        let joined = threads.into_iter().map(|thread| thread.join());
-        joined
-            .flat_map(|problems| problems.unwrap_or_else(|_| vec!["panicked, see above".to_owned()]))
+            .collect();
+        let results = threads.into_iter().map(|thread| thread.join());
+        results
+            .flat_map(|result| result.unwrap_or_else(|_| vec!["a panic, see above".to_owned()]))
             .collect()
     });
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
-}
-
-fn any(_: kinds::Upstream) -> bool {
-    true
 }

@@ -1,7 +1,6 @@
-//! A proxy as a process, in front of two services, with the configuration that docs/proxies.md has.
+//! A proxy as a process, in front of the service, with the configuration that docs/proxies.md has.
 
 use std::fs::{self, File};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,46 +13,59 @@ use crate::client::{Client, Connection};
 use crate::kinds::{Kind, Upstream};
 use crate::service::{free_port, start};
 
-/// A proxy in front of two services. Dropped, it is stopped.
+/// What a test wants of each proxy and its services.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    /// Settings of the services.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
+    /// How the proxies connect to them.
+    pub(crate) upstreams: &'static [Upstream],
+    /// Two services with health checks; otherwise one without, where nothing but the test sends requests.
+    pub(crate) checked: bool,
+}
+
+/// A proxy in front of its services. Dropped, it is stopped.
 pub(crate) struct Proxy {
     pub(crate) kind: &'static Kind,
     pub(crate) upstream: Upstream,
     pub(crate) port: u16,
-    pub(crate) services: [Option<Process>; 2],
-    ports: [u16; 2],
+    pub(crate) services: Vec<Process>,
     settings: &'static [(&'static str, &'static str)],
     child: Child,
     folder: TempDir,
 }
 
 impl Proxy {
-    /// Starts two services and the proxy; returns once requests reach both of them.
-    pub(crate) fn start(
-        kind: &'static Kind,
-        upstream: Upstream,
-        settings: &'static [(&'static str, &'static str)],
-    ) -> Self {
-        let ports = [free_port(), free_port()];
-        let services = ports.map(|port| Some(start(port, settings)));
-        let port = free_port();
-        let folder = tempfile::tempdir().expect("a folder");
+    /// Starts the services and the proxy; returns once requests reach all of them.
+    pub(crate) fn start(kind: &'static Kind, upstream: Upstream, setup: Setup) -> Self {
+        let (port, mut services) = (free_port(), Vec::new());
         let mut config = kind.config(upstream, port);
-        for (documented, port) in ["10.0.0.11", "10.0.0.12"].into_iter().zip(ports) {
-            config = config.replace(documented, "127.0.0.1");
+        if !setup.checked {
+            let lines = config.lines().filter(|line| !line.contains("10.0.0.12"));
+            config = lines
+                .map(|line| line.replace("500ms", "60s") + "\n")
+                .collect();
+        }
+        while config.contains("8080") {
+            let port = free_port();
+            services.push(start(port, setup.settings));
             config = config.replacen("8080", &port.to_string(), 1);
         }
+        config = config
+            .replace("10.0.0.11", "127.0.0.1")
+            .replace("10.0.0.12", "127.0.0.1");
+        let folder = tempfile::tempdir().expect("a folder");
         let child = spawn(kind, &folder, &config, port);
         let proxy = Self {
             kind,
             upstream,
             port,
             services,
-            ports,
-            settings,
+            settings: setup.settings,
             child,
             folder,
         };
-        proxy.wait_for_both();
+        proxy.wait_for_all();
         proxy
     }
 
@@ -62,27 +74,24 @@ impl Proxy {
         format!("{} over {}", self.kind.name, self.upstream)
     }
 
-    /// Waits until the proxy sends requests to both services.
-    pub(crate) fn wait_for_both(&self) {
-        let ids = self.services.each_ref().map(|service| {
-            let service = service.as_ref().expect("a service");
-            service.id().to_string()
-        });
-        let mut seen = [false; 2];
+    /// Waits until the proxy sends requests to all services.
+    pub(crate) fn wait_for_all(&self) {
+        let mut missing: Vec<_> = self.services.iter().map(|it| it.id().to_string()).collect();
         wait_for(&self.name(), || {
             let answer = Client::default().request(self.port, "GET", "/", b"").ok()?;
-            for (seen, id) in seen.iter_mut().zip(&ids) {
-                *seen |= answer.status == 200 && answer.body == *id;
-            }
-            (seen == [true; 2]).then_some(())
+            missing.retain(|id| answer.status != 200 || answer.body != *id);
+            missing.is_empty().then_some(())
         });
     }
 
-    /// Stops one of the services with SIGTERM, and starts the next one on the same port.
-    pub(crate) fn restart(&mut self, index: usize) {
-        let ended = self.services[index].take().expect("a service").stop();
-        assert_eq!(ended.code, Some(0), "{}: {}", self.name(), ended.stderr);
-        self.services[index] = Some(start(self.ports[index], self.settings));
+    /// Stops one of the services with SIGTERM, and starts the next one on the same port. Returns what was wrong.
+    pub(crate) fn restart(&mut self, index: usize) -> Option<String> {
+        let service = self.services.remove(index);
+        let port = service.main().address().port();
+        let ended = service.stop();
+        self.services.insert(index, start(port, self.settings));
+        (ended.code != Some(0))
+            .then(|| format!("the stop ended with {:?}: {}", ended.code, ended.stopped()))
     }
 
     pub(crate) fn connect(&self) -> Connection {
@@ -131,13 +140,26 @@ impl Drop for Proxy {
     }
 }
 
+/// docs/proxies.md.
+pub(crate) fn page() -> String {
+    fs::read_to_string(root().join("docs/proxies.md")).expect("docs/proxies.md")
+}
+
+/// What stands between two marks of the page.
+pub(crate) fn section<'a>(page: &'a str, mark: &str) -> &'a str {
+    let begin = format!("<!-- {mark}: begin -->\n");
+    let end = format!("<!-- {mark}: end -->");
+    let text = page
+        .split_once(&begin)
+        .and_then(|(_, rest)| rest.split_once(&end));
+    text.unwrap_or_else(|| panic!("docs/proxies.md has no {mark:?}"))
+        .0
+}
+
 /// The configuration that the page has for a proxy.
 pub(crate) fn documented(name: &str) -> String {
-    let page = root().join("docs/proxies.md");
-    let page = fs::read_to_string(Path::new(&page)).expect("docs/proxies.md");
-    let block = page.split(&format!("<!-- config: {name} -->\n")).nth(1);
-    let block = block.unwrap_or_else(|| panic!("docs/proxies.md has no configuration of {name}"));
-    let (_, block) = block.split_once('\n').expect("a fence");
-    let (block, _) = block.split_once("```").expect("a fence");
-    block.to_owned()
+    let page = page();
+    let lines: Vec<_> = section(&page, name).lines().collect();
+    // Without its fence.
+    lines[1..lines.len() - 1].join("\n") + "\n"
 }

@@ -6,15 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::client::Client;
-use crate::proxy::Proxy;
-use crate::{any, behind_each};
+use crate::proxy::{Proxy, Setup};
+use crate::{DEFAULT, behind_each};
 
 /// Clients of each proxy.
 const CLIENTS: usize = 4;
 /// How often each of them sends a request.
 const PAUSE: Duration = Duration::from_millis(20);
 /// TODO: nothing, as soon as the service's default is right behind a proxy.
-const SETTINGS: &[(&str, &str)] = &[("shutdown.delay", "1s")];
+const SETUP: Setup = Setup {
+    settings: &[("shutdown.delay", "1s")],
+    ..DEFAULT
+};
 
 #[test]
 #[ignore = "needs nginx, haproxy, varnish, apache2, caddy and traefik"]
@@ -23,21 +26,32 @@ fn no_request_fails_while_one_service_after_the_other_restarts() {
 }
 
 pub(crate) fn restarts(rounds: usize) {
-    behind_each(SETTINGS, any, |proxy| {
-        let load = Load::default();
+    behind_each(SETUP, |proxy| {
+        let (load, mut problems) = (Load::default(), Vec::new());
         std::thread::scope(|scope| {
             let (load, port) = (&load, proxy.port);
             for _ in 0..CLIENTS {
                 scope.spawn(move || load.run(port));
             }
+            // Also when something panics.
+            let _end = End(load);
             for index in (0..rounds).flat_map(|_| 0..2) {
-                proxy.restart(index);
-                proxy.wait_for_both();
+                problems.extend(proxy.restart(index));
+                proxy.wait_for_all();
             }
-            load.over.store(true, Ordering::Relaxed);
         });
-        load.problems(proxy)
+        problems.extend(load.problems(proxy));
+        problems
     });
+}
+
+/// Dropped, it ends the load.
+struct End<'a>(&'a Load);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -59,7 +73,8 @@ impl Load {
             if self.over.load(Ordering::Relaxed) {
                 return;
             }
-            let answer = client.request(port, method, path, b"tea");
+            let body: &[u8] = if method == "GET" { b"" } else { b"tea" };
+            let answer = client.request(port, method, path, body);
             let seen = match answer {
                 Ok(answer) => answer.status.to_string(),
                 Err(error) => error.to_string(),
@@ -73,9 +88,15 @@ impl Load {
     fn problems(&self, proxy: &Proxy) -> Vec<String> {
         let seen = self.seen.lock().expect("no panic");
         let total: usize = seen.values().sum();
-        let wrong: Vec<_> = seen.iter().filter(|(seen, _)| !seen.ends_with(": 200")).collect();
+        let wrong: Vec<_> = seen
+            .iter()
+            .filter(|(seen, _)| !seen.ends_with(": 200"))
+            .collect();
         let failed: usize = wrong.iter().map(|(_, count)| **count).sum();
         println!("{}: {failed} of {total} failed", proxy.name());
-        wrong.iter().map(|(seen, count)| format!("{count} times {seen}")).collect()
+        wrong
+            .iter()
+            .map(|(seen, count)| format!("{count} times {seen}"))
+            .collect()
     }
 }

@@ -97,7 +97,10 @@ async fn events() -> impl axum::response::IntoResponse {
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    (kind, Body::new(Events(interval(Duration::from_millis(100)))))
+    (
+        kind,
+        Body::new(Events(interval(Duration::from_millis(100)))),
+    )
 }
 
 /// Server-sent events without an end.
