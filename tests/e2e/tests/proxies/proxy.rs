@@ -94,6 +94,17 @@ impl Proxy {
             .then(|| format!("the stop ended with {:?}: {}", ended.code, ended.stopped()))
     }
 
+    /// Whether it sends requests on connections that a GOAWAY has ended, and answers 502 or 503: as Apache's
+    /// mod_proxy_http2 does. No server can help that; docs/proxies.md says so.
+    pub(crate) fn ignores_goaway(&self) -> bool {
+        self.kind.name == "apache" && self.upstream == Upstream::H2c
+    }
+
+    /// What it has printed.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     pub(crate) fn connect(&self) -> Connection {
         Connection::open(self.port).expect("a connection")
     }
@@ -124,7 +135,7 @@ fn spawn(kind: &Kind, folder: &TempDir, config: &str, port: u16) -> Child {
 impl Drop for Proxy {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let log = self.log();
             let lines: Vec<_> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(20)..].join("\n");
             eprintln!("{}:\n{tail}", self.name());
