@@ -16,6 +16,7 @@ const SETUP: Setup = Setup {
     settings: &[("server.idle_timeout", "100ms")],
     upstreams: &[Upstream::H2c],
     checked: false,
+    edits: &[],
 };
 #[test]
 #[ignore = "needs haproxy, apache2, caddy and traefik"]

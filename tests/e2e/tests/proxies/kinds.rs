@@ -45,6 +45,12 @@ impl fmt::Display for Upstream {
 }
 
 impl Kind {
+    /// The one with this name.
+    pub(crate) fn named(name: &str) -> &'static Self {
+        let mut kinds = KINDS.iter();
+        kinds.find(|kind| kind.name == name).expect("a proxy")
+    }
+
     /// The documented configuration, for one kind of upstream, with another port.
     pub(crate) fn config(&self, upstream: Upstream, port: u16) -> String {
         let listens = self.listens.replace("80", &port.to_string());
@@ -68,7 +74,7 @@ impl Kind {
 /// Go's `net/http`, which Caddy and Traefik stand on.
 const GO: &str = "cannot rewind body after connection loss";
 
-pub(crate) const KINDS: [Kind; 6] = [
+pub(crate) static KINDS: [Kind; 6] = [
     Kind {
         name: "nginx",
         program: "nginx",

@@ -13,6 +13,7 @@ mod passing;
 mod proxy;
 mod restart;
 mod service;
+mod traps;
 
 use kinds::{KINDS, Upstream};
 use proxy::{Proxy, Setup};
@@ -22,6 +23,7 @@ const DEFAULT: Setup = Setup {
     settings: &[],
     upstreams: &[Upstream::Http1, Upstream::H2c],
     checked: true,
+    edits: &[],
 };
 
 /// Runs the same behind each proxy, all of them at once, and fails with everything that it returns as a problem.

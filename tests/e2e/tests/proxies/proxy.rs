@@ -22,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) upstreams: &'static [Upstream],
     /// Two services with health checks; otherwise one without, where nothing but the test sends requests.
     pub(crate) checked: bool,
+    /// What to replace in the documented configuration.
+    pub(crate) edits: &'static [[&'static str; 2]],
 }
 
 /// A proxy in front of its services. Dropped, it is stopped.
@@ -38,8 +40,19 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts the services and the proxy; returns once requests reach all of them.
     pub(crate) fn start(kind: &'static Kind, upstream: Upstream, setup: Setup) -> Self {
+        let proxy = Self::launch(kind, upstream, setup);
+        proxy.wait_for_all();
+        proxy
+    }
+
+    /// Starts the services and the proxy, which may not be able to reach them.
+    pub(crate) fn launch(kind: &'static Kind, upstream: Upstream, setup: Setup) -> Self {
         let (port, mut services) = (free_port(), Vec::new());
         let mut config = kind.config(upstream, port);
+        for [from, to] in setup.edits {
+            assert!(config.contains(from), "{}: no {from:?}", kind.name);
+            config = config.replace(from, to);
+        }
         if !setup.checked {
             let lines = config.lines().filter(|line| !line.contains("10.0.0.12"));
             config = lines
@@ -56,7 +69,7 @@ impl Proxy {
             .replace("10.0.0.12", "127.0.0.1");
         let folder = tempfile::tempdir().expect("a folder");
         let child = spawn(kind, &folder, &config, port);
-        let proxy = Self {
+        Self {
             kind,
             upstream,
             port,
@@ -64,9 +77,7 @@ impl Proxy {
             settings: setup.settings,
             child,
             folder,
-        };
-        proxy.wait_for_all();
-        proxy
+        }
     }
 
     /// What a failure is listed under.
@@ -86,9 +97,19 @@ impl Proxy {
 
     /// Stops one of the services with SIGTERM, and starts the next one on the same port. Returns what was wrong.
     pub(crate) fn restart(&mut self, index: usize) -> Option<String> {
+        self.restart_and(index, |_| ())
+    }
+
+    /// The same, with something to do while there is none.
+    pub(crate) fn restart_and(
+        &mut self,
+        index: usize,
+        meanwhile: impl FnOnce(&Self),
+    ) -> Option<String> {
         let service = self.services.remove(index);
         let port = service.main().address().port();
         let ended = service.stop();
+        meanwhile(self);
         self.services.insert(index, start(port, self.settings));
         (ended.code != Some(0))
             .then(|| format!("the stop ended with {:?}: {}", ended.code, ended.stopped()))
