@@ -54,6 +54,12 @@ impl Connection {
         })
     }
 
+    /// How long to wait for what is read.
+    pub(crate) fn patience(&self, patience: Duration) {
+        let set = self.stream.get_ref().set_read_timeout(Some(patience));
+        set.expect("a timeout");
+    }
+
     /// Sends a request, and reads its answer meanwhile. `headers` are lines, each with its end.
     pub(crate) fn request(
         &mut self,

@@ -1,6 +1,7 @@
 //! What docs/proxies.md warns of: each configuration with one line less, and what comes of it.
 
 use std::io;
+use std::time::Duration;
 
 use e2e::wait_for;
 
@@ -82,6 +83,18 @@ fn nginx_by_default_refuses_bodies_over_a_megabyte_without_the_service() {
     let answer = answer.expect("an answer");
     assert_eq!(answer.status, 413);
     assert_eq!(answer.header("content-type"), Some("text/html"));
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn nginx_holds_events_back_with_http_1_0() {
+    let proxy = start("nginx", &[["        proxy_http_version 1.1;\n", ""]]);
+    let mut connection = proxy.connect();
+    connection.patience(Duration::from_secs(1));
+    let request = b"GET /events HTTP/1.1\r\nhost: orders\r\n\r\n";
+    connection.send(request).expect("a connection");
+    let event = connection.head().and_then(|_| connection.chunk());
+    assert!(event.is_err(), "{event:?}");
 }
 
 #[test]
