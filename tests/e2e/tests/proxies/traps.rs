@@ -126,7 +126,7 @@ fn apache_without_retry_0_leaves_a_service_out_that_has_restarted() {
 #[ignore = "needs caddy and traefik"]
 fn caddy_and_traefik_without_checks_send_requests_to_a_service_that_is_gone() {
     const CADDY: &str = "        health_uri /health/readiness\n        health_interval 500ms\n        lb_try_duration 5s\n";
-    const TRAEFIK: &str = "        healthCheck:\n          path: /health/readiness\n          interval: 500ms\n          timeout: 400ms\n";
+    const TRAEFIK: &str = "        healthCheck:\n          path: /health/readiness\n          interval: 500ms\n          timeout: 2s\n";
     for mut proxy in [
         start("caddy", &[[CADDY, ""]]),
         start("traefik", &[[TRAEFIK, ""]]),
