@@ -24,8 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::handler::Handler;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
@@ -84,6 +85,11 @@ impl Validate for Settings {
         }
     }
 }
+
+/// How long a request of this listener may take to arrive.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// What a request may bring at most, in bytes: a filter and a token.
+const LONGEST_BODY: usize = 1024;
 
 /// What a build is called, for `/version` and `build_info`.
 #[derive(Clone, Debug, Serialize)]
@@ -177,6 +183,9 @@ impl Admin {
     }
 
     fn router(self: Arc<Self>) -> Router {
+        // The one route that reads a body.
+        let log = shown(log::show).put(log::change).post(log::change);
+        let log = log.layer((from_fn(in_time), DefaultBodyLimit::max(LONGEST_BODY)));
         Router::new()
             .route("/", shown(page::show))
             .route("/health/liveness", shown(liveness))
@@ -184,13 +193,21 @@ impl Admin {
             .route("/health/startup", shown(startup))
             .route("/metrics", shown(scrape))
             .route("/config", shown(config))
-            .route("/log", shown(log::show).put(log::change).post(log::change))
+            .route("/log", log)
             .route("/status", shown(status::show))
             .route("/page.css", shown(page::style))
             .route("/page.js", shown(page::script))
             .route("/version", shown(version))
             .with_state(self)
     }
+}
+
+/// Answers 408 in place of a request that takes too long to arrive: the places of this listener are few.
+async fn in_time(request: Request, next: Next) -> Response {
+    let late = "the request did not arrive in time";
+    let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT).detail(late);
+    let answer = tokio::time::timeout(DEADLINE, next.run(request)).await;
+    answer.map_err(late).into_response()
 }
 
 /// What a GET shows. All of them are one type to axum, which compiles a good deal for each type of a handler.

@@ -18,7 +18,7 @@ fn serves(program: &Program) {
 }
 
 /// Its resident memory in bytes.
-fn memory(program: &Program) -> u64 {
+pub(crate) fn memory(program: &Program) -> u64 {
     let id = program.process.id();
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("/proc");
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));

@@ -1,6 +1,7 @@
 //! HTTP/2 by hand: a client that answers what it wants to, and sees each frame.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::client::Connection;
 
@@ -32,7 +33,11 @@ pub(crate) struct Frame {
 }
 
 /// A connection, of which the preface is sent.
-pub(crate) struct Http2(Connection);
+pub(crate) struct Http2 {
+    client: Connection,
+    /// Streams that have ended, as far as [`Http2::has_ended`] has seen.
+    ended: u32,
+}
 
 impl Http2 {
     pub(crate) fn open(address: SocketAddr) -> Self {
@@ -50,14 +55,14 @@ impl Http2 {
             })
             .collect();
         client.send(&frame(SETTINGS, 0, 0, &payload)).unwrap();
-        let mut client = Self(client);
+        let mut client = Self { client, ended: 0 };
         // Until then the service goes by the standard's own.
         client.until(|frame| frame.kind == SETTINGS && frame.flags & 1 == 1);
         client
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.0.send(bytes)
+        self.client.send(bytes)
     }
 
     /// Asks for a path.
@@ -99,14 +104,14 @@ impl Http2 {
 
     /// The next frame; none once the connection has ended.
     pub(crate) fn next(&mut self) -> Option<Frame> {
-        let head = self.0.bytes(9).ok()?;
+        let head = self.client.bytes(9).ok()?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
         Some(Frame {
             kind: head[3],
             flags: head[4],
             stream,
-            payload: self.0.bytes(length as usize).ok()?,
+            payload: self.client.bytes(length as usize).ok()?,
         })
     }
 
@@ -118,6 +123,16 @@ impl Http2 {
                 return frame;
             }
         }
+    }
+
+    /// Whether so many streams have been answered or reset, or the connection has ended, by what has come so far.
+    pub(crate) fn has_ended(&mut self, streams: u32) -> bool {
+        self.client.patience(Duration::from_millis(20));
+        while let Some(frame) = self.next() {
+            let ends = frame.kind == RST_STREAM || (frame.flags & 1 == 1 && frame.kind <= 1);
+            self.ended += u32::from(ends && frame.stream > 0);
+        }
+        self.ended >= streams || self.client.is_closed()
     }
 
     /// The kinds of frames until the connection ends.

@@ -18,6 +18,7 @@ mod layers;
 mod log;
 mod outcomes;
 mod page;
+mod peers;
 mod program;
 mod reload;
 mod stop;
