@@ -1,13 +1,19 @@
 //! A pool of connections to PostgreSQL.
 
+mod probe;
+mod silence;
+mod upkeep;
+
 use anyhow::bail;
 use axum_chassis::Chassis;
+use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Postgres};
 
-use crate::Settings;
+use self::probe::Probe;
+use self::upkeep::Upkeep;
 use crate::address::Address;
-use crate::open::{Probe, open};
+use crate::open::{open, wait};
+use crate::{Settings, meaning};
 
 /// Opens a pool of connections to PostgreSQL, once it answers.
 ///
@@ -32,18 +38,58 @@ pub async fn postgres<S>(
         Err(wrong) => bail!("{name}.url: {wrong}"),
     };
     // Its own words may quote the URL.
-    let Ok(mut options) = PgConnectOptions::from_url(&url) else {
+    let Ok(options) = PgConnectOptions::from_url(&url) else {
         bail!("{name}.url: a parameter after the `?` has a value that is not acceptable");
     };
-    if options.get_application_name().is_none() {
-        options = options.application_name(name);
+    // PostgreSQL has sent the shortest exact digits since version 12, and poolers refuse the parameter.
+    let mut plain = options.extra_float_digits(None);
+    if plain.get_application_name().is_none() {
+        plain = plain.application_name(name);
     }
+    let mut options = plain.clone();
     if !settings.statement_timeout.is_zero() {
         let milliseconds = settings.statement_timeout.as_millis();
         options = options.options([("statement_timeout", milliseconds)]);
     }
+    let upkeep = Upkeep::default();
+    let probe = Probe::new(options, plain, false, upkeep.clone());
+    wait(chassis, name, settings, &probe).await?;
+    warn_without_timeout(name, settings, &probe).await;
+
+    let noted = upkeep.clone();
+    chassis.on_error(move |error| {
+        noted.note(error);
+        meaning(error)
+    });
+    let suspected = upkeep.suspected.clone();
+    let options = probe.options().clone();
+    let connect = options.clone();
     let idle = *settings.idle_timeout;
-    let pool = PgPoolOptions::new().idle_timeout((!idle.is_zero()).then_some(idle));
-    let probe = Probe::<Postgres>::new(options, "SELECT 1");
-    open(chassis, name, settings, pool, probe).await
+    let pool = PgPoolOptions::new()
+        .idle_timeout((!idle.is_zero()).then_some(idle))
+        // `before_acquire` does the same, with a limit.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, of| {
+            let (upkeep, options) = (upkeep.clone(), connect.clone());
+            Box::pin(async move { upkeep.is_usable(connection, of, &options).await })
+        });
+    let pool = open(chassis, name, settings, pool, options, probe.clone())?;
+    tokio::spawn(probe::watch(pool.clone(), probe, suspected));
+    Ok(pool)
+}
+
+/// A pooler ignores the parameter, or refuses it and gets none.
+async fn warn_without_timeout(name: &str, settings: &Settings, probe: &Probe) {
+    let wanted = settings.statement_timeout;
+    let limit = *settings.acquire_timeout;
+    let Ok(Ok(actual)) = tokio::time::timeout(limit, probe.statement_timeout()).await else {
+        return;
+    };
+    if !wanted.is_zero() && (actual.is_zero() || actual > *wanted) {
+        tracing::warn!(
+            database = name,
+            "statements have no time limit of {wanted}: a pooler between here and PostgreSQL does not pass \
+             statement_timeout on. Give it to the role instead: ALTER ROLE ... SET statement_timeout = '{wanted}'"
+        );
+    }
 }

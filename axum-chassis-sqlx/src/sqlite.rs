@@ -1,18 +1,21 @@
 //! A pool of connections to a file of SQLite.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use axum_chassis::Chassis;
-use sqlx::Sqlite;
+use axum_chassis::{Chassis, health};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
+use sqlx::{ConnectOptions, Executor};
+use tokio::sync::Mutex;
 
-use crate::Settings;
 use crate::address::Address;
-use crate::open::{Probe, open};
+use crate::open::{open, wait};
+use crate::{Settings, meaning};
 
 /// How long a statement waits for a lock that was to be waited for "for ever".
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -54,7 +57,52 @@ pub async fn sqlite<S>(
     let pool = SqlitePoolOptions::new()
         .idle_timeout(None)
         .max_lifetime(None);
-    // Unlike `SELECT 1` this reads the file.
-    let probe = Probe::<Sqlite>::new(options, "SELECT 1 FROM sqlite_schema LIMIT 1");
-    open(chassis, name, settings, pool, probe).await
+    let probe = Probe::new(options.clone());
+    wait(chassis, name, settings, &probe).await?;
+    chassis.on_error(meaning);
+    open(chassis, name, settings, pool, options, probe)
+}
+
+/// The readiness check, on a connection of its own. Cheap to clone; all clones are one.
+#[derive(Clone)]
+struct Probe {
+    options: SqliteConnectOptions,
+    connection: Arc<Mutex<Option<SqliteConnection>>>,
+}
+
+impl Probe {
+    fn new(options: SqliteConnectOptions) -> Self {
+        Self {
+            options,
+            connection: Arc::default(),
+        }
+    }
+
+    /// Asks on the connection there is, and if it is broken on a new one.
+    async fn ask(&self) -> anyhow::Result<()> {
+        // Unlike `SELECT 1` this reads the file.
+        let sql = "SELECT 1 FROM sqlite_schema LIMIT 1";
+        // Taken out, so that one whose query is aborted half-way is not used again.
+        let known = self.connection.lock().await.take();
+        let answered = match known {
+            Some(mut known) => known.execute(sql).await.ok().map(|_| known),
+            None => None,
+        };
+        let connection = match answered {
+            Some(known) => known,
+            None => {
+                let mut fresh = self.options.connect().await?;
+                fresh.execute(sql).await?;
+                fresh
+            }
+        };
+        *self.connection.lock().await = Some(connection);
+        Ok(())
+    }
+}
+
+impl health::Check for Probe {
+    fn check(&self) -> impl Future<Output = anyhow::Result<()>> + Send {
+        self.ask()
+    }
 }

@@ -57,9 +57,10 @@ impl Readiness {
             loop {
                 let begun = Instant::now();
                 let verdict = run(&check, *readiness.0.settings.timeout).await;
+                let succeeded = verdict.is_ok();
                 let up = readiness.record(&checked, verdict, begun.elapsed());
-                // While it is down, requests wait for it to come up: ask more often.
-                let pause = if up {
+                // After a failure and while it is down, requests wait for the next verdict: ask more often.
+                let pause = if up && succeeded {
                     *readiness.0.settings.interval
                 } else {
                     readiness.retry()
@@ -271,6 +272,21 @@ mod tests {
             run(&Arc::new(panics), timeout).await,
             Err("the check panicked".to_owned())
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_fails_is_repeated_soon() {
+        let readiness = Readiness::new(settings(3, 1));
+        let runs = Arc::new(AtomicU64::new(0));
+        let counted = runs.clone();
+        readiness.check("db", move || {
+            let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+            async move { if first { Ok(()) } else { Err("refused") } }
+        });
+        tokio::time::sleep(StdDuration::from_millis(6_900)).await;
+        assert!(readiness.report().checks["db"].up);
+        tokio::time::sleep(StdDuration::from_millis(200)).await;
+        assert!(!readiness.report().checks["db"].up);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ mod certificates;
 mod http;
 mod load;
 mod postgres;
+mod proxy;
 mod redis;
 mod server;
 
@@ -15,6 +16,7 @@ pub use certificates::Certificates;
 pub use http::{Answer, request};
 pub use load::{Asked, Load};
 pub use postgres::{Held, Postgres};
+pub use proxy::Proxy;
 pub use redis::Redis;
 pub use server::{Process, free_port};
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -10,7 +11,7 @@ use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
 use crate::server::{Process, free_port};
-use crate::{Certificates, PASSWORD, PASSWORD_IN_URL, wait_for};
+use crate::{Certificates, PASSWORD, PASSWORD_IN_URL, Proxy, wait_for};
 
 const INSTALL: &str = "apt-get install postgresql";
 const USER: &str = "orders";
@@ -88,6 +89,19 @@ impl Postgres {
             "postgres://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{}/postgres",
             self.port
         )
+    }
+
+    /// The same, through a proxy that has this name on the certificate, if there is one.
+    pub fn url_through(&self, proxy: &Proxy) -> String {
+        self.url().replace(
+            &format!("127.0.0.1:{}", self.port),
+            &format!("localhost:{}", proxy.port()),
+        )
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
     }
 
     /// Ends every connection and the server, at once and in order.

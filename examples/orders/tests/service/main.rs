@@ -3,6 +3,7 @@
 
 mod secrets;
 mod servers;
+mod silence;
 mod sqlite;
 
 use std::collections::BTreeSet;

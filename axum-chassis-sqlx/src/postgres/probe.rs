@@ -1,0 +1,165 @@
+//! The readiness check, on a connection of its own: a pool without a free connection is busy, and not a
+//! reason to send the same requests to the next replica.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum_chassis::health;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
+use sqlx::{ConnectOptions, Row};
+use tokio::sync::{Mutex, Notify};
+
+use super::silence::Addresses;
+use super::upkeep::Upkeep;
+
+/// How long a connection may take to answer what costs the server nothing, before it counts as silent.
+pub(super) const ANSWER: Duration = Duration::from_secs(1);
+
+/// Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub(super) struct Probe(Arc<Inner>);
+
+struct Inner {
+    options: PgConnectOptions,
+    /// Without the startup parameter `options`, which poolers refuse.
+    plain: PgConnectOptions,
+    is_pooled: AtomicBool,
+    /// Whether a server that takes no writes is as good as none.
+    needs_writes: bool,
+    connection: Mutex<Option<PgConnection>>,
+    addresses: Addresses,
+    /// A connection has gone silent, and the others of its time are still to be ended.
+    is_silent: AtomicBool,
+    upkeep: Upkeep,
+}
+
+// === impl Probe ===
+
+impl Probe {
+    pub(super) fn new(
+        options: PgConnectOptions,
+        plain: PgConnectOptions,
+        needs_writes: bool,
+        upkeep: Upkeep,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            options,
+            plain,
+            is_pooled: AtomicBool::new(false),
+            needs_writes,
+            connection: Mutex::new(None),
+            addresses: Addresses::default(),
+            is_silent: AtomicBool::new(false),
+            upkeep,
+        }))
+    }
+
+    /// How to connect, as far as it is known by now.
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        if self.0.is_pooled.load(Ordering::Relaxed) {
+            &self.0.plain
+        } else {
+            &self.0.options
+        }
+    }
+
+    /// The `statement_timeout` that connections like those of the pool have; zero is none.
+    pub(super) async fn statement_timeout(&self) -> anyhow::Result<Duration> {
+        let mut place = self.0.connection.lock().await;
+        let connection = place.as_mut().context("not connected")?;
+        let sql = "SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'";
+        let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
+        let milliseconds: i64 = row.try_get(0)?;
+        Ok(Duration::from_millis(milliseconds.try_into()?))
+    }
+
+    /// Asks on the connection there is, and if that one is broken, silent or read-only, on a new one.
+    async fn ask(&self) -> anyhow::Result<()> {
+        let mut place = self.0.connection.lock().await;
+        // Taken out, so that one whose query is aborted half-way is not used again.
+        if let Some(mut known) = place.take() {
+            match tokio::time::timeout(ANSWER, self.query(&mut known)).await {
+                Ok(Ok(())) => {
+                    *place = Some(known);
+                    return Ok(());
+                }
+                Ok(Err(_)) => {}
+                Err(_) => self.0.is_silent.store(true, Ordering::Relaxed),
+            }
+        }
+        self.0.addresses.learn(self.options()).await;
+        let is_silent = self.0.is_silent.load(Ordering::Relaxed);
+        let old = is_silent.then(|| self.0.addresses.connections());
+        let mut fresh = self.connect().await?;
+        if let Some(old) = old {
+            // The server answers on a new one: what waits on those from before waits in vain.
+            self.0.is_silent.store(false, Ordering::Relaxed);
+            let connections = old.end();
+            tracing::warn!(
+                connections,
+                "connections to the database went silent and were ended"
+            );
+        }
+        self.query(&mut fresh).await?;
+        *place = Some(fresh);
+        Ok(())
+    }
+
+    async fn query(&self, connection: &mut PgConnection) -> anyhow::Result<()> {
+        let sql = "SELECT current_setting('transaction_read_only') = 'on'";
+        let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
+        if self.0.needs_writes && row.try_get(0)? {
+            // Those of the pool may be older, and have been made when it was writable.
+            self.0.upkeep.renew_after_failover();
+            anyhow::bail!("the server is read-only, and the URL has target_session_attrs");
+        }
+        Ok(())
+    }
+
+    /// Poolers such as PgBouncer do not know `options`, and say so only when one connects.
+    async fn connect(&self) -> anyhow::Result<PgConnection> {
+        let refused = match self.options().connect().await {
+            Err(sqlx::Error::Database(error))
+                if error
+                    .try_downcast_ref::<PgDatabaseError>()
+                    .is_some_and(is_unsupported_parameter) =>
+            {
+                error
+            }
+            // The cause stands in the error's text already.
+            connected => return connected.map_err(|error| anyhow::anyhow!("{error}")),
+        };
+        if self.0.is_pooled.swap(true, Ordering::Relaxed) {
+            anyhow::bail!("{refused}");
+        }
+        let connected = self.0.plain.connect().await;
+        connected.map_err(|error| anyhow::anyhow!("{error}"))
+    }
+}
+
+fn is_unsupported_parameter(error: &PgDatabaseError) -> bool {
+    error.code() == "08P01" && error.message().contains("unsupported startup parameter")
+}
+
+impl health::Check for Probe {
+    fn check(&self) -> impl Future<Output = anyhow::Result<()>> + Send {
+        self.ask()
+    }
+}
+
+/// Asks as soon as a connection of the pool was found silent, and each second while none is free: all of
+/// them may wait for answers that never come.
+pub(super) async fn watch(pool: sqlx::PgPool, probe: Probe, suspected: Arc<Notify>) {
+    while !pool.is_closed() {
+        let noticed = tokio::time::timeout(ANSWER, suspected.notified())
+            .await
+            .is_ok();
+        let max = pool.options().get_max_connections();
+        if noticed || (pool.size() >= max && pool.num_idle() == 0) {
+            // An error is the readiness check's to report.
+            let _ = tokio::time::timeout(3 * ANSWER, probe.ask()).await;
+        }
+    }
+}
