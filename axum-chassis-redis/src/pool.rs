@@ -113,7 +113,8 @@ pub async fn redis<S>(
     tokio::spawn(mend(pool.clone(), suspected));
     let closing = pool.clone();
     chassis.on_stop(name, async move || Ok(closing.close()?));
-    chassis.readiness().check(name, Probe(pool.clone()));
+    let probe = Probe(pool.clone());
+    chassis.readiness().add(name, settings.readiness, probe);
     Ok(pool)
 }
 

@@ -1,5 +1,6 @@
 //! What a service's settings say about its Redis.
 
+use axum_chassis::health::Role;
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Duration, Problems, Secret, Validate};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long an answer may take: 503 after it. 0s means for ever.
     pub response_timeout: Duration,
+    /// Whether the service is ready without it: `gate` means no, `inform` means that only requests which need it fail.
+    pub readiness: Role,
 }
 
 impl Default for Settings {
@@ -32,6 +35,7 @@ impl Default for Settings {
             pool_size: 1,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
+            readiness: Role::Gate,
         }
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn open<S, DB: Database>(
         }
         Ok(())
     });
-    chassis.readiness().check(name, probe);
+    chassis.readiness().add(name, settings.readiness, probe);
     Ok(pool)
 }
 

@@ -1,6 +1,7 @@
 //! The service as a process of its own: on a file, and on servers that go away and come back while
 //! clients are asking. What the tests ask of it is here, and what it must not have lost.
 
+mod inform;
 mod secrets;
 mod servers;
 mod silence;
