@@ -209,11 +209,16 @@ impl Pool {
             // tries again.
             Err(error) if !error.is_io_error() => {
                 self.renew(at)?;
-                Err(error.into())
+                Err(told(&error))
             }
-            answer => Ok(answer?),
+            answer => answer.map_err(|error| told(&error)),
         }
     }
+}
+
+/// Its causes stand in its own text already.
+fn told(error: &RedisError) -> anyhow::Error {
+    anyhow::anyhow!("{error}")
 }
 
 /// Asks as soon as a connection was lost or a command had no answer, again and again until there is one: a

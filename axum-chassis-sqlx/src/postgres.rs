@@ -3,14 +3,16 @@
 mod probe;
 mod silence;
 mod upkeep;
+mod url;
 
 use anyhow::bail;
 use axum_chassis::Chassis;
-use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use self::probe::Probe;
 use self::upkeep::Upkeep;
+pub(crate) use self::upkeep::is_stale_plan;
+pub(crate) use self::url::PostgresUrl;
 use crate::address::Address;
 use crate::open::{open, wait};
 use crate::{Settings, meaning};
@@ -37,12 +39,12 @@ pub async fn postgres<S>(
         ),
         Err(wrong) => bail!("{name}.url: {wrong}"),
     };
-    // Its own words may quote the URL.
-    let Ok(options) = PgConnectOptions::from_url(&url) else {
-        bail!("{name}.url: a parameter after the `?` has a value that is not acceptable");
-    };
+    if let Some(weakness) = url.weakness() {
+        tracing::warn!(database = name, "{weakness}");
+    }
+    let needs_writes = url.needs_writes;
     // PostgreSQL has sent the shortest exact digits since version 12, and poolers refuse the parameter.
-    let mut plain = options.extra_float_digits(None);
+    let mut plain = url.options.extra_float_digits(None);
     if plain.get_application_name().is_none() {
         plain = plain.application_name(name);
     }
@@ -52,7 +54,7 @@ pub async fn postgres<S>(
         options = options.options([("statement_timeout", milliseconds)]);
     }
     let upkeep = Upkeep::default();
-    let probe = Probe::new(options, plain, false, upkeep.clone());
+    let probe = Probe::new(options, plain, needs_writes, upkeep.clone());
     wait(chassis, name, settings, &probe).await?;
     warn_without_timeout(name, settings, &probe).await;
 

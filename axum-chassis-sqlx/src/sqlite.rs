@@ -32,13 +32,14 @@ pub async fn sqlite<S>(
     name: &str,
     settings: &Settings,
 ) -> anyhow::Result<SqlitePool> {
-    match Address::read(&settings.url) {
-        Ok(Address::Sqlite) => {}
+    let url = match Address::read(&settings.url) {
+        Ok(Address::Sqlite(url)) => url,
+        #[cfg(feature = "postgres")]
         Ok(_) => bail!("{name}.url: expected sqlite:PATH: it is of another database"),
         Err(wrong) => bail!("{name}.url: {wrong}"),
-    }
+    };
     // Its own words may quote the URL.
-    let Ok(options) = SqliteConnectOptions::from_str(settings.url.expose()) else {
+    let Ok(options) = SqliteConnectOptions::from_str(&url) else {
         bail!("{name}.url: a parameter after the `?` is not acceptable");
     };
     let patience = *settings.statement_timeout;

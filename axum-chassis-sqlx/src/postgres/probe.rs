@@ -109,7 +109,8 @@ impl Probe {
 
     async fn query(&self, connection: &mut PgConnection) -> anyhow::Result<()> {
         let sql = "SELECT current_setting('transaction_read_only') = 'on'";
-        let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
+        let row = sqlx::raw_sql(sql).fetch_one(connection).await;
+        let row = row.map_err(|error| told(&error))?;
         if self.0.needs_writes && row.try_get(0)? {
             // Those of the pool may be older, and have been made when it was writable.
             self.0.upkeep.renew_after_failover();
@@ -128,14 +129,21 @@ impl Probe {
             {
                 error
             }
-            // The cause stands in the error's text already.
-            connected => return connected.map_err(|error| anyhow::anyhow!("{error}")),
+            connected => return connected.map_err(|error| told(&error)),
         };
         if self.0.is_pooled.swap(true, Ordering::Relaxed) {
-            anyhow::bail!("{refused}");
+            anyhow::bail!("{}", refused.message());
         }
         let connected = self.0.plain.connect().await;
-        connected.map_err(|error| anyhow::anyhow!("{error}"))
+        connected.map_err(|error| told(&error))
+    }
+}
+
+/// Its causes stand in its own text already; the line that it names is one of PostgreSQL's source.
+fn told(error: &sqlx::Error) -> anyhow::Error {
+    match error {
+        sqlx::Error::Database(error) => anyhow::anyhow!("{}", error.message()),
+        error => anyhow::anyhow!("{error}"),
     }
 }
 

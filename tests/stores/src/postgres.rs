@@ -35,6 +35,36 @@ impl Postgres {
         Self::make(Some(certificates))
     }
 
+    /// A standby of this one, streaming from it.
+    pub fn standby(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        give(folder.path());
+        let mut copy = program("pg_basebackup");
+        copy.args(["-h", "127.0.0.1", "-U", USER, "-p", &self.port.to_string()])
+            .args([
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+                "-D",
+            ])
+            .arg(folder.path().join("data"))
+            .env("PGPASSWORD", PASSWORD);
+        let made = copy.output().expect("pg_basebackup");
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let mut standby = Self {
+            folder,
+            port: free_port(),
+            process: None,
+            options: self.options.clone(),
+        };
+        standby.start_again();
+        standby
+    }
+
     fn make(certificates: Option<&Certificates>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let password = folder.path().join("password");

@@ -13,8 +13,8 @@ pub struct Proxy {
     state: Arc<State>,
 }
 
-#[derive(Default)]
 struct State {
+    target: Mutex<SocketAddr>,
     /// How many times the connections there were went silent.
     silences: AtomicUsize,
     /// Whether new ones are silent from the start.
@@ -28,7 +28,12 @@ impl Proxy {
     pub fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
         let address = listener.local_addr().expect("an address");
-        let state = Arc::new(State::default());
+        let state = Arc::new(State {
+            target: Mutex::new(target),
+            silences: AtomicUsize::new(0),
+            is_dead: AtomicBool::new(false),
+            kept: Mutex::default(),
+        });
         let shared = state.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -36,6 +41,7 @@ impl Proxy {
                     shared.keep(client);
                     continue;
                 }
+                let target = *shared.target.lock().expect("not poisoned");
                 let Ok(server) = TcpStream::connect(target) else {
                     continue;
                 };
@@ -65,6 +71,11 @@ impl Proxy {
     pub fn kill(&self) {
         self.state.is_dead.store(true, Ordering::SeqCst);
         self.silence();
+    }
+
+    /// New connections go to another server, as behind a name or an address that moved.
+    pub fn retarget(&self, target: SocketAddr) {
+        *self.state.target.lock().expect("not poisoned") = target;
     }
 
     /// New connections are fine again; those from before stay silent.
