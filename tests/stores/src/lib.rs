@@ -3,6 +3,7 @@
 mod certificates;
 mod http;
 mod load;
+mod pgbouncer;
 mod postgres;
 mod proxy;
 mod redis;
@@ -15,6 +16,7 @@ use axum_chassis::testing::Process as Service;
 pub use certificates::Certificates;
 pub use http::{Answer, request};
 pub use load::{Asked, Load};
+pub use pgbouncer::PgBouncer;
 pub use postgres::{Held, Postgres};
 pub use proxy::Proxy;
 pub use redis::Redis;

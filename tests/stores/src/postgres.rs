@@ -231,9 +231,12 @@ impl Drop for Held {
     }
 }
 
-/// PostgreSQL refuses to run as root.
 fn program(name: &str) -> Command {
-    let path = binaries().map_or_else(|| name.into(), |folder| folder.join(name));
+    as_postgres(&binaries().map_or_else(|| name.into(), |folder| folder.join(name)))
+}
+
+/// PostgreSQL refuses to run as root, and so does PgBouncer.
+pub(crate) fn as_postgres(path: &Path) -> Command {
     if !geteuid().is_root() {
         return Command::new(path);
     }
@@ -259,7 +262,7 @@ fn binaries() -> Option<PathBuf> {
         .max()
 }
 
-fn give(path: &Path) {
+pub(crate) fn give(path: &Path) {
     if geteuid().is_root() {
         let id = |flag| {
             let id = Command::new("id")

@@ -2,6 +2,7 @@
 //! clients are asking. What the tests ask of it is here, and what it must not have lost.
 
 mod inform;
+mod pooler;
 mod secrets;
 mod servers;
 mod silence;
