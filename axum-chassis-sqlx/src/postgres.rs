@@ -1,5 +1,7 @@
 //! A pool of connections to PostgreSQL.
 
+#[cfg(feature = "migrate")]
+mod migrate;
 mod probe;
 mod silence;
 mod upkeep;
@@ -9,6 +11,8 @@ use anyhow::bail;
 use axum_chassis::Chassis;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
+#[cfg(feature = "migrate")]
+pub use self::migrate::migrate;
 use self::probe::Probe;
 use self::upkeep::Upkeep;
 pub(crate) use self::upkeep::is_stale_plan;
@@ -32,24 +36,18 @@ pub async fn postgres<S>(
     name: &str,
     settings: &Settings,
 ) -> anyhow::Result<PgPool> {
-    let url = match Address::read(&settings.url) {
-        Ok(Address::Postgres(url)) => url,
-        Ok(_) => bail!(
-            "{name}.url: expected postgres://USER:PASSWORD@HOST:5432/NAME: it is of another database"
-        ),
-        Err(wrong) => bail!("{name}.url: {wrong}"),
-    };
+    let url = read(name, settings)?;
     if let Some(weakness) = url.weakness() {
         tracing::warn!(database = name, "{weakness}");
     }
     let needs_writes = url.needs_writes;
-    // PostgreSQL has sent the shortest exact digits since version 12, and poolers refuse the parameter.
-    let mut plain = url.options.extra_float_digits(None);
-    if plain.get_application_name().is_none() {
-        plain = plain.application_name(name);
-    }
+    let plain = url.options(name);
     let mut options = plain.clone();
-    if !settings.statement_timeout.is_zero() {
+    // What the URL or PGOPTIONS has goes before a setting that is there by default.
+    let is_given = plain
+        .get_options()
+        .is_some_and(|given| given.contains("statement_timeout"));
+    if !settings.statement_timeout.is_zero() && !is_given {
         let milliseconds = settings.statement_timeout.as_millis();
         options = options.options([("statement_timeout", milliseconds)]);
     }
@@ -78,6 +76,16 @@ pub async fn postgres<S>(
     let pool = open(chassis, name, settings, pool, options, probe.clone())?;
     tokio::spawn(probe::watch(pool.clone(), probe, suspected));
     Ok(pool)
+}
+
+fn read(name: &str, settings: &Settings) -> anyhow::Result<Box<PostgresUrl>> {
+    match Address::read(&settings.url) {
+        Ok(Address::Postgres(url)) => Ok(url),
+        Ok(_) => bail!(
+            "{name}.url: expected postgres://USER:PASSWORD@HOST:5432/NAME: it is of another database"
+        ),
+        Err(wrong) => bail!("{name}.url: {wrong}"),
+    }
 }
 
 /// A pooler ignores the parameter, or refuses it and gets none.

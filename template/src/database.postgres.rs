@@ -14,11 +14,9 @@ pub(crate) async fn open(chassis: &Chassis<Settings>) -> anyhow::Result<Pool> {
 
 /// The command `migrate`, once before a new version starts: runs those of `migrations/` that the database has not seen.
 pub(crate) async fn migrate(chassis: Chassis<Settings>) -> anyhow::Result<()> {
-    let database = open(&chassis).await?;
-    sqlx::migrate!()
-        // A later version may have been here, and been taken back.
-        .set_ignore_missing(true)
-        .run(&database)
-        .await?;
-    Ok(())
+    let mut migrations = sqlx::migrate!();
+    // A later version may have been here, and been taken back.
+    migrations.set_ignore_missing(true);
+    let settings = &chassis.settings().database;
+    axum_chassis_sqlx::migrate(&chassis, "database", settings, migrations).await
 }

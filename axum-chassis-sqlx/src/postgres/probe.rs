@@ -120,7 +120,7 @@ impl Probe {
     }
 
     /// Poolers such as PgBouncer do not know `options`, and say so only when one connects.
-    async fn connect(&self) -> anyhow::Result<PgConnection> {
+    pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
         let refused = match self.options().connect().await {
             Err(sqlx::Error::Database(error))
                 if error

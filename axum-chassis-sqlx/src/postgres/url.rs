@@ -102,7 +102,7 @@ const SSL_MODES: [&str; 6] = [
 
 /// A URL that was read.
 pub(crate) struct PostgresUrl {
-    pub(super) options: PgConnectOptions,
+    options: PgConnectOptions,
     /// Whether a server that takes no writes is as good as none.
     pub(super) needs_writes: bool,
 }
@@ -180,6 +180,16 @@ impl PostgresUrl {
             options,
             needs_writes,
         })
+    }
+
+    /// How to connect, on behalf of what the settings call `name`.
+    pub(super) fn options(&self, name: &str) -> PgConnectOptions {
+        // PostgreSQL has sent the shortest exact digits since version 12, and poolers refuse the parameter.
+        let options = self.options.clone().extra_float_digits(None);
+        match options.get_application_name() {
+            Some(_) => options,
+            None => options.application_name(name),
+        }
     }
 
     /// What is missing for a connection that nobody between can read or answer, and what to write; `None` of

@@ -182,6 +182,15 @@ impl Postgres {
 
     /// Locks all orders in a transaction that stays open until this is dropped.
     pub fn lock_orders(&self) -> Held {
+        self.hold("LOCK TABLE orders")
+    }
+
+    /// Reads orders in a transaction that stays open until this is dropped.
+    pub fn read_orders(&self) -> Held {
+        self.hold("SELECT count(*) FROM orders")
+    }
+
+    fn hold(&self, sql: &str) -> Held {
         let mut psql = self
             .psql()
             .stdin(Stdio::piped())
@@ -189,10 +198,10 @@ impl Postgres {
             .spawn()
             .expect("psql");
         let mut input = psql.stdin.take().expect("a pipe");
-        writeln!(input, "BEGIN; LOCK TABLE orders; SELECT 'locked';").expect("a pipe");
+        writeln!(input, "BEGIN; {sql}; SELECT 'held';").expect("a pipe");
         let said = BufReader::new(psql.stdout.take().expect("a pipe")).lines();
-        let locked = said.map_while(Result::ok).any(|line| line == "locked");
-        assert!(locked, "psql ended without a lock");
+        let held = said.map_while(Result::ok).any(|line| line == "held");
+        assert!(held, "psql ended without a lock");
         Held {
             psql,
             input: Some(input),
