@@ -56,6 +56,12 @@ pub async fn redis<S>(
         Ok(info) => info,
         Err(wrong) => bail!("{name}.url: {wrong}"),
     };
+    if address::is_readable(&info) {
+        tracing::warn!(
+            redis = name,
+            "the password and all data cross the network in clear: write rediss:// in `{name}.url`"
+        );
+    }
     #[cfg(feature = "tls")]
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // The redis crate takes the process's own and brings none. `Err`: another was quicker.

@@ -71,7 +71,7 @@ pub use meaning::meaning;
 #[cfg(all(feature = "migrate", feature = "postgres"))]
 pub use postgres::migrate;
 #[cfg(feature = "postgres")]
-pub use postgres::postgres;
+pub use postgres::{postgres, postgres_rotating};
 pub use settings::Settings;
 #[cfg(feature = "sqlite")]
 pub use sqlite::sqlite;

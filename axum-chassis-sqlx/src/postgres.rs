@@ -3,6 +3,7 @@
 #[cfg(feature = "migrate")]
 mod migrate;
 mod probe;
+mod rotation;
 mod silence;
 mod upkeep;
 mod url;
@@ -13,7 +14,8 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 
 #[cfg(feature = "migrate")]
 pub use self::migrate::migrate;
-use self::probe::Probe;
+use self::probe::{Probe, Ways};
+pub use self::rotation::postgres_rotating;
 use self::upkeep::Upkeep;
 pub(crate) use self::upkeep::is_stale_plan;
 pub(crate) use self::url::PostgresUrl;
@@ -36,23 +38,18 @@ pub async fn postgres<S>(
     name: &str,
     settings: &Settings,
 ) -> anyhow::Result<PgPool> {
-    let url = read(name, settings)?;
-    if let Some(weakness) = url.weakness() {
-        tracing::warn!(database = name, "{weakness}");
-    }
-    let needs_writes = url.needs_writes;
-    let plain = url.options(name);
-    let mut options = plain.clone();
-    // What the URL or PGOPTIONS has goes before a setting that is there by default.
-    let is_given = plain
-        .get_options()
-        .is_some_and(|given| given.contains("statement_timeout"));
-    if !settings.statement_timeout.is_zero() && !is_given {
-        let milliseconds = settings.statement_timeout.as_millis();
-        options = options.options([("statement_timeout", milliseconds)]);
-    }
+    let (pool, _) = connect(chassis, name, settings).await?;
+    Ok(pool)
+}
+
+/// The same, with the probe.
+async fn connect<S>(
+    chassis: &Chassis<S>,
+    name: &str,
+    settings: &Settings,
+) -> anyhow::Result<(PgPool, Probe)> {
     let upkeep = Upkeep::default();
-    let probe = Probe::new(options, plain, needs_writes, upkeep.clone());
+    let probe = Probe::new(ways(name, settings)?, upkeep.clone());
     wait(chassis, name, settings, &probe).await?;
     warn_without_timeout(name, settings, &probe).await;
 
@@ -62,20 +59,50 @@ pub async fn postgres<S>(
         meaning(error)
     });
     let suspected = upkeep.suspected.clone();
-    let options = probe.options().clone();
-    let connect = options.clone();
+    let connecting = probe.clone();
     let idle = *settings.idle_timeout;
     let pool = PgPoolOptions::new()
         .idle_timeout((!idle.is_zero()).then_some(idle))
         // `before_acquire` does the same, with a limit.
         .test_before_acquire(false)
         .before_acquire(move |connection, of| {
-            let (upkeep, options) = (upkeep.clone(), connect.clone());
-            Box::pin(async move { upkeep.is_usable(connection, of, &options).await })
+            let (upkeep, probe) = (upkeep.clone(), connecting.clone());
+            Box::pin(async move { upkeep.is_usable(connection, of, &probe).await })
         });
-    let pool = open(chassis, name, settings, pool, options, probe.clone())?;
-    tokio::spawn(probe::watch(pool.clone(), probe, suspected));
-    Ok(pool)
+    let pool = open(
+        chassis,
+        name,
+        settings,
+        pool,
+        probe.options(),
+        probe.clone(),
+    )?;
+    tokio::spawn(probe::watch(pool.clone(), probe.clone(), suspected));
+    Ok((pool, probe))
+}
+
+/// How to connect, with a warning if others could read it.
+fn ways(name: &str, settings: &Settings) -> anyhow::Result<Ways> {
+    let url = read(name, settings)?;
+    if let Some(weakness) = url.weakness() {
+        tracing::warn!(database = name, "{weakness}");
+    }
+    let plain = url.options(name);
+    let mut full = plain.clone();
+    // What the URL or PGOPTIONS has goes before a setting that is there by default.
+    let is_given = plain
+        .get_options()
+        .is_some_and(|given| given.contains("statement_timeout"));
+    if !settings.statement_timeout.is_zero() && !is_given {
+        let milliseconds = settings.statement_timeout.as_millis();
+        full = full.options([("statement_timeout", milliseconds)]);
+    }
+    let needs_writes = url.needs_writes;
+    Ok(Ways {
+        full,
+        plain,
+        needs_writes,
+    })
 }
 
 fn read(name: &str, settings: &Settings) -> anyhow::Result<Box<PostgresUrl>> {

@@ -58,31 +58,46 @@ pub async fn sqlite<S>(
     let pool = SqlitePoolOptions::new()
         .idle_timeout(None)
         .max_lifetime(None);
-    let probe = Probe::new(options.clone());
-    wait(chassis, name, settings, &probe).await?;
+    let mut settings = settings.clone();
+    if is_in_memory(&url) {
+        // Connections to one share a cache, in which a statement fails where it would wait in a file.
+        settings.max_connections = 1;
+    }
+    let probe = Probe::new(options.clone(), is_in_memory(&url));
+    wait(chassis, name, &settings, &probe).await?;
     chassis.on_error(meaning);
-    open(chassis, name, settings, pool, options, probe)
+    open(chassis, name, &settings, pool, options, probe)
+}
+
+fn is_in_memory(url: &str) -> bool {
+    url.contains(":memory:") || url.contains("mode=memory")
 }
 
 /// The readiness check, on a connection of its own. Cheap to clone; all clones are one.
 #[derive(Clone)]
 struct Probe {
     options: SqliteConnectOptions,
+    sql: &'static str,
     connection: Arc<Mutex<Option<SqliteConnection>>>,
 }
 
 impl Probe {
-    fn new(options: SqliteConnectOptions) -> Self {
+    fn new(options: SqliteConnectOptions, is_in_memory: bool) -> Self {
+        // Unlike `SELECT 1` the other one reads the file.
+        let sql = match is_in_memory {
+            true => "SELECT 1",
+            false => "SELECT 1 FROM sqlite_schema LIMIT 1",
+        };
         Self {
             options,
+            sql,
             connection: Arc::default(),
         }
     }
 
     /// Asks on the connection there is, and if it is broken on a new one.
     async fn ask(&self) -> anyhow::Result<()> {
-        // Unlike `SELECT 1` this reads the file.
-        let sql = "SELECT 1 FROM sqlite_schema LIMIT 1";
+        let sql = self.sql;
         // Taken out, so that one whose query is aborted half-way is not used again.
         let known = self.connection.lock().await.take();
         let answered = match known {

@@ -39,15 +39,14 @@ async fn add(State(pool): State<PgPool>) -> Result<String, Problem> {
 }
 
 /// Has a service run on the database while `test` runs.
-fn with_service(url: &str, test: impl FnOnce(SocketAddr)) {
-    let sources = Sources::empty()
-        .set("database.url", url)
+fn with_service(sources: Sources, test: impl FnOnce(SocketAddr)) {
+    let sources = sources
         .set("database.max_connections", "4")
         .set("health.interval", "100ms")
         .set("health.failures", "1");
     let start = async |chassis: Chassis<Settings>| {
-        let settings = &chassis.settings().database;
-        let pool = axum_chassis_sqlx::postgres(&chassis, "database", settings).await?;
+        let pool = axum_chassis_sqlx::postgres_rotating(&chassis, "database", |all| &all.database);
+        let pool = pool.await?;
         Ok(Router::new()
             .route("/", get(list))
             .route("/", post(add))
@@ -81,7 +80,7 @@ fn worse_than_503(asked: &[Asked]) -> Vec<&Asked> {
 fn a_new_column_costs_select_star_a_503_for_each_connection_at_most() {
     let server = Postgres::start();
     server.query("CREATE TABLE orders (id bigserial)");
-    with_service(&server.url(), |main| {
+    with_service(Sources::empty().set("database.url", server.url()), |main| {
         let load = Load::start(8, move |_| request(main, "GET", "/", ""));
         load.wait_for(100, 200);
         server.query("ALTER TABLE orders ADD COLUMN item text");
@@ -109,7 +108,7 @@ fn fails_over(parameters: &str) {
         "{}?sslmode=disable{parameters}",
         primary.url_through(&proxy)
     );
-    with_service(&url, |main| {
+    with_service(Sources::empty().set("database.url", url), |main| {
         let load = Load::start(8, move |_| request(main, "POST", "/", ""));
         load.wait_for(100, 200);
 
@@ -150,4 +149,54 @@ fn after_a_failover_connections_to_the_old_primary_are_replaced() {
 #[ignore = "needs PostgreSQL"]
 fn a_check_may_ask_for_a_server_that_takes_writes() {
     fails_over("&target_session_attrs=read-write");
+}
+
+/// A new password in a mounted secret, with the old one gone from the role, under load.
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn a_new_password_is_used_without_a_restart_and_a_wrong_one_changes_nothing() {
+    let server = Postgres::start();
+    server.query("CREATE TABLE orders (id bigserial)");
+    server.query("CREATE ROLE service LOGIN PASSWORD 'first'");
+    server.query("GRANT INSERT ON orders TO service");
+    server.query("GRANT USAGE ON SEQUENCE orders_id_seq TO service");
+    let folder = tempfile::tempdir().expect("a folder");
+    let give = |password: &str| {
+        let port = server.address().port();
+        let url = format!("postgres://service:{password}@127.0.0.1:{port}/postgres");
+        let new = folder.path().join(".new");
+        std::fs::write(&new, url).expect("a file");
+        std::fs::rename(&new, folder.path().join("database-url")).expect("a file");
+    };
+    let sessions = "SELECT count(DISTINCT pid) FROM pg_stat_activity WHERE usename = 'service'";
+    let of_before = |since: &str| {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'service' AND backend_start < '{since}'"
+        );
+        server.query(&sql)
+    };
+    give("first");
+    with_service(Sources::empty().with_secrets_dir(folder.path()), |main| {
+        let load = Load::start(8, move |_| request(main, "POST", "/", ""));
+        load.wait_for(200, 200);
+
+        // A slip: the pool goes on.
+        give("wrong");
+        load.wait_for(500, 200);
+
+        let now = server.query("SELECT clock_timestamp()");
+        server.query("ALTER ROLE service PASSWORD 'second'");
+        give("second");
+        let rotated = Instant::now();
+        wait_for("no connection from before", || {
+            (of_before(&now[0]) == ["0"]).then_some(())
+        });
+        println!("no connection from before after {:?}", rotated.elapsed());
+        load.wait_for(200, 200);
+        assert_ne!(server.query(sessions), ["0"]);
+        let asked = load.finish();
+        let failed: Vec<_> = asked.iter().filter(|one| one.status() != 200).collect();
+        println!("{} of {} failed", failed.len(), asked.len());
+        assert!(failed.is_empty(), "{:?}", failed[0]);
+    });
 }

@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use tokio::time::{Instant, sleep};
 
-use super::probe::Probe;
+use super::probe::{Probe, Ways};
 use super::{read, upkeep::Upkeep};
 use crate::Settings;
 use crate::open::wait;
@@ -49,12 +49,12 @@ pub async fn migrate<S>(
     let url = read(name, settings)?;
     let plain = url.options(name);
     let marked = [(MARK, "on"), ("statement_timeout", "0")];
-    let probe = Probe::new(
-        plain.clone().options(marked),
+    let ways = Ways {
+        full: plain.clone().options(marked),
         plain,
-        true,
-        Upkeep::default(),
-    );
+        needs_writes: true,
+    };
+    let probe = Probe::new(ways, Upkeep::default());
     wait(chassis, name, settings, &probe).await?;
     let mut turn = probe.connect().await?;
     let mut connection = probe.connect().await?;

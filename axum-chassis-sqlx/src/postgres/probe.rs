@@ -1,8 +1,8 @@
 //! The readiness check, on a connection of its own: a pool without a free connection is busy, and not a
 //! reason to send the same requests to the next replica.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -21,13 +21,19 @@ pub(super) const ANSWER: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Probe(Arc<Inner>);
 
-struct Inner {
-    options: PgConnectOptions,
+/// How to connect.
+#[derive(Clone)]
+pub(super) struct Ways {
+    pub(super) full: PgConnectOptions,
     /// Without the startup parameter `options`, which poolers refuse.
-    plain: PgConnectOptions,
-    is_pooled: AtomicBool,
+    pub(super) plain: PgConnectOptions,
     /// Whether a server that takes no writes is as good as none.
-    needs_writes: bool,
+    pub(super) needs_writes: bool,
+}
+
+struct Inner {
+    ways: RwLock<Ways>,
+    is_pooled: AtomicBool,
     connection: Mutex<Option<PgConnection>>,
     addresses: Addresses,
     /// A connection has gone silent, and the others of its time are still to be ended.
@@ -38,17 +44,10 @@ struct Inner {
 // === impl Probe ===
 
 impl Probe {
-    pub(super) fn new(
-        options: PgConnectOptions,
-        plain: PgConnectOptions,
-        needs_writes: bool,
-        upkeep: Upkeep,
-    ) -> Self {
+    pub(super) fn new(ways: Ways, upkeep: Upkeep) -> Self {
         Self(Arc::new(Inner {
-            options,
-            plain,
+            ways: RwLock::new(ways),
             is_pooled: AtomicBool::new(false),
-            needs_writes,
             connection: Mutex::new(None),
             addresses: Addresses::default(),
             is_silent: AtomicBool::new(false),
@@ -57,12 +56,25 @@ impl Probe {
     }
 
     /// How to connect, as far as it is known by now.
-    pub(super) fn options(&self) -> &PgConnectOptions {
+    pub(super) fn options(&self) -> PgConnectOptions {
+        let Ways { full, plain, .. } = self.ways();
         if self.0.is_pooled.load(Ordering::Relaxed) {
-            &self.0.plain
+            plain
         } else {
-            &self.0.options
+            full
         }
+    }
+
+    fn ways(&self) -> Ways {
+        let ways = self.0.ways.read().unwrap_or_else(PoisonError::into_inner);
+        ways.clone()
+    }
+
+    /// Connects in another way from now on.
+    pub(super) async fn follow(&self, ways: Ways) {
+        *self.0.ways.write().unwrap_or_else(PoisonError::into_inner) = ways;
+        self.0.connection.lock().await.take();
+        self.0.upkeep.renew_now();
     }
 
     /// The `statement_timeout` that connections like those of the pool have; zero is none.
@@ -89,7 +101,7 @@ impl Probe {
                 Err(_) => self.0.is_silent.store(true, Ordering::Relaxed),
             }
         }
-        self.0.addresses.learn(self.options()).await;
+        self.0.addresses.learn(&self.options()).await;
         let is_silent = self.0.is_silent.load(Ordering::Relaxed);
         let old = is_silent.then(|| self.0.addresses.connections());
         let mut fresh = self.connect().await?;
@@ -111,7 +123,7 @@ impl Probe {
         let sql = "SELECT current_setting('transaction_read_only') = 'on'";
         let row = sqlx::raw_sql(sql).fetch_one(connection).await;
         let row = row.map_err(|error| told(&error))?;
-        if self.0.needs_writes && row.try_get(0)? {
+        if self.ways().needs_writes && row.try_get(0)? {
             // Those of the pool may be older, and have been made when it was writable.
             self.0.upkeep.renew_after_failover();
             anyhow::bail!("the server is read-only, and the URL has target_session_attrs");
@@ -134,7 +146,7 @@ impl Probe {
         if self.0.is_pooled.swap(true, Ordering::Relaxed) {
             anyhow::bail!("{}", refused.message());
         }
-        let connected = self.0.plain.connect().await;
+        let connected = self.ways().plain.connect().await;
         connected.map_err(|error| told(&error))
     }
 }

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnectionMetadata;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
+use sqlx::postgres::{PgConnection, PgDatabaseError};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Notify;
 
-use super::probe::ANSWER;
+use super::probe::{ANSWER, Probe};
 
 /// A statement that was prepared before a migration fails once on each connection.
 const AFTER_MIGRATION: Duration = Duration::from_secs(1);
@@ -42,6 +42,11 @@ impl Upkeep {
         self.renew(AFTER_FAILOVER);
     }
 
+    /// Has connections replaced that were made with a password of before.
+    pub(super) fn renew_now(&self) {
+        self.renew(Duration::ZERO);
+    }
+
     /// Has every connection replaced before its next use, but not twice within `pause`.
     fn renew(&self, pause: Duration) {
         let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,7 +62,7 @@ impl Upkeep {
         &self,
         connection: &mut PgConnection,
         of: PoolConnectionMetadata,
-        options: &PgConnectOptions,
+        probe: &Probe,
     ) -> sqlx::Result<bool> {
         match tokio::time::timeout(ANSWER, connection.ping()).await {
             Ok(Ok(())) => {}
@@ -67,7 +72,7 @@ impl Upkeep {
             }
             Err(_) => {
                 self.suspected.notify_one();
-                *connection = options.connect().await?;
+                *connection = probe.options().connect().await?;
                 return Ok(true);
             }
         }

@@ -71,6 +71,20 @@ impl Redis {
         ([127, 0, 0, 1], self.port).into()
     }
 
+    /// How many connections clients have, but for the one that asks.
+    pub fn clients(&self) -> usize {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
+        let (length, commands) = (PASSWORD.len(), "CLIENT LIST\r\nQUIT\r\n");
+        write!(
+            stream,
+            "*2\r\n$4\r\nAUTH\r\n${length}\r\n{PASSWORD}\r\n{commands}"
+        )
+        .expect("a write");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.matches("laddr=").count() - 1
+    }
+
     /// Ends it without a word to anybody.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {

@@ -212,3 +212,28 @@ fn silent_connections_to_redis_over_tls_cost_seconds() {
     let certificates = Certificates::make();
     redis_comes_back(&Redis::with_tls(&certificates), Some(&certificates));
 }
+
+#[test]
+#[ignore = "needs Redis"]
+fn a_redis_that_was_away_while_nobody_asked_fails_no_command_after() {
+    let mut redis = Redis::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = format!("sqlite:{}", folder.path().join("orders.db").display());
+    let service = program()
+        .variable("DATABASE_URL", database)
+        .variable("REDIS_URL", redis.url())
+        // No check comes between.
+        .set("health.interval", "1m")
+        .set("redis.pool_size", 3)
+        .start();
+    let main = service.main().address();
+    redis.kill();
+    // Longer than a manager tries by itself.
+    std::thread::sleep(Duration::from_millis(600));
+    redis.start_again();
+    wait_for("connections", || (redis.clients() == 3).then_some(()));
+    for _ in 0..3 {
+        let answer = request(main, "POST", "/orders/1/views", "").expect("an answer");
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
