@@ -7,6 +7,7 @@ mod secrets;
 mod servers;
 mod silence;
 mod sqlite;
+mod storm;
 
 use std::collections::BTreeSet;
 use std::io;
