@@ -13,6 +13,7 @@ use crate::address;
 /// `redis-url`. The settings around it check it with [`Problems::within`]`("redis", &self.redis)`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Settings {
     /// Where Redis is: `redis://USER:PASSWORD@HOST:6379/0`, or `rediss://` for TLS. Has to be set.
     pub url: Secret,

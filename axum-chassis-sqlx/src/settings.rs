@@ -17,6 +17,7 @@ const LONGEST_STATEMENT: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 /// [`Problems::within`]`("database", &self.database)`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Settings {
     /// Where the database is: `postgres://USER:PASSWORD@HOST:5432/NAME` or `sqlite:PATH`. Has to be set.
     pub url: Secret,

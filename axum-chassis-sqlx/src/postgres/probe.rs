@@ -1,6 +1,7 @@
 //! The readiness check, on a connection of its own: a pool without a free connection is busy, and not a
 //! reason to send the same requests to the next replica.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -92,21 +93,44 @@ impl Probe {
         let mut place = self.0.connection.lock().await;
         // Taken out, so that one whose query is aborted half-way is not used again.
         if let Some(mut known) = place.take() {
-            match tokio::time::timeout(ANSWER, self.query(&mut known)).await {
-                Ok(Ok(())) => {
-                    *place = Some(known);
-                    return Ok(());
+            let answer = {
+                let mut asked = pin!(self.query(&mut known));
+                match tokio::time::timeout(ANSWER, asked.as_mut()).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        self.0.is_silent.store(true, Ordering::Relaxed);
+                        // Slow or silent? A new one takes longer than an answer does on a busy machine.
+                        tokio::select! {
+                            biased;
+                            late = asked => {
+                                self.0.is_silent.store(false, Ordering::Relaxed);
+                                late
+                            }
+                            fresh = self.replace() => {
+                                *place = Some(fresh?);
+                                return Ok(());
+                            }
+                        }
+                    }
                 }
-                Ok(Err(_)) => {}
-                Err(_) => self.0.is_silent.store(true, Ordering::Relaxed),
+            };
+            if answer.is_ok() {
+                *place = Some(known);
+                return Ok(());
             }
         }
+        *place = Some(self.replace().await?);
+        Ok(())
+    }
+
+    /// A new connection, which answers. Those that went silent before are ended.
+    async fn replace(&self) -> anyhow::Result<PgConnection> {
         self.0.addresses.learn(&self.options()).await;
         let is_silent = self.0.is_silent.load(Ordering::Relaxed);
         let old = is_silent.then(|| self.0.addresses.connections());
         let mut fresh = self.connect().await?;
         if let Some(old) = old {
-            // The server answers on a new one: what waits on those from before waits in vain.
+            // What waits on those from before waits in vain.
             self.0.is_silent.store(false, Ordering::Relaxed);
             let connections = old.end();
             tracing::warn!(
@@ -115,8 +139,7 @@ impl Probe {
             );
         }
         self.query(&mut fresh).await?;
-        *place = Some(fresh);
-        Ok(())
+        Ok(fresh)
     }
 
     async fn query(&self, connection: &mut PgConnection) -> anyhow::Result<()> {

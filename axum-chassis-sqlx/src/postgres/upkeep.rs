@@ -1,5 +1,6 @@
 //! Which connections of the pool are used again.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -64,15 +65,30 @@ impl Upkeep {
         of: PoolConnectionMetadata,
         probe: &Probe,
     ) -> sqlx::Result<bool> {
-        match tokio::time::timeout(ANSWER, connection.ping()).await {
+        let answer = {
+            let mut ping = pin!(connection.ping());
+            match tokio::time::timeout(ANSWER, ping.as_mut()).await {
+                Ok(answer) => Ok(answer),
+                Err(_) => {
+                    self.suspected.notify_one();
+                    let options = probe.options();
+                    // Slow or silent? A new one takes longer than an answer does on a busy machine.
+                    tokio::select! {
+                        biased;
+                        late = ping => Ok(late),
+                        fresh = options.connect() => Err(fresh?),
+                    }
+                }
+            }
+        };
+        match answer {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::info!(%error, "a connection of the pool was lost");
                 return Ok(false);
             }
-            Err(_) => {
-                self.suspected.notify_one();
-                *connection = probe.options().connect().await?;
+            Err(fresh) => {
+                *connection = fresh;
                 return Ok(true);
             }
         }

@@ -73,16 +73,21 @@ impl Redis {
 
     /// How many connections clients have, but for the one that asks.
     pub fn clients(&self) -> usize {
+        self.command(&["CLIENT", "LIST"]).matches("laddr=").count() - 1
+    }
+
+    /// What it answers to a command, in its protocol.
+    pub fn command(&self, words: &[&str]) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
-        let (length, commands) = (PASSWORD.len(), "CLIENT LIST\r\nQUIT\r\n");
-        write!(
-            stream,
-            "*2\r\n$4\r\nAUTH\r\n${length}\r\n{PASSWORD}\r\n{commands}"
-        )
-        .expect("a write");
+        for words in [&["AUTH", PASSWORD], words, &["QUIT"]] {
+            write!(stream, "*{}\r\n", words.len()).expect("a write");
+            for word in words {
+                write!(stream, "${}\r\n{word}\r\n", word.len()).expect("a write");
+            }
+        }
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
-        answer.matches("laddr=").count() - 1
+        answer
     }
 
     /// Ends it without a word to anybody.

@@ -8,6 +8,7 @@ use stores::{
     wait_until_not_ready,
 };
 
+use crate::secrets::{holds_no_password, tells_nothing};
 use crate::servers::{did_not_panic, in_state};
 use crate::{program, run, take};
 
@@ -135,7 +136,10 @@ impl Fixture {
         self.goes_silent_between_queries();
         self.is_dead_for_a_while();
         did_not_panic(&self.service);
-        assert_eq!(self.service.stop().code, Some(0));
+        tells_nothing(&self.service);
+        let ended = self.service.stop();
+        assert_eq!(ended.code, Some(0));
+        holds_no_password("the log", &ended.stdout);
     }
 }
 
@@ -197,7 +201,10 @@ fn redis_comes_back(redis: &Redis, certificates: Option<&Certificates>) {
         assert!(answer.is_unavailable(), "{answer:?}");
     }
     did_not_panic(&service);
-    assert_eq!(service.stop().code, Some(0));
+    tells_nothing(&service);
+    let ended = service.stop();
+    assert_eq!(ended.code, Some(0));
+    holds_no_password("the log", &ended.stdout);
 }
 
 #[test]
@@ -235,5 +242,36 @@ fn a_redis_that_was_away_while_nobody_asked_fails_no_command_after() {
     for _ in 0..3 {
         let answer = request(main, "POST", "/orders/1/views", "").expect("an answer");
         assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs Redis"]
+fn after_a_failover_commands_go_to_the_new_master() {
+    let (old, new) = (Redis::start(), Redis::start());
+    let proxy = Proxy::start(old.address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = format!("sqlite:{}", folder.path().join("orders.db").display());
+    let service = program()
+        .variable("DATABASE_URL", database)
+        .variable("REDIS_URL", old.url_through(&proxy))
+        .set("health.interval", "1m")
+        .set("redis.pool_size", 3)
+        .start();
+    let main = service.main().address();
+    let load = Load::start(6, move |_| request(main, "POST", "/orders/1/views", ""));
+    load.wait_for(50, 200);
+    // It stays, and its connections do; it only takes no writes any more.
+    let port = new.address().port().to_string();
+    old.command(&["REPLICAOF", "127.0.0.1", &port]);
+    proxy.retarget(new.address());
+    let moved = Instant::now();
+    load.wait_for(50, 200);
+    let back = moved.elapsed();
+    println!("Redis: 200 again {back:?} after a failover");
+    assert!(back < BACK, "{back:?}");
+    for one in load.finish().iter().filter(|one| one.status() != 200) {
+        let answer = one.answer.as_ref().expect("an answer");
+        assert!(answer.is_unavailable(), "{answer:?}");
     }
 }
