@@ -143,10 +143,13 @@ impl Probe {
     }
 
     async fn query(&self, connection: &mut PgConnection) -> anyhow::Result<()> {
-        let sql = "SELECT current_setting('transaction_read_only') = 'on'";
+        let needs_writes = self.ways().needs_writes;
+        let sql = match needs_writes {
+            true => "SELECT current_setting('transaction_read_only') = 'on'",
+            false => "SELECT false",
+        };
         let row = sqlx::raw_sql(sql).fetch_one(connection).await;
-        let row = row.map_err(|error| told(&error))?;
-        if self.ways().needs_writes && row.try_get(0)? {
+        if row.map_err(|error| told(&error))?.try_get(0)? {
             // Those of the pool may be older, and have been made when it was writable.
             self.0.upkeep.renew_after_failover();
             anyhow::bail!("the server is read-only, and the URL has target_session_attrs");
