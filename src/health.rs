@@ -15,7 +15,7 @@ mod report;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::check::Check;
+pub use self::check::{Check, Role};
 pub(crate) use self::heartbeat::Heartbeat;
 pub use self::readiness::Readiness;
 pub(crate) use self::report::Report;

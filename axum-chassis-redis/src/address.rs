@@ -1,8 +1,10 @@
 //! What is wrong with a URL that is none of Redis. What is said of one never quotes it: with a slip
 //! in the right place, any part of it may be the password.
 
+use std::net::IpAddr;
+
 use axum_chassis::settings::Secret;
-use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
 const TCP: &str = "redis://USER:PASSWORD@HOST:6379/0";
 
@@ -16,7 +18,21 @@ pub(crate) fn read(url: &Secret) -> Result<ConnectionInfo, String> {
     if url.is_empty() {
         return Err(format!("has to be set, to {TCP}{tls}"));
     }
-    check(url.expose()).map_err(|wrong| format!("expected {TCP}{tls}: {wrong}"))
+    check(url.expose().trim()).map_err(|wrong| format!("expected {TCP}{tls}: {wrong}"))
+}
+
+/// Whether others on the network can read what is sent: it goes to another host without TLS.
+pub(crate) fn is_readable(info: &ConnectionInfo) -> bool {
+    match info.addr() {
+        ConnectionAddr::Tcp(host, _) => {
+            let host = host.trim_matches(['[', ']']);
+            let is_loopback = host
+                .parse()
+                .is_ok_and(|address: IpAddr| address.is_loopback());
+            host != "localhost" && !is_loopback
+        }
+        _ => false,
+    }
 }
 
 fn check(text: &str) -> Result<ConnectionInfo, &'static str> {
@@ -27,7 +43,7 @@ fn check(text: &str) -> Result<ConnectionInfo, &'static str> {
         "rediss" | "valkeys" if cfg!(feature = "tls") => &["protocol"],
         "rediss" | "valkeys" => return Err("TLS is the feature `tls` of axum-chassis-redis"),
         "unix" | "redis+unix" | "valkey+unix" => &["db", "user", "pass", "protocol"],
-        _ => return Err("it begins otherwise"),
+        _ => return Err("the scheme is another"),
     };
     let Some(url) = redis::parse_redis_url(text) else {
         return Err(
@@ -88,11 +104,28 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_to_another_host_without_tls_can_be_read() {
+        for (url, readable) in [
+            ("redis://:hunter2@cache.example", true),
+            ("redis://10.0.0.1", true),
+            ("redis://localhost", false),
+            ("redis://127.0.0.1:6380", false),
+            ("redis://[::1]", false),
+            ("unix:///run/redis.sock", false),
+            #[cfg(feature = "tls")]
+            ("rediss://cache.example", false),
+        ] {
+            let info = read(&url.into()).expect(url);
+            assert_eq!(is_readable(&info), readable, "{url}");
+        }
+    }
+
+    #[test]
     fn what_is_said_of_a_wrong_one_helps_and_does_not_quote_it() {
         for (url, helps) in [
             ("", "has to be set, to redis://USER:PASSWORD@HOST:6379/0"),
-            ("hunter2", "it begins otherwise"),
-            ("http://:hunter2@cache", "it begins otherwise"),
+            ("hunter2", "the scheme is another"),
+            ("http://:hunter2@cache", "the scheme is another"),
             ("redis://:hun/ter2@cache", "%XX"),
             ("redis://user:12/hunter2@cache", "%2F"),
             ("redis://user:12?hunter2@cache", "%3F"),

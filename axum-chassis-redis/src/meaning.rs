@@ -9,17 +9,28 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 /// When to come back.
 const LATER: Duration = Duration::from_secs(5);
 
-/// What an error that reached the client by `?` means: 503 with `Retry-After` if there is no
-/// connection, no answer in time, or no server that takes the command (starting, read-only, without
-/// its cluster); `None` of all else, such as a command that is none: a 500.
+/// What an error that reached the client by `?` means; `None` of all else, such as a command that is not
+/// valid: a 500.
+///
+/// | error | answer |
+/// |---|---|
+/// | no connection, no answer in time, credentials (`NOAUTH`, `WRONGPASS`) | 503, `Retry-After: 5` |
+/// | the server takes no commands for now: `LOADING`, `BUSY`, `MASTERDOWN`, `CLUSTERDOWN`, `TRYAGAIN` | 503, `Retry-After: 5` |
+/// | it takes no writes: `OOM`, `MISCONF`, `NOREPLICAS`, `READONLY` (the connections are replaced) | 503, `Retry-After: 5` |
 ///
 /// The answer holds nothing of the command: that is in the log. Registered by
 /// [`redis`](crate::redis()); public for a program that renders its errors by itself.
 pub fn meaning(error: &(dyn Error + 'static)) -> Option<Problem> {
     let error = error.downcast_ref::<RedisError>()?;
     let passes = match error.kind() {
-        // At a reconnect: the start went well.
-        _ if matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) => true,
+        // The first two at a reconnect: the start went well.
+        _ if matches!(
+            error.code(),
+            Some("NOAUTH" | "WRONGPASS" | "BUSY" | "OOM" | "MISCONF" | "NOREPLICAS")
+        ) =>
+        {
+            true
+        }
         ErrorKind::Io
         | ErrorKind::AuthenticationFailed
         | ErrorKind::ClusterConnectionNotFound

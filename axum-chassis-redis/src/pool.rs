@@ -1,14 +1,20 @@
 //! Connections that reconnect by themselves, handed out in turn.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use axum_chassis::{Chassis, health};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisResult};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, SendError};
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
+use redis::{
+    Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
+    ServerErrorKind,
+};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::{Settings, address, meaning};
@@ -22,7 +28,15 @@ struct Inner {
     config: ConnectionManagerConfig,
     managers: Vec<Mutex<ConnectionManager>>,
     next: AtomicUsize,
+    is_closed: AtomicBool,
 }
+
+/// How long a connection may take to answer a `PING`, before it counts as silent.
+const ANSWER: Duration = Duration::from_secs(1);
+/// A connection that is silent, and has nothing under way, is noticed by the kernel after about this long.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// A server that became a replica makes each command fail: one renewal is enough for all of them.
+const AFTER_FAILOVER: Duration = Duration::from_secs(1);
 
 /// Opens `pool_size` connections to Redis, once it answers.
 ///
@@ -42,14 +56,22 @@ pub async fn redis<S>(
         Ok(info) => info,
         Err(wrong) => bail!("{name}.url: {wrong}"),
     };
+    if address::is_readable(&info) {
+        tracing::warn!(
+            redis = name,
+            "the password and all data cross the network in clear: write rediss:// in `{name}.url`"
+        );
+    }
     #[cfg(feature = "tls")]
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // The redis crate takes the process's own and brings none. `Err`: another was quicker.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
-    let client = Client::open(info).with_context(|| format!("{name}.url"))?;
+    let client = Client::open(info.set_tcp_settings(tcp_settings()))
+        .with_context(|| format!("{name}.url"))?;
     let response = *settings.response_timeout;
-    let config = ConnectionManagerConfig::new()
+    let suspected = Arc::new(Notify::new());
+    let mut config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(*settings.connect_timeout))
         .set_response_timeout((!response.is_zero()).then_some(response))
         // While Redis is down a command waits for one more attempt, a tenth of a second later, and
@@ -57,6 +79,15 @@ pub async fn redis<S>(
         .set_number_of_retries(1)
         .set_min_delay(Duration::from_millis(100))
         .set_max_delay(Duration::from_millis(200));
+    if client.get_connection_info().redis_settings().protocol() == ProtocolVersion::RESP3 {
+        let lost = suspected.clone();
+        config = config.set_push_sender(move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                lost.notify_one();
+            }
+            Ok::<(), SendError>(())
+        });
+    }
 
     let pool = Pool::new(client, config, settings.pool_size)?;
     chassis.wait_for(name, || pool.ask()).await?;
@@ -67,10 +98,29 @@ pub async fn redis<S>(
         &[("db_client_connection_pool_name", name)],
         move || size,
     )?;
-    chassis.on_error(meaning);
+    let (noted, renewed) = (suspected.clone(), pool.clone());
+    let last = Mutex::new(None::<Instant>);
+    chassis.on_error(move |error| {
+        if let Some(error) = error.downcast_ref::<RedisError>() {
+            if error.is_timeout() {
+                noted.notify_one();
+            }
+            if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) {
+                let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                if last.is_none_or(|last| last.elapsed() > AFTER_FAILOVER) {
+                    *last = Some(Instant::now());
+                    // An error is that of the URL, which was well at the start.
+                    let _ = renewed.renew_all();
+                }
+            }
+        }
+        meaning(error)
+    });
+    tokio::spawn(mend(pool.clone(), suspected));
     let closing = pool.clone();
     chassis.on_stop(name, async move || Ok(closing.close()?));
-    chassis.readiness().check(name, Probe(pool.clone()));
+    let probe = Probe(pool.clone());
+    chassis.readiness().add(name, settings.readiness, probe);
     Ok(pool)
 }
 
@@ -81,6 +131,7 @@ impl Pool {
             config,
             managers: Vec::new(),
             next: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
         };
         for _ in 0..size.max(1) {
             inner.managers.push(Mutex::new(inner.fresh()?));
@@ -113,8 +164,13 @@ impl Pool {
         Ok(())
     }
 
-    fn close(&self) -> RedisResult<()> {
+    fn renew_all(&self) -> RedisResult<()> {
         (0..self.0.managers.len()).try_for_each(|at| self.renew(at))
+    }
+
+    fn close(&self) -> RedisResult<()> {
+        self.0.is_closed.store(true, Ordering::Relaxed);
+        self.renew_all()
     }
 
     /// Whether each connection answers. One that does not is mended on the way.
@@ -130,15 +186,72 @@ impl Pool {
         Ok(())
     }
 
-    async fn ping(&self, at: usize) -> RedisResult<()> {
-        let answer = redis::cmd("PING").exec_async(&mut self.at(at)).await;
-        // After such an error at a reconnect (a password that was wrong for a moment) a manager never
-        // tries again.
-        if answer.as_ref().is_err_and(|error| !error.is_io_error()) {
-            self.renew(at)?;
+    async fn ping(&self, at: usize) -> anyhow::Result<()> {
+        let ping = async || {
+            let mut manager = self.at(at);
+            let answer = redis::cmd("PING");
+            tokio::time::timeout(ANSWER, answer.exec_async(&mut manager)).await
+        };
+        let answer = match ping().await {
+            Ok(Err(error)) if error.is_timeout() => None,
+            Ok(answer) => Some(answer),
+            Err(_) => None,
+        };
+        let answer = match answer {
+            Some(answer) => answer,
+            None => {
+                // A manager waits on: it connects again when a connection was closed, and not when it is silent.
+                self.renew(at)?;
+                match ping().await {
+                    Ok(answer) => answer,
+                    Err(_) => bail!("no answer within {ANSWER:?}"),
+                }
+            }
+        };
+        match answer {
+            // It answers, though not to a user without this right.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(()),
+            // After such an error at a reconnect (a password that was wrong for a moment) a manager never
+            // tries again.
+            Err(error) if !error.is_io_error() => {
+                self.renew(at)?;
+                Err(told(&error))
+            }
+            answer => answer.map_err(|error| told(&error)),
         }
-        answer
     }
+}
+
+/// Its causes stand in its own text already.
+fn told(error: &RedisError) -> anyhow::Error {
+    anyhow::anyhow!("{error}")
+}
+
+/// Asks as soon as a connection was lost or a command had no answer, again and again until there is one: a
+/// manager returns the error of its last attempt to whoever comes next, even if that is much later.
+async fn mend(pool: Pool, suspected: Arc<Notify>) {
+    const SOON: Duration = Duration::from_millis(100);
+    loop {
+        suspected.notified().await;
+        let mut attempts = 0;
+        while !pool.0.is_closed.load(Ordering::Relaxed) && pool.ask().await.is_err() {
+            attempts += 1;
+            tokio::time::sleep(if attempts < 20 { SOON } else { ANSWER }).await;
+        }
+        if pool.0.is_closed.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+fn tcp_settings() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    let settings = TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(keepalive.with_interval(KEEPALIVE / 3));
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(KEEPALIVE);
+    settings
 }
 
 impl Inner {

@@ -1,5 +1,6 @@
 //! What a service's settings say about its Redis.
 
+use axum_chassis::health::Role;
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Duration, Problems, Secret, Validate};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::address;
 /// `redis-url`. The settings around it check it with [`Problems::within`]`("redis", &self.redis)`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Settings {
     /// Where Redis is: `redis://USER:PASSWORD@HOST:6379/0`, or `rediss://` for TLS. Has to be set.
     pub url: Secret,
@@ -22,6 +24,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long an answer may take: 503 after it. 0s means for ever.
     pub response_timeout: Duration,
+    /// Whether the service is ready without it: `gate` means no, `inform` means that only requests which need it fail.
+    pub readiness: Role,
 }
 
 impl Default for Settings {
@@ -32,6 +36,7 @@ impl Default for Settings {
             pool_size: 1,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
+            readiness: Role::Gate,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is left of the connections after a stop.
+//! What a service's start needs of Redis, and what is left of the connections after its stop.
 
 use std::time::Duration;
 
@@ -54,4 +54,27 @@ async fn connections_are_closed_once_the_last_request_is_gone() {
     let running = running.expect("Redis is there");
     assert_eq!(clients(&mut own).await.expect("an answer"), 4);
     assert!(running.stop().await.is_orderly());
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_user_without_the_right_to_ping_starts_and_is_ready() {
+    let server = stores::Redis::start();
+    let made = server.command(&["ACL", "SETUSER", "limited", "on", ">secret", "~*", "+incr"]);
+    assert_eq!(made.matches("+OK").count(), 3, "{made}");
+    let port = server.address().port();
+    let sources = Sources::empty()
+        .set(
+            "redis.url",
+            format!("redis://limited:secret@127.0.0.1:{port}"),
+        )
+        .set("service.start_timeout", "5s");
+    let start = async |chassis: Chassis<Settings>| {
+        axum_chassis_redis::redis(&chassis, "redis", &chassis.settings().redis).await?;
+        Ok(Router::new())
+    };
+    let running = Service::<Settings>::new("counter", "1.0.0")
+        .start(sources, start)
+        .await;
+    assert!(running.expect("a start").stop().await.is_orderly());
 }

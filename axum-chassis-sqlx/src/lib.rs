@@ -45,7 +45,7 @@
 //!
 //! # Features
 //!
-//! `postgres` and `sqlite`, neither of them by default; `testing`, for `[dev-dependencies]`. The drivers need a C compiler: for ring, which the
+//! `postgres` and `sqlite`, neither of them by default; `migrate`, for migrations of PostgreSQL; `testing`, for `[dev-dependencies]`. The drivers need a C compiler: for ring, which the
 //! TLS of PostgreSQL stands on, and for SQLite itself, which is compiled in. sqlx 0.9 needs Rust
 //! 1.94, and so does this crate.
 //!
@@ -68,8 +68,10 @@ mod sqlite;
 pub mod testing;
 
 pub use meaning::meaning;
+#[cfg(all(feature = "migrate", feature = "postgres"))]
+pub use postgres::migrate;
 #[cfg(feature = "postgres")]
-pub use postgres::postgres;
+pub use postgres::{postgres, postgres_rotating};
 pub use settings::Settings;
 #[cfg(feature = "sqlite")]
 pub use sqlite::sqlite;

@@ -1,50 +1,57 @@
-//! What both databases have in common: patience, readiness, metrics and the end.
+//! What both databases have in common: the wait at the start, readiness, metrics and the end.
 
-use std::future::Future;
-
-use anyhow::bail;
 use axum_chassis::{Chassis, health};
 use sqlx::pool::PoolOptions;
-use sqlx::{ConnectOptions, Connection, Database, Executor, Pool};
-use tokio::sync::Mutex;
+use sqlx::{Connection, Database, Pool};
 
-use crate::{Settings, meaning};
+use crate::Settings;
 
-/// Opens a pool once the database answers, and tells the chassis of it.
-pub(crate) async fn open<S, DB>(
+/// How long closing a pool may take: a connection that has gone silent does not end.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// Waits until the database answers.
+pub(crate) async fn wait<S>(
+    chassis: &Chassis<S>,
+    name: &str,
+    settings: &Settings,
+    probe: &impl health::Check,
+) -> anyhow::Result<()> {
+    let limit = settings.acquire_timeout;
+    let attempt = async || {
+        // Not with the pool, which would only return that its time was up.
+        match tokio::time::timeout(*limit, probe.check()).await {
+            Ok(answer) => answer,
+            Err(_) => anyhow::bail!("no answer within {limit}"),
+        }
+    };
+    chassis.wait_for(name, attempt).await
+}
+
+/// Makes the pool, and registers what the chassis does with it.
+pub(crate) fn open<S, DB: Database>(
     chassis: &Chassis<S>,
     name: &str,
     settings: &Settings,
     pool: PoolOptions<DB>,
-    probe: Probe<DB>,
-) -> anyhow::Result<Pool<DB>>
-where
-    DB: Database,
-    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
-{
-    let patience = *settings.acquire_timeout;
-    chassis
-        .wait_for(name, || async {
-            // Not by the pool, which would only say that its time was up.
-            match tokio::time::timeout(patience, probe.ask()).await {
-                Ok(answer) => answer,
-                Err(_) => bail!("no answer within {}", settings.acquire_timeout),
-            }
-        })
-        .await?;
-
+    options: <DB::Connection as Connection>::Options,
+    probe: impl health::Check,
+) -> anyhow::Result<Pool<DB>> {
     let pool = pool
         .max_connections(settings.max_connections)
-        .acquire_timeout(patience)
-        .connect_lazy_with(probe.options.clone());
+        .acquire_timeout(*settings.acquire_timeout)
+        .connect_lazy_with(options);
     observe(chassis, name, &pool)?;
-    chassis.on_error(meaning);
     let closing = pool.clone();
     chassis.on_stop(name, async move || {
-        closing.close().await;
+        if tokio::time::timeout(CLOSING, closing.close())
+            .await
+            .is_err()
+        {
+            tracing::warn!("connections to the database did not close in time");
+        }
         Ok(())
     });
-    chassis.readiness().check(name, probe);
+    chassis.readiness().add(name, settings.readiness, probe);
     Ok(pool)
 }
 
@@ -83,62 +90,4 @@ fn observe<S, DB: Database>(
         move || max,
     )?;
     Ok(())
-}
-
-/// The readiness check, on a connection of its own: a pool without a free connection is busy, and no
-/// reason to send the same requests to the next replica.
-pub(crate) struct Probe<DB: Database> {
-    options: <DB::Connection as Connection>::Options,
-    query: &'static str,
-    connection: Mutex<Option<DB::Connection>>,
-}
-
-impl<DB: Database> Probe<DB>
-where
-    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
-{
-    pub(crate) fn new(
-        options: <DB::Connection as Connection>::Options,
-        query: &'static str,
-    ) -> Self {
-        Self {
-            options,
-            query,
-            connection: Mutex::new(None),
-        }
-    }
-
-    /// Asks on the connection there is, and if it is broken on a new one.
-    async fn ask(&self) -> anyhow::Result<()> {
-        // Taken out, so that one whose query is cut half-way is not asked again.
-        let known = self.connection.lock().await.take();
-        let answered = match known {
-            Some(mut known) => known.execute(self.query).await.ok().map(|_| known),
-            None => None,
-        };
-        let connection = match answered {
-            Some(known) => known,
-            None => self.connect().await.map_err(|error| {
-                // Its cause stands in its text already.
-                anyhow::anyhow!("{error}")
-            })?,
-        };
-        *self.connection.lock().await = Some(connection);
-        Ok(())
-    }
-
-    async fn connect(&self) -> sqlx::Result<DB::Connection> {
-        let mut connection = self.options.connect().await?;
-        connection.execute(self.query).await?;
-        Ok(connection)
-    }
-}
-
-impl<DB: Database> health::Check for Probe<DB>
-where
-    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
-{
-    fn check(&self) -> impl Future<Output = anyhow::Result<()>> + Send {
-        self.ask()
-    }
 }

@@ -1,13 +1,27 @@
 //! A pool of connections to PostgreSQL.
 
+#[cfg(feature = "migrate")]
+mod migrate;
+mod probe;
+mod rotation;
+mod silence;
+mod upkeep;
+mod url;
+
 use anyhow::bail;
 use axum_chassis::Chassis;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Postgres};
+use sqlx::postgres::{PgPool, PgPoolOptions};
 
-use crate::Settings;
+#[cfg(feature = "migrate")]
+pub use self::migrate::migrate;
+use self::probe::{Probe, Ways};
+pub use self::rotation::postgres_rotating;
+use self::upkeep::Upkeep;
+pub(crate) use self::upkeep::is_stale_plan;
+pub(crate) use self::url::PostgresUrl;
 use crate::address::Address;
-use crate::open::{Probe, open};
+use crate::open::{open, wait};
+use crate::{Settings, meaning};
 
 /// Opens a pool of connections to PostgreSQL, once it answers.
 ///
@@ -24,26 +38,95 @@ pub async fn postgres<S>(
     name: &str,
     settings: &Settings,
 ) -> anyhow::Result<PgPool> {
-    let url = match Address::read(&settings.url) {
-        Ok(Address::Postgres(url)) => url,
+    let (pool, _) = connect(chassis, name, settings).await?;
+    Ok(pool)
+}
+
+/// The same, with the probe.
+async fn connect<S>(
+    chassis: &Chassis<S>,
+    name: &str,
+    settings: &Settings,
+) -> anyhow::Result<(PgPool, Probe)> {
+    let upkeep = Upkeep::default();
+    let probe = Probe::new(ways(name, settings)?, upkeep.clone());
+    wait(chassis, name, settings, &probe).await?;
+    warn_without_timeout(name, settings, &probe).await;
+
+    let noted = upkeep.clone();
+    chassis.on_error(move |error| {
+        noted.note(error);
+        meaning(error)
+    });
+    let suspected = upkeep.suspected.clone();
+    let connecting = probe.clone();
+    let idle = *settings.idle_timeout;
+    let pool = PgPoolOptions::new()
+        .idle_timeout((!idle.is_zero()).then_some(idle))
+        // `before_acquire` does the same, with a limit.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, of| {
+            let (upkeep, probe) = (upkeep.clone(), connecting.clone());
+            Box::pin(async move { upkeep.is_usable(connection, of, &probe).await })
+        });
+    let pool = open(
+        chassis,
+        name,
+        settings,
+        pool,
+        probe.options(),
+        probe.clone(),
+    )?;
+    tokio::spawn(probe::watch(pool.clone(), probe.clone(), suspected));
+    Ok((pool, probe))
+}
+
+/// How to connect, with a warning if others could read it.
+fn ways(name: &str, settings: &Settings) -> anyhow::Result<Ways> {
+    let url = read(name, settings)?;
+    if let Some(weakness) = url.weakness() {
+        tracing::warn!(database = name, "{weakness}");
+    }
+    let plain = url.options(name);
+    let mut full = plain.clone();
+    // What the URL or PGOPTIONS has goes before a setting that is there by default.
+    let is_given = plain
+        .get_options()
+        .is_some_and(|given| given.contains("statement_timeout"));
+    if !settings.statement_timeout.is_zero() && !is_given {
+        let milliseconds = settings.statement_timeout.as_millis();
+        full = full.options([("statement_timeout", milliseconds)]);
+    }
+    let needs_writes = url.needs_writes;
+    Ok(Ways {
+        full,
+        plain,
+        needs_writes,
+    })
+}
+
+fn read(name: &str, settings: &Settings) -> anyhow::Result<Box<PostgresUrl>> {
+    match Address::read(&settings.url) {
+        Ok(Address::Postgres(url)) => Ok(url),
         Ok(_) => bail!(
             "{name}.url: expected postgres://USER:PASSWORD@HOST:5432/NAME: it is of another database"
         ),
         Err(wrong) => bail!("{name}.url: {wrong}"),
-    };
-    // Its own words may quote the URL.
-    let Ok(mut options) = PgConnectOptions::from_url(&url) else {
-        bail!("{name}.url: a parameter after the `?` has a value that is not acceptable");
-    };
-    if options.get_application_name().is_none() {
-        options = options.application_name(name);
     }
-    if !settings.statement_timeout.is_zero() {
-        let milliseconds = settings.statement_timeout.as_millis();
-        options = options.options([("statement_timeout", milliseconds)]);
+}
+
+/// A pooler ignores the parameter, or refuses it and gets none.
+async fn warn_without_timeout(name: &str, settings: &Settings, probe: &Probe) {
+    let wanted = settings.statement_timeout;
+    let limit = *settings.acquire_timeout;
+    let Ok(Ok(actual)) = tokio::time::timeout(limit, probe.statement_timeout()).await else {
+        return;
+    };
+    if !wanted.is_zero() && (actual.is_zero() || actual > *wanted) {
+        tracing::warn!(
+            database = name,
+            "statements have no time limit of {wanted}: a pooler between here and PostgreSQL does not pass \
+             statement_timeout on. Give it to the role instead: ALTER ROLE ... SET statement_timeout = '{wanted}'"
+        );
     }
-    let idle = *settings.idle_timeout;
-    let pool = PgPoolOptions::new().idle_timeout((!idle.is_zero()).then_some(idle));
-    let probe = Probe::<Postgres>::new(options, "SELECT 1");
-    open(chassis, name, settings, pool, probe).await
 }

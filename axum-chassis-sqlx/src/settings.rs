@@ -1,5 +1,6 @@
 //! What a service's settings say about its database.
 
+use axum_chassis::health::Role;
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Duration, Problems, Secret, Validate};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ const LONGEST_STATEMENT: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 /// [`Problems::within`]`("database", &self.database)`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Settings {
     /// Where the database is: `postgres://USER:PASSWORD@HOST:5432/NAME` or `sqlite:PATH`. Has to be set.
     pub url: Secret,
@@ -28,6 +30,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long a statement may take: 503 after it. 0s means for ever. For SQLite, how long it waits for a lock.
     pub statement_timeout: Duration,
+    /// Whether the service is ready without it: `gate` means no, `inform` means that only requests which need it fail.
+    pub readiness: Role,
 }
 
 impl Default for Settings {
@@ -40,6 +44,7 @@ impl Default for Settings {
             acquire_timeout: Duration::from_secs(3),
             idle_timeout: Duration::from_secs(600),
             statement_timeout: Duration::from_secs(10),
+            readiness: Role::Gate,
         }
     }
 }

@@ -1,18 +1,21 @@
 //! A pool of connections to a file of SQLite.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use axum_chassis::Chassis;
-use sqlx::Sqlite;
+use axum_chassis::{Chassis, health};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
+use sqlx::{ConnectOptions, Executor};
+use tokio::sync::Mutex;
 
-use crate::Settings;
 use crate::address::Address;
-use crate::open::{Probe, open};
+use crate::open::{open, wait};
+use crate::{Settings, meaning};
 
 /// How long a statement waits for a lock that was to be waited for "for ever".
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,13 +32,14 @@ pub async fn sqlite<S>(
     name: &str,
     settings: &Settings,
 ) -> anyhow::Result<SqlitePool> {
-    match Address::read(&settings.url) {
-        Ok(Address::Sqlite) => {}
+    let url = match Address::read(&settings.url) {
+        Ok(Address::Sqlite(url)) => url,
+        #[cfg(feature = "postgres")]
         Ok(_) => bail!("{name}.url: expected sqlite:PATH: it is of another database"),
         Err(wrong) => bail!("{name}.url: {wrong}"),
-    }
+    };
     // Its own words may quote the URL.
-    let Ok(options) = SqliteConnectOptions::from_str(settings.url.expose()) else {
+    let Ok(options) = SqliteConnectOptions::from_str(&url) else {
         bail!("{name}.url: a parameter after the `?` is not acceptable");
     };
     let patience = *settings.statement_timeout;
@@ -54,7 +58,67 @@ pub async fn sqlite<S>(
     let pool = SqlitePoolOptions::new()
         .idle_timeout(None)
         .max_lifetime(None);
-    // Unlike `SELECT 1` this reads the file.
-    let probe = Probe::<Sqlite>::new(options, "SELECT 1 FROM sqlite_schema LIMIT 1");
-    open(chassis, name, settings, pool, probe).await
+    let mut settings = settings.clone();
+    if is_in_memory(&url) {
+        // Connections to one share a cache, in which a statement fails where it would wait in a file.
+        settings.max_connections = 1;
+    }
+    let probe = Probe::new(options.clone(), is_in_memory(&url));
+    wait(chassis, name, &settings, &probe).await?;
+    chassis.on_error(meaning);
+    open(chassis, name, &settings, pool, options, probe)
+}
+
+fn is_in_memory(url: &str) -> bool {
+    url.contains(":memory:") || url.contains("mode=memory")
+}
+
+/// The readiness check, on a connection of its own. Cheap to clone; all clones are one.
+#[derive(Clone)]
+struct Probe {
+    options: SqliteConnectOptions,
+    sql: &'static str,
+    connection: Arc<Mutex<Option<SqliteConnection>>>,
+}
+
+impl Probe {
+    fn new(options: SqliteConnectOptions, is_in_memory: bool) -> Self {
+        // Unlike `SELECT 1` the other one reads the file.
+        let sql = match is_in_memory {
+            true => "SELECT 1",
+            false => "SELECT 1 FROM sqlite_schema LIMIT 1",
+        };
+        Self {
+            options,
+            sql,
+            connection: Arc::default(),
+        }
+    }
+
+    /// Asks on the connection there is, and if it is broken on a new one.
+    async fn ask(&self) -> anyhow::Result<()> {
+        let sql = self.sql;
+        // Taken out, so that one whose query is aborted half-way is not used again.
+        let known = self.connection.lock().await.take();
+        let answered = match known {
+            Some(mut known) => known.execute(sql).await.ok().map(|_| known),
+            None => None,
+        };
+        let connection = match answered {
+            Some(known) => known,
+            None => {
+                let mut fresh = self.options.connect().await?;
+                fresh.execute(sql).await?;
+                fresh
+            }
+        };
+        *self.connection.lock().await = Some(connection);
+        Ok(())
+    }
+}
+
+impl health::Check for Probe {
+    fn check(&self) -> impl Future<Output = anyhow::Result<()>> + Send {
+        self.ask()
+    }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::resources::{self, Resource};
 use super::samples::{Reading, Requests, Span};
 use super::{Admin, Build};
-use crate::health::Report;
+use crate::health::{Report, Role};
 use crate::shutdown::Phase;
 
 /// A share of failed requests that is worth a word: that of the promise which the alerts keep, ten times over.
@@ -60,6 +60,8 @@ pub(super) struct Stop {
 #[derive(Serialize)]
 pub(super) struct Check {
     pub(super) name: String,
+    /// `gate` or `inform`.
+    pub(super) role: Role,
     pub(super) up: bool,
     pub(super) seconds: u64,
     pub(super) duration_ms: f64,
@@ -211,6 +213,7 @@ fn checks(report: &Report) -> Vec<Check> {
     let ago = |at: Instant| at.elapsed().as_secs();
     let checks = report.checks.iter().map(|(name, check)| Check {
         name: name.clone(),
+        role: check.role,
         up: check.up,
         seconds: ago(check.since()),
         duration_ms: check.took.as_micros() as f64 / 1e3,

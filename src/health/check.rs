@@ -3,6 +3,20 @@
 use std::fmt;
 use std::future::Future;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a check decides. Either way its state is in `/health/readiness`, in the metrics and on the admin page.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// While it is down the service is not ready: a load balancer sends no requests here.
+    #[default]
+    Gate,
+    /// Nothing: the service stays ready, and requests that need what is checked fail.
+    Inform,
+}
+
 /// Whether something that the service depends on answers.
 ///
 /// A store implements it once; a closure that returns a future of a `Result` is one as well.
@@ -23,6 +37,8 @@ use std::future::Future;
 /// let readiness = Readiness::new(axum_chassis::health::Settings::default());
 /// let store = Store;
 /// readiness.check("store", store.clone());
+/// // A cache: without it the service is slower, and goes on.
+/// readiness.inform("cache", async || std::fs::metadata("/var/cache").map(drop));
 /// readiness.check("disk", async || std::fs::metadata("/tmp").map(drop));
 /// # }
 /// ```

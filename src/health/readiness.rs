@@ -8,7 +8,7 @@ use std::time::{Duration as StdDuration, Instant};
 use tokio::task::AbortHandle;
 
 use super::Settings;
-use super::check::Check;
+use super::check::{Check, Role};
 use super::report::{Report, Verdict};
 use crate::boxed::boxed;
 use crate::error::in_words;
@@ -42,14 +42,35 @@ impl Readiness {
     }
 
     /// Adds a check that runs in the background for as long as the runtime lives, the first time at
-    /// once. Until it has succeeded the service is not ready.
+    /// once. Until it has succeeded, and while it is down, the service is not ready.
+    ///
+    /// The same as [`Readiness::add`] with [`Role::Gate`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn check(&self, name: impl Into<String>, check: impl Check) {
+        self.add(name, Role::Gate, check);
+    }
+
+    /// Adds a check of something that the service can do without, such as a cache, or a database that
+    /// other replicas would miss as well: while it is down the service stays ready.
+    ///
+    /// The same as [`Readiness::add`] with [`Role::Inform`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn inform(&self, name: impl Into<String>, check: impl Check) {
+        self.add(name, Role::Inform, check);
+    }
+
+    /// Adds a check, whose role may come from the settings.
     ///
     /// The error's text is shown to whoever asks the admin listener. A check of the same name is
     /// replaced. A run that panics has failed.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn check(&self, name: impl Into<String>, check: impl Check) {
+    pub fn add(&self, name: impl Into<String>, role: Role, check: impl Check) {
         let name: String = name.into();
         let check = Arc::new(check);
         let (readiness, checked) = (self.clone(), name.clone());
@@ -57,9 +78,10 @@ impl Readiness {
             loop {
                 let begun = Instant::now();
                 let verdict = run(&check, *readiness.0.settings.timeout).await;
+                let succeeded = verdict.is_ok();
                 let up = readiness.record(&checked, verdict, begun.elapsed());
-                // While it is down, requests wait for it to come up: ask more often.
-                let pause = if up {
+                // After a failure and while it is down, requests wait for the next verdict: ask more often.
+                let pause = if up && succeeded {
                     *readiness.0.settings.interval
                 } else {
                     readiness.retry()
@@ -71,7 +93,7 @@ impl Readiness {
         if let Some(replaced) = tasks.remove(&name) {
             replaced.abort();
         }
-        self.checks().insert(name.clone(), Verdict::pending());
+        self.checks().insert(name.clone(), Verdict::pending(role));
         tasks.insert(name, tokio::spawn(boxed(repeat)).abort_handle());
     }
 
@@ -103,9 +125,10 @@ impl Readiness {
             check.expire(stale);
         }
         let (started, stopping) = (self.0.started.get(), self.0.stopping.get());
-        let down = checks.values().filter(|check| !check.up);
+        let gates = || checks.values().filter(|check| check.role == Role::Gate);
+        let down = gates().filter(|check| !check.up);
         let first_down = down.map(Verdict::since).min();
-        let last_up = checks.values().map(Verdict::since).max();
+        let last_up = gates().map(Verdict::since).max();
         let since = match (stopping, started, first_down) {
             (Some(stopping), ..) => *stopping,
             (_, None, _) => self.0.created,
@@ -200,7 +223,7 @@ mod tests {
         let readiness = Readiness::new(settings(3, 2));
         readiness
             .checks()
-            .insert("db".to_owned(), Verdict::pending());
+            .insert("db".to_owned(), Verdict::pending(Role::Gate));
         let mut run = |ok: bool| {
             let verdict = if ok {
                 Ok(())
@@ -231,12 +254,28 @@ mod tests {
         assert_eq!(readiness.report().status(), "ready");
         readiness
             .checks()
-            .insert("db".to_owned(), Verdict::pending());
+            .insert("db".to_owned(), Verdict::pending(Role::Gate));
         assert_eq!(readiness.report().status(), "not ready");
         readiness.record("db", Ok(()), StdDuration::ZERO);
         assert!(readiness.is_ready());
         readiness.set_stopping();
         assert_eq!(readiness.report().status(), "stopping");
+    }
+
+    #[test]
+    fn a_check_that_informs_is_shown_and_decides_nothing() {
+        let readiness = Readiness::new(settings(1, 1));
+        readiness.set_started();
+        readiness
+            .checks()
+            .insert("cache".to_owned(), Verdict::pending(Role::Inform));
+        readiness.record("cache", Err("refused".to_owned()), StdDuration::ZERO);
+        assert!(readiness.is_ready());
+        let json = readiness.report().to_json();
+        assert_eq!(json["status"], "ready");
+        assert_eq!(json["checks"]["cache"]["status"], "down");
+        assert_eq!(json["checks"]["cache"]["role"], "inform");
+        assert_eq!(json["checks"]["cache"]["error"], "refused");
     }
 
     #[test]
@@ -248,7 +287,7 @@ mod tests {
         };
         let readiness = Readiness::new(quick);
         readiness.set_started();
-        let mut old = Verdict::pending();
+        let mut old = Verdict::pending(Role::Gate);
         old.up = true;
         old.checked = Instant::now() - StdDuration::from_secs(1);
         readiness.checks().insert("db".to_owned(), old);
@@ -271,6 +310,21 @@ mod tests {
             run(&Arc::new(panics), timeout).await,
             Err("the check panicked".to_owned())
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_fails_is_repeated_soon() {
+        let readiness = Readiness::new(settings(3, 1));
+        let runs = Arc::new(AtomicU64::new(0));
+        let counted = runs.clone();
+        readiness.check("db", move || {
+            let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+            async move { if first { Ok(()) } else { Err("refused") } }
+        });
+        tokio::time::sleep(StdDuration::from_millis(6_900)).await;
+        assert!(readiness.report().checks["db"].up);
+        tokio::time::sleep(StdDuration::from_millis(200)).await;
+        assert!(!readiness.report().checks["db"].up);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration as StdDuration, Instant};
 
 use super::Settings;
+use super::check::Role;
 use crate::settings::Duration;
 
 /// How many times a check went up or down that are remembered.
@@ -12,6 +13,7 @@ const CHANGES: usize = 10;
 /// What is known of one check.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
+    pub(crate) role: Role,
     pub(crate) up: bool,
     /// Why not, in the words of the last run that failed.
     pub(crate) error: Option<String>,
@@ -29,8 +31,9 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     /// Of a check that has not run yet.
-    pub(super) fn pending() -> Self {
+    pub(super) fn pending(role: Role) -> Self {
         Self {
+            role,
             up: false,
             error: Some("has not been checked yet".to_owned()),
             took: StdDuration::ZERO,
@@ -127,6 +130,7 @@ impl Report {
             .map(|(name, check)| {
                 let value = serde_json::json!({
                     "status": if check.up { "up" } else { "down" },
+                    "role": check.role,
                     "error": check.error,
                     "duration_ms": check.took.as_micros() as f64 / 1e3,
                     "age_seconds": check.checked.elapsed().as_secs_f64(),

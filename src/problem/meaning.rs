@@ -57,9 +57,11 @@ impl Meanings {
         let ask = |meaning: &Arc<Meaning>, error| {
             catch_unwind(AssertUnwindSafe(|| meaning(error))).unwrap_or_default()
         };
-        error
-            .chain()
-            .find_map(|error| all.iter().find_map(|meaning| ask(meaning, error)))
+        error.chain().find_map(|error| {
+            // All of them: a store notes what its own errors tell of its connections.
+            let meant = all.iter().filter_map(|meaning| ask(meaning, error));
+            meant.reduce(|first, _| first)
+        })
     }
 }
 

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         .command(
             "migrate",
             "Brings the database up to date",
-            async |chassis| Store::open(&chassis).await?.migrate().await,
+            async |chassis| Store::migrate(&chassis).await,
         )
         .run(start)
 }

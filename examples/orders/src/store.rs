@@ -40,12 +40,16 @@ impl Store {
         })
     }
 
-    pub(crate) async fn migrate(&self) -> anyhow::Result<()> {
-        match self {
-            Self::Postgres(pool) => migrate!("migrations/postgres").run(pool).await?,
-            Self::Sqlite(pool) => migrate!("migrations/sqlite").run(pool).await?,
+    /// Waits until the database answers, and brings it up to date.
+    pub(crate) async fn migrate(chassis: &Chassis<Settings>) -> anyhow::Result<()> {
+        let settings = &chassis.settings().database;
+        if settings.url.expose().starts_with("sqlite:") {
+            let pool = axum_chassis_sqlx::sqlite(chassis, "database", settings).await?;
+            migrate!("migrations/sqlite").run(&pool).await?;
+            return Ok(());
         }
-        Ok(())
+        let migrations = migrate!("migrations/postgres");
+        axum_chassis_sqlx::migrate(chassis, "database", settings, migrations).await
     }
 
     pub(crate) async fn add(&self, order: &NewOrder) -> sqlx::Result<Order> {

@@ -3,6 +3,7 @@
 use super::html::{Page, Shown, Text, amount, class, duration, seconds, up};
 use crate::admin::resources::Resource;
 use crate::admin::status::{Check, Line, Setting, Status, Task};
+use crate::health::Role;
 
 /// How a line of JSON begins, what of it is folded away, and what comes behind that.
 const TIME: &str = "{\"timestamp\":\"";
@@ -56,8 +57,12 @@ impl Page {
         self.table("check", &columns);
         for check in checks {
             self.put(format_args!(
-                "<tr><td>{}</td><td class=\"{}\">{} for {}</td>",
+                "<tr><td>{}{}</td><td class=\"{}\">{} for {}</td>",
                 Text(&check.name),
+                match check.role {
+                    Role::Gate => "",
+                    Role::Inform => " (informs)",
+                },
                 class(check.up),
                 up(check.up),
                 seconds(check.seconds)

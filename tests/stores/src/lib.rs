@@ -3,7 +3,9 @@
 mod certificates;
 mod http;
 mod load;
+mod pgbouncer;
 mod postgres;
+mod proxy;
 mod redis;
 mod server;
 
@@ -14,7 +16,9 @@ use axum_chassis::testing::Process as Service;
 pub use certificates::Certificates;
 pub use http::{Answer, request};
 pub use load::{Asked, Load};
+pub use pgbouncer::PgBouncer;
 pub use postgres::{Held, Postgres};
+pub use proxy::Proxy;
 pub use redis::Redis;
 pub use server::{Process, free_port};
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -10,7 +11,7 @@ use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
 use crate::server::{Process, free_port};
-use crate::{Certificates, PASSWORD, PASSWORD_IN_URL, wait_for};
+use crate::{Certificates, PASSWORD, PASSWORD_IN_URL, Proxy, wait_for};
 
 const INSTALL: &str = "apt-get install postgresql";
 const USER: &str = "orders";
@@ -32,6 +33,36 @@ impl Postgres {
     /// The same, with TLS.
     pub fn with_tls(certificates: &Certificates) -> Self {
         Self::make(Some(certificates))
+    }
+
+    /// A standby of this one, streaming from it.
+    pub fn standby(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        give(folder.path());
+        let mut copy = program("pg_basebackup");
+        copy.args(["-h", "127.0.0.1", "-U", USER, "-p", &self.port.to_string()])
+            .args([
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+                "-D",
+            ])
+            .arg(folder.path().join("data"))
+            .env("PGPASSWORD", PASSWORD);
+        let made = copy.output().expect("pg_basebackup");
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let mut standby = Self {
+            folder,
+            port: free_port(),
+            process: None,
+            options: self.options.clone(),
+        };
+        standby.start_again();
+        standby
     }
 
     fn make(certificates: Option<&Certificates>) -> Self {
@@ -90,6 +121,19 @@ impl Postgres {
         )
     }
 
+    /// The same, through a proxy that has this name on the certificate, if there is one.
+    pub fn url_through(&self, proxy: &Proxy) -> String {
+        self.url().replace(
+            &format!("127.0.0.1:{}", self.port),
+            &format!("localhost:{}", proxy.port()),
+        )
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
     /// Ends every connection and the server, at once and in order.
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
@@ -138,6 +182,15 @@ impl Postgres {
 
     /// Locks all orders in a transaction that stays open until this is dropped.
     pub fn lock_orders(&self) -> Held {
+        self.hold("LOCK TABLE orders")
+    }
+
+    /// Reads orders in a transaction that stays open until this is dropped.
+    pub fn read_orders(&self) -> Held {
+        self.hold("SELECT count(*) FROM orders")
+    }
+
+    fn hold(&self, sql: &str) -> Held {
         let mut psql = self
             .psql()
             .stdin(Stdio::piped())
@@ -145,10 +198,10 @@ impl Postgres {
             .spawn()
             .expect("psql");
         let mut input = psql.stdin.take().expect("a pipe");
-        writeln!(input, "BEGIN; LOCK TABLE orders; SELECT 'locked';").expect("a pipe");
+        writeln!(input, "BEGIN; {sql}; SELECT 'held';").expect("a pipe");
         let said = BufReader::new(psql.stdout.take().expect("a pipe")).lines();
-        let locked = said.map_while(Result::ok).any(|line| line == "locked");
-        assert!(locked, "psql ended without a lock");
+        let held = said.map_while(Result::ok).any(|line| line == "held");
+        assert!(held, "psql ended without a lock");
         Held {
             psql,
             input: Some(input),
@@ -187,9 +240,12 @@ impl Drop for Held {
     }
 }
 
-/// PostgreSQL refuses to run as root.
 fn program(name: &str) -> Command {
-    let path = binaries().map_or_else(|| name.into(), |folder| folder.join(name));
+    as_postgres(&binaries().map_or_else(|| name.into(), |folder| folder.join(name)))
+}
+
+/// PostgreSQL refuses to run as root, and so does PgBouncer.
+pub(crate) fn as_postgres(path: &Path) -> Command {
     if !geteuid().is_root() {
         return Command::new(path);
     }
@@ -215,7 +271,7 @@ fn binaries() -> Option<PathBuf> {
         .max()
 }
 
-fn give(path: &Path) {
+pub(crate) fn give(path: &Path) {
     if geteuid().is_root() {
         let id = |flag| {
             let id = Command::new("id")

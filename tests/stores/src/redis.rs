@@ -1,14 +1,14 @@
 //! Redis.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::server::{Process, free_port};
-use crate::{Certificates, PASSWORD, PASSWORD_IN_URL, wait_for};
+use crate::{Certificates, PASSWORD, PASSWORD_IN_URL, Proxy, wait_for};
 
 /// A server that keeps nothing.
 pub struct Redis {
@@ -58,6 +58,36 @@ impl Redis {
             ("rediss", "localhost")
         };
         format!("{scheme}://:{PASSWORD_IN_URL}@{host}:{}/0", self.port)
+    }
+
+    /// The same, through a proxy.
+    pub fn url_through(&self, proxy: &Proxy) -> String {
+        let url = self.url().replace("127.0.0.1", "localhost");
+        url.replace(&self.port.to_string(), &proxy.port().to_string())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// How many connections clients have, but for the one that asks.
+    pub fn clients(&self) -> usize {
+        self.command(&["CLIENT", "LIST"]).matches("laddr=").count() - 1
+    }
+
+    /// What it answers to a command, in its protocol.
+    pub fn command(&self, words: &[&str]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
+        for words in [&["AUTH", PASSWORD], words, &["QUIT"]] {
+            write!(stream, "*{}\r\n", words.len()).expect("a write");
+            for word in words {
+                write!(stream, "${}\r\n{word}\r\n", word.len()).expect("a write");
+            }
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
     }
 
     /// Ends it without a word to anybody.

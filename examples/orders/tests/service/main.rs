@@ -1,9 +1,13 @@
 //! The service as a process of its own: on a file, and on servers that go away and come back while
 //! clients are asking. What the tests ask of it is here, and what it must not have lost.
 
+mod inform;
+mod pooler;
 mod secrets;
 mod servers;
+mod silence;
 mod sqlite;
+mod storm;
 
 use std::collections::BTreeSet;
 use std::io;

@@ -12,7 +12,7 @@ use stores::{PASSWORD, PASSWORD_IN_URL, Postgres, Redis, request, wait_for, wait
 use crate::{program, run, take};
 
 /// What nobody may read: the passwords, as they are and as they stand in a URL.
-fn holds_no_password(what: &str, text: &str) {
+pub(crate) fn holds_no_password(what: &str, text: &str) {
     for secret in [PASSWORD, PASSWORD_IN_URL, "hunter2"] {
         let at = text.find(secret);
         let around = at.map(|at| &text[at.saturating_sub(200)..(at + 50).min(text.len())]);
@@ -54,7 +54,7 @@ impl Collector {
 }
 
 /// Asks for all that the service tells of itself, and holds it against the passwords.
-fn tells_nothing(service: &Process) {
+pub(crate) fn tells_nothing(service: &Process) {
     for path in [
         "/",
         "/config",

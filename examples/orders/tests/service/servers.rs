@@ -45,7 +45,7 @@ impl Fixture {
     }
 }
 
-fn in_state(service: &Process, state: &str) -> f64 {
+pub(crate) fn in_state(service: &Process, state: &str) -> f64 {
     let name = format!(
         "db_client_connection_count{{db_client_connection_pool_name=\"database\",\
          db_client_connection_state=\"{state}\"}}"
@@ -53,7 +53,7 @@ fn in_state(service: &Process, state: &str) -> f64 {
     metric(service, &name).expect(&name)
 }
 
-fn is_alive(service: &Process) {
+pub(crate) fn is_alive(service: &Process) {
     for listener in [service.main(), service.admin()] {
         assert_eq!(listener.get("/health/liveness").status, 200);
     }
@@ -69,7 +69,7 @@ fn no_worse_than_503(asked: &[Asked], good: u16, back: Instant) {
     }
 }
 
-fn did_not_panic(service: &Process) {
+pub(crate) fn did_not_panic(service: &Process) {
     assert_eq!(metric(service, "panics_total"), Some(0.0));
 }
 

@@ -1,0 +1,97 @@
+//! Passwords that change while the service runs.
+
+use anyhow::bail;
+use axum_chassis::Chassis;
+use sqlx::postgres::PgPool;
+
+use super::probe::{ANSWER, Probe};
+use super::upkeep::Upkeep;
+use super::{connect, ways};
+use crate::Settings;
+
+/// The same as [`postgres`](crate::postgres()), and follows the settings: a new `url`, such as one with
+/// another password in a mounted secret, is used for new connections, and those from before are closed before
+/// their next use, or at once if they are idle.
+///
+/// `of` finds the database's settings in the service's:
+///
+/// ```no_run
+/// # use axum_chassis::Chassis;
+/// # #[derive(Clone, Default)] struct Settings { database: axum_chassis_sqlx::Settings }
+/// # async fn start(chassis: Chassis<Settings>) -> anyhow::Result<()> {
+/// let pool = axum_chassis_sqlx::postgres_rotating(&chassis, "database", |settings| &settings.database).await?;
+/// # Ok(()) }
+/// ```
+///
+/// A URL with which no connection can be made is logged as an error, and the connections of before go on; it
+/// is tried again every second until it works or the settings change. Other settings of the pool need a
+/// restart.
+///
+/// # Errors
+/// Those of [`postgres`](crate::postgres()).
+pub async fn postgres_rotating<S: Send + Sync + 'static>(
+    chassis: &Chassis<S>,
+    name: &str,
+    of: impl Fn(&S) -> &Settings + Send + Sync + 'static,
+) -> anyhow::Result<PgPool> {
+    let (pool, probe) = connect(chassis, name, of(chassis.settings())).await?;
+    let name = name.to_owned();
+    let mut settings = chassis.watch();
+    let mut used = of(chassis.settings()).url.expose().to_owned();
+    let rotated = pool.clone();
+    tokio::spawn(async move {
+        let mut told = String::new();
+        while settings.changed().await.is_ok() && !rotated.is_closed() {
+            loop {
+                let new = of(&settings.borrow_and_update()).clone();
+                let url = new.url.expose().to_owned();
+                if url == used || rotated.is_closed() {
+                    break;
+                }
+                match rotate(&name, &new, &rotated, &probe).await {
+                    Ok(()) => {
+                        tracing::info!(database = name, "connections are made with the new URL");
+                        used = url;
+                        break;
+                    }
+                    Err(error) => {
+                        let error = format!("{error:#}");
+                        if error != told {
+                            tracing::error!(
+                                database = name,
+                                error,
+                                "the new URL does not work: connections go on with the one of before"
+                            );
+                            told = error;
+                        }
+                        tokio::time::sleep(ANSWER).await;
+                    }
+                }
+            }
+        }
+    });
+    Ok(pool)
+}
+
+/// Connects, and has the pool do so as well if that went well.
+async fn rotate(
+    name: &str,
+    settings: &Settings,
+    pool: &PgPool,
+    used: &Probe,
+) -> anyhow::Result<()> {
+    let ways = ways(name, settings)?;
+    let new = Probe::new(ways.clone(), Upkeep::default());
+    let limit = settings.acquire_timeout;
+    match tokio::time::timeout(*limit, new.connect()).await {
+        Ok(connected) => drop(connected?),
+        Err(_) => bail!("no answer within {limit}"),
+    }
+    used.follow(ways).await;
+    pool.set_connect_options(used.options());
+    // Those in use are closed before their next use.
+    while let Some(idle) = pool.try_acquire() {
+        let _ = tokio::time::timeout(ANSWER, idle.close()).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! Ends connections to PostgreSQL that have gone silent: the network drops their packets, or a proxy
+//! between has lost them, and nobody closes them.
+//!
+//! sqlx waits for an answer without a limit: during a query, when a connection goes back to the pool
+//! (where the wait keeps its place) and when one is closed over TLS. It neither sets TCP keepalive nor
+//! hands out its sockets, and a proxy that still acknowledges packets would defeat keepalive anyway. So
+//! the sockets are found among the process's file descriptors, by the address that they are connected to,
+//! and shut down: whatever waits on them fails at once, as if the server had closed them.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+
+use sqlx::postgres::PgConnectOptions;
+
+/// More addresses than one name has at a time; the oldest are of servers that are long gone.
+const ADDRESSES: usize = 64;
+
+/// The addresses that the database has had.
+#[derive(Default)]
+pub(crate) struct Addresses(Mutex<BTreeSet<SocketAddr>>);
+
+impl Addresses {
+    /// Looks the host up and adds what it finds. A Unix socket has none: it does not go silent.
+    pub(crate) async fn learn(&self, options: &PgConnectOptions) {
+        if options.get_socket().is_some() || options.get_host().starts_with('/') {
+            return;
+        }
+        let Ok(found) = tokio::net::lookup_host((options.get_host(), options.get_port())).await
+        else {
+            return;
+        };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(found);
+        while known.len() > ADDRESSES {
+            known.pop_first();
+        }
+    }
+
+    /// The connections to these addresses that are open now.
+    pub(crate) fn connections(&self) -> Connections {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Connections::to(&known)
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+    use std::os::fd::RawFd;
+
+    use nix::sys::socket::{Shutdown, SockaddrStorage, getpeername, getsockname, shutdown};
+
+    /// Connections of this process at a moment. Both addresses of each are kept: by the time that they are
+    /// ended, a number may belong to another socket.
+    pub(crate) struct Connections(Vec<(RawFd, SocketAddr, SocketAddr)>);
+
+    impl Connections {
+        pub(super) fn to(addresses: &BTreeSet<SocketAddr>) -> Self {
+            let numbers = fs::read_dir("/proc/self/fd").into_iter().flatten();
+            let numbers =
+                numbers.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+            let ends = numbers.filter_map(|number| {
+                let (own, peer) = ends(number)?;
+                addresses.contains(&peer).then_some((number, own, peer))
+            });
+            Self(ends.collect())
+        }
+
+        /// Shuts down those that are still open, and returns how many they were.
+        pub(crate) fn end(self) -> usize {
+            let open = self.0.into_iter();
+            open.filter(|&(number, own, peer)| ends(number) == Some((own, peer)))
+                .filter(|&(number, ..)| shutdown(number, Shutdown::Both).is_ok())
+                .count()
+        }
+    }
+
+    /// Its own address and its peer's, of a connected TCP socket.
+    fn ends(number: RawFd) -> Option<(SocketAddr, SocketAddr)> {
+        let own = getsockname::<SockaddrStorage>(number).ok()?;
+        let peer = getpeername::<SockaddrStorage>(number).ok()?;
+        Some((address(&own)?, address(&peer)?))
+    }
+
+    fn address(from: &SockaddrStorage) -> Option<SocketAddr> {
+        let v4 = from
+            .as_sockaddr_in()
+            .map(|v4| SocketAddrV4::from(*v4).into());
+        v4.or_else(|| {
+            from.as_sockaddr_in6()
+                .map(|v6| SocketAddrV6::from(*v6).into())
+        })
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere {
+    use std::collections::BTreeSet;
+    use std::net::SocketAddr;
+
+    /// Nothing: there is no list of the process's sockets.
+    pub(crate) struct Connections;
+
+    impl Connections {
+        pub(super) fn to(_: &BTreeSet<SocketAddr>) -> Self {
+            Self
+        }
+
+        pub(crate) fn end(self) -> usize {
+            0
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::Connections;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::Connections;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_read_that_waits_ends_and_connections_to_others_go_on() {
+        let [database, other] =
+            [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").expect("a socket"));
+        let [silent, well] = [&database, &other].map(|listener| {
+            TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection")
+        });
+        let addresses = Addresses::default();
+        let known = database.local_addr().expect("an address");
+        addresses.0.lock().expect("not poisoned").insert(known);
+        let seen = addresses.connections();
+        let later = TcpStream::connect(known).expect("a connection");
+
+        let mut waits = silent.try_clone().expect("a clone");
+        let waits = thread::spawn(move || waits.read(&mut [0]));
+        // The clone is a number of its own.
+        assert!((1..=2).contains(&seen.end()));
+        assert_eq!(waits.join().expect("no panic").expect("the end"), 0);
+        for mut open in [&well, &later] {
+            open.write_all(b"still open").expect("an open connection");
+        }
+    }
+}

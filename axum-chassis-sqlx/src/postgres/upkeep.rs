@@ -1,0 +1,103 @@
+//! Which connections of the pool are used again.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnectionMetadata;
+use sqlx::postgres::{PgConnection, PgDatabaseError};
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::Notify;
+
+use super::probe::{ANSWER, Probe};
+
+/// A statement that was prepared before a migration fails once on each connection.
+const AFTER_MIGRATION: Duration = Duration::from_secs(1);
+/// While a failover lasts, new connections lead to the same server.
+const AFTER_FAILOVER: Duration = Duration::from_secs(5);
+
+/// Cheap to clone; all clones are one.
+#[derive(Clone, Default)]
+pub(super) struct Upkeep {
+    /// Connections from before this are not used again.
+    renewed: Arc<Mutex<Option<Instant>>>,
+    /// A connection was found silent.
+    pub(super) suspected: Arc<Notify>,
+}
+
+impl Upkeep {
+    /// Notes an error that the other connections of its time would return as well.
+    pub(super) fn note(&self, error: &(dyn std::error::Error + 'static)) {
+        let Some(sqlx::Error::Database(error)) = error.downcast_ref() else {
+            return;
+        };
+        match error.try_downcast_ref::<PgDatabaseError>() {
+            Some(error) if error.code() == "25006" => self.renew_after_failover(),
+            Some(error) if is_stale_plan(error) => self.renew(AFTER_MIGRATION),
+            _ => {}
+        }
+    }
+
+    /// Has connections replaced that lead to a server which takes no writes any more.
+    pub(super) fn renew_after_failover(&self) {
+        self.renew(AFTER_FAILOVER);
+    }
+
+    /// Has connections replaced that were made with a password of before.
+    pub(super) fn renew_now(&self) {
+        self.renew(Duration::ZERO);
+    }
+
+    /// Has every connection replaced before its next use, but not twice within `pause`.
+    fn renew(&self, pause: Duration) {
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        if renewed.is_none_or(|last| last.elapsed() > pause) {
+            *renewed = Some(Instant::now());
+            tracing::info!("the connections to the database are replaced before their next use");
+        }
+    }
+
+    /// Whether a connection may be used. A silent one is replaced in its place, since closing it over TLS
+    /// would wait for its answer.
+    pub(super) async fn is_usable(
+        &self,
+        connection: &mut PgConnection,
+        of: PoolConnectionMetadata,
+        probe: &Probe,
+    ) -> sqlx::Result<bool> {
+        let answer = {
+            let mut ping = pin!(connection.ping());
+            match tokio::time::timeout(ANSWER, ping.as_mut()).await {
+                Ok(answer) => Ok(answer),
+                Err(_) => {
+                    self.suspected.notify_one();
+                    let options = probe.options();
+                    // Slow or silent? A new one takes longer than an answer does on a busy machine.
+                    tokio::select! {
+                        biased;
+                        late = ping => Ok(late),
+                        fresh = options.connect() => Err(fresh?),
+                    }
+                }
+            }
+        };
+        match answer {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::info!(%error, "a connection of the pool was lost");
+                return Ok(false);
+            }
+            Err(fresh) => {
+                *connection = fresh;
+                return Ok(true);
+            }
+        }
+        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(renewed.is_none_or(|renewed| of.age <= renewed.elapsed()))
+    }
+}
+
+/// "cached plan must not change result type" has no code of its own.
+pub(crate) fn is_stale_plan(error: &PgDatabaseError) -> bool {
+    error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
+}
