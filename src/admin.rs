@@ -317,11 +317,11 @@ impl Running {
             .enable_all()
             .build()
             .map_err(Error::Runtime)?;
-        let bound = {
+        let (address, listening) = {
             let _within = runtime.enter();
-            Bound::bind("admin", &settings.host, settings.port)?
+            let bound = Bound::bind("admin", &settings.host, settings.port)?;
+            (bound.address(), bound.listen("admin")?)
         };
-        let address = bound.address();
         let handle = runtime.handle().clone();
         // Its own traffic is no metric of the service: these are registered nowhere that is scraped.
         let uncounted = Metrics::new().http().map_err(Error::Metrics)?;
@@ -334,7 +334,7 @@ impl Running {
                 max_connections: 256,
                 ..server::Settings::default()
             };
-            runtime.block_on(bound.serve(routers, settings, shutdown, uncounted));
+            runtime.block_on(listening.serve(routers, settings, shutdown, uncounted));
         };
         let thread = thread::Builder::new()
             .name("admin".to_owned())

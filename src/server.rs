@@ -121,10 +121,10 @@ impl Validate for Settings {
     }
 }
 
-/// A bound listener that accepts nothing yet: connections wait in the kernel's queue.
+/// An address that is taken and not listened at yet: until it is served, connections are refused.
 #[derive(Debug)]
 pub struct Bound {
-    listener: TcpListener,
+    socket: TcpSocket,
     address: SocketAddr,
 }
 
@@ -138,10 +138,10 @@ impl Bound {
             // An address may resolve to several, such as `localhost`: the first that works is it.
             let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
             for address in (host, port).to_socket_addrs()? {
-                match listen(address) {
-                    Ok(listener) => {
-                        let address = listener.local_addr()?;
-                        return Ok(Self { listener, address });
+                match take(address) {
+                    Ok(socket) => {
+                        let address = socket.local_addr()?;
+                        return Ok(Self { socket, address });
                     }
                     Err(error) => refused = error,
                 }
@@ -156,6 +156,23 @@ impl Bound {
         self.address
     }
 
+    /// Listens: from here on, connections wait until they are served.
+    ///
+    /// # Errors
+    /// [`Error::Bind`], when another process has begun to listen there since.
+    pub(crate) fn listen(self, name: &'static str) -> Result<Listening, Error> {
+        let listener = self.socket.listen(BACKLOG);
+        let listener = listener.map_err(Error::bind(name, self.address))?;
+        Ok(Listening { listener })
+    }
+}
+
+/// A listener that accepts nothing yet: connections wait in the kernel's queue.
+pub(crate) struct Listening {
+    listener: TcpListener,
+}
+
+impl Listening {
     /// Serves `router`, and what has no valid `Host` by `misaddressed`, until `shutdown` closes it, and then until the last connection is gone.
     ///
     /// At [`Shutdown`]'s last phase what is left is dropped: at once, unless a handler blocks.
@@ -348,7 +365,7 @@ where
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn take(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -356,7 +373,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 fn protocols(settings: &Settings, tasks: Tasks) -> auto::Builder<Tasks> {

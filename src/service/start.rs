@@ -187,7 +187,15 @@ impl<S: Section> Parts<S> {
         // A request without a valid Host never meets a route.
         let misaddressed = admin::misaddressed(&self.readiness).layer(layer);
         let [router, misaddressed] = [router, misaddressed].map(|router| outer.around(router));
-        let served = bound.serve(
+        // Not before: who connects during the start is refused and goes elsewhere, instead of waiting for its end.
+        let listening = match bound.listen("main") {
+            Ok(listening) => listening,
+            Err(error) => {
+                last.run(&sections.shutdown, &self.trigger).await;
+                return Err(error);
+            }
+        };
+        let served = listening.serve(
             [router, misaddressed],
             sections.server,
             self.trigger.watch(),

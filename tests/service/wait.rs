@@ -1,6 +1,6 @@
 //! Waiting for what the service cannot start without.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use axum_chassis::testing::Ended;
 
@@ -22,7 +22,11 @@ fn failure(ended: &Ended) -> &str {
 #[test]
 fn a_dependency_that_comes_late_is_waited_for_alive_and_not_ready() {
     let address = nobody();
-    let process = Setup::default().set("subject.needs", address).launch();
+    let main = nobody();
+    let process = Setup::default()
+        .set("subject.needs", address)
+        .set("server.port", main.port())
+        .launch();
     let admin = process.admin();
     let warning = process.wait_for_message("waiting for a dependency");
     assert_eq!(
@@ -32,11 +36,15 @@ fn a_dependency_that_comes_late_is_waited_for_alive_and_not_ready() {
     assert_eq!(admin.get("/health/liveness").status, 200);
     assert_eq!(admin.get("/health/startup").status, 503);
     assert_eq!(admin.get("/health/readiness").status, 503);
+    // Whoever connects meanwhile is not kept waiting.
+    let refused = TcpStream::connect(main).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 
     let _here = TcpListener::bind(address).unwrap();
     process.wait_for_message("the dependency is there");
     process.wait_for_message("started");
     process.wait_until_ready();
+    TcpStream::connect(main).unwrap();
     let ended = process.stop();
     assert_eq!(ended.code, Some(0));
     let warnings = ended.log.iter().filter(|line| line["level"] == "WARN");
