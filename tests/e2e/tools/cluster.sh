@@ -3,6 +3,7 @@
 #
 # On clusters older than the manifests (below 1.27) a shim in front of kubectl substitutes, and says so:
 #   policy/v1 -> v1beta1 and no unhealthyPodEvictionPolicy, autoscaling/v2 -> v2beta2, no matchLabelKeys.
+# Below 1.30 also: no preStop.sleep, which those clusters do not know.
 # On every cluster: CPU requests of 50m, so that all fits one small node, and no kinds that it does not serve.
 # shellcheck shell=bash
 
@@ -56,6 +57,10 @@ old=
 if [ "$version" -lt 27 ]; then
   old='s#^apiVersion: policy/v1$#apiVersion: policy/v1beta1#; s#^apiVersion: autoscaling/v2$#apiVersion: autoscaling/v2beta2#
     /unhealthyPodEvictionPolicy:/d; /matchLabelKeys:/,+1d'
+fi
+if [ "$version" -lt 30 ]; then
+  old+='
+    /lifecycle:/,/seconds:/d'
 fi
 say "Kubernetes 1.$version; left out: ${unserved#|}; older APIs substituted: $([ -n "$old" ] && echo yes || echo no)"
 mkdir "$work/bin"
