@@ -5,12 +5,14 @@
 
 mod activity;
 mod connection;
+mod exchange;
 mod host;
 mod leftover;
 mod refusal;
 mod registry;
 mod socket;
 mod stream;
+mod tasks;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -19,20 +21,18 @@ use std::sync::{Arc, atomic};
 use std::time::{Duration as StdDuration, Instant};
 
 use axum::Router;
-use hyper::rt::Executor;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
-use prometheus::IntCounter;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::activity::Limits;
 use self::connection::Connection;
 use self::refusal::Refusals;
 use self::registry::Registry;
-use self::stream::Stream;
+use self::tasks::Tasks;
 use crate::client::{AcceptIds, ForwardedHeader, Proxies};
 use crate::error::Error;
 use crate::metrics::http::Http;
@@ -185,11 +185,7 @@ impl Listening {
     ) {
         http.connections_limit
             .set(i64::try_from(settings.max_connections).unwrap_or(i64::MAX));
-        let tasks = Tasks {
-            running: watch::Sender::new(()),
-            send_timeout: *settings.send_timeout,
-            timeouts: http.send_timeouts.clone(),
-        };
+        let tasks = Tasks::new(*settings.send_timeout, http.send_timeouts.clone());
         let server = Arc::new(Server {
             // Without it axum would build each route and its layers again for every request.
             router: router.with_state(()),
@@ -216,7 +212,7 @@ impl Listening {
         }
         drop(self.listener);
         // When they are cut, too: only then have their requests ended, and left a line and a span.
-        tasks.running.closed().await;
+        tasks.ended().await;
     }
 }
 
@@ -277,7 +273,7 @@ impl Server {
     async fn slot(self: &Arc<Self>, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         /// In this time another may have become idle.
         const LOOK_AGAIN: StdDuration = StdDuration::from_millis(100);
-        /// In this time one that is told to close has closed, unless a request came first.
+        /// A connection that was asked to close has closed by then, unless a request came first.
         const CLOSED: StdDuration = StdDuration::from_secs(2);
         let mut slot = pin!(slots.clone().acquire_owned());
         loop {
@@ -305,7 +301,7 @@ impl Server {
     ) {
         // Without it small responses wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
-        let open = tasks.running.subscribe();
+        let open = tasks.hold();
         let connection = Connection::new(self.clone(), stream, peer, (slot, open));
         tasks.spawn(connection.run());
     }
@@ -328,40 +324,6 @@ impl Full {
             limit = http.connections_limit.get(),
             "at server.max_connections: the connection that has been idle longest makes room for each new one"
         );
-    }
-}
-
-/// What serves connections and the streams of HTTP/2: each holds a receiver until it has ended,
-/// with all its requests, and each socket one for as long as it is open.
-#[derive(Clone)]
-struct Tasks {
-    running: watch::Sender<()>,
-    send_timeout: StdDuration,
-    /// Counts streams that were reset by it.
-    timeouts: IntCounter,
-}
-
-impl Tasks {
-    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        let running = self.running.subscribe();
-        tokio::spawn(async move {
-            future.await;
-            drop(running);
-        });
-    }
-}
-
-/// hyper has the streams of HTTP/2 executed, and nothing else.
-impl<F> Executor<F> for Tasks
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        self.spawn(Stream::new(
-            future,
-            self.send_timeout,
-            self.timeouts.clone(),
-        ));
     }
 }
 

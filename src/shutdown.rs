@@ -46,7 +46,7 @@ impl Settings {
         const DELAY: StdDuration = StdDuration::from_secs(5);
         match self.delay {
             Some(delay) => *delay,
-            // Whoever has typed Ctrl-C is waiting, and nobody else.
+            // A person who has typed Ctrl-C is waiting, and there is no proxy.
             None if std::io::stdin().is_terminal() => StdDuration::ZERO,
             // Requests get the longer half of a short deadline.
             None => DELAY.min(self.deadline.saturating_sub(*self.hook_timeout) / 2),

@@ -159,8 +159,7 @@ fn tracestate(headers: &HeaderMap) -> Option<HeaderValue> {
         .then_some(joined)
 }
 
-/// The beginning of what a client sent: as much as whoever reads a line or a span needs. Docker and CRI split lines of
-/// more than 16 KiB.
+/// The beginning of a text that a client sent, for log lines and spans. Docker and CRI split lines of more than 16 KiB.
 pub(crate) fn shortened(text: &str, longest: usize) -> &str {
     if text.len() <= longest {
         return text;

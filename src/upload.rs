@@ -26,11 +26,11 @@ struct State {
 const ARRIVING: u8 = 0;
 const COMPLETE: u8 = 1;
 const BROKEN: u8 = 2;
-/// Its framing is wrong: there is somebody who can be told.
+/// Its framing is wrong. The client is still connected, and gets the response.
 const MALFORMED: u8 = 3;
 
 impl Upload {
-    /// Watches the body of a request, if one follows. Whoever asks again for the same request gets the same.
+    /// Watches the body of a request, if one follows. A second call for the same request returns the same.
     #[inline]
     pub(crate) fn watch(request: &mut Request<Body>) -> Option<Self> {
         match request.body().is_end_stream() {

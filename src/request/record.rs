@@ -124,7 +124,7 @@ impl Record {
 
     fn settle(&mut self, mut status: StatusCode) {
         self.ended = true;
-        // Whoever broke its request off gets no answer, whatever the handler made of what there was.
+        // A client that broke its request off gets no response, whatever the handler has returned.
         if self.upload.as_ref().is_some_and(Upload::is_broken) {
             status = client_gone();
         }

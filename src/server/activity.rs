@@ -55,7 +55,7 @@ pub(super) struct Activity {
     taken: AtomicU64,
     /// The last answer came before all of its request had been read.
     unread: AtomicBool,
-    /// It does not speak HTTP, and that has been told.
+    /// It does not speak HTTP, and that has been logged.
     foreign: AtomicBool,
     /// Another connection needs the place of this one.
     make_room: AtomicBool,

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// An answer, and what is left of its request.
 pub(super) struct Leftover {
     upload: Upload,
-    /// The client sends nothing until it is told to.
+    /// The client waits for a 100 (Continue).
     is_asked_for: bool,
     answer: Option<Response>,
     rest: Option<Rest>,

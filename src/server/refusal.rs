@@ -1,4 +1,4 @@
-//! What hyper refuses before there is a request: counted by kind, and told now and then.
+//! Requests that hyper refuses: each is counted by its kind, and logged at a limited rate.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use prometheus::IntCounterVec;
 
 use crate::error::Chain;
 
-/// At most one line in this time; the next one tells how many there were since.
+/// At most one line is logged in this time. The next one has the number of those in between.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Why a connection has brought no request that can be answered.
+/// Why a request cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Malformed,
@@ -23,7 +23,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What the first bytes of a connection say that it is, if it is no HTTP.
+    /// The kind that the first bytes of a connection show, if they are not HTTP.
     pub(super) fn of_first_bytes(first: &[u8]) -> Option<Self> {
         const VERSION_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
         // A handshake record of any version of TLS.
@@ -35,7 +35,7 @@ impl Kind {
         }
     }
 
-    /// What an error of hyper says, unless the client has only gone away.
+    /// The kind that an error of hyper stands for. None if the client has only closed the connection.
     pub(super) fn of_error(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -84,14 +84,14 @@ impl Kind {
     }
 }
 
-/// Counts and tells refusals.
+/// Counts and logs refused requests.
 pub(super) struct Refusals {
     counter: IntCounterVec,
-    told: Mutex<Told>,
+    logged: Mutex<Logged>,
 }
 
 #[derive(Default)]
-struct Told {
+struct Logged {
     last: Option<Instant>,
     since: u64,
 }
@@ -100,21 +100,21 @@ impl Refusals {
     pub(super) fn new(counter: IntCounterVec) -> Self {
         Self {
             counter,
-            told: Mutex::default(),
+            logged: Mutex::default(),
         }
     }
 
-    /// Counts a refusal, and tells it if none has been told lately.
+    /// Counts a refusal, and logs it unless another one was logged in the last ten seconds.
     pub(super) fn note(&self, kind: Kind, peer: SocketAddr, error: Option<&(dyn Error + 'static)>) {
         self.counter.with_label_values(&[kind.label()]).inc();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.last.is_some_and(|last| last.elapsed() < PAUSE) {
-            told.since += 1;
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.last.is_some_and(|last| last.elapsed() < PAUSE) {
+            logged.since += 1;
             return;
         }
-        let others = std::mem::take(&mut told.since);
-        told.last = Some(Instant::now());
-        drop(told);
+        let others = std::mem::take(&mut logged.since);
+        logged.last = Some(Instant::now());
+        drop(logged);
         tracing::warn!(
             client = %peer.ip(),
             reason = kind.label(),

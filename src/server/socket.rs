@@ -141,7 +141,7 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
     }
 
     /// Closes our side, and reads on for a while where the client may still be sending: a socket that is closed with
-    /// something unread resets the connection, and what has been sent is lost to whoever has not read it yet
+    /// something unread resets the connection, and the client loses what it has not read yet
     /// ([RFC 9112, 9.6](https://www.rfc-editor.org/rfc/rfc9112#section-9.6)).
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {

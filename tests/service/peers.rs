@@ -17,7 +17,7 @@ use crate::program::{Program, Setup};
 const CONNECTIONS: usize = 20;
 /// And so many streams of HTTP/2 in each.
 const STREAMS: u32 = 20;
-/// Whoever is still there by then is not let go: the longest limit is `limits.request_timeout`, 30 s.
+/// A peer that is still there by then is not let go: the longest limit is `limits.request_timeout`, 30 s.
 const LATEST: Duration = Duration::from_secs(50);
 
 /// What a peer does, on a connection of its own.
@@ -101,25 +101,13 @@ const KINDS: [Kind; 9] = [
     Kind {
         name: "HTTP/2, a window of 0, and answers to PINGs",
         paths: ["/memory/100000", "/metrics"],
-        open: |address, path| {
-            let mut client = Http2::with_settings(address, &[(4, 0)]);
-            for stream in 0..STREAMS {
-                client.get(2 * stream + 1, path);
-            }
-            Peer::Http2(client)
-        },
+        open: without_a_window,
         on: |_| {},
     },
     Kind {
         name: "HTTP/2, a window of a byte now and then",
         paths: ["/memory/100000", "/metrics"],
-        open: |address, path| {
-            let mut client = Http2::with_settings(address, &[(4, 0)]);
-            for stream in 0..STREAMS {
-                client.get(2 * stream + 1, path);
-            }
-            Peer::Http2(client)
-        },
+        open: without_a_window,
         on: |peer| {
             if let Peer::Http2(client) = peer {
                 for stream in 0..STREAMS {
@@ -146,6 +134,15 @@ const KINDS: [Kind; 9] = [
         on: |_| {},
     },
 ];
+
+/// HTTP/2 whose streams have a window of 0, and a request on each.
+fn without_a_window(address: SocketAddr, path: &str) -> Peer {
+    let mut client = Http2::with_settings(address, &[(4, 0)]);
+    for stream in 0..STREAMS {
+        client.get(2 * stream + 1, path);
+    }
+    Peer::Http2(client)
+}
 
 fn http1(address: SocketAddr, sent: &str) -> Peer {
     let mut client = Connection::open(address).unwrap();

@@ -36,7 +36,7 @@ fn a_dependency_that_comes_late_is_waited_for_alive_and_not_ready() {
     assert_eq!(admin.get("/health/liveness").status, 200);
     assert_eq!(admin.get("/health/startup").status, 503);
     assert_eq!(admin.get("/health/readiness").status, 503);
-    // Whoever connects meanwhile is not kept waiting.
+    // A client that connects meanwhile is refused at once.
     let refused = TcpStream::connect(main).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 

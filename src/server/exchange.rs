@@ -1,0 +1,212 @@
+//! One request and its response, between hyper and the router.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::ConnectInfo;
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use http::{Extensions, HeaderValue, Request, Version, header};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower::Service as _;
+
+use super::activity::{Activity, UnderWay};
+use super::leftover::Leftover;
+use super::stream::Wait;
+use super::{Server, host};
+use crate::chunks::{self, Chunks};
+use crate::upload::Upload;
+
+/// What each request of a connection comes with.
+///
+/// The map has room for what axum adds to a request, and its copies have, too: one that is made
+/// anew for each request would have to grow on the way.
+fn extensions(peer: SocketAddr) -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.insert(ConnectInfo(peer));
+    extensions.insert(Room::<1>);
+    extensions.insert(Room::<2>);
+    extensions.insert(Room::<3>);
+    extensions.remove::<Room<1>>();
+    extensions.remove::<Room<2>>();
+    extensions.remove::<Room<3>>();
+    extensions
+}
+
+/// Takes a place in a map until it is removed.
+#[derive(Clone)]
+struct Room<const PLACE: usize>;
+
+/// The router, as hyper wants it.
+pub(super) struct Requests {
+    server: Arc<Server>,
+    activity: Arc<Activity>,
+    extensions: Extensions,
+}
+
+impl Requests {
+    /// Those of a connection.
+    pub(super) fn new(server: Arc<Server>, activity: Arc<Activity>, peer: SocketAddr) -> Self {
+        Self {
+            server,
+            activity,
+            extensions: extensions(peer),
+        }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Requests {
+    type Response = Response<Tracked>;
+    type Error = Infallible;
+    type Future = Responding;
+
+    fn call(&self, mut request: Request<Incoming>) -> Responding {
+        let version = request.version();
+        let under_way = self.activity.begin(version);
+        let own = std::mem::replace(request.extensions_mut(), self.extensions.clone());
+        request.extensions_mut().extend(own);
+        let router = match host::is_named(&request) {
+            true => &self.server.router,
+            false => &self.server.misaddressed,
+        };
+        let has_body = !request.body().is_end_stream();
+        let mut request = request.map(|body| match has_body {
+            true => Body::new(body),
+            false => Body::empty(),
+        });
+        let is_http2 = version >= Version::HTTP_2;
+        let mut leftover = None;
+        if has_body
+            && let Some(upload) = Upload::watch(&mut request)
+            // Only on HTTP/1 is what is left unread in the way of the next request.
+            && !is_http2
+        {
+            let is_asked_for = request.headers().contains_key(header::EXPECT);
+            leftover = Some(Box::new(Leftover::new(upload, is_asked_for)));
+        }
+        Responding {
+            response: router.clone().call(request),
+            leftover,
+            under_way: Some(under_way),
+            is_http2,
+        }
+    }
+}
+
+pin_project! {
+    /// The response, once the router has it.
+    pub(super) struct Responding {
+        #[pin]
+        response: RouteFuture<Infallible>,
+        leftover: Option<Box<Leftover>>,
+        under_way: Option<UnderWay>,
+        is_http2: bool,
+    }
+}
+
+impl Future for Responding {
+    type Output = Result<Response<Tracked>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = match this.leftover {
+            None => {
+                let Ok(answer) = ready!(this.response.poll(context));
+                answer
+            }
+            Some(leftover) => {
+                if !leftover.is_answered() {
+                    let Ok(answer) = ready!(this.response.poll(context));
+                    leftover.answer(answer);
+                }
+                let (mut answer, is_read) = ready!(leftover.poll(context));
+                if !is_read {
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(header::CONNECTION, close);
+                    if let Some(under_way) = this.under_way {
+                        under_way.leave_unread();
+                    }
+                }
+                answer
+            }
+        };
+        let under_way = this.under_way.take();
+        let pieces = this.is_http2.then(Pieces::begin).flatten();
+        Poll::Ready(Ok(answer.map(|body| Tracked {
+            body,
+            pieces,
+            _under_way: under_way,
+        })))
+    }
+}
+
+/// A response's body that keeps its request under way.
+pub(super) struct Tracked {
+    body: Body,
+    /// Of HTTP/2.
+    pieces: Option<Box<Pieces>>,
+    _under_way: Option<UnderWay>,
+}
+
+/// What a stream of HTTP/2 is given bit by bit: hyper asks for the next piece once the client has room for it. What is
+/// given at once waits where nobody sees it.
+struct Pieces {
+    chunks: Chunks,
+    wait: Wait,
+}
+
+impl Pieces {
+    fn begin() -> Option<Box<Self>> {
+        let wait = Wait::current()?;
+        wait.begin();
+        Some(Box::new(Self {
+            chunks: Chunks::default(),
+            wait,
+        }))
+    }
+}
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        let body = Pin::new(&mut this.body);
+        let Some(Pieces { chunks, wait }) = this.pieces.as_deref_mut() else {
+            return body.poll_frame(context);
+        };
+        wait.end();
+        let frame = match chunks.next(chunks::HTTP2) {
+            Some(piece) => Some(Ok(piece)),
+            None => ready!(body.poll_frame(context))
+                .map(|frame| frame.map(|frame| chunks.cut(frame, chunks::HTTP2))),
+        };
+        if frame.is_some() {
+            wait.begin();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let pieces = self.pieces.as_deref();
+        pieces.is_none_or(|pieces| pieces.chunks.is_empty()) && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.pieces {
+            Some(pieces) => pieces.chunks.size_hint(&self.body),
+            None => self.body.size_hint(),
+        }
+    }
+}
