@@ -160,7 +160,9 @@ pub(super) async fn change(
         ));
     }
     let ttl = ttl.map(|ttl| ttl.parse()).transpose().map_err(|_| {
-        Problem::bad_request("`ttl` is a duration such as 10m; without it, for good")
+        Problem::bad_request(
+            "`ttl` is a duration such as 10m, of at most 36500d; without it, for good",
+        )
     })?;
     admin
         .filter

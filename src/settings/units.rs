@@ -38,6 +38,9 @@ pub struct InvalidUnit(&'static str);
 pub(super) const DURATION_EXPECTED: &str = r#"a duration such as "30s", "250ms" or "1h30m""#;
 pub(super) const SIZE_EXPECTED: &str = r#"a size such as "2MiB", "512KiB" or "1GB""#;
 
+/// A hundred years, in seconds. The sum of now and a longer duration is no time that every clock has, and panics.
+const LONGEST: u64 = 36_500 * 86_400;
+
 /// Nanoseconds, from the largest unit to the smallest.
 const TIMES: [(&str, u128); 7] = [
     ("d", 86_400_000_000_000),
@@ -82,6 +85,9 @@ fn parse_duration(text: &str) -> Option<std::time::Duration> {
         rest = after;
     }
     let seconds = u64::try_from(nanos / 1_000_000_000).ok()?;
+    if seconds > LONGEST {
+        return None;
+    }
     Some(std::time::Duration::new(
         seconds,
         (nanos % 1_000_000_000) as u32,
