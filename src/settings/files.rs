@@ -133,8 +133,18 @@ fn read_text(path: &Path) -> io::Result<String> {
 
 /// Dot-files are skipped: Kubernetes keeps its versions in `..data` and the like.
 fn read_secrets(root: &Path, folder: &str, levels: usize, files: &mut Vec<File>) {
-    let entries = std::fs::read_dir(root.join(folder)).into_iter().flatten();
-    for entry in entries.flatten() {
+    // A folder that cannot be read may hold the token without which a service is open to everybody.
+    let unreadable = |error: io::Error| File::new(root, folder, Err(error.to_string()));
+    let entries = match std::fs::read_dir(root.join(folder)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => return files.push(unreadable(error)),
+    };
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return files.push(unreadable(error)),
+        };
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{folder}{name}");
         if name.starts_with('.') {
@@ -151,4 +161,23 @@ fn read_secrets(root: &Path, folder: &str, levels: usize, files: &mut Vec<File>)
 /// A path without anything that could confuse a terminal or a log.
 pub(super) fn printable(path: &Path) -> String {
     path.to_string_lossy().escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_secrets_that_is_missing_is_empty_and_one_that_cannot_be_read_is_a_fault() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mut files = Vec::new();
+        read_secrets(&root.path().join("missing"), "", 1, &mut files);
+        assert!(files.is_empty(), "{files:?}");
+
+        // What root meets too, unlike a folder without permissions: something else than a folder.
+        std::fs::write(root.path().join("file"), "").expect("a file");
+        read_secrets(&root.path().join("file"), "", 1, &mut files);
+        let error = files[0].text.as_ref().expect_err("it cannot be read");
+        assert!(error.contains("Not a directory"), "{error}");
+    }
 }
