@@ -290,7 +290,8 @@ fn the_sampler_decides_for_traces_that_begin_here() {
         let onward = call(&program, "/onward", &[]);
         let (spans, _) = stop(program, collector);
         assert_eq!(spans.len(), exported, "{spans:#?}");
-        let flags = if exported > 0 { "-01" } else { "-00" };
+        // And that its id is random.
+        let flags = if exported > 0 { "-03" } else { "-02" };
         assert!(onward["traceparent"].as_str().unwrap().ends_with(flags));
     }
 }

@@ -125,12 +125,16 @@ impl Http2 {
         }
     }
 
-    /// Whether so many streams have been answered or reset, or the connection has ended, by what has come so far.
-    pub(crate) fn has_ended(&mut self, streams: u32) -> bool {
+    /// Whether so many streams have been answered or reset, or the connection has ended, by what has come so far. Answers
+    /// PINGs, if it is to.
+    pub(crate) fn has_ended(&mut self, streams: u32, answers_pings: bool) -> bool {
         self.client.patience(Duration::from_millis(20));
-        while let Some(frame) = self.next() {
-            let ends = frame.kind == RST_STREAM || (frame.flags & 1 == 1 && frame.kind <= 1);
-            self.ended += u32::from(ends && frame.stream > 0);
+        while let Some(came) = self.next() {
+            let ends = came.kind == RST_STREAM || (came.flags & 1 == 1 && came.kind <= 1);
+            self.ended += u32::from(ends && came.stream > 0);
+            if came.kind == PING && came.flags & 1 == 0 && answers_pings {
+                let _ = self.send(&frame(PING, 1, 0, &came.payload));
+            }
         }
         self.ended >= streams || self.client.is_closed()
     }

@@ -33,59 +33,63 @@ struct Kind {
     open: fn(SocketAddr, &str) -> Peer,
     /// What it does every now and then.
     on: fn(&mut Peer),
+    /// What its connection of HTTP/2 is waited for: so many streams that end, or its own end.
+    streams: u32,
+    answers_pings: bool,
 }
 
-const KINDS: [Kind; 9] = [
+const HTTP1: Kind = Kind {
+    name: "",
+    paths: ["/", "/"],
+    open: |address, path| http1(address, &format!("GET {path} HTTP/1.1\r\nhost: te")),
+    on: |_| {},
+    streams: 0,
+    answers_pings: false,
+};
+
+const HTTP2: Kind = Kind {
+    paths: ["/memory/100000", "/metrics"],
+    open: without_a_window,
+    streams: STREAMS,
+    answers_pings: true,
+    ..HTTP1
+};
+
+const KINDS: [Kind; 10] = [
     Kind {
         name: "HTTP/1, sends half a head",
-        paths: ["/", "/"],
-        open: |address, path| http1(address, &format!("GET {path} HTTP/1.1\r\nhost: te")),
-        on: |_| {},
+        ..HTTP1
     },
     Kind {
         name: "HTTP/1, sends a byte of a head now and then",
-        paths: ["/", "/"],
-        open: |address, path| http1(address, &format!("GET {path} HTTP/1.1\r\nhost: te")),
         on: |peer| {
             if let Peer::Http1(client) = peer {
                 let _ = client.send(b"s");
             }
         },
+        ..HTTP1
     },
     Kind {
         name: "HTTP/1, a head that is refused, and no end",
-        paths: ["/", "/"],
         open: |address, path| {
             http1(
                 address,
                 &format!("GET {path} HTTP/1.1\r\nhost: test\r\na b\r\n\r\n"),
             )
         },
-        on: |_| {},
+        ..HTTP1
     },
     Kind {
         name: "HTTP/1, sends half a body",
         paths: ["/bytes", "/log"],
-        open: |address, path| {
-            http1(
-                address,
-                &format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: 100\r\n\r\nhalf"),
-            )
-        },
-        on: |_| {},
+        open: |address, path| http1(address, &post(path, 100)),
+        ..HTTP1
     },
     Kind {
         name: "HTTP/1, a body that nobody reads, and no end",
         paths: ["/nowhere", "/nowhere"],
-        open: |address, path| {
-            http1(
-                address,
-                &format!(
-                    "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000\r\n\r\nhalf"
-                ),
-            )
-        },
-        on: |_| {},
+        open: |address, path| http1(address, &post(path, 1_000_000)),
+        ..HTTP1
     },
     Kind {
         name: "HTTP/1, takes nothing of its answers",
@@ -96,30 +100,23 @@ const KINDS: [Kind; 9] = [
                 &format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").repeat(1000),
             )
         },
-        on: |_| {},
+        ..HTTP1
     },
     Kind {
         name: "HTTP/2, a window of 0, and answers to PINGs",
-        paths: ["/memory/100000", "/metrics"],
-        open: without_a_window,
-        on: |_| {},
+        ..HTTP2
     },
     Kind {
         name: "HTTP/2, a window of a byte now and then",
-        paths: ["/memory/100000", "/metrics"],
-        open: without_a_window,
         on: |peer| {
             if let Peer::Http2(client) = peer {
                 for stream in 0..STREAMS {
-                    let _ = client.send(&frame(
-                        WINDOW_UPDATE,
-                        0,
-                        2 * stream + 1,
-                        &1u32.to_be_bytes(),
-                    ));
+                    let byte = frame(WINDOW_UPDATE, 0, 2 * stream + 1, &1u32.to_be_bytes());
+                    let _ = client.send(&byte);
                 }
             }
         },
+        ..HTTP2
     },
     Kind {
         name: "HTTP/2, sends half a body",
@@ -131,9 +128,21 @@ const KINDS: [Kind; 9] = [
             }
             Peer::Http2(client)
         },
-        on: |_| {},
+        ..HTTP2
+    },
+    Kind {
+        name: "HTTP/2, idle, and no answer to a PING",
+        open: |address, _| Peer::Http2(Http2::open(address)),
+        streams: u32::MAX,
+        answers_pings: false,
+        ..HTTP2
     },
 ];
+
+/// A POST with the first bytes of its body.
+fn post(path: &str, length: usize) -> String {
+    format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\nhalf")
+}
 
 /// HTTP/2 whose streams have a window of 0, and a request on each.
 fn without_a_window(address: SocketAddr, path: &str) -> Peer {
@@ -148,16 +157,6 @@ fn http1(address: SocketAddr, sent: &str) -> Peer {
     let mut client = Connection::open(address).unwrap();
     client.send(sent.as_bytes()).unwrap();
     Peer::Http1(client)
-}
-
-/// Whether a request of its is under way, or the listener has its place.
-fn holds(program: &Program, main: bool, http2: bool) -> bool {
-    match (main, http2) {
-        // Its connections may stay: they are idle, and make room.
-        (true, true) => program.metric("http_server_active_requests") > 0.0,
-        (true, false) => program.metric("http_server_connections") > 0.0,
-        (false, _) => open_sockets(program) > 3,
-    }
 }
 
 /// Connections of this process to the admin listener, beside those of the test itself.
@@ -197,7 +196,6 @@ fn nightly_every_peer_is_let_go_and_others_are_answered_meanwhile() {
         let mut peers: Vec<Peer> = (0..CONNECTIONS)
             .map(|_| (kind.open)(address, path))
             .collect();
-        let http2 = matches!(peers[0], Peer::Http2(_));
         let (mut most, mut slowest) = (before, Duration::ZERO);
         let mut gone = 0;
         loop {
@@ -210,13 +208,13 @@ fn nightly_every_peer_is_let_go_and_others_are_answered_meanwhile() {
             assert_eq!(get(other, path).status, 200, "{}", kind.name);
             slowest = slowest.max(asked.elapsed());
             most = most.max(memory(&program));
-            // HTTP/2 on the admin listener holds streams, not places: their end is seen by the client alone.
-            let held = match (main, &mut peers[..]) {
-                (false, peers) if http2 => peers.iter_mut().any(|peer| match peer {
-                    Peer::Http2(client) => !client.has_ended(STREAMS),
+            let held = match peers[0] {
+                Peer::Http2(_) => peers.iter_mut().any(|peer| match peer {
+                    Peer::Http2(client) => !client.has_ended(kind.streams, kind.answers_pings),
                     Peer::Http1(_) => false,
                 }),
-                _ => holds(&program, main, http2),
+                Peer::Http1(_) if main => program.metric("http_server_connections") > 0.0,
+                Peer::Http1(_) => open_sockets(&program) > 3,
             };
             gone = if held { 0 } else { gone + 1 };
             // Not before all have been accepted.
