@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{applied, combinations, copy, documents, render};
 
 /// The oldest that knows every field here, one between, and the three that are maintained.
-const VERSIONS: [&str; 5] = ["1.27", "1.31", "1.35", "1.36", "1.37"];
+const VERSIONS: [&str; 5] = ["1.30", "1.32", "1.35", "1.36", "1.37"];
 
 /// Everything that anyone would apply, as files.
 fn rendered(folder: &Path) -> Vec<std::path::PathBuf> {
