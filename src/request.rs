@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower::{Layer, Service};
@@ -312,9 +312,11 @@ where
             }
         };
         let mut response = outcome::shape(response, record.ids(), record.meanings());
+        // An upgrade has to keep its `Connection`.
+        let is_over = response.status() != StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         headers.insert(trace::REQUEST_ID, record.ids().request.header());
-        if record.is_draining() && *this.version < Version::HTTP_2 {
+        if is_over && record.is_draining() && *this.version < Version::HTTP_2 {
             // The client leaves before the socket does.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

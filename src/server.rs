@@ -203,12 +203,18 @@ impl Listening {
         });
         let slots = Arc::new(Semaphore::new(settings.max_connections));
         tokio::select! {
+            // First, so that one who has been accepted and waits for a place is served.
+            biased;
             () = server.accept(&self.listener, &slots, &tasks) => {}
             () = server.shutdown.reached(Phase::Closing) => {}
         }
         // Clients in the kernel's queue have connected already: they are served before the door shuts.
-        while let Some(Ok((stream, peer))) = now(self.listener.accept()).await {
-            server.spawn(stream, peer, None, &tasks);
+        while let Some(accepted) = now(self.listener.accept()).await {
+            match accepted {
+                Ok((stream, peer)) => server.spawn(stream, peer, None, &tasks),
+                Err(error) if is_of_the_client(&error) => {}
+                Err(_) => break,
+            }
         }
         drop(self.listener);
         // When they are cut, too: only then have their requests ended, and left a line and a span.

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -19,6 +19,8 @@ pub(crate) struct Upload(Arc<State>);
 struct State {
     received: AtomicU64,
     stage: AtomicU8,
+    /// Whether somebody reads what is left.
+    keeps_rest: AtomicBool,
     /// The body itself, once its reader has dropped it before its end.
     rest: Mutex<Option<Body>>,
 }
@@ -46,6 +48,7 @@ impl Upload {
         let upload = Self(Arc::new(State {
             received: AtomicU64::new(0),
             stage: AtomicU8::new(ARRIVING),
+            keeps_rest: AtomicBool::new(false),
             rest: Mutex::default(),
         }));
         let body = Some(std::mem::take(request.body_mut()));
@@ -71,6 +74,11 @@ impl Upload {
     /// Whether the client broke it off.
     pub(crate) fn is_broken(&self) -> bool {
         self.0.stage.load(Ordering::Relaxed) == BROKEN
+    }
+
+    /// Keeps what is not read, for [`rest`](Self::rest). Otherwise the reader's drop tells hyper that nobody wants it.
+    pub(crate) fn keep_rest(&self) {
+        self.0.keeps_rest.store(true, Ordering::Relaxed);
     }
 
     /// What has not been read, if its reader has dropped it.
@@ -131,8 +139,11 @@ impl HttpBody for Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        if self.upload.0.stage.load(Ordering::Relaxed) == ARRIVING {
-            let rest = &self.upload.0.rest;
+        let state = &self.upload.0;
+        if state.keeps_rest.load(Ordering::Relaxed)
+            && state.stage.load(Ordering::Relaxed) == ARRIVING
+        {
+            let rest = &state.rest;
             *rest.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
         }
     }

@@ -73,7 +73,7 @@ pub struct Http {
     pub connections_cut: IntCounter,
     /// Answers given up because their client took nothing of them.
     pub send_timeouts: IntCounter,
-    /// Bytes of answers in memory that wait for their clients.
+    /// Bytes of answers of a known length that wait for their clients.
     pub response_waiting: IntGauge,
     /// Connections whose bytes were no request, by reason.
     pub refused: IntCounterVec,
@@ -158,7 +158,7 @@ impl Http {
             )?,
             response_waiting: gauge(
                 "http_server_response_waiting_bytes",
-                "Bytes of answers in memory that wait for their clients to take them.",
+                "Bytes of answers of a known length that their clients have not taken yet.",
             )?,
             refused: metrics.counter_vec(
                 "http_server_refused_total",

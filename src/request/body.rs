@@ -161,7 +161,8 @@ impl HttpBody for Departing {
                 // wait for room in the window: that it has gone shows when the next one is asked for.
                 let is_whole = this.length.is_some_and(|length| this.sent >= length)
                     || (this.chunks.is_empty() && this.body.is_end_stream());
-                if is_whole && !this.is_http2 {
+                // Nothing is asked for after trailers.
+                if (is_whole && !this.is_http2) || frame.is_trailers() {
                     this.end();
                 }
             }

@@ -88,6 +88,8 @@ impl Activity {
     /// Notes that something has come from the client.
     pub(super) fn received(&self) {
         if self.under_way.load(Ordering::Relaxed) == 0
+            // What nobody is going to read begins no request.
+            && !self.unread.load(Ordering::Relaxed)
             && self.head_since.load(Ordering::Relaxed) == 0
             // Pings and window updates are not requests: HTTP/2 has its own keep-alive.
             && !self.http2.load(Ordering::Relaxed)

@@ -20,7 +20,7 @@ use super::Server;
 use super::activity::{Activity, Limit};
 use super::exchange::Requests;
 use super::refusal::Kind;
-use super::socket::Socket;
+use super::socket::{LINGER, Socket};
 use crate::shutdown::Phase;
 
 /// How long an idle connection stays open after its GOAWAY.
@@ -115,7 +115,11 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                     && let Some((Limit::Idle | Limit::Head, _)) = limit
                 {
                     let idle = activity.idle_since(Instant::now());
-                    limit = Some((Limit::Idle, idle.unwrap_or(since).max(since) + GOING));
+                    let going = match activity.may_be_sending() {
+                        true => LINGER + GOING,
+                        false => GOING,
+                    };
+                    limit = Some((Limit::Idle, idle.unwrap_or(since).max(since) + going));
                 }
                 if let Some((_, ends)) = limit {
                     timer.bring_forward(ends);

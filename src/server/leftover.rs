@@ -36,6 +36,7 @@ struct Rest {
 
 impl Leftover {
     pub(super) fn new(upload: Upload, is_asked_for: bool) -> Self {
+        upload.keep_rest();
         Self {
             upload,
             is_asked_for,

@@ -19,7 +19,7 @@ use super::refusal::Kind;
 /// Responses up to this length, in bytes, are written in one piece.
 const SMALL: usize = 1024;
 /// How long a client that still sends what nobody is going to read is listened to, so that it gets its answer.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// The socket, which tells when something arrives and when nothing can leave.
 pub(super) struct Socket<Slot> {

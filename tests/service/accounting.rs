@@ -8,7 +8,7 @@ use crate::http2::Http2;
 use crate::program::{Program, eventually};
 
 /// Every kind of answer: the method and the path, its status, and how many bytes follow its head.
-const ANSWERS: [(&str, &str, u16, u64); 16] = [
+const ANSWERS: [(&str, &str, u16, u64); 17] = [
     ("GET", "/status/200", 200, 0),
     ("GET", "/status/204", 204, 0),
     ("GET", "/status/304", 304, 0),
@@ -22,6 +22,7 @@ const ANSWERS: [(&str, &str, u16, u64); 16] = [
     ("GET", "/untold/0", 200, 0),
     ("GET", "/untold/200000", 200, 200_000),
     ("GET", "/range", 206, 30),
+    ("GET", "/trailers", 200, 5),
     ("HEAD", "/memory/1000000", 200, 0),
     ("HEAD", "/told/200000", 200, 0),
     ("HEAD", "/untold/200000", 200, 0),
@@ -93,6 +94,7 @@ fn hold(program: Program) {
                         "/told/{bytes}",
                         "/untold/{bytes}",
                         "/range",
+                        "/trailers",
                     ]
                     .iter()
                     .flat_map(|route| {

@@ -189,6 +189,7 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
             on_get(async |Path(bytes): Path<usize>| vec![b'x'; bytes]),
         )
         .route("/range", on_get(range))
+        .route("/trailers", on_get(async || Body::new(Trailers(0))))
         .route("/status/{status}", on_get(status))
         .route("/large", on_get(async || vec![b'x'; 64 * 1024 * 1024]))
         .route(
@@ -242,6 +243,29 @@ async fn range() -> impl IntoResponse {
 
 async fn status(Path(status): Path<u16>) -> http::StatusCode {
     http::StatusCode::from_u16(status).expect("a status")
+}
+
+/// Five bytes and trailers, as gRPC has them.
+struct Trailers(u8);
+
+impl HttpBody for Trailers {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.0 += 1;
+        Poll::Ready(match self.0 {
+            1 => Some(Ok(Frame::data(Bytes::from_static(b"hello")))),
+            2 => Some(Ok(Frame::trailers(http::HeaderMap::from_iter([(
+                http::HeaderName::from_static("x-status"),
+                http::HeaderValue::from_static("0"),
+            )])))),
+            _ => None,
+        })
+    }
 }
 
 /// So many bytes, a few at a time, and not known to be so many.

@@ -71,10 +71,17 @@ impl Probe {
         ways.clone()
     }
 
-    /// Connects in another way from now on.
-    pub(super) async fn follow(&self, ways: Ways) {
-        *self.0.ways.write().unwrap_or_else(PoisonError::into_inner) = ways;
+    /// Connects as another one does from now on.
+    pub(super) async fn follow(&self, new: &Self) {
+        let is_pooled = new.0.is_pooled.load(Ordering::Relaxed);
+        self.0.is_pooled.store(is_pooled, Ordering::Relaxed);
+        *self.0.ways.write().unwrap_or_else(PoisonError::into_inner) = new.ways();
         self.0.connection.lock().await.take();
+        self.renew();
+    }
+
+    /// Has the connections of the pool replaced that there are now.
+    pub(super) fn renew(&self) {
         self.0.upkeep.renew_now();
     }
 
@@ -129,17 +136,21 @@ impl Probe {
         let is_silent = self.0.is_silent.load(Ordering::Relaxed);
         let old = is_silent.then(|| self.0.addresses.connections());
         let mut fresh = self.connect().await?;
+        // A pooler whose servers are all busy takes new clients at once, and lets their queries wait as it does the others':
+        // nothing is silent until one of them is answered.
+        let answer = self.query(&mut fresh).await;
         if let Some(old) = old {
             // What waits on those from before waits in vain.
             self.0.is_silent.store(false, Ordering::Relaxed);
             let connections = old.end();
-            tracing::warn!(
-                connections,
-                "connections to the database went silent and were ended"
-            );
+            if connections > 0 {
+                tracing::warn!(
+                    connections,
+                    "connections to the database went silent and were ended"
+                );
+            }
         }
-        self.query(&mut fresh).await?;
-        Ok(fresh)
+        answer.map(|()| fresh)
     }
 
     async fn query(&self, connection: &mut PgConnection) -> anyhow::Result<()> {

@@ -42,6 +42,7 @@ pub async fn postgres_rotating<S: Send + Sync + 'static>(
     tokio::spawn(async move {
         let mut told = String::new();
         while settings.changed().await.is_ok() && !rotated.is_closed() {
+            told.clear();
             loop {
                 let new = of(&settings.borrow_and_update()).clone();
                 let url = new.url.expose().to_owned();
@@ -81,17 +82,23 @@ async fn rotate(
     used: &Probe,
 ) -> anyhow::Result<()> {
     let ways = ways(name, settings)?;
-    let new = Probe::new(ways.clone(), Upkeep::default());
+    let new = Probe::new(ways, Upkeep::default());
     let limit = settings.acquire_timeout;
     match tokio::time::timeout(*limit, new.connect()).await {
         Ok(connected) => drop(connected?),
         Err(_) => bail!("no answer within {limit}"),
     }
-    used.follow(ways).await;
-    pool.set_connect_options(used.options());
+    pool.set_connect_options(new.options());
+    used.follow(&new).await;
     // Those in use are closed before their next use.
-    while let Some(idle) = pool.try_acquire() {
+    for _ in 0..pool.num_idle() {
+        let Some(idle) = pool.try_acquire() else {
+            break;
+        };
         let _ = tokio::time::timeout(ANSWER, idle.close()).await;
     }
+    // And those that were being made meanwhile, with the URL of before.
+    tokio::time::sleep(*limit).await;
+    used.renew();
     Ok(())
 }

@@ -7,7 +7,7 @@
 //! the sockets are found among the process's file descriptors, by the address that they are connected to,
 //! and shut down: whatever waits on them fails at once, as if the server had closed them.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
@@ -18,7 +18,7 @@ const ADDRESSES: usize = 64;
 
 /// The addresses that the database has had.
 #[derive(Default)]
-pub(crate) struct Addresses(Mutex<BTreeSet<SocketAddr>>);
+pub(crate) struct Addresses(Mutex<VecDeque<SocketAddr>>);
 
 impl Addresses {
     /// Looks the host up and adds what it finds. A Unix socket has none: it does not go silent.
@@ -31,9 +31,13 @@ impl Addresses {
             return;
         };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(found);
+        for address in found {
+            if !known.contains(&address) {
+                known.push_back(address);
+            }
+        }
         while known.len() > ADDRESSES {
-            known.pop_first();
+            known.pop_front();
         }
     }
 
@@ -46,7 +50,7 @@ impl Addresses {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::collections::BTreeSet;
+    use std::collections::VecDeque;
     use std::fs;
     use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
     use std::os::fd::RawFd;
@@ -58,7 +62,7 @@ mod linux {
     pub(crate) struct Connections(Vec<(RawFd, SocketAddr, SocketAddr)>);
 
     impl Connections {
-        pub(super) fn to(addresses: &BTreeSet<SocketAddr>) -> Self {
+        pub(super) fn to(addresses: &VecDeque<SocketAddr>) -> Self {
             let numbers = fs::read_dir("/proc/self/fd").into_iter().flatten();
             let numbers =
                 numbers.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -98,14 +102,14 @@ mod linux {
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
-    use std::collections::BTreeSet;
+    use std::collections::VecDeque;
     use std::net::SocketAddr;
 
     /// Nothing: there is no list of the process's sockets.
     pub(crate) struct Connections;
 
     impl Connections {
-        pub(super) fn to(_: &BTreeSet<SocketAddr>) -> Self {
+        pub(super) fn to(_: &VecDeque<SocketAddr>) -> Self {
             Self
         }
 
@@ -137,7 +141,7 @@ mod tests {
         });
         let addresses = Addresses::default();
         let known = database.local_addr().expect("an address");
-        addresses.0.lock().expect("not poisoned").insert(known);
+        addresses.0.lock().expect("not poisoned").push_back(known);
         let seen = addresses.connections();
         let later = TcpStream::connect(known).expect("a connection");
 
