@@ -48,7 +48,6 @@ const HTTP1: Kind = Kind {
 };
 
 const HTTP2: Kind = Kind {
-    // Of more than one piece: the last one, of up to 16 KiB, is the connection's, and ends with it when it is idle.
     paths: ["/memory/100000", "/"],
     open: without_a_window,
     streams: STREAMS,
@@ -133,7 +132,11 @@ const KINDS: [Kind; 10] = [
     },
     Kind {
         name: "HTTP/2, idle, and no answer to a PING",
-        open: |address, _| Peer::Http2(Http2::open(address)),
+        open: |address, _| {
+            let mut client = Http2::open(address);
+            client.get(1, "/health/liveness");
+            Peer::Http2(client)
+        },
         streams: u32::MAX,
         answers_pings: false,
         ..HTTP2
@@ -180,6 +183,9 @@ fn nightly_every_peer_is_let_go_and_others_are_answered_meanwhile() {
     let rows: Vec<(bool, &Kind)> = [true, false]
         .into_iter()
         .flat_map(|main| KINDS.iter().map(move |kind| (main, kind)))
+        // Answers of the admin listener are shorter than a piece, of 16 KiB. The last piece is the connection's, and ends with
+        // it when it is idle, or another one needs its place.
+        .filter(|(main, kind)| *main || kind.name != "HTTP/2, a window of a byte now and then")
         .collect();
     println!(
         "| listener | peer | let go after | memory | slowest answer to another |\n|---|---|---:|---:|---:|"
