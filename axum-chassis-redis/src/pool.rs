@@ -228,7 +228,7 @@ fn told(error: &RedisError) -> anyhow::Error {
 }
 
 /// Asks as soon as a connection was lost or a command had no answer, again and again until there is one: a
-/// manager returns the error of its last attempt to whoever comes next, even if that is much later.
+/// manager returns the error of its last attempt to the next caller, even if that is much later.
 async fn mend(pool: Pool, suspected: Arc<Notify>) {
     const SOON: Duration = Duration::from_millis(100);
     loop {

@@ -37,7 +37,7 @@ pub(super) struct Departing {
     waiting: Waiting,
 }
 
-/// Bytes in memory that wait for their client.
+/// Bytes of a known length that wait for their client.
 struct Waiting {
     gauge: IntGauge,
     bytes: u64,

@@ -58,7 +58,7 @@ pub async fn migrate<S>(
     wait(chassis, name, settings, &probe).await?;
     let mut turn = probe.connect().await?;
     let mut connection = probe.connect().await?;
-    // sqlx's own lock belongs to a session, which a pooler shares; and whoever waits for it in a query keeps
+    // sqlx's own lock belongs to a session, which a pooler shares; and a session that waits for it in a query keeps
     // CREATE INDEX CONCURRENTLY waiting.
     migrator.set_locking(false);
     take_turn(&mut turn).await?;
