@@ -213,35 +213,34 @@ where
             upload,
         );
         let version = request.version();
-
-        if !record.admitted() {
+        let state = if record.admitted() {
+            if has_body {
+                DefaultBodyLimit::max(self.endpoint.shared.limits.body()).apply(&mut request);
+            }
+            // A handler that is not async runs in `call` already.
+            let place = Place::of(&ids);
+            let call = || place.enter(|| self.inner.call(request));
+            match catch_unwind(AssertUnwindSafe(call)) {
+                Ok(future) => State::Running {
+                    future: trace::scoped(ids, place, future),
+                },
+                Err(_) => State::Answered {
+                    response: Some(outcome::panicked(&ids)),
+                },
+            }
+        } else {
             let busy = Problem::unavailable("the service is at its limit of concurrent requests")
                 .retry_after(Duration::from_secs(1));
-            let response = busy.render(Some(&ids.request));
-            return ResponseFuture::new(
-                State::Answered {
-                    response: Some(response),
-                },
-                record,
-                version,
-            );
-        }
-
-        if has_body {
-            DefaultBodyLimit::max(self.endpoint.shared.limits.body()).apply(&mut request);
-        }
-        // A handler that is not async runs in `call` already.
-        let place = Place::of(&ids);
-        let call = || place.enter(|| self.inner.call(request));
-        let state = match catch_unwind(AssertUnwindSafe(call)) {
-            Ok(future) => State::Running {
-                future: trace::scoped(ids, place, future),
-            },
-            Err(_) => State::Answered {
-                response: Some(outcome::panicked(&ids)),
-            },
+            State::Answered {
+                response: Some(busy.render(Some(&ids.request))),
+            }
         };
-        ResponseFuture::new(state, record, version)
+        ResponseFuture {
+            state,
+            timeout: None,
+            version,
+            record: Some(record),
+        }
     }
 }
 
@@ -263,17 +262,6 @@ pin_project! {
         timeout: Option<Pin<Box<Sleep>>>,
         version: Version,
         record: Option<Record>,
-    }
-}
-
-impl<F> ResponseFuture<F> {
-    fn new(state: State<F>, record: Record, version: Version) -> Self {
-        Self {
-            state,
-            timeout: None,
-            version,
-            record: Some(record),
-        }
     }
 }
 
@@ -320,10 +308,7 @@ where
             // The client leaves before the socket does.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let Some(record) = this.record.take() else {
-            return Poll::Pending;
-        };
-        Poll::Ready(Ok(Departing::watch(response, record, *this.version)))
+        Poll::Ready(Ok(Departing::watch(response, this.record, *this.version)))
     }
 }
 

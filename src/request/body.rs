@@ -45,33 +45,41 @@ struct Waiting {
 
 impl Departing {
     /// Ends the record with the response, or with the response's body if that takes time.
-    pub(super) fn watch(response: Response, record: Record, version: Version) -> Response {
+    pub(super) fn watch(
+        response: Response,
+        record: &mut Option<Record>,
+        version: Version,
+    ) -> Response {
+        // Ended where it is, if it can be: a copy of it costs more than all decisions here.
+        let Some(under_way) = record else {
+            return response;
+        };
         let status = response.status();
         let in_memory = response.body().size_hint().exact();
         let is_http2 = version >= Version::HTTP_2;
-        if in_memory == Some(0) || record.is_head() || has_no_body(status) {
-            record.end(status, 0);
+        if in_memory == Some(0) || under_way.is_head() || has_no_body(status) {
+            under_way.end(status, 0);
             return response;
         }
         if let Some(bytes) = in_memory
             && !is_http2
             && bytes <= chunks::HTTP1 as u64
         {
-            record.end(status, bytes);
+            under_way.end(status, bytes);
             return response;
         }
         let length = in_memory.or_else(|| content_length(&response));
         if length == Some(0) {
-            record.end(status, 0);
+            under_way.end(status, 0);
             return response;
         }
-        let waiting = Waiting::new(record.waiting(), in_memory.unwrap_or_default());
+        let waiting = Waiting::new(under_way.waiting(), in_memory.unwrap_or_default());
         response.map(|body| {
             Body::new(Self {
                 body,
                 chunks: Chunks::default(),
                 is_http2,
-                record: Some(record),
+                record: record.take(),
                 status,
                 sent: 0,
                 length,
@@ -81,7 +89,7 @@ impl Departing {
     }
 
     fn end(&mut self) {
-        if let Some(record) = self.record.take() {
+        if let Some(mut record) = self.record.take() {
             record.end(self.status, self.sent);
         }
     }

@@ -117,7 +117,7 @@ impl Record {
     }
 
     /// The request is over.
-    pub(super) fn end(mut self, status: StatusCode, sent: u64) {
+    pub(super) fn end(&mut self, status: StatusCode, sent: u64) {
         self.sent = sent;
         self.settle(status);
     }

@@ -82,7 +82,9 @@ impl Activity {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        let elapsed = self.epoch.elapsed();
+        // For 584 years.
+        elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
     }
 
     /// Notes that something has come from the client.
@@ -198,7 +200,7 @@ impl Activity {
             let idle = self.idle_since.load(Ordering::Relaxed);
             (Limit::Idle, idle, limits.idle)
         };
-        Some((kind, self.epoch + Duration::from_nanos(since) + limit))
+        Some((kind, self.epoch + (Duration::from_nanos(since) + limit)))
     }
 }
 
