@@ -72,12 +72,13 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// If something cannot be written.
+    /// If something cannot be written, or would be written through a symbolic link below `to`.
     pub fn unpack(&self, folder: &str, to: &Path) -> io::Result<()> {
         for (path, file) in &self.0 {
             let Ok(path) = path.strip_prefix(folder) else {
                 continue;
             };
+            refuse_links(to, path)?;
             let target = to.join(path);
             fs::create_dir_all(target.parent().unwrap_or(to))?;
             fs::write(&target, &file.contents)?;
@@ -136,4 +137,23 @@ impl Archive {
         }
         Ok(Self(files))
     }
+}
+/// Fails if `path`, or a folder on the way to it from `root`, is a symbolic link: it may lead out of the project.
+///
+/// # Errors
+///
+/// Names the link.
+pub fn refuse_links(root: &Path, path: &Path) -> io::Result<()> {
+    let mut at = root.to_owned();
+    for part in path {
+        at.push(part);
+        if at.is_symlink() {
+            let message = format!(
+                "{} is a symbolic link: nothing is written through it",
+                at.display()
+            );
+            return Err(io::Error::other(message));
+        }
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use toml_edit::{DocumentMut, Item, Value, value};
 
-use crate::archive::Archive;
+use crate::archive::{Archive, refuse_links};
 use crate::carried::{self, CRATES};
 use crate::record;
 use crate::say::say;
@@ -82,6 +82,7 @@ pub(crate) fn write(carried: &Archive, service: &Path) -> anyhow::Result<()> {
         if !wanted || carried.get(&format!("{carried_in}/Cargo.toml")).is_none() {
             continue;
         }
+        refuse_links(service, &Path::new("vendor").join(name))?;
         let folder = service.join("vendor").join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder)
