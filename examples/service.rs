@@ -66,7 +66,7 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
             .metrics()
             .counter("notes_written_total", "Notes written.")?,
     };
-    chassis.readiness().check("store", notes.clone());
+    chassis.readiness().inform("store", notes.clone());
     let store = notes.clone();
     chassis.on_stop("store", async move || {
         tracing::info!(notes = store.texts().len(), "forgetting the notes");

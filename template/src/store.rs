@@ -74,7 +74,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// One that readiness checks, and that is closed when the last request is gone.
+    /// One whose check informs, and that is closed when the last request is gone.
     pub(crate) fn open(chassis: &Chassis<settings::Settings>) -> Self {
         let store = Self {
             capacity: chassis.settings().store.capacity,
@@ -84,7 +84,7 @@ impl Store {
             let full: &Full = error.downcast_ref()?;
             Some(Problem::new(StatusCode::INSUFFICIENT_STORAGE).detail(full.to_string()))
         });
-        chassis.readiness().check("store", store.clone());
+        chassis.readiness().inform("store", store.clone());
         let closing = store.clone();
         chassis.on_stop("store", async move || closing.close());
         store
@@ -144,7 +144,8 @@ impl Store {
     }
 }
 
-/// The readiness check: a full store can take no more orders, so another replica should.
+/// A full store takes no more orders, and still serves those that it has. It does not gate readiness: otherwise clients who fill
+/// the stores of all replicas would take the whole service away.
 impl Check for Store {
     async fn check(&self) -> anyhow::Result<()> {
         if self.orders().len() < self.capacity {

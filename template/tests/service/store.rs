@@ -6,12 +6,18 @@ use crate::program;
 
 #[test]
 fn a_full_store_takes_no_more_orders() {
-    let service = program().set("store.capacity", 1).start();
+    let service = program()
+        .set("store.capacity", 1)
+        .set("health.interval", "50ms")
+        .start();
     let order = |reference| json!({ "reference": reference, "item": "tea", "quantity": 1 });
     assert_eq!(service.post("/orders", order("A-1")).status, 201);
     let refused = service.post("/orders", order("A-2"));
     assert_eq!(refused.status, 507);
     assert_eq!(refused.json()["detail"], "all 1 places are taken");
+    // Others can still read: clients who fill it do not take the service away.
+    service.wait_for_message("readiness check is down");
+    assert_eq!(service.admin().get("/health/readiness").status, 200);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #
 # On clusters older than the manifests (below 1.27) a shim in front of kubectl substitutes, and says so:
 #   policy/v1 -> v1beta1 and no unhealthyPodEvictionPolicy, autoscaling/v2 -> v2beta2, no matchLabelKeys.
-# Below 1.30 also: no preStop.sleep, which those clusters do not know.
+# Below 1.30 also: no preStop.sleep and no resizePolicy, which those clusters do not know.
 # On every cluster: CPU requests of 50m, so that all fits one small node, and no kinds that it does not serve.
 # shellcheck shell=bash
 
@@ -60,7 +60,8 @@ if [ "$version" -lt 27 ]; then
 fi
 if [ "$version" -lt 30 ]; then
   old+='
-    /lifecycle:/,/seconds:/d'
+    /lifecycle:/,/seconds:/d
+    /resizePolicy:/,/NotRequired/d'
 fi
 say "Kubernetes 1.$version; left out: ${unserved#|}; older APIs substituted: $([ -n "$old" ] && echo yes || echo no)"
 mkdir "$work/bin"
