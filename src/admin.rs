@@ -8,11 +8,14 @@
 //! | `/health/startup` | 503 until the service's own start is done |
 //! | `/metrics` | Prometheus text, or OpenMetrics when asked for; gzip when asked for |
 //! | `/config` | the settings in force as JSON, redacted, with their origins |
-//! | `/log` | GET the log filter; PUT another, with `?ttl=10m` for a while only |
+//! | `/log` | GET the log filter; PUT another, for an hour, or `?ttl=10m` |
 //! | `/version` | name, version, commit, build time, compiler |
 //! | `/status` | all that the page shows, as JSON |
-//! | `/` | a page for whoever is on call |
+//! | `/` | a page for engineers on call |
+//!
+//! [`access`] has who may use which.
 
+mod access;
 mod log;
 mod page;
 mod resources;
@@ -24,13 +27,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::handler::Handler;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -41,6 +44,7 @@ use crate::background::Tasks;
 use crate::boxed::boxed;
 use crate::error::Error;
 use crate::health::{Heartbeat, Readiness};
+use crate::limits::{self, Limits};
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
 use crate::problem::Problem;
@@ -48,6 +52,8 @@ use crate::server::{self, Bound};
 use crate::settings::{Effective, Problems, Secret, Validate};
 use crate::shutdown::{Shutdown, Trigger};
 
+pub use self::access::Read;
+use self::access::{Access, Action};
 pub(crate) use self::log::Filter;
 use self::samples::{Reading, Samples};
 
@@ -59,9 +65,12 @@ pub struct Settings {
     pub host: String,
     /// The port to listen on; 0 lets the system choose.
     pub port: u16,
-    /// What a client that is not on this machine has to send, as `Authorization: Bearer`, to change
-    /// something. Unset, only this machine may.
+    /// What a request has to send, as `Authorization: Bearer` or as the password of `Basic`, to change the log filter, and to read
+    /// `/`, `/status`, `/config` and `/log`. At least 16 characters. Unset, everyone may read, and requests from localhost
+    /// may change the log filter, but not in a container.
     pub token: Option<Secret>,
+    /// Who may read once there is a token: requests `with-token`, or `everyone`.
+    pub read: Read,
 }
 
 impl Default for Settings {
@@ -70,24 +79,31 @@ impl Default for Settings {
             host: "0.0.0.0".to_owned(),
             port: 9090,
             token: None,
+            read: Read::default(),
         }
     }
 }
 
 impl Validate for Settings {
     fn validate(&self, problems: &mut Problems) {
-        if self
-            .token
-            .as_ref()
-            .is_some_and(|token| token.expose().is_empty())
+        /// As many hexadecimal digits are 64 bits: too many to try.
+        const SHORTEST: usize = 16;
+        let length = |token: &Secret| token.expose().trim().chars().count();
+        if let Some(length) = self.token.as_ref().map(length)
+            && length < SHORTEST
         {
-            problems.add("admin.token", "must not be empty");
+            let message = format!(
+                "is too short: {length} characters, expected {SHORTEST} or more, such as those of `openssl rand -hex 32`"
+            );
+            problems.add("admin.token", message);
         }
     }
 }
 
 /// How long a request of this listener may take to arrive.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How many connections this listener has at most.
+const MAX_CONNECTIONS: usize = 256;
 /// What a request may bring at most, in bytes: a filter and a token.
 const LONGEST_BODY: usize = 1024;
 
@@ -104,7 +120,7 @@ pub(crate) struct Build {
 /// What the admin listener shows.
 pub(crate) struct Admin {
     pub(crate) build: Build,
-    pub(crate) token: Option<Secret>,
+    access: Access,
     pub(crate) readiness: Readiness,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) tasks: Tasks,
@@ -130,15 +146,14 @@ impl Admin {
         metrics: Metrics,
         logs: Logs,
         effective: Effective,
-    ) -> Self {
-        Self {
+    ) -> prometheus::Result<Self> {
+        Ok(Self {
             build,
-            token: settings.token.clone(),
+            access: Access::new(settings, logs.clone(), &metrics)?,
             readiness,
             heartbeat,
             tasks,
-            metrics,
-            filter: Filter::new(logs.clone()),
+            filter: Filter::new(logs.clone(), &metrics)?,
             effective: RwLock::new(effective),
             logs,
             shutdown,
@@ -146,7 +161,8 @@ impl Admin {
             threads: OnceLock::new(),
             samples: Mutex::default(),
             started: Instant::now(),
-        }
+            metrics,
+        })
     }
 
     /// Shows other settings from now on.
@@ -184,20 +200,21 @@ impl Admin {
 
     fn router(self: Arc<Self>) -> Router {
         // The one route that reads a body.
-        let log = shown(log::show).put(log::change).post(log::change);
+        let log = guarded(log::show).put(log::change).post(log::change);
         let log = log.layer((from_fn(in_time), DefaultBodyLimit::max(LONGEST_BODY)));
         Router::new()
-            .route("/", shown(page::show))
+            .route("/", guarded(page::show))
             .route("/health/liveness", shown(liveness))
             .route("/health/readiness", shown(readiness))
             .route("/health/startup", shown(startup))
             .route("/metrics", shown(scrape))
-            .route("/config", shown(config))
+            .route("/config", guarded(config))
             .route("/log", log)
-            .route("/status", shown(status::show))
+            .route("/status", guarded(status::show))
             .route("/page.css", shown(page::style))
             .route("/page.js", shown(page::script))
             .route("/version", shown(version))
+            .layer(map_response(no_sniffing))
             .with_state(self)
     }
 }
@@ -215,6 +232,30 @@ type Show = fn(&Admin, &HeaderMap) -> Response;
 
 fn shown(show: Show) -> MethodRouter<Arc<Admin>> {
     get(async move |State(admin): State<Arc<Admin>>, headers: HeaderMap| show(&admin, &headers))
+}
+
+/// The same for those whom [`Access`] lets read.
+fn guarded(show: Show) -> MethodRouter<Arc<Admin>> {
+    get(
+        async move |State(admin): State<Arc<Admin>>,
+                    ConnectInfo(client): ConnectInfo<SocketAddr>,
+                    uri: Uri,
+                    headers: HeaderMap| {
+            match admin.access.check(Action::Read, client, &uri, &headers) {
+                Ok(()) => show(&admin, &headers),
+                Err(refusal) => *refusal,
+            }
+        },
+    )
+}
+
+/// No browser takes an answer for something else than it says.
+async fn no_sniffing(mut answer: Response) -> Response {
+    let nosniff = HeaderValue::from_static("nosniff");
+    answer
+        .headers_mut()
+        .insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    answer
 }
 
 /// The health routes of the main listener: the same verdicts, from the service's own runtime.
@@ -330,11 +371,9 @@ impl Running {
         let routers = [admin.clone().router(), misaddressed(&admin.readiness)];
         runtime.spawn(boxed(admin.sample()));
         let serve = move || {
-            let settings = server::Settings {
-                max_connections: 256,
-                ..server::Settings::default()
-            };
-            runtime.block_on(listening.serve(routers, settings, shutdown, uncounted));
+            let settings = server::Settings::default();
+            let limits = Limits::new(&limits::Settings::default(), Some(MAX_CONNECTIONS));
+            runtime.block_on(listening.serve(routers, settings, limits, shutdown, uncounted));
         };
         let thread = thread::Builder::new()
             .name("admin".to_owned())

@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::settings::Size;
+
 /// How much CPU this process may use.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Quota {
@@ -22,6 +24,26 @@ impl fmt::Display for Quota {
 /// The CPU quota, if there is one: the smallest of this cgroup and those around it.
 pub(crate) fn cpu_quota() -> Option<Quota> {
     Cgroup::current().cpu_quota()
+}
+
+/// How much memory this process may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MemoryLimit {
+    pub(crate) bytes: u64,
+    /// The file that says so.
+    pub(crate) source: PathBuf,
+}
+
+impl fmt::Display for MemoryLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = Size(self.bytes);
+        write!(f, "memory limit of {size} in {}", self.source.display())
+    }
+}
+
+/// The memory limit, if there is one: the smallest of this cgroup and those around it.
+pub(crate) fn memory_limit() -> Option<MemoryLimit> {
+    Cgroup::current().memory_limit()
 }
 
 /// Where to read of this process's cgroup.
@@ -106,18 +128,21 @@ impl Cgroup {
         })
     }
 
-    /// The smallest memory limit, in bytes, of this cgroup and those around it.
-    pub(crate) fn memory_limit(&self) -> Option<u64> {
+    pub(crate) fn memory_limit(&self) -> Option<MemoryLimit> {
         let file = match self.memory.version {
             Version::V2 => "memory.max",
             Version::V1 => "memory.limit_in_bytes",
         };
         let limits = self.memory.directories.iter();
         limits
-            .filter_map(|directory| number(&directory.join(file)))
+            .filter_map(|directory| {
+                let source = directory.join(file);
+                let bytes = number(&source)?;
+                Some(MemoryLimit { bytes, source })
+            })
             // v1 writes "no limit" as the largest number of whole pages.
-            .filter(|&limit| limit < 1 << 60)
-            .min()
+            .filter(|limit| limit.bytes < 1 << 60)
+            .min_by_key(|limit| limit.bytes)
     }
 
     /// Bytes in use, the page cache included: what the limit is compared with.
@@ -237,7 +262,9 @@ mod tests {
                 throttled_seconds: 2.5
             })
         );
-        assert_eq!(cgroup.memory_limit(), Some(128 << 20));
+        let limit = cgroup.memory_limit().expect("a limit");
+        assert_eq!(limit.bytes, 128 << 20);
+        assert_eq!(limit.source, mount.0.join("memory.max"));
         assert_eq!(cgroup.memory_usage(), Some(1 << 20));
     }
 
@@ -251,7 +278,7 @@ mod tests {
         ]);
         let cgroup = Cgroup::at(&mount.0, "0::/slice/unit\n");
         assert_eq!(cgroup.cpu_quota().map(|quota| quota.cores), Some(0.5));
-        assert_eq!(cgroup.memory_limit(), Some(4096));
+        assert_eq!(cgroup.memory_limit().map(|limit| limit.bytes), Some(4096));
     }
 
     #[test]

@@ -11,7 +11,9 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::admin::Build;
 use crate::error::{Chain, Error};
+use crate::limits::Limits;
 use crate::sections::{self, Sections};
+use crate::service;
 use crate::settings::{self, Section, Sources};
 
 const HELP: &str = "\
@@ -139,7 +141,7 @@ pub(crate) fn answer<B: Section>(
             Err(error) => fatal(&error),
         }),
         Task::PrintConfig => Some(match load() {
-            Ok(loaded) => print(&loaded.effective.to_toml()),
+            Ok(loaded) => print(&(loaded.effective.to_toml() + &derived(&loaded.chassis))),
             Err(invalid) => fatal(&Error::Settings(invalid.into())),
         }),
         Task::ConfigSchema => Some(print(&format!("{:#}\n", settings::schema::<Sections, B>()))),
@@ -176,6 +178,22 @@ pub(crate) fn answer<B: Section>(
             )))
         }
     }
+}
+
+/// What applies where a setting is left to where the process runs, as comments.
+fn derived(sections: &Sections) -> String {
+    let limits = Limits::new(&sections.limits, sections.server.max_connections).to_string();
+    let delay = settings::Duration::from(sections.shutdown.delay());
+    let mut text = String::from("\n# In force here:\n");
+    for line in limits.lines() {
+        let _ = writeln!(text, "# {line}");
+    }
+    let threads = service::threads(sections.service.threads);
+    let _ = writeln!(
+        text,
+        "# shutdown.delay = {delay}\n# service.threads = {threads}"
+    );
+    text
 }
 
 /// Commands and options.

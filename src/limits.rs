@@ -1,12 +1,25 @@
 //! What one request, and all of them together, may take.
+//!
+//! Limits that the settings leave open follow from the memory limit of the container, so that no client can have the process
+//! killed for memory:
+//!
+//! | limit | from the memory limit M | M = 128 MiB | without a memory limit |
+//! |---|---|---|---|
+//! | `server.max_connections` | M / 128 KiB | 1024 | 10,000 |
+//! | `limits.concurrency` | M / 128 KiB | 1024 | 10,000 |
+//! | `limits.buffered` | M / 4 | 32 MiB | none |
+//!
+//! An idle connection takes about 20 KiB, one with the largest head 84 KiB: of M, at most a sixth or two thirds.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration as StdDuration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::{self, MemoryLimit};
 use crate::settings::{Duration, Problems, Size, Validate};
 
 /// `[limits]`: bounds on requests. All of them can be changed while the service runs.
@@ -20,8 +33,11 @@ pub struct Settings {
     /// beyond it. A route may set its own with axum's `DefaultBodyLimit`.
     pub body: Size,
     /// How many requests may be under way at once: 503 with Retry-After beyond it. 0 means any
-    /// number. Health routes are exempt.
-    pub concurrency: usize,
+    /// number. Health routes are exempt. Unset, it is 10,000, or less where the container's memory limit is below 1.25 GiB.
+    pub concurrency: Option<usize>,
+    /// How many bytes of request bodies may be in memory at once: 503 with Retry-After beyond it. The first 16 KiB of each
+    /// body do not count. 0 means any number. Unset, it is a quarter of the container's memory limit.
+    pub buffered: Option<Size>,
 }
 
 impl Default for Settings {
@@ -29,7 +45,8 @@ impl Default for Settings {
         Self {
             request_timeout: Duration::from_secs(30),
             body: Size::from_mib(2),
-            concurrency: 10_000,
+            concurrency: None,
+            buffered: None,
         }
     }
 }
@@ -38,31 +55,92 @@ impl Validate for Settings {
     fn validate(&self, _: &mut Problems) {}
 }
 
+/// Connections and requests that are accepted where the container has no memory limit, or a large one.
+const MOST: u64 = 10_000;
+/// The memory of a container for each connection that it may have.
+const FOR_EACH: u64 = 128 * 1024;
+/// No container is too small for so many.
+const FEWEST: u64 = 16;
+
 /// The limits in force. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits(Arc<Values>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Values {
     request_timeout_ms: AtomicU64,
     body: AtomicU64,
     concurrency: AtomicU64,
+    connections: AtomicU64,
+    /// 0 for none.
+    buffered_limit: AtomicU64,
+    buffered: AtomicU64,
+    from: Mutex<From>,
+}
+
+/// What the limits follow from.
+#[derive(Clone, Debug)]
+struct From {
+    settings: Settings,
+    connections: Option<usize>,
+    memory: Option<MemoryLimit>,
 }
 
 impl Limits {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        let limits = Self(Arc::default());
-        limits.set(settings);
+    /// Those of the settings, and for the rest by the container's memory limit. `connections` is `server.max_connections`.
+    pub(crate) fn new(settings: &Settings, connections: Option<usize>) -> Self {
+        Self::with(settings, connections, cgroup::memory_limit())
+    }
+
+    fn with(settings: &Settings, connections: Option<usize>, memory: Option<MemoryLimit>) -> Self {
+        let limits = Self(Arc::new(Values {
+            request_timeout_ms: AtomicU64::new(0),
+            body: AtomicU64::new(0),
+            concurrency: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            buffered_limit: AtomicU64::new(0),
+            buffered: AtomicU64::new(0),
+            from: Mutex::new(From {
+                settings: settings.clone(),
+                connections,
+                memory,
+            }),
+        }));
+        limits.change(|_| {});
         limits
     }
 
     /// Puts new limits in force, for requests to come.
     pub(crate) fn set(&self, settings: &Settings) {
+        self.change(|from| from.settings = settings.clone());
+    }
+
+    /// Reads the memory limit again: Kubernetes resizes containers in place. Whether it has changed.
+    pub(crate) fn follow(&self) -> bool {
+        let memory = cgroup::memory_limit();
+        let mut has_changed = false;
+        self.change(|from| {
+            has_changed = from.memory != memory;
+            from.memory = memory;
+        });
+        has_changed
+    }
+
+    fn change(&self, change: impl FnOnce(&mut From)) {
+        let values = &*self.0;
+        let mut from = values.from.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut from);
+        let From { settings, .. } = &*from;
         let timeout = u64::try_from(settings.request_timeout.as_millis()).unwrap_or(u64::MAX);
-        self.0.request_timeout_ms.store(timeout, Ordering::Relaxed);
-        self.0.body.store(settings.body.bytes(), Ordering::Relaxed);
-        let concurrency = u64::try_from(settings.concurrency).unwrap_or(u64::MAX);
-        self.0.concurrency.store(concurrency, Ordering::Relaxed);
+        for (value, now) in [
+            (&values.request_timeout_ms, timeout),
+            (&values.body, settings.body.bytes()),
+            (&values.concurrency, from.concurrency()),
+            (&values.connections, from.connections()),
+            (&values.buffered_limit, from.buffered()),
+        ] {
+            value.store(now, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn request_timeout(&self) -> Option<StdDuration> {
@@ -76,10 +154,115 @@ impl Limits {
         usize::try_from(self.0.body.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
+    /// How many connections may be open.
+    pub(crate) fn connections(&self) -> usize {
+        usize::try_from(self.0.connections.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    /// How many requests may be under way; 0 for any number.
+    pub(crate) fn concurrency(&self) -> u64 {
+        self.0.concurrency.load(Ordering::Relaxed)
+    }
+
     /// Whether there is room for one more request beside so many.
     pub(crate) fn admit(&self, under_way: u64) -> bool {
-        let most = self.0.concurrency.load(Ordering::Relaxed);
+        let most = self.concurrency();
         most == 0 || under_way < most
+    }
+
+    /// How many bytes of request bodies may be in memory; 0 for any number.
+    pub(crate) fn buffered_limit(&self) -> u64 {
+        self.0.buffered_limit.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes of request bodies are in memory.
+    pub(crate) fn buffered(&self) -> u64 {
+        self.0.buffered.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes of a body that are in memory from now on, if there is room for them.
+    pub(crate) fn hold(&self, bytes: u64) -> bool {
+        let before = self.0.buffered.fetch_add(bytes, Ordering::Relaxed);
+        let limit = self.buffered_limit();
+        let fits = limit == 0 || before.saturating_add(bytes) <= limit;
+        if !fits {
+            self.let_go(bytes);
+        }
+        fits
+    }
+
+    /// They are not in memory any more.
+    pub(crate) fn let_go(&self, bytes: u64) {
+        self.0.buffered.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The limits that may follow from the memory limit, and that they do.
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = self.0.from.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = |number: u64| match number {
+            0 => "any number".to_owned(),
+            number => number.to_string(),
+        };
+        let buffered = match from.buffered() {
+            0 => "any number".to_owned(),
+            bytes => Size(bytes).to_string(),
+        };
+        for (key, is_set, value) in [
+            (
+                "server.max_connections",
+                from.connections.is_some(),
+                number(from.connections()),
+            ),
+            (
+                "limits.concurrency",
+                from.settings.concurrency.is_some(),
+                number(from.concurrency()),
+            ),
+            (
+                "limits.buffered",
+                from.settings.buffered.is_some(),
+                buffered,
+            ),
+        ] {
+            let reason = match (is_set, &from.memory) {
+                (true, _) => "set".to_owned(),
+                (false, Some(memory)) => memory.to_string(),
+                (false, None) => "no memory limit".to_owned(),
+            };
+            writeln!(f, "{key} = {value} ({reason})")?;
+        }
+        Ok(())
+    }
+}
+
+impl From {
+    fn concurrency(&self) -> u64 {
+        match self.settings.concurrency {
+            Some(set) => u64::try_from(set).unwrap_or(u64::MAX),
+            None => self.number(),
+        }
+    }
+
+    fn connections(&self) -> u64 {
+        match self.connections {
+            Some(set) => u64::try_from(set).unwrap_or(u64::MAX),
+            None => self.number(),
+        }
+    }
+
+    fn buffered(&self) -> u64 {
+        match (self.settings.buffered, &self.memory) {
+            (Some(set), _) => set.bytes(),
+            (None, Some(memory)) => (memory.bytes / 4).max(1),
+            (None, None) => 0,
+        }
+    }
+
+    fn number(&self) -> u64 {
+        let memory = self.memory.as_ref();
+        memory.map_or(MOST, |memory| (memory.bytes / FOR_EACH).clamp(FEWEST, MOST))
     }
 }
 
@@ -87,24 +270,85 @@ impl Limits {
 mod tests {
     use super::*;
 
+    fn of(memory: Option<u64>, settings: &Settings, connections: Option<usize>) -> Limits {
+        let memory = memory.map(|bytes| MemoryLimit {
+            bytes,
+            source: "/memory.max".into(),
+        });
+        Limits::with(settings, connections, memory)
+    }
+
+    #[test]
+    fn limits_that_are_not_set_fit_the_memory_of_the_container() {
+        for (memory, number, buffered) in [
+            (None, 10_000, 0),
+            (Some(1 << 20), 16, 1 << 18),
+            (Some(64 << 20), 512, 16 << 20),
+            (Some(128 << 20), 1024, 32 << 20),
+            (Some(16 << 30), 10_000, 4 << 30),
+        ] {
+            let limits = of(memory, &Settings::default(), None);
+            assert_eq!(limits.connections(), number, "{memory:?}");
+            assert_eq!(limits.concurrency(), number as u64, "{memory:?}");
+            assert_eq!(limits.buffered_limit(), buffered, "{memory:?}");
+        }
+        let set = Settings {
+            concurrency: Some(7),
+            buffered: Some(Size(8)),
+            ..Settings::default()
+        };
+        let limits = of(Some(64 << 20), &set, Some(9));
+        assert_eq!(
+            limits.to_string(),
+            "server.max_connections = 9 (set)\n\
+             limits.concurrency = 7 (set)\n\
+             limits.buffered = 8B (set)\n"
+        );
+        let limits = of(Some(64 << 20), &Settings::default(), None);
+        assert_eq!(
+            limits.to_string(),
+            "server.max_connections = 512 (memory limit of 64MiB in /memory.max)\n\
+             limits.concurrency = 512 (memory limit of 64MiB in /memory.max)\n\
+             limits.buffered = 16MiB (memory limit of 64MiB in /memory.max)\n"
+        );
+    }
+
+    #[test]
+    fn bytes_are_held_up_to_the_limit() {
+        let settings = Settings {
+            buffered: Some(Size(10)),
+            ..Settings::default()
+        };
+        let limits = of(None, &settings, None);
+        assert!(limits.hold(6));
+        assert!(!limits.hold(5));
+        assert!(limits.hold(4));
+        limits.let_go(10);
+        assert_eq!(limits.buffered(), 0);
+    }
+
     #[test]
     fn a_request_over_the_limit_is_turned_away() {
-        let limits = Limits::new(&Settings {
-            concurrency: 2,
+        let settings = Settings {
+            concurrency: Some(2),
             ..Settings::default()
-        });
+        };
+        let limits = of(None, &settings, None);
         assert!(limits.admit(1));
         assert!(!limits.admit(2));
     }
 
     #[test]
     fn zero_means_no_limit() {
-        let limits = Limits::new(&Settings {
-            concurrency: 0,
+        let settings = Settings {
+            concurrency: Some(0),
+            buffered: Some(Size(0)),
             request_timeout: Duration::from_secs(0),
             ..Settings::default()
-        });
+        };
+        let limits = of(Some(64 << 20), &settings, None);
         assert!(limits.admit(u64::MAX));
+        assert!(limits.hold(u64::MAX / 2));
         assert_eq!(limits.request_timeout(), None);
     }
 }

@@ -334,6 +334,28 @@ impl Logs {
         self.shared.access && self.shared.filter.wants_access()
     }
 
+    /// Writes a line that no filter drops.
+    pub(crate) fn always(
+        &self,
+        level: Level,
+        target: &str,
+        message: &str,
+        fields: &[(&'static str, &dyn std::fmt::Display)],
+    ) {
+        line::build(
+            self.shared.style,
+            level,
+            target,
+            message,
+            |line| {
+                for (name, value) in fields {
+                    line.field(name, |out| write::display(out, value));
+                }
+            },
+            |line| self.shared.push(level, line),
+        );
+    }
+
     /// Writes the line of a request that has ended.
     pub fn access(&self, request: &AccessLine<'_>) {
         if !self.access_enabled() {

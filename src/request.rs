@@ -10,7 +10,7 @@
 //! | no route | 404 | a problem |
 //! | wrong method | 405 | a problem, and `Allow` |
 //! | the handler returns an error by `?` | 500, or what the error means | a problem |
-//! | too many requests at once | 503 | a problem, and `Retry-After` |
+//! | too many requests at once, or too much of their bodies in memory | 503 | a problem, and `Retry-After` |
 //! | the handler takes too long | 504 | a problem |
 //! | the client takes too long to send its body | 408 | a problem |
 //! | the handler panics | 500 | a problem |
@@ -77,7 +77,7 @@ impl RequestLayer {
         metrics: &Metrics,
     ) -> Result<Self, prometheus::Error> {
         Ok(Self::with(
-            Limits::new(limits),
+            Limits::new(limits, None),
             logs.clone(),
             metrics.http()?,
             None,
@@ -215,7 +215,9 @@ where
         let version = request.version();
         let state = if record.admitted() {
             if has_body {
-                DefaultBodyLimit::max(self.endpoint.shared.limits.body()).apply(&mut request);
+                let limits = &self.endpoint.shared.limits;
+                record.hold_body_within(limits);
+                DefaultBodyLimit::max(limits.body()).apply(&mut request);
             }
             // A handler that is not async runs in `call` already.
             let place = Place::of(&ids);
@@ -298,6 +300,10 @@ where
                     Err(_) => outcome::panicked(record.ids()),
                 }
             }
+        };
+        let response = match record.has_no_room() {
+            true => outcome::no_room(record),
+            false => response,
         };
         let mut response = outcome::shape(response, record.ids(), record.meanings());
         // An upgrade has to keep its `Connection`.

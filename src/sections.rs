@@ -77,10 +77,27 @@ pub(crate) fn load<S: Section>(
 ) -> Result<(LoadedSettings<S>, otlp::Config), Error> {
     let loaded = settings::load::<Sections, S>(sources);
     match (loaded, otlp::Config::from_environment()) {
-        (Ok(loaded), Ok(traces)) => Ok((loaded, traces)),
+        (Ok(loaded), Ok(traces)) => match known_token(&loaded, sources) {
+            None => Ok((loaded, traces)),
+            Some(wrong) => Err(Error::Settings(wrong.into())),
+        },
         (Err(wrong), Ok(_)) => Err(Error::Settings(wrong.into())),
         (Ok(_), Err(wrong)) => Err(Error::Settings(wrong.into())),
         // All that is wrong is said at once.
         (Err(wrong), Err(too)) => Err(Error::Settings(format!("{wrong}\n{too}").into())),
     }
+}
+
+/// The token that the template brings for development is known to everybody.
+fn known_token<S>(loaded: &LoadedSettings<S>, sources: &Sources) -> Option<String> {
+    let token = loaded.chassis.admin.token.as_ref()?;
+    let is_known = token.expose().trim() == "for-development-only";
+    if !is_known || sources.run_env() == "dev" {
+        return None;
+    }
+    let origin = loaded.effective.origin("admin.token").unwrap_or_default();
+    Some(format!(
+        "admin.token ({origin}): is the template's token for development, which everybody knows; \
+         set one of your own, such as that of `openssl rand -hex 32`"
+    ))
 }

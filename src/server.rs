@@ -43,6 +43,9 @@ use crate::shutdown::{Phase, Shutdown};
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// What a stream of HTTP/2 may have waiting for the connection, in bytes.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
+/// What a client may send on a stream of HTTP/2 before the service has read it, in bytes: RFC 9113's initial value. hyper's own
+/// is 1 MiB, which each request under way may take.
+const STREAM_WINDOW: u32 = 65_535;
 /// Connections that wait in the kernel while we are at our own limit.
 const BACKLOG: u32 = 1024;
 
@@ -61,9 +64,10 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long an answer may wait for its client to take the next 16 KiB of it, or what is left.
     pub send_timeout: Duration,
-    /// How many connections may be open at once. For a further one, that which has been idle longest is closed.
+    /// How many connections may be open at once. For a further one, the one that has been idle longest is closed. Unset, it is
+    /// 10,000, or less where the container's memory limit is below 1.25 GiB.
     #[schemars(range(min = 1))]
-    pub max_connections: usize,
+    pub max_connections: Option<usize>,
     /// How many requests may be under way at once on one HTTP/2 connection.
     #[schemars(range(min = 1))]
     pub max_streams: u32,
@@ -85,7 +89,7 @@ impl Default for Settings {
             header_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(650),
             send_timeout: Duration::from_secs(30),
-            max_connections: 10_000,
+            max_connections: None,
             max_streams: 200,
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
@@ -180,11 +184,10 @@ impl Listening {
         self,
         [router, misaddressed]: [Router; 2],
         settings: Settings,
+        limits: crate::limits::Limits,
         shutdown: Shutdown,
         http: Http,
     ) {
-        http.connections_limit
-            .set(i64::try_from(settings.max_connections).unwrap_or(i64::MAX));
         let tasks = Tasks::new(*settings.send_timeout, http.send_timeouts.clone());
         let server = Arc::new(Server {
             // Without it axum would build each route and its layers again for every request.
@@ -201,11 +204,12 @@ impl Listening {
             shutdown,
             http,
         });
-        let slots = Arc::new(Semaphore::new(settings.max_connections));
+        let mut slots = Slots::new(limits);
+        slots.resize(&server.http);
         tokio::select! {
             // First, so that one who has been accepted and waits for a place is served.
             biased;
-            () = server.accept(&self.listener, &slots, &tasks) => {}
+            () = server.accept(&self.listener, &mut slots, &tasks) => {}
             () = server.shutdown.reached(Phase::Closing) => {}
         }
         // Clients in the kernel's queue have connected already: they are served before the door shuts.
@@ -236,12 +240,7 @@ struct Server {
 
 impl Server {
     /// Accepts until the listener closes.
-    async fn accept(
-        self: &Arc<Self>,
-        listener: &TcpListener,
-        slots: &Arc<Semaphore>,
-        tasks: &Tasks,
-    ) {
+    async fn accept(self: &Arc<Self>, listener: &TcpListener, slots: &mut Slots, tasks: &Tasks) {
         const FIRST_PAUSE: StdDuration = StdDuration::from_millis(5);
         const LONGEST_PAUSE: StdDuration = StdDuration::from_secs(1);
         let mut pause = FIRST_PAUSE;
@@ -250,11 +249,12 @@ impl Server {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     pause = FIRST_PAUSE;
-                    let slot = match slots.clone().try_acquire_owned() {
+                    slots.resize(&self.http);
+                    let slot = match slots.semaphore.clone().try_acquire_owned() {
                         Ok(slot) => Some(slot),
                         Err(_) => {
                             full.note(&self.http);
-                            self.slot(slots).await
+                            self.slot(&slots.semaphore).await
                         }
                     };
                     self.spawn(stream, peer, slot, tasks);
@@ -313,6 +313,40 @@ impl Server {
     }
 }
 
+/// The places for connections. Their number may change while the listener is open.
+struct Slots {
+    semaphore: Arc<Semaphore>,
+    /// How many the semaphore has, those taken included.
+    number: usize,
+    limits: crate::limits::Limits,
+}
+
+impl Slots {
+    fn new(limits: crate::limits::Limits) -> Self {
+        Self {
+            semaphore: Arc::new(Semaphore::new(0)),
+            number: 0,
+            limits,
+        }
+    }
+
+    /// Has as many as the limit says. Those that are taken go once their connections have ended.
+    fn resize(&mut self, http: &Http) {
+        let limit = self.limits.connections().min(Semaphore::MAX_PERMITS);
+        if limit == self.number {
+            return;
+        }
+        if limit > self.number {
+            self.semaphore.add_permits(limit - self.number);
+            self.number = limit;
+        } else {
+            self.number -= self.semaphore.forget_permits(self.number - limit);
+        }
+        http.connections_limit
+            .set(i64::try_from(limit).unwrap_or(i64::MAX));
+    }
+}
+
 /// Tells that a listener is at its limit: once, and again after a while.
 #[derive(Default)]
 struct Full(Option<Instant>);
@@ -358,6 +392,7 @@ fn protocols(settings: &Settings, tasks: Tasks) -> auto::Builder<Tasks> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
         .max_send_buf_size(MAX_SEND_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
         // WebSockets, as RFC 8441 has them.
         .enable_connect_protocol()
         .max_header_list_size(MAX_HEADER_BYTES as u32)

@@ -28,6 +28,7 @@ use tower::Layer;
 
 pub use self::chassis::Chassis;
 use self::command::Command;
+pub(crate) use self::threads::describe as threads;
 use crate::admin::Build;
 use crate::cli::{self, Task};
 use crate::error::Error;

@@ -1,10 +1,11 @@
 //! The body of a request on its way in: how much of it has arrived, and whether that is all.
 
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, HttpBody};
@@ -12,12 +13,20 @@ use bytes::Bytes;
 use http::Request;
 use http_body::{Frame, SizeHint};
 
+use crate::limits::Limits;
+
 /// What is known about the body of a request. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub(crate) struct Upload(Arc<State>);
 
 struct State {
     received: AtomicU64,
+    /// Whose room its bytes take, once that is known.
+    limits: OnceLock<Limits>,
+    /// Bytes that take room.
+    held: AtomicU64,
+    /// The body has ended: what is held now stays until the request has ended, too.
+    keeps_held: AtomicBool,
     stage: AtomicU8,
     /// Whether somebody reads what is left.
     keeps_rest: AtomicBool,
@@ -30,6 +39,11 @@ const COMPLETE: u8 = 1;
 const BROKEN: u8 = 2;
 /// Its framing is wrong. The client is still connected, and gets the response.
 const MALFORMED: u8 = 3;
+/// There is no room in memory for more of it.
+const NO_ROOM: u8 = 4;
+
+/// What of a body takes no room, in bytes: most requests have no more, so that they are served while large ones are refused.
+const FREE: u64 = 16 * 1024;
 
 impl Upload {
     /// Watches the body of a request, if one follows. A second call for the same request returns the same.
@@ -47,6 +61,9 @@ impl Upload {
         }
         let upload = Self(Arc::new(State {
             received: AtomicU64::new(0),
+            limits: OnceLock::new(),
+            held: AtomicU64::new(0),
+            keeps_held: AtomicBool::new(false),
             stage: AtomicU8::new(ARRIVING),
             keeps_rest: AtomicBool::new(false),
             rest: Mutex::default(),
@@ -59,6 +76,23 @@ impl Upload {
         *request.body_mut() = Body::new(watched);
         request.extensions_mut().insert(upload.clone());
         upload
+    }
+
+    /// Has the bytes that are read take room within `limits.buffered`: each until it is dropped, and those that are left when
+    /// the body ends until [`let_go`](Self::let_go).
+    pub(crate) fn hold_within(&self, limits: &Limits) {
+        let _ = self.0.limits.set(limits.clone());
+    }
+
+    /// The request has ended, and what it holds is nobody's any more.
+    pub(crate) fn let_go(&self) {
+        self.0.keeps_held.store(true, Ordering::Relaxed);
+        self.0.let_go(u64::MAX);
+    }
+
+    /// Whether there was no room for all of it.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.0.stage.load(Ordering::Relaxed) == NO_ROOM
     }
 
     /// How many bytes have been read.
@@ -88,6 +122,61 @@ impl Upload {
     }
 }
 
+impl State {
+    /// Data that takes room for as long as it lives, if there is room.
+    fn hold(self: &Arc<Self>, data: Bytes) -> Option<Bytes> {
+        let bytes = data.len() as u64;
+        let before = self.received.fetch_add(bytes, Ordering::Relaxed);
+        let Some(limits) = self.limits.get() else {
+            return Some(data);
+        };
+        if before + bytes <= FREE || limits.buffered_limit() == 0 {
+            return Some(data);
+        }
+        if !limits.hold(bytes) {
+            return None;
+        }
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        Some(Bytes::from_owner(Held {
+            data,
+            state: self.clone(),
+        }))
+    }
+
+    /// Gives back up to so many bytes of what is held.
+    fn let_go(&self, bytes: u64) {
+        let less = |held: u64| Some(held.saturating_sub(bytes));
+        let (relaxed, held) = (Ordering::Relaxed, &self.held);
+        let before = held
+            .fetch_update(relaxed, relaxed, less)
+            .unwrap_or_default();
+        if let Some(limits) = self.limits.get() {
+            limits.let_go(before.min(bytes));
+        }
+    }
+}
+
+/// A piece of a body that takes room.
+struct Held {
+    data: Bytes,
+    state: Arc<State>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Whoever has collected the whole body has copied its pieces, and has dropped them for that.
+        if !self.state.keeps_held.load(Ordering::Relaxed) {
+            self.state.let_go(self.data.len() as u64);
+        }
+    }
+}
+
 /// The body as the service reads it.
 struct Watched {
     /// None once it is dropped.
@@ -108,22 +197,36 @@ impl HttpBody for Watched {
         };
         let frame = ready!(Pin::new(&mut *body).poll_frame(context));
         let ended = body.is_end_stream();
-        let state = &*self.upload.0;
-        match &frame {
+        let state = &self.upload.0;
+        let set = |stage| state.stage.store(stage, Ordering::Relaxed);
+        let frame = match frame {
             Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    state
-                        .received
-                        .fetch_add(data.len() as u64, Ordering::Relaxed);
-                }
+                let frame = match frame.into_data() {
+                    Ok(data) => match state.hold(data) {
+                        Some(data) => Frame::data(data),
+                        None => {
+                            set(NO_ROOM);
+                            return Poll::Ready(Some(Err(axum::Error::new(NoRoom))));
+                        }
+                    },
+                    Err(other) => other,
+                };
                 if ended {
-                    state.stage.store(COMPLETE, Ordering::Relaxed);
+                    state.keeps_held.store(true, Ordering::Relaxed);
+                    set(COMPLETE);
                 }
+                Some(Ok(frame))
             }
-            Some(Err(error)) if is_gone(error) => state.stage.store(BROKEN, Ordering::Relaxed),
-            Some(Err(_)) => state.stage.store(MALFORMED, Ordering::Relaxed),
-            None => state.stage.store(COMPLETE, Ordering::Relaxed),
-        }
+            Some(Err(error)) => {
+                set(if is_gone(&error) { BROKEN } else { MALFORMED });
+                Some(Err(error))
+            }
+            None => {
+                state.keeps_held.store(true, Ordering::Relaxed);
+                set(COMPLETE);
+                None
+            }
+        };
         Poll::Ready(frame)
     }
 
@@ -141,13 +244,25 @@ impl Drop for Watched {
     fn drop(&mut self) {
         let state = &self.upload.0;
         if state.keeps_rest.load(Ordering::Relaxed)
-            && state.stage.load(Ordering::Relaxed) == ARRIVING
+            && matches!(state.stage.load(Ordering::Relaxed), ARRIVING | NO_ROOM)
         {
             let rest = &state.rest;
             *rest.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
         }
     }
 }
+
+/// There is no room in memory for more of a body.
+#[derive(Debug)]
+struct NoRoom;
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the service is at limits.buffered")
+    }
+}
+
+impl Error for NoRoom {}
 
 /// Whether a body ended with its client: the connection did, or the client has reset the stream.
 fn is_gone(error: &(dyn Error + 'static)) -> bool {

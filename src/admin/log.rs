@@ -1,50 +1,70 @@
 //! `/log`: the log filter, which can be changed for a while: by PUT, or by the form of the page.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration as StdDuration;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use prometheus::IntCounterVec;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tracing::Level;
 
-use super::Admin;
+use super::{Action, Admin};
 use crate::boxed::boxed;
 use crate::logs::{BadFilter, Logs};
+use crate::metrics::Metrics;
 use crate::problem::Problem;
-use crate::settings::{Duration, Secret};
+use crate::settings::Duration;
+use crate::trace::{self, RequestId};
+
+/// How long a change lasts unless it says how long.
+const USUAL: StdDuration = StdDuration::from_secs(60 * 60);
+/// How long a change may last.
+const LONGEST: StdDuration = StdDuration::from_secs(24 * 60 * 60);
 
 /// The log filter in force, and the one of the settings to go back to. All clones are one.
 #[derive(Clone)]
 pub(crate) struct Filter {
     logs: Logs,
+    changes: IntCounterVec,
     state: Arc<Mutex<Changed>>,
 }
 
 struct Changed {
     /// What the settings say.
     base: String,
-    /// Until when another filter is in force, if one is: for ever without an instant.
-    until: Option<Option<Instant>>,
+    /// Until when another filter is in force, if one is.
+    until: Option<Instant>,
     /// Counts the changes: a revert that is not for the latest comes too late.
-    changes: u64,
+    number: u64,
 }
 
 impl Filter {
-    pub(super) fn new(logs: Logs) -> Self {
+    pub(super) fn new(logs: Logs, metrics: &Metrics) -> prometheus::Result<Self> {
+        let changes = metrics.counter_vec(
+            "log_filter_changes_total",
+            "Changes of the log filter by the admin listener, and their ends.",
+            &["result"],
+        )?;
+        for result in ["changed", "reverted", "invalid"] {
+            changes.with_label_values(&[result]);
+        }
         let changed = Changed {
             base: logs.filter(),
             until: None,
-            changes: 0,
+            number: 0,
         };
-        Self {
+        Ok(Self {
             logs,
+            changes,
             state: Arc::new(Mutex::new(changed)),
-        }
+        })
     }
 
     /// Takes over another filter from the settings: now, or when a change by hand reverts.
@@ -57,43 +77,65 @@ impl Filter {
         Ok(())
     }
 
-    /// Puts a filter in force, for a while or until it is changed again.
-    fn change(&self, filter: &str, ttl: Option<Duration>) -> Result<(), BadFilter> {
-        let (filter, ttl) = (filter.trim(), ttl.map(|ttl| *ttl));
+    /// Puts a filter in force for a while. The lines about it are in the log whatever either filter says.
+    fn change(
+        &self,
+        filter: &str,
+        ttl: StdDuration,
+        client: IpAddr,
+        id: &RequestId,
+    ) -> Result<(), BadFilter> {
+        let filter = filter.trim();
         let mut state = self.state();
-        self.logs.set_filter(filter)?;
-        state.changes += 1;
-        state.until = Some(ttl.map(|ttl| Instant::now() + ttl));
-        tracing::warn!(
-            filter,
-            ttl = ttl.map(|ttl| Duration::from(ttl).to_string()),
-            "log filter changed"
+        let before = self.logs.filter();
+        let set = self.logs.set_filter(filter);
+        let result = if set.is_ok() { "changed" } else { "invalid" };
+        self.changes.with_label_values(&[result]).inc();
+        set?;
+        state.number += 1;
+        state.until = Some(Instant::now() + ttl);
+        self.logs.always(
+            Level::WARN,
+            module_path!(),
+            "log filter changed",
+            &[
+                ("filter", &self.logs.filter()),
+                ("before", &before),
+                ("ttl", &Duration::from(ttl)),
+                ("client", &client),
+                ("request_id", &id.as_str()),
+            ],
         );
-        if let Some(ttl) = ttl {
-            let (this, change) = (self.clone(), state.changes);
-            tokio::spawn(boxed(async move {
-                tokio::time::sleep(ttl).await;
-                this.revert(change);
-            }));
-        }
+        let (this, number) = (self.clone(), state.number);
+        tokio::spawn(boxed(async move {
+            tokio::time::sleep(ttl).await;
+            this.revert(number);
+        }));
         Ok(())
     }
 
-    fn revert(&self, change: u64) {
+    fn revert(&self, number: u64) {
         let mut state = self.state();
-        if state.changes == change {
-            state.until = None;
-            // It was valid when it became the base.
-            let _ = self.logs.set_filter(&state.base);
-            tracing::warn!(filter = state.base, "log filter reverted");
+        if state.number != number {
+            return;
         }
+        state.until = None;
+        let before = self.logs.filter();
+        // It was valid when it became the base.
+        let _ = self.logs.set_filter(&state.base);
+        self.changes.with_label_values(&["reverted"]).inc();
+        self.logs.always(
+            Level::WARN,
+            module_path!(),
+            "log filter reverted",
+            &[("filter", &state.base), ("before", &before)],
+        );
     }
 
     pub(super) fn to_json(&self) -> Value {
         let state = self.state();
         let left = state
             .until
-            .flatten()
             .map(|until| until.saturating_duration_since(Instant::now()));
         json!({
             "filter": self.logs.filter(),
@@ -116,197 +158,75 @@ pub(super) fn show(admin: &Admin, _: &HeaderMap) -> Response {
     Json(admin.filter.to_json()).into_response()
 }
 
-/// What the page's form sends.
-struct Form {
-    filter: String,
-    /// Empty for good.
-    ttl: String,
-    /// Empty without one.
-    token: String,
-}
-
 /// A PUT, or the POST of the page's form, which is the same change, and then the page again.
 pub(super) async fn change(
     State(admin): State<Arc<Admin>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     request: Request,
-) -> Result<Response, Problem> {
+) -> Result<Response, Response> {
     let (head, body) = request.into_parts();
-    let body = Bytes::from_request(Request::new(body), &())
-        .await
-        .map_err(|refused| Problem::new(refused.status()).detail(refused.body_text()))?;
+    // Before anything is read of its body.
+    let access = admin
+        .access
+        .check(Action::Write, client, &head.uri, &head.headers);
+    access.map_err(|refusal| *refusal)?;
+    let id = head.headers.get(trace::REQUEST_ID);
+    let id = id.and_then(RequestId::from_header);
+    let id = id.unwrap_or_else(RequestId::random);
     let is_form = head.method == Method::POST;
-    let (filter, ttl, token) = if is_form {
-        let Form { filter, ttl, token } =
-            form(&body).ok_or_else(|| Problem::bad_request("a form has `filter`, and `ttl`"))?;
-        let ttl = (!ttl.is_empty()).then_some(ttl);
-        let token = (!token.is_empty()).then(|| token.into_bytes());
-        (filter, ttl, token)
-    } else {
-        let Query(For { ttl }) = Query::try_from_uri(&head.uri).unwrap_or_default();
-        let filter =
-            String::from_utf8(body.into()).map_err(|_| Problem::bad_request("a filter is text"))?;
-        (filter, ttl, bearer(&head.headers).map(Vec::from))
+    let changed = async {
+        let body = Bytes::from_request(Request::new(body), &())
+            .await
+            .map_err(|refused| Problem::new(refused.status()).detail(refused.body_text()))?;
+        let (filter, ttl) = if is_form {
+            let (filter, ttl) =
+                form(&body).ok_or_else(|| Problem::bad_request("a form has `filter` and `ttl`"))?;
+            (filter, Some(ttl))
+        } else {
+            let Query(For { ttl }) = Query::try_from_uri(&head.uri).unwrap_or_default();
+            let filter = String::from_utf8(body.into())
+                .map_err(|_| Problem::bad_request("a filter is text"))?;
+            (filter, ttl)
+        };
+        let ttl = lasting(ttl.as_deref())?;
+        let client = client.ip().to_canonical();
+        admin
+            .filter
+            .change(&filter, ttl, client, &id)
+            .map_err(|error| Problem::bad_request(error.to_string()))
     };
-    if !may_write(
-        client,
-        &head.headers,
-        token.as_deref(),
-        admin.token.as_ref(),
-    ) {
-        return Err(Problem::new(StatusCode::FORBIDDEN).detail(
-            "changes come from this machine and no other site's page, or with \
-             `Authorization: Bearer` and admin.token",
-        ));
-    }
-    let ttl = ttl.map(|ttl| ttl.parse()).transpose().map_err(|_| {
-        Problem::bad_request(
-            "`ttl` is a duration such as 10m, of at most 36500d; without it, for good",
-        )
-    })?;
-    admin
-        .filter
-        .change(&filter, ttl)
-        .map_err(|error| Problem::bad_request(error.to_string()))?;
-    if is_form {
-        let mut response = StatusCode::SEE_OTHER.into_response();
-        let page = HeaderValue::from_static("./#log");
-        response.headers_mut().insert(header::LOCATION, page);
-        return Ok(response);
-    }
-    Ok(Json(admin.filter.to_json()).into_response())
+    let mut response = match changed.await {
+        Ok(()) if is_form => {
+            let page = HeaderValue::from_static("./#log");
+            (StatusCode::SEE_OTHER, [(header::LOCATION, page)]).into_response()
+        }
+        Ok(()) => Json(admin.filter.to_json()).into_response(),
+        Err(problem) => problem.render(Some(&id)),
+    };
+    response
+        .headers_mut()
+        .insert(trace::REQUEST_ID, id.header());
+    Ok(response)
 }
 
-fn form(body: &[u8]) -> Option<Form> {
+/// How long a change is to last.
+fn lasting(ttl: Option<&str>) -> Result<StdDuration, Problem> {
+    let Some(text) = ttl else {
+        return Ok(USUAL);
+    };
+    match text.parse::<Duration>() {
+        Ok(ttl) if !ttl.is_zero() && *ttl <= LONGEST => Ok(*ttl),
+        _ => Err(Problem::bad_request(
+            "`ttl` is a duration such as 10m, of at most 24h; without it, 1h",
+        )),
+    }
+}
+
+/// What the page's form sends: a filter, and how long it lasts.
+fn form(body: &[u8]) -> Option<(String, String)> {
     let field = |wanted| {
         let mut fields = form_urlencoded::parse(body);
         Some(fields.find(|(name, _)| name == wanted)?.1.into_owned())
     };
-    Some(Form {
-        filter: field("filter")?,
-        ttl: field("ttl")?,
-        token: field("token").unwrap_or_default(),
-    })
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(header::AUTHORIZATION)?;
-    value.as_bytes().strip_prefix(b"Bearer ")
-}
-
-/// Whoever knows the token may, and else this machine, and no page of another site in a browser on it.
-fn may_write(
-    client: SocketAddr,
-    headers: &HeaderMap,
-    given: Option<&[u8]>,
-    token: Option<&Secret>,
-) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-    let host = text(header::HOST.as_str()).unwrap_or_default();
-    let origin = text(header::ORIGIN.as_str());
-    let authority = origin.map(|origin| origin.split_once("://").map_or("", |(_, host)| host));
-    if authority.is_some_and(|authority| authority != host) {
-        return false;
-    }
-    // A forwarded request also comes from this machine, but says for whom: that is not this machine.
-    let forwarded = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
-    match (given, token) {
-        (Some(given), Some(token)) => same(given, token.expose().as_bytes()),
-        (None, _) => {
-            // A site's name may lead here, too: a browser's page has to be of this machine by its address.
-            let local = origin.is_none() || is_address(host);
-            client.ip().to_canonical().is_loopback() && !forwarded && local
-        }
-        _ => false,
-    }
-}
-
-/// Whether a host is no name that somebody else may have given it.
-fn is_address(host: &str) -> bool {
-    let bare = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    bare == "localhost"
-        || bare
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok()
-}
-
-/// Compares without telling by the time it takes where two values differ.
-fn same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len()
-        && one
-            .iter()
-            .zip(other)
-            .fold(0, |difference, (a, b)| difference | (a ^ b))
-            == 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_or_the_token_may_write() {
-        let token = Secret::from("s3cret".to_owned());
-        let (here, there) = ("127.0.0.1:5", "10.0.0.7:5");
-        let cases = [
-            (here, None, None, None, true),
-            ("[::1]:5", None, None, None, true),
-            ("[::ffff:127.0.0.1]:5", None, None, None, true),
-            (there, None, None, None, false),
-            (there, None, Some(&token), None, false),
-            (there, Some("Bearer s3cret"), Some(&token), None, true),
-            (there, Some("Bearer s3creT"), Some(&token), None, false),
-            (there, Some("Bearer "), Some(&token), None, false),
-            (there, Some("Bearer s3cret"), None, None, false),
-            (here, Some("Bearer wrong"), Some(&token), None, false),
-            (here, None, None, Some("8.8.8.8"), false),
-        ];
-        for (client, authorization, token, forwarded, expected) in cases {
-            let mut headers = HeaderMap::new();
-            if let Some(value) = authorization {
-                headers.insert(
-                    header::AUTHORIZATION,
-                    value.parse().expect("a header value"),
-                );
-            }
-            if let Some(value) = forwarded {
-                headers.insert("x-forwarded-for", value.parse().expect("a header value"));
-            }
-            let client: SocketAddr = client.parse().expect("an address");
-            assert_eq!(
-                may_write(client, &headers, bearer(&headers), token),
-                expected,
-                "{client} {authorization:?} {forwarded:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn in_a_browser_only_this_listeners_own_page_may_write() {
-        let cases = [
-            ("localhost:9090", "http://localhost:9090", true),
-            ("127.0.0.1:9090", "http://127.0.0.1:9090", true),
-            ("[::1]:9090", "http://[::1]:9090", true),
-            ("localhost:9090", "https://evil.example", false),
-            ("localhost:9090", "http://localhost:8080", false),
-            ("localhost:9090", "null", false),
-            // A name of somebody else's that leads to this machine.
-            ("evil.example:9090", "http://evil.example:9090", false),
-        ];
-        for (host, origin, expected) in cases {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, host.parse().expect("a header value"));
-            headers.insert(header::ORIGIN, origin.parse().expect("a header value"));
-            let client: SocketAddr = "127.0.0.1:5".parse().expect("an address");
-            assert_eq!(
-                may_write(client, &headers, None, None),
-                expected,
-                "{host} {origin}"
-            );
-        }
-    }
+    Some((field("filter")?, field("ttl")?))
 }

@@ -16,7 +16,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 pub(super) fn show(admin: &Admin, _: &HeaderMap) -> Response {
-    let page = draw::page(&Status::of(admin), admin.token.is_some());
+    let page = draw::page(&Status::of(admin));
     answer("text/html; charset=utf-8", page.into())
 }
 
@@ -37,7 +37,6 @@ fn answer(kind: &'static str, body: Body) -> Response {
         (header::CONTENT_SECURITY_POLICY, POLICY),
         // Another moment, or another version of the service, may be here next.
         (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
     ] {
         let headers = response.headers_mut();

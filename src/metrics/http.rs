@@ -59,13 +59,13 @@ pub struct Http {
     pub active_requests: Active,
     /// Bytes of request bodies read.
     pub request_bytes: IntCounter,
-    /// Requests refused because too many were being served.
+    /// Requests refused because too many were being served, or too much of bodies was in memory.
     pub requests_shed: IntCounter,
     /// Connections that are open.
     pub connections: IntGauge,
     /// How many connections may be open.
     pub connections_limit: IntGauge,
-    /// Connections closed while idle, for others.
+    /// Connections closed for others.
     pub connections_evicted: IntCounter,
     /// Connections ever accepted.
     pub connections_total: IntCounter,
@@ -141,7 +141,7 @@ impl Http {
             )?,
             requests_shed: counter(
                 "http_server_requests_shed_total",
-                "Requests refused because too many were being served.",
+                "Requests refused because too many were being served, or too much of their bodies was in memory.",
             )?,
             connections: gauge("http_server_connections", "Connections that are open.")?,
             connections_limit: gauge(
@@ -150,7 +150,7 @@ impl Http {
             )?,
             connections_evicted: counter(
                 "http_server_connections_evicted_total",
-                "Idle connections closed to make room for others.",
+                "Connections closed to make room for others: idle ones first.",
             )?,
             send_timeouts: counter(
                 "http_server_send_timeouts_total",

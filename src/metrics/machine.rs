@@ -70,20 +70,31 @@ pub(super) fn process(metrics: &Metrics) -> Result {
 /// Adds `cgroup_*`, those that have a value.
 pub(super) fn cgroup(metrics: &Metrics) -> Result {
     let cgroup = Cgroup::current();
-    if let Some(quota) = cgroup.cpu_quota() {
+    // Read at each scrape: Kubernetes resizes containers in place. Infinity is what has no limit any more.
+    if cgroup.cpu_quota().is_some() {
+        let cgroup = cgroup.clone();
         metrics.gauge_fn(
             "cgroup_cpu_quota_cores",
             "How much CPU the container may use.",
             &[],
-            move || quota.cores,
+            move || {
+                cgroup
+                    .cpu_quota()
+                    .map_or(f64::INFINITY, |quota| quota.cores)
+            },
         )?;
     }
-    if let Some(limit) = cgroup.memory_limit() {
+    if cgroup.memory_limit().is_some() {
+        let cgroup = cgroup.clone();
         metrics.gauge_fn(
             "cgroup_memory_limit_bytes",
             "How much memory the container may use.",
             &[],
-            move || limit as f64,
+            move || {
+                cgroup
+                    .memory_limit()
+                    .map_or(f64::INFINITY, |limit| limit.bytes as f64)
+            },
         )?;
     }
     if cgroup.memory_usage().is_some() {

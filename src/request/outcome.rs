@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
@@ -30,6 +31,13 @@ pub(super) fn timed_out(record: &Record) -> Response {
         }
     };
     problem.render(Some(&record.ids().request))
+}
+
+pub(super) fn no_room(record: &Record) -> Response {
+    let busy = "the service has no room for more of this request's body";
+    Problem::unavailable(busy)
+        .retry_after(Duration::from_secs(1))
+        .render(Some(&record.ids().request))
 }
 
 /// Makes a problem of an error response that is not one: axum's own, or a handler's plain text.

@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use prometheus::IntGauge;
 
 use super::{Endpoint, Shared};
+use crate::limits::Limits;
 use crate::logs::AccessLine;
 use crate::metrics::http::{Route, UNMATCHED};
 use crate::otlp::{Ended, Span};
@@ -90,6 +91,18 @@ impl Record {
             .is_some_and(|upload| !upload.is_complete())
     }
 
+    /// Has the body take room, as it arrives.
+    pub(super) fn hold_body_within(&self, limits: &Limits) {
+        if let Some(upload) = &self.upload {
+            upload.hold_within(limits);
+        }
+    }
+
+    /// Whether there was no room for all of the body.
+    pub(super) fn has_no_room(&self) -> bool {
+        self.upload.as_ref().is_some_and(Upload::is_refused)
+    }
+
     pub(super) fn meanings(&self) -> &Meanings {
         &self.endpoint.shared.meanings
     }
@@ -134,9 +147,14 @@ impl Record {
         let Shared { http, logs, .. } = &**shared;
         http.active_requests.leave();
         // Most requests have no body, and a shared counter is not free.
-        let received = self.upload.as_ref().map_or(0, Upload::received);
-        if received > 0 {
+        let mut received = 0;
+        if let Some(upload) = &self.upload {
+            upload.let_go();
+            received = upload.received();
             http.request_bytes.inc_by(received);
+            if upload.is_refused() {
+                http.requests_shed.inc();
+            }
         }
         let known = || route.get_or_init(|| http.route(UNMATCHED));
         let route = self.route.as_ref().unwrap_or_else(known);

@@ -161,6 +161,19 @@ impl Activity {
         (head == 0 || (self.is_fresh() && now > since + FRESH)).then_some(since)
     }
 
+    /// Since when the connection has waited for its client within a request: for the rest of its head, or for the client to
+    /// take some of its answer. None for one that has only just begun to.
+    pub(super) fn waits_since(&self, now: Instant) -> Option<Instant> {
+        let stuck = self.stuck_since.load(Ordering::Relaxed);
+        let since = match stuck {
+            0 if self.under_way.load(Ordering::Acquire) > 0 => return None,
+            0 => self.head_since.load(Ordering::Relaxed),
+            stuck => stuck,
+        };
+        let at = self.epoch + Duration::from_nanos(since);
+        (since > 0 && now > at + FRESH).then_some(at)
+    }
+
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> UnderWay {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);

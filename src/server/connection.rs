@@ -104,6 +104,10 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                     Some(_) => true,
                     None => activity.has_to_make_room(),
                 };
+                // Within a request there is nothing to wait for: its client is what it waits for.
+                if activity.has_to_make_room() && activity.waits_since(Instant::now()).is_some() {
+                    return Poll::Ready(Ok(()));
+                }
                 if has_to_leave && leaving.is_none() {
                     leaving = Some(Instant::now());
                     protocol.as_mut().graceful_shutdown();

@@ -1,4 +1,4 @@
-//! The open connections of a listener, so that the one that has been idle longest can make room for another.
+//! The open connections of a listener, so that one that waits for its client can make room for another.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,15 +34,20 @@ impl Registry {
         }
     }
 
-    /// Tells the connection that has been idle longest to close. Whether there was one.
+    /// Tells the connection to close that has been idle longest; with none, the one that has waited longest for its client
+    /// within a request. Whether there was one.
     pub(super) fn make_room(&self) -> bool {
         let now = Instant::now();
         let connections = self.lock();
-        let idle = connections.open.values().filter_map(|(activity, task)| {
-            let since = activity.idle_since(now)?;
-            Some((since, activity, task))
-        });
-        let Some((_, activity, task)) = idle.min_by_key(|(since, ..)| *since) else {
+        let longest = |since: fn(&Activity, Instant) -> Option<Instant>| {
+            let open = connections.open.values();
+            let waiting =
+                open.filter_map(|(activity, task)| Some((since(activity, now)?, activity, task)));
+            waiting.min_by_key(|(since, ..)| *since)
+        };
+        let Some((_, activity, task)) =
+            longest(Activity::idle_since).or_else(|| longest(Activity::waits_since))
+        else {
             return false;
         };
         activity.make_room();

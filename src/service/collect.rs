@@ -6,6 +6,7 @@ use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 
 use crate::background::{End, State, Tasks};
 use crate::health::Readiness;
+use crate::limits::Limits;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::otlp::Export;
@@ -60,6 +61,33 @@ pub(super) fn register(
     )?;
     metrics.register(Box::new(Checks::new(readiness.clone())?))?;
     metrics.register(Box::new(Background::new(tasks.clone())?))
+}
+
+/// Registers the limits on requests, and how much of bodies is in memory.
+pub(super) fn limits(metrics: &Metrics, limits: &Limits) -> prometheus::Result<()> {
+    type Read = fn(&Limits) -> u64;
+    let gauges: [(&str, &str, Read); 3] = [
+        (
+            "http_server_buffered_bytes",
+            "Bytes of request bodies in memory, but for the first 16 KiB of each.",
+            Limits::buffered,
+        ),
+        (
+            "http_server_buffered_limit_bytes",
+            "How many bytes of request bodies may be in memory: limits.buffered; 0 for any number.",
+            Limits::buffered_limit,
+        ),
+        (
+            "http_server_active_requests_limit",
+            "How many requests may be served at once: limits.concurrency; 0 for any number.",
+            Limits::concurrency,
+        ),
+    ];
+    for (name, help, read) in gauges {
+        let limits = limits.clone();
+        metrics.gauge_fn(name, help, &[], move || read(&limits) as f64)?;
+    }
+    Ok(())
 }
 
 fn spans(metrics: &Metrics, export: &Export) -> prometheus::Result<()> {

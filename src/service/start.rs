@@ -2,7 +2,7 @@
 //! service's own start runs, and its router is served.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::runtime::Handle;
@@ -66,6 +66,7 @@ impl<S: Section> Parts<S> {
         let heartbeat = Heartbeat::new(*sections.health.stall);
         let metrics = Metrics::new();
         let tasks = Tasks::default();
+        let limits = Limits::new(&sections.limits, sections.server.max_connections);
         let register = || {
             metrics.build_info(&[
                 ("name", build.name),
@@ -75,6 +76,7 @@ impl<S: Section> Parts<S> {
             ])?;
             metrics.machine()?;
             collect::register(&metrics, &readiness, &tasks, &logs, &export)?;
+            collect::limits(&metrics, &limits)?;
             metrics.http()
         };
         let http = register().map_err(Error::Metrics)?;
@@ -87,9 +89,10 @@ impl<S: Section> Parts<S> {
             metrics.clone(),
             logs.clone(),
             loaded.effective.clone(),
-        );
+        )
+        .map_err(Error::Metrics)?;
         Ok(Self {
-            limits: Limits::new(&sections.limits),
+            limits,
             trigger,
             admin: Arc::new(admin),
             sources,
@@ -145,6 +148,8 @@ impl<S: Section> Parts<S> {
             hooks: last.hooks.clone(),
             patience: Patience::of_start(limit),
         };
+        tracing::info!(reason = limits_line(&self.limits), "limits sized");
+        admin.spawn(follow(self.limits.clone()));
         // From here on, so that a change during a long start is not missed.
         let reload = Reload::watch(
             self.sources,
@@ -198,6 +203,7 @@ impl<S: Section> Parts<S> {
         let served = listening.serve(
             [router, misaddressed],
             sections.server,
+            self.limits,
             self.trigger.watch(),
             self.http.clone(),
         );
@@ -218,4 +224,20 @@ impl<S: Section> Parts<S> {
             _reload: reload,
         })))
     }
+}
+
+/// Has the limits follow the memory limit of the container.
+async fn follow(limits: Limits) {
+    /// How often that is looked at.
+    const PAUSE: Duration = Duration::from_secs(10);
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        if limits.follow() {
+            tracing::info!(reason = limits_line(&limits), "limits resized");
+        }
+    }
+}
+
+fn limits_line(limits: &Limits) -> String {
+    limits.to_string().trim_end().replace('\n', ", ")
 }

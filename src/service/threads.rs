@@ -18,6 +18,12 @@ pub(super) fn runtime(set: usize) -> Result<(Runtime, String), Error> {
     Ok((runtime, reason))
 }
 
+/// The number of threads and its reason, for people.
+pub(crate) fn describe(set: usize) -> String {
+    let Threads { number, reason } = Threads::choose(set);
+    format!("{number} ({reason})")
+}
+
 /// A number of threads with its reason, for the log.
 #[derive(Debug, PartialEq, Eq)]
 struct Threads {

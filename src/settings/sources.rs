@@ -1,6 +1,7 @@
 //! Where settings come from: two directories, variables, flags, and what a service adds. Secret files and
 //! flags are no sources of `config`'s, and its variables are not checked against a schema.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -85,6 +86,11 @@ impl Sources {
     pub fn with_secrets_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.secrets_dir = Some(directory.into());
         self
+    }
+
+    /// The name of the environment: `RUN_ENV`, or `dev`.
+    pub(crate) fn run_env(&self) -> Cow<'_, str> {
+        self.run_env.to_string_lossy()
     }
 
     /// Which `{RUN_ENV}.toml` to read.

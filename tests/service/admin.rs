@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::client::{Connection, get, post, request};
-use crate::program::{Program, Setup, eventually};
+use crate::program::{Program, Setup, TOKEN, bearer, eventually};
 
 #[test]
 fn liveness_notices_a_stalled_runtime_and_its_recovery() {
@@ -96,9 +96,14 @@ fn startup_tells_when_the_services_own_start_is_done() {
 
 #[test]
 fn the_log_filter_can_be_changed_for_a_while() {
-    let program = Program::start();
+    let program = Setup::default().set("admin.token", TOKEN).start();
     let put = |query: &str, filter: &str| {
-        request(program.admin, "PUT", &format!("/log{query}"), &[], filter)
+        let path = format!("/log{query}");
+        request(program.admin, "PUT", &path, &[bearer()], filter)
+    };
+    let in_force = || {
+        let answer = request(program.admin, "GET", "/log", &[bearer()], "");
+        answer.json()["filter"].clone()
     };
     let changed = put("?ttl=300ms", "info,access=off");
     assert_eq!(
@@ -106,15 +111,13 @@ fn the_log_filter_can_be_changed_for_a_while() {
         (200, &serde_json::json!("info,access=off"))
     );
     get(program.main, "/number/1");
-    eventually("reverted", || {
-        get(program.admin, "/log").json()["filter"] == "info"
-    });
+    eventually("reverted", || in_force() == "info");
     get(program.main, "/number/2");
     assert_eq!(put("", "loud").status, 400);
-    for ttl in ["soon", "18446744073709551615s", "36501d"] {
+    for ttl in ["soon", "18446744073709551615s", "36501d", "25h", "0s", ""] {
         assert_eq!(put(&format!("?ttl={ttl}"), "info").status, 400, "{ttl}");
     }
-    assert_eq!(get(program.admin, "/log").json()["filter"], "info");
+    assert_eq!(in_force(), "info");
     program.process.wait_for_message("log filter reverted");
     let (_, log) = program.stop();
     let paths: Vec<_> = log
@@ -126,31 +129,158 @@ fn the_log_filter_can_be_changed_for_a_while() {
 }
 
 #[test]
-fn a_change_that_is_not_from_here_needs_the_token() {
-    let program = Setup::default().set("admin.token", "s3cret").start();
-    let put =
-        |headers: &[(&str, &str)]| request(program.admin, "PUT", "/log", headers, "info").status;
-    assert_eq!(put(&[("x-forwarded-for", "192.0.2.1")]), 403);
+fn a_change_of_the_filter_and_its_end_are_in_the_log_whatever_the_filters_say() {
+    let program = Setup::default().set("admin.token", TOKEN).start();
+    let headers = [bearer(), ("x-request-id", "who-did-it")];
+    let put = |query: &str, filter: &str| {
+        request(
+            program.admin,
+            "PUT",
+            &format!("/log{query}"),
+            &headers,
+            filter,
+        )
+    };
+    let off = put("?ttl=300ms", "off");
     assert_eq!(
-        put(&[
-            ("x-forwarded-for", "192.0.2.1"),
-            ("authorization", "Bearer wrong")
-        ]),
-        403
+        (off.status, off.header("x-request-id")),
+        (200, Some("who-did-it"))
     );
+    program.process.wait_for_message("log filter reverted");
+    assert_eq!(put("", "off").json()["reverts_in_seconds"], 3599);
+    let metric =
+        |result| program.metric(&format!("log_filter_changes_total{{result=\"{result}\"}}"));
+    assert_eq!((metric("changed"), metric("reverted")), (2.0, 1.0));
+    let (_, log) = program.stop();
+    let of = |message| log.iter().filter(move |line| line["message"] == message);
+    let changed: Vec<_> = of("log filter changed").collect();
+    assert_eq!(changed.len(), 2);
+    for (key, value) in [
+        ("level", "WARN"),
+        ("filter", "off"),
+        ("before", "info"),
+        ("ttl", "300ms"),
+        ("client", "127.0.0.1"),
+        ("request_id", "who-did-it"),
+    ] {
+        assert_eq!(changed[0][key], value, "{key}");
+    }
+    assert_eq!(changed[1]["ttl"], "1h");
+    let reverted = of("log filter reverted").next().unwrap();
     assert_eq!(
-        put(&[
-            ("x-forwarded-for", "192.0.2.1"),
-            ("authorization", "Bearer s3cret")
-        ]),
-        200
+        (&reverted["filter"], &reverted["before"]),
+        (&"info".into(), &"off".into())
     );
-    let config = get(program.admin, "/config");
+}
+
+#[test]
+fn with_a_token_everyone_needs_it_to_change_the_filter_and_to_read_what_is_not_for_machines() {
+    let program = Setup::default().set("admin.token", TOKEN).start();
+    let ask = |method, path, headers: &[(&str, &str)]| {
+        request(program.admin, method, path, headers, "info").status
+    };
+    let wrong = ("authorization", "Bearer 0123456789abcdeX");
+    for (method, path) in [
+        ("GET", "/"),
+        ("GET", "/status"),
+        ("GET", "/config"),
+        ("GET", "/log"),
+        ("PUT", "/log"),
+    ] {
+        assert_eq!(ask(method, path, &[]), 401, "{method} {path}");
+        assert_eq!(ask(method, path, &[wrong]), 401, "{method} {path}");
+        assert_eq!(ask(method, path, &[bearer()]), 200, "{method} {path}");
+    }
+    assert_eq!(ask("POST", "/log", &[]), 401);
+    for path in [
+        "/health/liveness",
+        "/health/readiness",
+        "/health/startup",
+        "/metrics",
+        "/version",
+    ] {
+        assert_eq!(ask("GET", path, &[]), 200, "{path}");
+    }
+    let refused = get(program.admin, "/status");
+    assert!(refused.header("www-authenticate").is_some());
+    let config = request(program.admin, "GET", "/config", &[bearer()], "");
     assert!(
-        config.body.contains("[redacted]") && !config.body.contains("s3cret"),
+        config.body.contains("[redacted]") && !config.body.contains(TOKEN),
         "{}",
         config.body
     );
+    assert!(program.metric("admin_requests_refused_total{reason=\"token\"}") >= 12.0);
+    let (_, log) = program.stop();
+    let refusals = log
+        .iter()
+        .filter(|line| line["message"] == "request to the admin listener refused");
+    assert_eq!(refusals.count(), 1, "one line in ten seconds");
+}
+
+#[test]
+fn reading_can_be_open_to_everyone_while_changes_need_the_token() {
+    let program = Setup::default()
+        .set("admin.token", TOKEN)
+        .set("admin.read", "everyone")
+        .start();
+    assert_eq!(get(program.admin, "/status").status, 200);
+    let put = |headers: &[_]| request(program.admin, "PUT", "/log", headers, "info").status;
+    assert_eq!((put(&[]), put(&[bearer()])), (401, 200));
+}
+
+#[test]
+fn without_a_token_a_service_in_a_container_takes_no_changes() {
+    let program = Setup::default()
+        .variable("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+        .start();
+    assert_eq!(get(program.admin, "/status").status, 200);
+    let put = request(program.admin, "PUT", "/log", &[], "info");
+    assert_eq!(put.status, 403);
+    assert!(put.body.contains("set admin.token"), "{}", put.body);
+}
+
+#[test]
+fn a_name_that_leads_here_reads_nothing_from_a_browser_that_forwards_the_port() {
+    let program = Program::start();
+    let status = |path: &str, host: &str| {
+        let mut client = Connection::open(program.admin).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        client.send(head.as_bytes()).unwrap();
+        client.answer().unwrap().status
+    };
+    for path in ["/", "/status", "/config", "/log"] {
+        assert_eq!(status(path, "evil.example:9090"), 421, "{path}");
+        assert_eq!(status(path, "localhost:9090"), 200, "{path}");
+    }
+    // Machines ask by any name.
+    for path in ["/metrics", "/health/liveness", "/version"] {
+        assert_eq!(status(path, "orders-admin"), 200, "{path}");
+    }
+}
+
+#[test]
+fn a_token_that_can_be_guessed_keeps_the_service_from_starting() {
+    for (token, environment, expected) in [
+        ("hunter2", "dev", "too short"),
+        ("                    ", "dev", "too short"),
+        ("for-development-only", "production", "for development"),
+    ] {
+        let ended = Setup::default()
+            .set("admin.token", token)
+            .variable("RUN_ENV", environment)
+            .run("--check-config");
+        let text = &ended.stderr;
+        assert_eq!(ended.code, Some(78), "{text}");
+        assert!(
+            text.contains("admin.token") && text.contains(expected),
+            "{text}"
+        );
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    Setup::default()
+        .set("admin.token", "for-development-only")
+        .variable("RUN_ENV", "dev")
+        .start();
 }
 
 #[test]

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
-use crate::client::{Connection, get, request as ask};
-use crate::program::Program;
+use crate::client::{Connection, request as ask};
+use crate::program::{Program, Setup, TOKEN, bearer};
 
 /// What a header's value may consist of, and now and then what it may not.
 fn value() -> impl Strategy<Value = Vec<u8>> {
@@ -126,12 +126,15 @@ fn filter() -> impl Strategy<Value = String> {
 
 #[test]
 fn any_filter_is_in_force_as_it_was_sent_or_refused() {
-    let program = Program::start();
-    let in_force = || get(program.admin, "/log").json()["filter"].clone();
+    let program = Setup::default().set("admin.token", TOKEN).start();
+    let in_force = || {
+        let answer = ask(program.admin, "GET", "/log", &[bearer()], "");
+        answer.json()["filter"].clone()
+    };
     TestRunner::default()
         .run(&filter(), |filter| {
             let before = in_force();
-            let answer = ask(program.admin, "PUT", "/log", &[], &filter);
+            let answer = ask(program.admin, "PUT", "/log", &[bearer()], &filter);
             let after = in_force();
             match answer.status {
                 200 => prop_assert_eq!(&answer.json()["filter"], &after),

@@ -71,7 +71,7 @@ impl Connection {
     }
 
     pub(crate) fn get(&mut self, path: &str) -> std::io::Result<Answer> {
-        self.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes())?;
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?;
         self.answer()
     }
 
@@ -170,7 +170,7 @@ pub(crate) fn request(
         .collect();
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
     );
     connection
         .send(format!("{head}{body}").as_bytes())

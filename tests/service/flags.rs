@@ -88,7 +88,7 @@ fn the_settings_are_printed_with_their_origins_and_without_their_secrets() {
     .unwrap();
     let said = Setup::default()
         .folder(folder.path())
-        .set("admin.token", "hunter2")
+        .set("admin.token", "hunter2-and-more-of-it")
         .run("--print-config --set limits.body=3MiB");
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     for line in [

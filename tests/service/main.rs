@@ -21,5 +21,6 @@ mod page;
 mod peers;
 mod program;
 mod reload;
+mod room;
 mod stop;
 mod wait;

@@ -32,6 +32,14 @@ use crate::client::get;
 /// How long anything may take that is waited for.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// A token for the admin listener.
+pub(crate) const TOKEN: &str = "0123456789abcdef";
+
+/// The header that has it.
+pub(crate) fn bearer() -> (&'static str, &'static str) {
+    ("authorization", "Bearer 0123456789abcdef")
+}
+
 /// Before it comes what the test harness says on the same output.
 const BEGIN: &str = "--- the program ---";
 
@@ -167,6 +175,8 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
             on_get(async |Path(number): Path<u32>| number.to_string()),
         )
         .route("/bytes", post(async |body: Bytes| body.len().to_string()))
+        .route("/slowly/{ms}", post(slowly))
+        .route("/discard", post(discard))
         .route("/endless", on_get(async || Body::new(Endless::default())))
         .route(
             "/polite",
@@ -285,6 +295,22 @@ fn stream(bytes: usize) -> Body {
         }
     }
     Body::new(Pieces(bytes))
+}
+
+/// Has all of the body in memory while it waits.
+async fn slowly(Path(ms): Path<u64>, body: Bytes) -> String {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    body.len().to_string()
+}
+
+/// Keeps nothing of the body.
+async fn discard(mut body: Body) -> String {
+    let mut bytes = 0;
+    let mut next = |context: &mut Context<'_>| Pin::new(&mut body).poll_frame(context);
+    while let Some(Ok(frame)) = std::future::poll_fn(&mut next).await {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+    }
+    bytes.to_string()
 }
 
 /// What no handler should do.

@@ -8,7 +8,7 @@ use super::html::{Page, Rounded, Text, amount, class, duration, seconds};
 use crate::admin::resources::Resource;
 use crate::admin::status::{Point, Status, Stop};
 
-pub(super) fn page(status: &Status<'_>, asks_for_token: bool) -> String {
+pub(super) fn page(status: &Status<'_>) -> String {
     // Most of it are the lines, in which each quotation mark becomes six characters. To grow on the way would take the
     // memory of several pages, and what is not written takes none.
     let lines: usize = status.log.iter().map(|line| line.line.len()).sum();
@@ -30,7 +30,7 @@ pub(super) fn page(status: &Status<'_>, asks_for_token: bool) -> String {
     page.checks(&status.checks);
     page.tasks(&status.tasks);
     page.resources(&status.resources);
-    page.filter(&status.log_filter, asks_for_token);
+    page.filter(&status.log_filter);
     page.lines(&status.log);
     page.settings(&status.settings);
     page.links();
@@ -155,23 +155,18 @@ impl Page {
         ));
     }
 
-    fn filter(&mut self, filter: &Value, asks_for_token: bool) {
+    fn filter(&mut self, filter: &Value) {
         self.section("log", Some("Log filter"));
         let now = filter["filter"].as_str().unwrap_or_default();
         self.put(format_args!(
             "<p>In force: <code>{}</code>{}</p><form method=\"post\" action=\"log\">\
              <label>Another <input name=\"filter\" required value=\"{}\"></label>\
              <label>For <select name=\"ttl\"><option>10m</option><option>1h</option><option>8h</option>\
-             <option value=\"\">good</option></select></label>",
+             <option>24h</option></select></label>",
             Text(now),
             Reverts(filter),
             Text(now),
         ));
-        if asks_for_token {
-            self.0.push_str(
-                "<label>admin.token, from elsewhere <input name=\"token\" type=\"password\" autocomplete=\"off\"></label>",
-            );
-        }
         // The search is outside of what is drawn again, for it goes on over that.
         self.0.push_str(
             "<button>Set</button></form></section>\

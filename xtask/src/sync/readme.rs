@@ -14,7 +14,7 @@ pub(super) fn fill(root: &Path, readme: &str) -> anyhow::Result<String> {
     let variables = [
         ("PORT", "8000"),
         ("APP__LIMITS__REQUEST_TIMEOUT", "10s"),
-        ("APP__ADMIN__TOKEN", "s3cret"),
+        ("APP__ADMIN__TOKEN", "0123456789abcdef"),
     ];
     let flags = ["--print-config", "--set", "logs.filter=info,hyper=debug"];
     let printed = service(root, &flags, &variables)?;

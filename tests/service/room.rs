@@ -1,0 +1,162 @@
+//! Room in memory: what clients send takes a bounded part of it, and others are served meanwhile.
+
+use std::time::Duration;
+
+use crate::client::{Connection, get, post, request};
+use crate::program::{Program, Setup, TOKEN, eventually};
+
+const KIB: usize = 1024;
+
+/// The head of a POST, and so much of its body.
+fn begin(program: &Program, path: &str, length: usize, sent: usize) -> Connection {
+    let mut client = Connection::open(program.main).unwrap();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n");
+    client.send(head.as_bytes()).unwrap();
+    // What is refused is not read to its end.
+    let _ = client.send(&vec![b'x'; sent]);
+    client
+}
+
+fn buffered(program: &Program) -> f64 {
+    program.metric("http_server_buffered_bytes")
+}
+
+#[test]
+fn bodies_beyond_the_room_for_them_are_503_and_small_ones_are_served() {
+    let program = Setup::default().set("limits.buffered", "1MiB").start();
+    assert_eq!(
+        program.metric("http_server_buffered_limit_bytes"),
+        1024.0 * 1024.0
+    );
+    let slow: Vec<_> = (0..2)
+        .map(|_| begin(&program, "/bytes", 500 * KIB, 450 * KIB))
+        .collect();
+    eventually("both are held", || buffered(&program) > 850.0 * 1024.0);
+
+    let mut third = begin(&program, "/bytes", 500 * KIB, 500 * KIB);
+    let answer = third.answer().unwrap();
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(answer.problem()["status"], 503);
+    assert_eq!(program.metric("http_server_requests_shed_total"), 1.0);
+
+    let small = "x".repeat(16 * KIB);
+    assert_eq!(
+        post(program.main, "/bytes", "text/plain", &small).status,
+        200
+    );
+    assert_eq!(get(program.main, "/").status, 200);
+
+    drop(slow);
+    eventually("all is given back", || buffered(&program) == 0.0);
+    let large = "x".repeat(900 * KIB);
+    assert_eq!(
+        post(program.main, "/bytes", "text/plain", &large).status,
+        200
+    );
+    eventually("all is given back", || buffered(&program) == 0.0);
+}
+
+#[test]
+fn a_body_that_is_collected_takes_room_until_its_request_is_over() {
+    let program = Setup::default().set("limits.buffered", "1MiB").start();
+    let mut waiting = begin(&program, "/slowly/2000", 800 * KIB, 800 * KIB);
+    eventually("all of it is there", || {
+        buffered(&program) >= 784.0 * 1024.0
+    });
+    let mut second = begin(&program, "/bytes", 500 * KIB, 500 * KIB);
+    assert_eq!(second.answer().unwrap().status, 503);
+    assert_eq!(waiting.answer().unwrap().body, (800 * KIB).to_string());
+    eventually("all is given back", || buffered(&program) == 0.0);
+}
+
+#[test]
+fn a_body_that_is_not_kept_may_have_any_length() {
+    let program = Setup::default().set("limits.buffered", "256KiB").start();
+    let mut client = begin(&program, "/discard", 8 * KIB * KIB, 8 * KIB * KIB);
+    assert_eq!(client.answer().unwrap().body, (8 * KIB * KIB).to_string());
+    assert_eq!(buffered(&program), 0.0);
+}
+
+#[test]
+fn print_config_has_the_limits_in_force_and_why() {
+    let ended = Setup::default()
+        .set("server.max_connections", 7)
+        .set("limits.buffered", "1MiB")
+        .run("--print-config");
+    for line in [
+        "# server.max_connections = 7 (set)",
+        "# limits.buffered = 1MiB (set)",
+        "# limits.concurrency = ",
+        "# service.threads = ",
+        "# shutdown.delay = ",
+    ] {
+        assert!(ended.stdout.contains(line), "{line}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn with_no_idle_connection_one_that_waits_for_its_client_makes_room() {
+    let program = Setup::default().set("server.max_connections", 2).start();
+    for request in [
+        "GET /memory/50000000 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: local",
+    ] {
+        let held = [(); 2].map(|()| {
+            let mut client = Connection::open(program.main).unwrap();
+            client.send(request.as_bytes()).unwrap();
+            client
+        });
+        eventually("all places are taken", || {
+            program.metric("http_server_connections") == 2.0
+        });
+        let asked = std::time::Instant::now();
+        assert_eq!(get(program.main, "/").status, 200);
+        // Far less than server.send_timeout and server.header_timeout.
+        assert!(
+            asked.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            asked.elapsed()
+        );
+        drop(held);
+    }
+    assert!(program.metric("http_server_connections_evicted_total") >= 2.0);
+}
+
+#[test]
+fn probes_are_answered_whatever_holds_the_places_of_the_admin_listener() {
+    let program = Setup::default().set("admin.token", TOKEN).start();
+    let asks = |what: &str| {
+        let answer = get(program.admin, "/health/liveness");
+        assert_eq!(answer.status, 200, "{what}");
+    };
+    for (what, head) in [
+        ("nothing sent", ""),
+        ("half a head", "GET / HTTP/1.1\r\nhost: local"),
+        (
+            "a change without its body",
+            "POST /log HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n",
+        ),
+    ] {
+        // More than there are places.
+        let held: Vec<_> = (0..300)
+            .map(|_| {
+                let mut client = Connection::open(program.admin).unwrap();
+                let _ = client.send(head.as_bytes());
+                client
+            })
+            .collect();
+        let asked = std::time::Instant::now();
+        asks(what);
+        // A probe of the manifests waits for 2 s, and three have to fail in a row.
+        assert!(
+            asked.elapsed() < Duration::from_secs(6),
+            "{what}: {:?}",
+            asked.elapsed()
+        );
+        drop(held);
+    }
+    let refused = request(program.admin, "PUT", "/log", &[], "off");
+    assert_eq!(refused.status, 401);
+}
