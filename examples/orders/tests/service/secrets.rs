@@ -8,7 +8,7 @@ use std::thread;
 
 use axum_chassis::testing::Process;
 use stores::{
-    PASSWORD, PASSWORD_IN_URL, PgBouncer, Postgres, Proxy, Redis, request, wait_for,
+    Load, PASSWORD, PASSWORD_IN_URL, PgBouncer, Postgres, Proxy, Redis, request, wait_for,
     wait_until_not_ready,
 };
 
@@ -188,6 +188,67 @@ fn a_password_is_told_nowhere_through_rotation_silence_and_failover() {
     });
     tells_nothing(&service);
 
+    let ended = service.stop();
+    holds_no_password("the log", &(ended.stdout + &ended.stderr));
+}
+
+/// A new password in a mounted secret, with the old one refused, under load; and a wrong one before.
+#[test]
+#[ignore = "needs Redis"]
+fn a_new_password_of_redis_is_used_without_a_restart_and_a_wrong_one_changes_nothing() {
+    let redis = Redis::start();
+    let acl = |words: &[&str]| {
+        let answer = redis.command(&[&["ACL", "SETUSER", "service"], words].concat());
+        assert_eq!(answer.matches("+OK").count(), 3, "{answer}");
+    };
+    acl(&["on", ">hunter2-first", "~*", "+@all"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let give = |password: &str| {
+        let url = format!("redis://service:{password}@{}/0", redis.address());
+        let new = folder.path().join(".new");
+        std::fs::write(&new, url).expect("a file");
+        std::fs::rename(&new, folder.path().join("redis-url")).expect("a file");
+    };
+    give("hunter2-first");
+    let files = tempfile::tempdir().expect("a folder");
+    let database = files.path().join("orders.db");
+    let service = program()
+        .variable("DATABASE_URL", format!("sqlite:{}", database.display()))
+        .variable("APP_SECRETS_DIR", folder.path().display().to_string())
+        .variable("RUST_LOG", "info,access=off,redis=trace")
+        .set("redis.pool_size", 3)
+        .start();
+    let main = service.main().address();
+    let load = Load::start(8, move |_| request(main, "POST", "/orders/1/views", ""));
+    load.wait_for(100, 200);
+
+    give("hunter2-of-yesterday");
+    service.wait_for_message("the new URL does not work: connections go on with the one of before");
+    load.wait_for(100, 200);
+    tells_nothing(&service);
+
+    let before = redis.command(&["CLIENT", "LIST"]);
+    let of_before: Vec<_> = before
+        .lines()
+        .filter(|line| line.contains("user=service"))
+        .filter_map(|line| line.split(' ').next())
+        .map(|id| format!("{id} "))
+        .collect();
+    assert!(of_before.len() >= 3, "{before}");
+    acl(&["<hunter2-first", ">hunter2-second"]);
+    give("hunter2-second");
+    service.wait_for_message("connections are made with the new URL");
+    wait_for("no connection from before", || {
+        let now = redis.command(&["CLIENT", "LIST"]);
+        let stays = |id: &String| now.lines().any(|line| line.starts_with(&**id));
+        (!of_before.iter().any(stays)).then_some(())
+    });
+    load.wait_for(100, 200);
+    let asked = load.finish();
+    let failed: Vec<_> = asked.iter().filter(|one| one.status() != 200).collect();
+    println!("{} of {} failed", failed.len(), asked.len());
+    assert!(failed.is_empty(), "{:?}", failed[0]);
+    tells_nothing(&service);
     let ended = service.stop();
     holds_no_password("the log", &(ended.stdout + &ended.stderr));
 }
