@@ -92,15 +92,21 @@ impl std::error::Error for Error {
     }
 }
 
-/// An error and its causes in one line, outermost first.
+/// An error and its causes in one line, outermost first. A cause that the words before it end with is not
+/// repeated.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut words = self.0.to_string();
+        f.write_str(&words)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            let more = error.to_string();
+            if !words.ends_with(&more) {
+                write!(f, ": {more}")?;
+                words = more;
+            }
             cause = error.source();
         }
         Ok(())
@@ -110,5 +116,35 @@ impl fmt::Display for Chain<'_> {
 /// The error in words, with its causes: for who keeps it beyond the task that failed, since its own words
 /// may panic.
 pub(crate) fn in_words(error: anyhow::Error) -> anyhow::Error {
-    anyhow::Error::msg(format!("{error:#}"))
+    anyhow::Error::msg(Chain(error.as_ref()).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_stands_in_the_words_of_its_error_is_not_repeated() {
+        #[derive(Debug)]
+        struct Wraps(std::io::Error);
+
+        impl fmt::Display for Wraps {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "no connection: {}", self.0)
+            }
+        }
+
+        impl std::error::Error for Wraps {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+
+        let error = anyhow::Error::new(Wraps(std::io::Error::other("timed out")));
+        let error = error.context("order 7");
+        assert_eq!(
+            Chain(error.as_ref()).to_string(),
+            "order 7: no connection: timed out"
+        );
+    }
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use self::meaning::Meanings;
 use self::meaning::Unforeseen;
+use crate::error::Chain;
 use crate::trace::{self, RequestId};
 
 /// An error response that a handler returns.
@@ -180,7 +181,7 @@ impl Problem {
 
 /// Says what a client is not told. Below 500 it is about the client, and nothing to wake anybody for.
 fn log(status: StatusCode, cause: &anyhow::Error) {
-    let (error, status_code) = (format!("{cause:#}"), status.as_u16());
+    let (error, status_code) = (Chain(cause.as_ref()).to_string(), status.as_u16());
     if status.is_server_error() {
         tracing::error!(status = status_code, error, "request failed");
     } else {

@@ -67,10 +67,12 @@
 mod address;
 mod meaning;
 mod pool;
+mod rotation;
 mod settings;
 
 pub use meaning::meaning;
 pub use pool::{Pool, redis};
+pub use rotation::redis_rotating;
 pub use settings::Settings;
 
 pub use ::redis;

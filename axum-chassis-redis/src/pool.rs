@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -24,7 +24,7 @@ use crate::{Settings, address, meaning};
 pub struct Pool(Arc<Inner>);
 
 struct Inner {
-    client: Client,
+    client: RwLock<Client>,
     config: ConnectionManagerConfig,
     managers: Vec<Mutex<ConnectionManager>>,
     next: AtomicUsize,
@@ -52,23 +52,7 @@ pub async fn redis<S>(
     name: &str,
     settings: &Settings,
 ) -> anyhow::Result<Pool> {
-    let info = match address::read(&settings.url) {
-        Ok(info) => info,
-        Err(wrong) => bail!("{name}.url: {wrong}"),
-    };
-    if address::is_readable(&info) {
-        tracing::warn!(
-            redis = name,
-            "the password and all data cross the network in clear: write rediss:// in `{name}.url`"
-        );
-    }
-    #[cfg(feature = "tls")]
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // The redis crate takes the process's own and brings none. `Err`: another was quicker.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    let client = Client::open(info.set_tcp_settings(tcp_settings()))
-        .with_context(|| format!("{name}.url"))?;
+    let client = client_of(name, settings)?;
     let response = *settings.response_timeout;
     let suspected = Arc::new(Notify::new());
     let mut config = ConnectionManagerConfig::new()
@@ -124,10 +108,30 @@ pub async fn redis<S>(
     Ok(pool)
 }
 
+/// How to connect, with a warning if others could read it.
+pub(crate) fn client_of(name: &str, settings: &Settings) -> anyhow::Result<Client> {
+    let info = match address::read(&settings.url) {
+        Ok(info) => info,
+        Err(wrong) => bail!("{name}.url: {wrong}"),
+    };
+    if address::is_readable(&info) {
+        tracing::warn!(
+            redis = name,
+            "the password and all data cross the network in clear: write rediss:// in `{name}.url`"
+        );
+    }
+    #[cfg(feature = "tls")]
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // The redis crate takes the process's own and brings none. `Err`: another was quicker.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    Client::open(info.set_tcp_settings(tcp_settings())).with_context(|| format!("{name}.url"))
+}
+
 impl Pool {
     fn new(client: Client, config: ConnectionManagerConfig, size: u32) -> RedisResult<Self> {
         let mut inner = Inner {
-            client,
+            client: RwLock::new(client),
             config,
             managers: Vec::new(),
             next: AtomicUsize::new(0),
@@ -146,8 +150,9 @@ impl Pool {
     }
 
     /// For connections of one's own: for commands that block or watch, or for a subscription.
-    pub fn client(&self) -> &Client {
-        &self.0.client
+    pub fn client(&self) -> Client {
+        let client = self.0.client.read();
+        client.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn at(&self, at: usize) -> ConnectionManager {
@@ -162,6 +167,22 @@ impl Pool {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
+    }
+
+    /// Has connections made with another client, if one of them answers.
+    pub(crate) async fn follow(&self, client: Client) -> anyhow::Result<()> {
+        let new = Self::new(client.clone(), self.0.config.clone(), 1)?;
+        new.ask().await?;
+        *self
+            .0
+            .client
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = client;
+        Ok(self.renew_all()?)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed.load(Ordering::Relaxed)
     }
 
     fn renew_all(&self) -> RedisResult<()> {
@@ -234,11 +255,11 @@ async fn mend(pool: Pool, suspected: Arc<Notify>) {
     loop {
         suspected.notified().await;
         let mut attempts = 0;
-        while !pool.0.is_closed.load(Ordering::Relaxed) && pool.ask().await.is_err() {
+        while !pool.is_closed() && pool.ask().await.is_err() {
             attempts += 1;
             tokio::time::sleep(if attempts < 20 { SOON } else { ANSWER }).await;
         }
-        if pool.0.is_closed.load(Ordering::Relaxed) {
+        if pool.is_closed() {
             return;
         }
     }
@@ -257,7 +278,8 @@ fn tcp_settings() -> TcpSettings {
 impl Inner {
     /// Connects when it is first used.
     fn fresh(&self) -> RedisResult<ConnectionManager> {
-        ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())
+        let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
+        ConnectionManager::new_lazy_with_config(client.clone(), self.config.clone())
     }
 }
 

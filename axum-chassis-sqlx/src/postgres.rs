@@ -10,6 +10,7 @@ mod url;
 
 use anyhow::bail;
 use axum_chassis::Chassis;
+use sqlx::Connection;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
 #[cfg(feature = "migrate")]
@@ -65,6 +66,8 @@ async fn connect<S>(
         .idle_timeout((!idle.is_zero()).then_some(idle))
         // `before_acquire` does the same, with a limit.
         .test_before_acquire(false)
+        // A pooler takes a connection at once, and its queries wait for a server: `acquire_timeout` has to cover that.
+        .after_connect(|connection, _| Box::pin(connection.ping()))
         .before_acquire(move |connection, of| {
             let (upkeep, probe) = (upkeep.clone(), connecting.clone());
             Box::pin(async move { upkeep.is_usable(connection, of, &probe).await })

@@ -14,6 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::Shared;
 use super::line::{Line, with_ids};
 use super::write;
+use crate::error::Chain;
 
 /// Writes a line for each event that the filter wants.
 pub(super) struct Lines(pub(super) Arc<Shared>);
@@ -159,21 +160,6 @@ impl<F: FnMut(&'static str, &dyn Fn(&mut Vec<u8>))> Visit for Values<F> {
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         (self.0)(field.name(), &|out| write::display(out, Chain(value)));
-    }
-}
-
-/// An error and what caused it.
-struct Chain<'a>(&'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut error = self.0.source();
-        while let Some(cause) = error {
-            write!(f, ": {cause}")?;
-            error = cause.source();
-        }
-        Ok(())
     }
 }
 

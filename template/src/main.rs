@@ -38,8 +38,8 @@ fn main() -> ExitCode {
             let database = database::open(&chassis).await?;
             {%- endif %}
             {%- if redis == "yes" %}
-            let settings = &chassis.settings().redis;
-            let redis = axum_chassis_redis::redis(&chassis, "redis", settings).await?;
+            let redis =
+                axum_chassis_redis::redis_rotating(&chassis, "redis", |all| &all.redis).await?;
             {%- endif %}
             {%- if database == "none" %}
             let store = Store::open(&chassis);

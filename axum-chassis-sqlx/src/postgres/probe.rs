@@ -1,7 +1,6 @@
 //! The readiness check, on a connection of its own: a pool without a free connection is busy, and not a
 //! reason to send the same requests to the next replica.
 
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,12 +10,15 @@ use axum_chassis::health;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
 use sqlx::{ConnectOptions, Row};
 use tokio::sync::{Mutex, Notify};
+use tokio::task::JoinHandle;
 
-use super::silence::Addresses;
+use super::silence::{Addresses, Connections};
 use super::upkeep::Upkeep;
 
 /// How long a connection may take to answer what costs the server nothing, before it counts as silent.
 pub(super) const ANSWER: Duration = Duration::from_secs(1);
+/// How much later than the answer of a new connection that of an old one may be seen, though it was sent before.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -35,11 +37,17 @@ pub(super) struct Ways {
 struct Inner {
     ways: RwLock<Ways>,
     is_pooled: AtomicBool,
-    connection: Mutex<Option<PgConnection>>,
+    state: Mutex<State>,
     addresses: Addresses,
-    /// A connection has gone silent, and the others of its time are still to be ended.
-    is_silent: AtomicBool,
     upkeep: Upkeep,
+}
+
+/// At most one of the two is there.
+#[derive(Default)]
+struct State {
+    known: Option<PgConnection>,
+    /// Waits for its answer.
+    asked: Option<JoinHandle<anyhow::Result<PgConnection>>>,
 }
 
 // === impl Probe ===
@@ -49,9 +57,8 @@ impl Probe {
         Self(Arc::new(Inner {
             ways: RwLock::new(ways),
             is_pooled: AtomicBool::new(false),
-            connection: Mutex::new(None),
+            state: Mutex::default(),
             addresses: Addresses::default(),
-            is_silent: AtomicBool::new(false),
             upkeep,
         }))
     }
@@ -76,7 +83,7 @@ impl Probe {
         let is_pooled = new.0.is_pooled.load(Ordering::Relaxed);
         self.0.is_pooled.store(is_pooled, Ordering::Relaxed);
         *self.0.ways.write().unwrap_or_else(PoisonError::into_inner) = new.ways();
-        self.0.connection.lock().await.take();
+        *self.0.state.lock().await = State::default();
         self.renew();
     }
 
@@ -87,8 +94,8 @@ impl Probe {
 
     /// The `statement_timeout` that connections like those of the pool have; zero is none.
     pub(super) async fn statement_timeout(&self) -> anyhow::Result<Duration> {
-        let mut place = self.0.connection.lock().await;
-        let connection = place.as_mut().context("not connected")?;
+        let mut state = self.0.state.lock().await;
+        let connection = state.known.as_mut().context("not connected")?;
         let sql = "SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'";
         let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
         let milliseconds: i64 = row.try_get(0)?;
@@ -97,75 +104,67 @@ impl Probe {
 
     /// Asks on the connection there is, and if that one is broken, silent or read-only, on a new one.
     async fn ask(&self) -> anyhow::Result<()> {
-        let mut place = self.0.connection.lock().await;
-        // Taken out, so that one whose query is aborted half-way is not used again.
-        if let Some(mut known) = place.take() {
-            let answer = {
-                let mut asked = pin!(self.query(&mut known));
-                match tokio::time::timeout(ANSWER, asked.as_mut()).await {
-                    Ok(answer) => answer,
-                    Err(_) => {
-                        self.0.is_silent.store(true, Ordering::Relaxed);
-                        // Slow or silent? A new one takes longer than an answer does on a busy machine.
-                        tokio::select! {
-                            biased;
-                            late = asked => {
-                                self.0.is_silent.store(false, Ordering::Relaxed);
-                                late
-                            }
-                            fresh = self.replace() => {
-                                *place = Some(fresh?);
-                                return Ok(());
-                            }
-                        }
+        let mut state = self.0.state.lock().await;
+        // One that did not answer the check before has had its time.
+        let mut patience = Duration::ZERO;
+        if let Some(known) = state.known.take() {
+            patience = ANSWER;
+            let probe = self.clone();
+            // A task of its own, which goes on when this check is aborted: as long as it waits, the other
+            // connections of its time may be silent as well.
+            state.asked = Some(tokio::spawn(async move { probe.query(known).await }));
+        }
+        if let Some(asked) = &mut state.asked {
+            let fresh = async {
+                tokio::time::sleep(patience).await;
+                self.0.addresses.learn(&self.options()).await;
+                let old = self.0.addresses.connections();
+                anyhow::Ok((self.fresh().await?, old))
+            };
+            // Slow or silent? A pooler whose servers are all busy takes new clients at once, and lets their
+            // queries wait behind those of before: silent is what has no answer when a new one has.
+            let answer = tokio::select! {
+                biased;
+                answer = &mut *asked => answer.unwrap_or_else(|error| Err(error.into())),
+                fresh = fresh => {
+                    let (fresh, old) = fresh?;
+                    if tokio::time::timeout(GRACE, asked).await.is_err() {
+                        end(old);
                     }
+                    Ok(fresh)
                 }
             };
-            if answer.is_ok() {
-                *place = Some(known);
+            state.asked = None;
+            if let Ok(connection) = answer {
+                state.known = Some(connection);
                 return Ok(());
             }
         }
-        *place = Some(self.replace().await?);
+        self.0.addresses.learn(&self.options()).await;
+        state.known = Some(self.fresh().await?);
         Ok(())
     }
 
-    /// A new connection, which answers. Those that went silent before are ended.
-    async fn replace(&self) -> anyhow::Result<PgConnection> {
-        self.0.addresses.learn(&self.options()).await;
-        let is_silent = self.0.is_silent.load(Ordering::Relaxed);
-        let old = is_silent.then(|| self.0.addresses.connections());
-        let mut fresh = self.connect().await?;
-        // A pooler whose servers are all busy takes new clients at once, and lets their queries wait as it does the others':
-        // nothing is silent until one of them is answered.
-        let answer = self.query(&mut fresh).await;
-        if let Some(old) = old {
-            // What waits on those from before waits in vain.
-            self.0.is_silent.store(false, Ordering::Relaxed);
-            let connections = old.end();
-            if connections > 0 {
-                tracing::warn!(
-                    connections,
-                    "connections to the database went silent and were ended"
-                );
-            }
-        }
-        answer.map(|()| fresh)
+    /// A new connection, which answers.
+    async fn fresh(&self) -> anyhow::Result<PgConnection> {
+        let fresh = self.connect().await?;
+        self.query(fresh).await
     }
 
-    async fn query(&self, connection: &mut PgConnection) -> anyhow::Result<()> {
+    /// The connection again, if it is well.
+    async fn query(&self, mut connection: PgConnection) -> anyhow::Result<PgConnection> {
         let needs_writes = self.ways().needs_writes;
         let sql = match needs_writes {
             true => "SELECT current_setting('transaction_read_only') = 'on'",
             false => "SELECT false",
         };
-        let row = sqlx::raw_sql(sql).fetch_one(connection).await;
+        let row = sqlx::raw_sql(sql).fetch_one(&mut connection).await;
         if row.map_err(|error| told(&error))?.try_get(0)? {
             // Those of the pool may be older, and have been made when it was writable.
             self.0.upkeep.renew_after_failover();
             anyhow::bail!("the server is read-only, and the URL has target_session_attrs");
         }
-        Ok(())
+        Ok(connection)
     }
 
     /// Poolers such as PgBouncer do not know `options`, and say so only when one connects.
@@ -185,6 +184,17 @@ impl Probe {
         }
         let connected = self.ways().plain.connect().await;
         connected.map_err(|error| told(&error))
+    }
+}
+
+/// What waits on these waits in vain.
+fn end(silent: Connections) {
+    let connections = silent.end();
+    if connections > 0 {
+        tracing::warn!(
+            connections,
+            "connections to the database went silent and were ended"
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnectionMetadata;
-use sqlx::postgres::{PgConnection, PgDatabaseError};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Notify;
 
@@ -76,7 +76,7 @@ impl Upkeep {
                     tokio::select! {
                         biased;
                         late = ping => Ok(late),
-                        fresh = options.connect() => Err(fresh?),
+                        fresh = connect_and_ping(&options) => Err(fresh?),
                     }
                 }
             }
@@ -95,6 +95,13 @@ impl Upkeep {
         let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(renewed.is_none_or(|renewed| of.age <= renewed.elapsed()))
     }
+}
+
+/// A pooler takes a connection at once, and leaves it without an answer while it has no server for it.
+async fn connect_and_ping(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
+    let mut fresh = options.connect().await?;
+    fresh.ping().await?;
+    Ok(fresh)
 }
 
 /// "cached plan must not change result type" has no code of its own.

@@ -39,7 +39,7 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
     let views = if settings.redis.url.is_empty() {
         None
     } else {
-        Some(axum_chassis_redis::redis(&chassis, "redis", &settings.redis).await?)
+        Some(axum_chassis_redis::redis_rotating(&chassis, "redis", |all| &all.redis).await?)
     };
     let store = Store::open(&chassis).await?;
     Ok(routes::router(Orders { store, views }))

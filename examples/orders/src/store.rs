@@ -36,7 +36,10 @@ impl Store {
         Ok(if settings.url.expose().starts_with("sqlite:") {
             Self::Sqlite(axum_chassis_sqlx::sqlite(chassis, "database", settings).await?)
         } else {
-            Self::Postgres(axum_chassis_sqlx::postgres(chassis, "database", settings).await?)
+            Self::Postgres(
+                axum_chassis_sqlx::postgres_rotating(chassis, "database", |all| &all.database)
+                    .await?,
+            )
         })
     }
 

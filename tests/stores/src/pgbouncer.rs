@@ -24,6 +24,11 @@ pub struct PgBouncer {
 impl PgBouncer {
     /// Starts one in a mode, `session` or `transaction`, whose settings are otherwise those of the package.
     pub fn start(database: &Postgres, mode: &str) -> Self {
+        Self::start_with(database, database.address().port(), mode, "")
+    }
+
+    /// The same with further settings, lines of its file, and the database behind another port, such as a proxy's.
+    pub fn start_with(database: &Postgres, server: u16, mode: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let users = folder.path().join("users");
@@ -36,10 +41,9 @@ impl PgBouncer {
             ""
         };
         let text = format!(
-            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+            "[databases]\n* = host=127.0.0.1 port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\n\
-             pool_mode = {mode}\n{prepared}",
-            database.address().port(),
+             pool_mode = {mode}\n{prepared}{more}\n",
             users.display()
         );
         fs::write(&settings, text).expect("a file");

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use axum_chassis::testing::Process;
-use stores::{PASSWORD, PASSWORD_IN_URL, Postgres, Redis, request, wait_for, wait_until_not_ready};
+use stores::{
+    Load, PASSWORD, PASSWORD_IN_URL, PgBouncer, Postgres, Proxy, Redis, request, wait_for,
+    wait_until_not_ready,
+};
 
 use crate::{program, run, take};
 
@@ -62,6 +65,7 @@ pub(crate) fn tells_nothing(service: &Process) {
         "/health/readiness",
         "/version",
         "/log",
+        "/status",
     ] {
         let answer = service.admin().get(path);
         holds_no_password(path, &format!("{:?}{}", answer.headers, answer.text()));
@@ -122,6 +126,131 @@ fn a_password_is_told_nowhere_when_all_is_well_and_when_it_is_not() {
     );
     holds_no_password("the log", &said);
     holds_no_password("traces", &collector.text());
+}
+
+/// A wrong and a new password, connections that go silent, a failover and a migration through a pooler.
+#[test]
+#[ignore = "needs PostgreSQL and PgBouncer"]
+fn a_password_is_told_nowhere_through_rotation_silence_and_failover() {
+    let postgres = Postgres::start();
+    let pooler = PgBouncer::start(&postgres, "session");
+    let proxy = Proxy::start(postgres.address());
+    let program = program().variable("RUST_LOG", "trace");
+    for url in [pooler.url(&postgres), postgres.url()] {
+        let migrated = run(program.clone().variable("DATABASE_URL", url), "migrate");
+        holds_no_password("migrate", &(migrated.stdout + &migrated.stderr));
+    }
+    postgres.query("CREATE ROLE service LOGIN SUPERUSER PASSWORD 'hunter2-first'");
+    let folder = tempfile::tempdir().expect("a folder");
+    let give = |password: &str| {
+        let url = format!(
+            "postgres://service:{password}@127.0.0.1:{}/postgres?sslmode=disable",
+            proxy.port()
+        );
+        let new = folder.path().join(".new");
+        std::fs::write(&new, url).expect("a file");
+        std::fs::rename(&new, folder.path().join("database-url")).expect("a file");
+    };
+    give("hunter2-first");
+    let program = program.variable("APP_SECRETS_DIR", folder.path().display().to_string());
+    let printed = run(program.clone(), "--print-config");
+    holds_no_password("--print-config", &(printed.stdout + &printed.stderr));
+    let service = program.start();
+    let main = service.main().address();
+    let takes = |number| {
+        wait_for("an order", || {
+            let answer = take(main, number).expect("an answer");
+            holds_no_password("an answer", &format!("{answer:?}"));
+            (answer.status == 201).then_some(())
+        });
+    };
+    takes(1);
+
+    give("hunter2-of-yesterday");
+    service.wait_for_message("the new URL does not work: connections go on with the one of before");
+    tells_nothing(&service);
+    postgres.query("ALTER ROLE service PASSWORD 'hunter2-second'");
+    give("hunter2-second");
+    service.wait_for_message("connections are made with the new URL");
+    takes(2);
+    tells_nothing(&service);
+
+    proxy.silence();
+    takes(3);
+    tells_nothing(&service);
+
+    postgres.query("ALTER SYSTEM SET default_transaction_read_only = on");
+    postgres.query("SELECT pg_reload_conf()");
+    wait_for("a refusal", || {
+        let answer = take(main, 4).expect("an answer");
+        holds_no_password("a 503", &format!("{answer:?}"));
+        (answer.status == 503).then_some(())
+    });
+    tells_nothing(&service);
+
+    let ended = service.stop();
+    holds_no_password("the log", &(ended.stdout + &ended.stderr));
+}
+
+/// A new password in a mounted secret, with the old one refused, under load; and a wrong one before.
+#[test]
+#[ignore = "needs Redis"]
+fn a_new_password_of_redis_is_used_without_a_restart_and_a_wrong_one_changes_nothing() {
+    let redis = Redis::start();
+    let acl = |words: &[&str]| {
+        let answer = redis.command(&[&["ACL", "SETUSER", "service"], words].concat());
+        assert_eq!(answer.matches("+OK").count(), 3, "{answer}");
+    };
+    acl(&["on", ">hunter2-first", "~*", "+@all"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let give = |password: &str| {
+        let url = format!("redis://service:{password}@{}/0", redis.address());
+        let new = folder.path().join(".new");
+        std::fs::write(&new, url).expect("a file");
+        std::fs::rename(&new, folder.path().join("redis-url")).expect("a file");
+    };
+    give("hunter2-first");
+    let files = tempfile::tempdir().expect("a folder");
+    let database = files.path().join("orders.db");
+    let service = program()
+        .variable("DATABASE_URL", format!("sqlite:{}", database.display()))
+        .variable("APP_SECRETS_DIR", folder.path().display().to_string())
+        .variable("RUST_LOG", "info,access=off,redis=trace")
+        .set("redis.pool_size", 3)
+        .start();
+    let main = service.main().address();
+    let load = Load::start(8, move |_| request(main, "POST", "/orders/1/views", ""));
+    load.wait_for(100, 200);
+
+    give("hunter2-of-yesterday");
+    service.wait_for_message("the new URL does not work: connections go on with the one of before");
+    load.wait_for(100, 200);
+    tells_nothing(&service);
+
+    let before = redis.command(&["CLIENT", "LIST"]);
+    let of_before: Vec<_> = before
+        .lines()
+        .filter(|line| line.contains("user=service"))
+        .filter_map(|line| line.split(' ').next())
+        .map(|id| format!("{id} "))
+        .collect();
+    assert!(of_before.len() >= 3, "{before}");
+    acl(&["<hunter2-first", ">hunter2-second"]);
+    give("hunter2-second");
+    service.wait_for_message("connections are made with the new URL");
+    wait_for("no connection from before", || {
+        let now = redis.command(&["CLIENT", "LIST"]);
+        let stays = |id: &String| now.lines().any(|line| line.starts_with(&**id));
+        (!of_before.iter().any(stays)).then_some(())
+    });
+    load.wait_for(100, 200);
+    let asked = load.finish();
+    let failed: Vec<_> = asked.iter().filter(|one| one.status() != 200).collect();
+    println!("{} of {} failed", failed.len(), asked.len());
+    assert!(failed.is_empty(), "{:?}", failed[0]);
+    tells_nothing(&service);
+    let ended = service.stop();
+    holds_no_password("the log", &(ended.stdout + &ended.stderr));
 }
 
 #[test]
