@@ -28,7 +28,7 @@ const MARK: &str = "axum_chassis.direct";
 
 /// Applies the migrations that the database has not seen, once it answers.
 ///
-/// Beside a service that goes on: a statement that does not get its lock within two thirds of
+/// Beside a service that goes on: a statement that does not get its lock within half of
 /// `acquire_timeout`, so that requests behind it wait and do not fail, is rolled back and tried again, ten
 /// times with growing pauses. Migrations without a transaction, such as `CREATE INDEX CONCURRENTLY`, keep
 /// nobody waiting and have no such limit. None has a `statement_timeout`, whatever the role has.
@@ -76,7 +76,7 @@ pub async fn migrate<S>(
              database itself"
         );
     }
-    let limit = *settings.acquire_timeout * 2 / 3;
+    let limit = *settings.acquire_timeout / 2;
     for migration in migrator
         .iter()
         .filter(|one| one.migration_type.is_up_migration())
