@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::backoff::Backoff;
 use crate::boxed::{Boxed, boxed};
 use crate::error::in_words;
+use crate::redact;
 use crate::shutdown::Shutdown;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -174,6 +175,8 @@ impl Record {
         self.note(|task| {
             task.state = State::Pausing;
             *task.ends.entry(end).or_default() += 1;
+            // It is shown to whoever asks the admin listener.
+            let error = error.map(|error| redact::userinfo(&error).into_owned());
             task.error = error.or(task.error.take());
         });
     }
@@ -227,7 +230,11 @@ async fn run(work: Arc<Work>, shutdown: Shutdown) -> (End, Option<String>) {
     match alone.join_next().await {
         Some(Ok(Ok(()))) | None => (End::Done, None),
         Some(Ok(Err(error))) => (End::Failed, Some(error.to_string())),
-        Some(Err(panic)) => (End::Panicked, Some(panic.to_string())),
+        // What it said may be a secret, and the error is shown: the log has it.
+        Some(Err(_)) => (
+            End::Panicked,
+            Some("panicked; the log has the message".to_owned()),
+        ),
     }
 }
 

@@ -54,6 +54,7 @@ mod otlp;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod problem;
+mod redact;
 pub mod trace;
 mod upload;
 

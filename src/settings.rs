@@ -16,8 +16,11 @@
 //!
 //! - Whatever no struct knows is an error, and so is a wrong value that a later layer sets right:
 //!   [`Invalid`] lists everything at once, each with its origin.
-//! - [`Secret`]s and whatever stood in a secret file are never shown.
-//! - An empty string unsets an optional key. Text becomes the type of its key; lists are `a,b`.
+//! - [`Secret`]s, whatever stood in a secret file, values whose key has the name of a secret (`api_key`), and the userinfo
+//!   of URLs are never shown. A schema with `"writeOnly": false` shows a key in spite of its name.
+//! - An empty string unsets an optional key. Text becomes the type of its key; lists are `a,b`. Lists and tables may be
+//!   written as TOML or JSON.
+//! - A later layer that chooses another variant of an enum replaces the values of the one before.
 //! - The files are TOML only: one format is enough, and this one tells the line of every key. Others
 //!   are sources to add.
 //! - A key that was renamed goes by its old name too, if its schema says so beside serde's `alias`:
@@ -81,6 +84,7 @@ mod fault;
 mod files;
 mod from_schema;
 mod layer;
+mod looks;
 mod names;
 mod reload;
 mod schema;
@@ -89,6 +93,7 @@ mod shape;
 mod sources;
 mod toml_file;
 mod units;
+mod variants;
 
 use std::slice;
 
@@ -106,7 +111,7 @@ pub use sources::Sources;
 pub use units::{Duration, InvalidUnit, Size};
 
 use check::Checker;
-use config::{Config, ConfigError};
+use config::{ConfigError, Value};
 use fault::Findings;
 use files::Files;
 use layer::merge;
@@ -161,7 +166,13 @@ fn load_files<A: Section, B: Section>(
     files: &Files,
 ) -> Result<Loaded<A, B>, Invalid> {
     let shapes = schema::shapes::<A, B>();
-    let mut checker = Checker::new(&shapes.all);
+    let takes = |path: &[String], word: &str| match shapes.chassis.table().zip(path.first()) {
+        Some((table, key)) if table.get(key).is_some() => {
+            build::takes::<A>(path, word, &shapes.all)
+        }
+        _ => build::takes::<B>(path, word, &shapes.all),
+    };
+    let mut checker = Checker::new(&shapes.all, &takes);
     let service_struct = format!("struct {}", std::any::type_name::<B>());
     let [chassis, service] = [&shapes.chassis, &shapes.service].map(Shape::table);
     for (key, _) in chassis.into_iter().flat_map(|table| &table.keys) {
@@ -172,7 +183,6 @@ fn load_files<A: Section, B: Section>(
                 .spoil(slice::from_ref(key), &service_struct, message);
         }
     }
-    checker.layers.push(shapes.all.defaults());
     sources.check(files, &mut checker);
     let Checker {
         layers,
@@ -188,11 +198,16 @@ fn load_files<A: Section, B: Section>(
 
 /// Merges the layers and reads the structs from them; `None` if anything is wrong, now or before.
 fn settle<A: Section, B: Section>(
-    layers: Vec<Config>,
+    layers: Vec<Vec<Value>>,
     shapes: &Shapes,
     findings: &mut Findings,
 ) -> Result<Option<Loaded<A, B>>, ConfigError> {
-    let mut merged = merge(layers)?;
+    let mut merged = merge(Vec::new())?;
+    for parts in layers {
+        let layer = merge(parts)?;
+        variants::displace(&mut merged, &layer, &shapes.all);
+        merged = merge(vec![merged, layer])?;
+    }
     build::require(&mut merged, &shapes.all, &[], findings);
     let json = layer::to_json(&merged)?;
     let chassis = build::build::<A>(&merged, &json, &shapes.chassis, findings);
@@ -204,7 +219,11 @@ fn settle<A: Section, B: Section>(
     let printed = build::print(&chassis, &service)
         .map_err(|error| ConfigError::Message(format!("cannot be printed: {error}")))?;
     let warnings = std::mem::take(&mut findings.warnings);
-    let effective = Effective::new(&printed, &merged, &shapes.all, warnings);
+    let mut effective = Effective::new(&printed, &merged, &shapes.all, warnings);
+    // For those who write the structs.
+    if cfg!(debug_assertions) {
+        effective.warn_of_undeclared_secrets(&shapes.all);
+    }
     Ok(Some(Loaded {
         chassis,
         service,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the lowest.
 const ROWS: [&[&str]; 9] = [
     &[
-        "backoff", "boxed", "cgroup", "chunks", "network", "trace", "upload", "error",
+        "backoff", "boxed", "cgroup", "chunks", "network", "redact", "trace", "upload", "error",
     ],
     &["otlp", "problem", "settings"],
     &["logs", "metrics", "health", "shutdown", "limits", "client"],

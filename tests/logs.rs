@@ -92,6 +92,25 @@ fn an_event_is_one_flat_object() {
 }
 
 #[test]
+fn a_message_counts_beside_an_empty_one() {
+    let lines = logged(|| {
+        info!(message = "what happened", order = 7, "");
+        info!("");
+    });
+    assert_eq!(lines[0]["message"], "what happened");
+    assert_eq!(lines[0]["order"], 7);
+    assert_eq!(lines[1]["message"], "");
+    let text = logged_with(
+        &Settings {
+            format: Format::Text,
+            ..Settings::default()
+        },
+        |_| info!(message = "what happened", ""),
+    );
+    assert!(text.ends_with(": what happened\n"), "{text:?}");
+}
+
+#[test]
 fn the_order_is_head_event_spans_ids() {
     let text = logged_with(&json("info"), |_| {
         let _outer = info_span!("outer", outer = 1, both = "outer").entered();

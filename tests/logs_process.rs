@@ -136,6 +136,9 @@ fn program_that_uses_log() {
     logs.set_filter("warn,some::library=debug").unwrap();
     log::debug!(target: "some::library", "wanted now");
     log::info!(target: "another", "not wanted now");
+    let text = String::from("c-1");
+    log::warn!(target: "some::library", order = 7, share = 0.5, open = true, customer = text.as_str(), level = "x",
+        why:? = Some("a\"b"); "with key-values");
     logs.flush(SOON);
     std::process::exit(0);
 }
@@ -310,7 +313,18 @@ fn libraries_that_use_log_are_heard() {
         seen,
         [
             r#""some::library" "INFO" "through log: 1""#,
-            r#""some::library" "DEBUG" "wanted now""#
+            r#""some::library" "DEBUG" "wanted now""#,
+            r#""some::library" "WARN" "with key-values""#
         ]
     );
+    for (key, value) in [
+        ("order", Value::from(7)),
+        ("share", 0.5.into()),
+        ("open", true.into()),
+        ("customer", "c-1".into()),
+        ("field.level", "x".into()),
+        ("why", r#"Some("a\"b")"#.into()),
+    ] {
+        assert_eq!(lines[2][key], value, "{key}");
+    }
 }

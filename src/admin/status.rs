@@ -12,6 +12,7 @@ use super::resources::{self, Resource};
 use super::samples::{Reading, Requests, Span};
 use super::{Admin, Build};
 use crate::health::{Report, Role};
+use crate::redact;
 use crate::shutdown::Phase;
 
 /// A share of failed requests that is worth a word: that of the promise which the alerts keep, ten times over.
@@ -267,7 +268,7 @@ fn log(admin: &Admin) -> Vec<Line> {
     let lines = admin.logs.recent().into_iter();
     let lines = lines.map(|(level, line)| Line {
         level: level.as_str(),
-        line: plain(line),
+        line: redact::userinfo(&plain(line)).into_owned(),
     });
     lines.collect()
 }

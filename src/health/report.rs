@@ -5,6 +5,7 @@ use std::time::{Duration as StdDuration, Instant};
 
 use super::Settings;
 use super::check::Role;
+use crate::redact;
 use crate::settings::Duration;
 
 /// How many times a check went up or down that are remembered.
@@ -70,7 +71,9 @@ impl Verdict {
         self.failures_total += u64::from(!succeeded);
         self.took = took;
         self.checked = Instant::now();
-        self.error = outcome.err();
+        // It is shown to whoever asks the admin listener.
+        let error = outcome.err();
+        self.error = error.map(|error| redact::userinfo(&error).into_owned());
         if let Some(error) = &self.error {
             self.last_failure = Some((self.checked, error.clone()));
         }

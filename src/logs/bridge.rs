@@ -1,12 +1,14 @@
 //! Lines of libraries that log through the `log` crate.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use log::kv::{self, VisitSource, VisitValue};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use super::Shared;
-use super::line;
+use super::line::{self, Line};
 use super::write;
 
 pub(super) struct Bridge(pub(super) Arc<Shared>);
@@ -32,12 +34,67 @@ impl log::Log for Bridge {
                 if let Some(file) = record.file_static() {
                     line.field("file", |out| write::string(out, file));
                 }
+                let mut pairs = Pairs {
+                    line,
+                    seen: BTreeSet::new(),
+                };
+                // It ends early only where a source of pairs or a visitor fails; ours does not.
+                let _ = record.key_values().visit(&mut pairs);
             },
             |line| shared.push(level, line),
         );
     }
 
     fn flush(&self) {}
+}
+
+/// Writes the key-values of a record as fields.
+struct Pairs<'l> {
+    line: &'l mut Line,
+    seen: BTreeSet<String>,
+}
+
+impl<'kvs> VisitSource<'kvs> for Pairs<'_> {
+    fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
+        if self.seen.insert(key.as_str().to_owned()) {
+            self.line.pair(key.as_str(), |out| {
+                let is_written = value.visit(AsJson(out)).is_ok();
+                debug_assert!(is_written);
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Writes a value as `tracing`'s fields are written.
+struct AsJson<'o>(&'o mut Vec<u8>);
+
+impl VisitValue<'_> for AsJson<'_> {
+    fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
+        write::display(self.0, value);
+        Ok(())
+    }
+
+    fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
+        self.0
+            .extend_from_slice(if value { b"true" } else { b"false" });
+        Ok(())
+    }
+
+    fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
+        write::integer(self.0, value);
+        Ok(())
+    }
+
+    fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
+        write::integer(self.0, value);
+        Ok(())
+    }
+
+    fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
+        write::float(self.0, value);
+        Ok(())
+    }
 }
 
 /// Tells the `log` macros which levels are worth a call.

@@ -163,21 +163,19 @@ impl<F: FnMut(&'static str, &dyn Fn(&mut Vec<u8>))> Visit for Values<F> {
     }
 }
 
-/// Writes the event's message, wherever it stands among the fields.
+/// Writes the event's message, wherever it stands among the fields. Beside one that is a field the macros add an empty one.
 struct Message<'a>(&'a mut Line, bool);
 
 impl Visit for Message<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" && !self.1 {
-            self.0.message(format_args!("{value:?}"));
-            self.1 = true;
+            self.1 = self.0.message_if_any(format_args!("{value:?}"));
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" && !self.1 {
-            self.0.message(value);
-            self.1 = true;
+            self.1 = self.0.message_if_any(value);
         }
     }
 }

@@ -121,6 +121,21 @@ impl Line {
         }
     }
 
+    /// Writes a message, unless it is empty; says whether it has.
+    pub(super) fn message_if_any(&mut self, message: impl fmt::Display) -> bool {
+        let start = self.out.len();
+        self.message(message);
+        let is_empty = match self.style {
+            // Quotation marks within it are escaped.
+            Style::Json => self.out.ends_with(b":\"\""),
+            Style::Text { .. } => self.out.len() == start + 1,
+        };
+        if is_empty {
+            self.out.truncate(start);
+        }
+        !is_empty
+    }
+
     /// Writes the message; to be called once, before any field.
     pub(super) fn message(&mut self, message: impl fmt::Display) {
         match self.style {
@@ -149,6 +164,14 @@ impl Line {
         self.keys.push(name);
         self.key(name);
         value(&mut self.out);
+    }
+
+    /// The same, of a name that is not remembered.
+    pub(super) fn pair(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
+        if !self.keys.contains(&name) {
+            self.key(name);
+            value(&mut self.out);
+        }
     }
 
     fn key(&mut self, name: &str) {

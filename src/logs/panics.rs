@@ -1,6 +1,7 @@
 //! Panics as lines.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use super::line;
+use super::line::{self, Line};
 use super::{Shared, write};
 
 /// How long the last line of a process may take to be written.
@@ -35,12 +36,8 @@ fn report(shared: &Shared, panic: &PanicHookInfo<'_>) {
         Some(off) if off == "0" => Backtrace::disabled(),
         _ => Backtrace::force_capture(),
     };
-    line::build(
-        shared.style,
-        Level::ERROR,
-        "panic",
-        format_args!("panicked: {}", message(panic)),
-        |line| {
+    let build = |message: fmt::Arguments<'_>, hand_over: &dyn Fn(&[u8])| {
+        let fields = |line: &mut Line| {
             if let Some(location) = panic.location() {
                 line.field("location", |out| write::display(out, location));
             }
@@ -50,9 +47,23 @@ fn report(shared: &Shared, panic: &PanicHookInfo<'_>) {
             if backtrace.status() == BacktraceStatus::Captured {
                 line.field("backtrace", |out| write::display(out, &backtrace));
             }
-        },
-        |line| shared.push(Level::ERROR, line),
-    );
+        };
+        line::build(
+            shared.style,
+            Level::ERROR,
+            "panic",
+            message,
+            fields,
+            hand_over,
+        );
+    };
+    build(format_args!("panicked: {}", message(panic)), &|line| {
+        shared.queue.push(Level::ERROR, line)
+    });
+    // The message may have a secret in it, which is the log's to keep.
+    build(format_args!("panicked; the log has the message"), &|line| {
+        shared.recent.push(Level::ERROR, line);
+    });
 }
 
 /// What `panic!` was given: a literal, or something formatted.

@@ -36,7 +36,7 @@ impl super::Shared {
 
 impl Recent {
     /// Keeps a line, if it is a warning or worse.
-    fn push(&self, level: Level, line: &[u8]) {
+    pub(super) fn push(&self, level: Level, line: &[u8]) {
         if level > Level::WARN {
             return;
         }

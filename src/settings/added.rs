@@ -61,7 +61,7 @@ impl Hash for Said {
 }
 
 /// A value with an origin, of the types that structs are read from.
-fn settled(value: Value, holder: &str) -> Value {
+pub(super) fn settled(value: Value, holder: &str) -> Value {
     let origin = value.origin().map_or(holder.to_owned(), one_line);
     let kind = match value.kind {
         ValueKind::Table(table) => {

@@ -8,7 +8,7 @@ use serde_path_to_error::Segment;
 use super::Section;
 use super::check::shown;
 use super::fault::{Findings, Problems};
-use super::layer::{self, Table, holds_secrets, origin_of, sorted};
+use super::layer::{self, Table, holds_secrets, is_private, origin_of, sorted};
 use super::names::{below, flag, variable_for};
 use super::shape::Shape;
 
@@ -84,6 +84,13 @@ pub(super) fn build<T: Section>(
         let error = match serde_path_to_error::deserialize::<_, T>(&json) {
             Ok(built) => {
                 if sound && repairs == 0 {
+                    if let Ok(printed) = to_value(&built) {
+                        let written = Written {
+                            json: &json,
+                            merged,
+                        };
+                        written.find_unread::<T>(&json, &printed, &[], shape, findings);
+                    }
                     validate(&built, merged, findings);
                 }
                 return Some(built);
@@ -95,7 +102,7 @@ pub(super) fn build<T: Section>(
         if let Some(key) = missing_field(&message) {
             // Of a variant that may not have been meant, nothing can be called missing.
             let table = shape.at(&path).and_then(Shape::table);
-            let guessed = table.is_some_and(|table| table.variants);
+            let guessed = table.is_some_and(|table| !table.enums.is_empty());
             let doubtful = guessed && findings.is_spoilt(&path);
             let holder = origin_of(merged, &path);
             path.push(key.to_owned());
@@ -130,15 +137,23 @@ fn missing_field(message: &str) -> Option<&str> {
 fn refuse(path: &[String], merged: &Value, shape: &Shape, message: &str, findings: &mut Findings) {
     let origin = origin_of(merged, path);
     let written = layer::get(merged, path);
-    let secret =
-        written.is_some_and(holds_secrets) || shape.at(path).is_none_or(Shape::holds_secrets);
+    let secret = written.is_some_and(holds_secrets) || shape.hides(path);
+    let quoted = written.is_some_and(|value| is_private(value) && is_quoted(value, message));
     let problem = match message.rsplit_once(", expected ") {
         _ if secret => "not acceptable".to_owned(),
         Some((_, expected)) => format!("expected {expected}"),
+        None if quoted => "not acceptable".to_owned(),
         None => message.to_owned(),
     };
     let found = written.map_or("nothing".to_owned(), |value| shown(value, secret));
     findings.spoil(path, origin, format!("{problem}, found {found}"));
+}
+
+/// Whether a message has a word of the value in it.
+fn is_quoted(value: &Value, message: &str) -> bool {
+    let text = layer::to_json(value).map_or(String::new(), |json| json.to_string());
+    let mut words = text.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| word.len() > 2 && message.contains(word))
 }
 
 /// Takes the refused value out, or puts one in its place that may do.
@@ -161,6 +176,76 @@ fn repair(json: &mut Json, path: &[String], shape: &Shape) -> bool {
             true
         }
         _ => false,
+    }
+}
+
+/// Whether serde takes a word that the schema does not list: an `alias`, which schemars does not read. Not where it takes
+/// any word at all.
+pub(super) fn takes<T: Section>(path: &[String], word: &str, shape: &Shape) -> bool {
+    let refuses = |word: &str| {
+        let nested = path.iter().enumerate().rev();
+        let json = nested.fold(Json::from(word), |inner, (at, key)| {
+            let holder = shape.at(&path[..at]).and_then(Shape::list);
+            match holder.filter(|_| key.parse::<usize>().is_ok()) {
+                Some(_) => Json::from(vec![inner]),
+                None => Json::from(Map::from_iter([(key.clone(), inner)])),
+            }
+        });
+        // What else is missing is of no account.
+        let error = serde_json::from_value::<T>(json).err();
+        error.is_some_and(|error| error.to_string().starts_with("unknown variant"))
+    };
+    refuses("\0") && !refuses(word)
+}
+
+/// What a struct was read from.
+struct Written<'a> {
+    json: &'a Json,
+    merged: &'a Value,
+}
+
+impl Written<'_> {
+    /// Reports what serde drops in silence: a part of a flattened optional section, a key of another variant. The struct
+    /// does not print it, and reads whatever stands there.
+    fn find_unread<T: Section>(
+        &self,
+        written: &Json,
+        printed: &Json,
+        path: &[String],
+        shape: &Shape,
+        findings: &mut Findings,
+    ) {
+        let (Json::Object(written), Json::Object(printed), Some(table)) =
+            (written, printed, shape.table())
+        else {
+            return;
+        };
+        for (key, value) in written.iter().filter(|(_, value)| !value.is_null()) {
+            let Some(shape) = table.keys.get(key) else {
+                continue;
+            };
+            let path = below(path, key);
+            if let Some(printed) = printed.get(key) {
+                self.find_unread::<T>(value, printed, &path, shape, findings);
+            } else if self.is_unread::<T>(&path, value) {
+                let message = "has no effect: other keys of its section are missing, or those of another variant are set";
+                findings.spoil(&path, origin_of(self.merged, &path), message);
+            }
+        }
+    }
+
+    /// Whether the struct takes nonsense for this value.
+    fn is_unread<T: Section>(&self, path: &[String], value: &Json) -> bool {
+        let mut json = self.json.clone();
+        let place = path
+            .iter()
+            .try_fold(&mut json, |json, key| json.get_mut(key));
+        let Some(place) = place else { return false };
+        *place = match value {
+            Json::Object(_) | Json::Array(_) => "\0".into(),
+            _ => Json::Array(vec![Json::Array(Vec::new())]),
+        };
+        T::deserialize(json).is_ok()
     }
 }
 

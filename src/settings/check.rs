@@ -4,16 +4,17 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 
-use config::{Config, Value, ValueKind};
+use config::{Value, ValueKind};
 
+use super::added::settled;
 use super::fault::{Fault, Findings};
-use super::layer::{Table as Values, is_secret, layer, nested, number, sorted};
+use super::layer::{Table as Values, from_json, is_private, nested, number, sorted};
 use super::names::{are_alike, below, dotted};
-use super::secret::REDACTED;
 use super::shape::{Kind, Shape, Table};
 use super::toml_file;
 use super::units::{Duration, Size};
 use crate::network::Network;
+use crate::redact;
 
 /// Long enough to recognise a value, short enough for one line.
 const MAX_SHOWN: usize = 60;
@@ -31,26 +32,40 @@ pub(super) enum Strings {
 pub(super) struct Checker<'a> {
     pub(super) shape: &'a Shape,
     pub(super) findings: Findings,
-    /// Lowest first.
-    pub(super) layers: Vec<Config>,
+    /// Lowest first, each in parts that hold together.
+    pub(super) layers: Vec<Vec<Value>>,
+    /// Whether serde takes a word that the schema does not list.
+    takes: &'a dyn Fn(&[String], &str) -> bool,
     strings: Strings,
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(shape: &'a Shape) -> Self {
+    pub(super) fn new(shape: &'a Shape, takes: &'a dyn Fn(&[String], &str) -> bool) -> Self {
         Self {
             shape,
             findings: Findings::default(),
-            layers: Vec::new(),
+            layers: vec![vec![shape.defaults()]],
+            takes,
             strings: Strings::Typed,
         }
     }
 
-    /// A layer that is written as one table.
+    /// What comes now is of a layer above.
+    pub(super) fn begin_layer(&mut self) {
+        self.layers.push(Vec::new());
+    }
+
+    fn add(&mut self, table: Option<Value>) {
+        if let Some(layer) = self.layers.last_mut() {
+            layer.extend(table);
+        }
+    }
+
+    /// What is written as one table.
     pub(super) fn table(&mut self, table: &Value, strings: Strings) {
         self.strings = strings;
         let checked = self.check(&[], table, self.shape);
-        self.layers.extend(checked.map(layer));
+        self.add(checked);
     }
 
     /// A value of a layer that is written value by value.
@@ -74,8 +89,7 @@ impl<'a> Checker<'a> {
         };
         self.strings = Strings::Text;
         let checked = self.check(&path, &Value::new(Some(origin), text), shape);
-        let checked = checked.map(|value| layer(nested(&path, value)));
-        self.layers.extend(checked);
+        self.add(checked.map(|value| nested(&path, value)));
     }
 
     fn check(&mut self, path: &[String], value: &Value, shape: &Shape) -> Option<Value> {
@@ -91,14 +105,22 @@ impl<'a> Checker<'a> {
         };
         let origin = value.origin().unwrap_or_default();
         if kind.is_none() {
-            let found = shown(value, shape.holds_secrets());
+            let found = shown(value, self.shape.hides(path));
             let message = match (&shape.kinds[..], &value.kind) {
                 ([Kind::Network], ValueKind::String(text)) => {
                     text.parse::<Network>().err().map(|error| error.to_string())
                 }
                 _ => None,
             };
-            let expected = message.unwrap_or_else(|| format!("expected {}", shape.expected()));
+            let is_text = matches!(value.kind, ValueKind::String(_));
+            let form = match shape.section() {
+                Some(_) if is_text && self.strings == Strings::Text => {
+                    r#" such as '{ key = "value" }'"#
+                }
+                _ => "",
+            };
+            let expected =
+                message.unwrap_or_else(|| format!("expected {}{form}", shape.expected()));
             let message = format!("{expected}, found {found}");
             self.findings.spoil(path, origin, message);
         }
@@ -107,7 +129,7 @@ impl<'a> Checker<'a> {
 
     /// The value as one of several kinds would have it; its faults are nobody's business.
     fn attempt(&mut self, path: &[String], value: &Value, kind: &Kind) -> Option<ValueKind> {
-        let mut trial = Checker::new(self.shape);
+        let mut trial = Checker::new(self.shape, self.takes);
         trial.strings = self.strings;
         let read = trial.read(path, value, kind);
         let read = read.filter(|_| trial.findings.faults.is_empty())?;
@@ -133,6 +155,11 @@ impl<'a> Checker<'a> {
                 let read = self.read(path, &value, kind);
                 self.strings = Strings::Text;
                 read
+            }
+            // Of an enum's names schemars lists those that are no `alias`.
+            (Kind::Choice(words), ValueKind::String(text)) => {
+                let is_known = words.contains(text) || (self.takes)(path, text);
+                is_known.then(|| text.as_str().into())
             }
             (kind, ValueKind::String(text)) if text_only => {
                 Some(typed(kind, text)).filter(|typed| fits(kind, typed))
@@ -183,16 +210,17 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// What was written, on one line and not too long; nothing at all of a secret.
-pub(super) fn shown(value: &Value, secret: bool) -> String {
+/// What was written, on one line and not too long. A secret, and whatever comes from where secrets come from, is
+/// described instead.
+pub(super) fn shown(value: &Value, hidden: bool) -> String {
     let text = match &value.kind {
         ValueKind::Table(_) => return "a table".into(),
         ValueKind::Array(_) => return "a list".into(),
-        _ if secret || is_secret(value) => return REDACTED.into(),
         ValueKind::Nil => return "nothing".into(),
+        _ if hidden || is_private(value) => return described(&value.kind),
         // With its point: `80.0` is not `80`.
         ValueKind::Float(number) => return format!("{number:?}"),
-        ValueKind::String(text) => text,
+        ValueKind::String(text) => redact::userinfo(text),
         scalar => return scalar.to_string(),
     };
     match text.char_indices().nth(MAX_SHOWN) {
@@ -201,16 +229,39 @@ pub(super) fn shown(value: &Value, secret: bool) -> String {
     }
 }
 
-/// A list or table in one line of text: `a,b`, `["a", "b"]` or `{ a = 1 }`.
+/// The kind and the length of a value that is not shown.
+fn described(value: &ValueKind) -> String {
+    let text = match value {
+        ValueKind::Boolean(_) => return "a boolean".into(),
+        scalar => scalar.to_string(),
+    };
+    let is_number = text.parse::<f64>().is_ok_and(f64::is_finite);
+    let kind = if is_number { "a number" } else { "a text" };
+    let spaces = if text.trim() == text {
+        ""
+    } else {
+        " with spaces around it"
+    };
+    match text.chars().count() {
+        0 => "an empty text".into(),
+        1 => format!("{kind} of 1 character{spaces}"),
+        length => format!("{kind} of {length} characters{spaces}"),
+    }
+}
+
+/// A list or table in one line of text: `a,b`, `["a", "b"]` or `{ a = 1 }`; in JSON as well, which tools write.
 fn inline(text: &str, kind: &Kind, origin: &str) -> Option<(Value, Strings)> {
     let is_list = matches!(kind, Kind::List(_));
     let text = text.trim();
-    if text.starts_with(if is_list { '[' } else { '{' })
-        && let Some(value) = toml_file::parse_value(text, origin)
-    {
-        return Some((value, Strings::Typed));
+    if text.starts_with(if is_list { '[' } else { '{' }) {
+        let json = || serde_json::from_str(text).map(|json| settled(from_json(&json), origin));
+        if let Some(value) = toml_file::parse_value(text, origin).or_else(|| json().ok()) {
+            return Some((value, Strings::Typed));
+        }
     }
     let origin = Some(&origin.to_owned());
+    // As in TOML, nothing follows the last comma.
+    let text = text.strip_suffix(',').unwrap_or(text);
     let items = text.split(',').filter(|_| !text.is_empty());
     let items = items.map(|item| Value::new(origin, item.trim()));
     is_list.then(|| (Value::new(origin, items.collect::<Vec<_>>()), Strings::Text))
@@ -242,7 +293,6 @@ fn fits(kind: &Kind, value: &ValueKind) -> bool {
         (Kind::Number { min, max }, _) => {
             whole.is_some_and(|whole| (*min..=*max).contains(&(whole as f64)))
         }
-        (Kind::Choice(words), ValueKind::String(text)) => words.contains(text),
         (Kind::Duration, ValueKind::String(text)) => text.parse::<Duration>().is_ok(),
         (Kind::Size, ValueKind::String(text)) => text.parse::<Size>().is_ok(),
         (Kind::Size, _) => whole.is_some_and(|bytes| bytes >= 0),

@@ -9,8 +9,12 @@ use serde_json::{Value as Json, json};
 use super::fault::Fault;
 use super::layer::{self, holds_secrets};
 use super::names::{below, dotted, quoted_if_odd, toml_string};
-use super::secret::{REDACTED, Secret};
+use super::secret::Secret;
 use super::shape::Shape;
+use crate::redact::{self, REDACTED};
+
+const UNDECLARED_REMEDY: &str =
+    r#"make them `Secret`, or `#[schemars(extend("writeOnly" = false))]` if they may be shown"#;
 
 /// The settings in force: every key with its value and where that was set. Secrets are redacted.
 #[derive(Clone, Debug, Default)]
@@ -56,20 +60,45 @@ impl Effective {
             return;
         }
         let written = layer::get(merged, path);
-        let hidden = here.is_some_and(Shape::holds_secrets) || written.is_some_and(holds_secrets);
+        let secret = here.is_some_and(Shape::holds_secrets) || written.is_some_and(holds_secrets);
         let nothing = value.is_null() || value == "";
+        let shown = match secret && !nothing {
+            true => REDACTED.into(),
+            false => redacted(path, value, shape),
+        };
+        let hidden = match secret {
+            // A `Secret` prints as what is shown of it.
+            true => written.and_then(|written| layer::to_json(written).ok()),
+            false => Some(value.clone()).filter(|value| *value != shown),
+        };
         let entry = Entry {
-            value: if hidden && !nothing {
-                REDACTED.into()
-            } else {
-                value.clone()
-            },
+            value: shown,
             origin: layer::origin_of(merged, path).to_owned(),
-            secret: written
-                .filter(|_| hidden)
-                .and_then(|written| Some(layer::to_json(written).ok()?.to_string().into())),
+            secret: hidden.map(|value| value.to_string().into()),
         };
         self.entries.insert(path.to_vec(), entry);
+    }
+
+    /// One warning of all keys that are hidden only because they look like secrets.
+    pub(super) fn warn_of_undeclared_secrets(&mut self, shape: &Shape) {
+        let is_declared = |path: &[String]| shape.at(path).is_none_or(Shape::holds_secrets);
+        let by_value = self.entries.iter().filter(|(path, entry)| {
+            entry.secret.is_some() && !entry.origin.starts_with("secret ") && !is_declared(path)
+        });
+        let mut keys = shape.undeclared_secrets();
+        let by_value: Vec<String> = by_value.map(|(path, _)| dotted(path)).collect();
+        for key in by_value {
+            // Of a list of tables the schema names the key within.
+            if !keys.iter().any(|known| known.starts_with(&key)) {
+                keys.push(key);
+            }
+        }
+        keys.sort_unstable();
+        if !keys.is_empty() {
+            let warning = format!("hidden because of their looks: {UNDECLARED_REMEDY}");
+            self.warnings
+                .push(Fault::new(&[], &keys.join(", "), warning));
+        }
     }
 
     /// What is right and will not be for ever, such as a key by an old name.
@@ -170,6 +199,25 @@ impl Effective {
             *at = entry.value.clone();
         }
         json!({ "settings": settings, "origins": origins })
+    }
+}
+
+/// The value without what has the name of a secret, and without the userinfo of URLs.
+fn redacted(path: &[String], value: &Json, shape: &Shape) -> Json {
+    match value {
+        Json::Object(table) => table
+            .iter()
+            .map(|(key, value)| (key.clone(), redacted(&below(path, key), value, shape)))
+            .collect(),
+        Json::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(at, item)| redacted(&below(path, at), item, shape))
+            .collect(),
+        Json::String(text) if text.is_empty() => value.clone(),
+        Json::String(_) | Json::Number(_) if shape.hides(path) => REDACTED.into(),
+        Json::String(text) => redact::userinfo(text).into(),
+        scalar => scalar.clone(),
     }
 }
 

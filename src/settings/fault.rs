@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Validate;
 use super::names::dotted;
+use crate::redact;
 
 /// All that is wrong with the settings; `Display` is one line a fault.
 #[derive(Clone, Debug)]
@@ -95,7 +96,8 @@ impl Fault {
     pub(super) fn new(path: &[String], origin: &str, message: impl AsRef<str>) -> Self {
         Self {
             key: dotted(path),
-            message: one_line(message.as_ref()),
+            // The rules of a struct may quote a URL.
+            message: one_line(&redact::userinfo(message.as_ref())),
             origin: origin.to_owned(),
             suggestion: None,
         }

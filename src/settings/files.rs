@@ -24,6 +24,8 @@ pub(super) struct Files {
     /// Lowest layer first.
     pub(super) added: Vec<Said>,
     pub(super) secrets: Vec<File>,
+    /// The names of the files of other environments, where this one has none.
+    pub(super) other_environments: Vec<String>,
 }
 
 #[derive(Clone, Hash)]
@@ -54,6 +56,7 @@ impl Files {
             config: Vec::new(),
             added: added.iter().map(Added::ask).collect(),
             secrets: Vec::new(),
+            other_environments: Vec::new(),
         };
         for stem in stems {
             let Some(directory) = config else { break };
@@ -63,6 +66,12 @@ impl Files {
             let others = OTHER_FORMATS.iter().filter(|_| added.is_empty());
             let other = |format| File::foreign(directory, &format!("{stem}.{format}"));
             files.config.extend(others.filter_map(other));
+        }
+        if let (Some(directory), [_, run_env]) = (config, stems)
+            && *run_env != "dev"
+            && files.config.iter().all(|file| stem(&file.name) != *run_env)
+        {
+            files.other_environments = environments(directory);
         }
         if let Some(directory) = secrets {
             read_secrets(directory, "", MAX_LEVELS, &mut files.secrets);
@@ -113,6 +122,21 @@ impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path)
     }
+}
+
+fn stem(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(stem, _)| stem)
+}
+
+/// The names of the files of environments.
+fn environments(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_one =
+        |name: &String| name.ends_with(".toml") && !name.starts_with('.') && name != "default.toml";
+    let mut names: Vec<String> = names.filter(is_one).collect();
+    names.sort_unstable();
+    names
 }
 
 fn read_text(path: &Path) -> io::Result<String> {

@@ -46,6 +46,7 @@ impl Reader<'_> {
         let all = several.map(either).chain(self.each(schema, "allOf"));
         let mut shape = all.fold(own, both);
         shape.secret |= schema["writeOnly"] == true;
+        shape.public |= schema["writeOnly"] == false;
         shape.default = schema.get("default").cloned();
         shape
     }
@@ -95,10 +96,17 @@ impl Reader<'_> {
                     max: upper.map_or(max, |bound| max.min(bound as i128)),
                 }
             }
-            "number" => Kind::Number {
-                min: number("minimum").unwrap_or(f64::NEG_INFINITY),
-                max: number("maximum").unwrap_or(f64::INFINITY),
-            },
+            "number" => {
+                // A larger one would be read as infinity.
+                let most = match format {
+                    Some("float") => f32::MAX.into(),
+                    _ => f64::INFINITY,
+                };
+                Kind::Number {
+                    min: number("minimum").map_or(-most, |bound| bound.max(-most)),
+                    max: number("maximum").map_or(most, |bound| bound.min(most)),
+                }
+            }
             "array" => Kind::List(List {
                 first: self.each(schema, "prefixItems"),
                 rest: Box::new(self.read(&schema["items"])),
@@ -152,8 +160,7 @@ fn integer_range(format: Option<&str>) -> (i128, i128) {
         Some("uint8") => (0, u8::MAX.into()),
         Some("uint16") => (0, u16::MAX.into()),
         Some("uint32") => (0, u32::MAX.into()),
-        Some("uint64" | "uint") => (0, u64::MAX.into()),
-        Some("uint128") => (0, i128::MAX),
+        Some("uint64" | "uint" | "uint128") => (0, u64::MAX.into()),
         _ => (i128::MIN, i128::MAX),
     }
 }
@@ -172,39 +179,40 @@ fn choice(words: &[Json]) -> Shape {
 /// One shape for several: `null` makes it optional, words and tables join.
 fn either(shapes: impl IntoIterator<Item = Shape>) -> Shape {
     let mut joined = Shape::default();
+    let mut variants = Vec::new();
     for shape in shapes {
         joined.secret |= shape.secret;
+        joined.public |= shape.public;
         joined.optional |= shape.optional;
         for kind in shape.kinds {
+            if let Kind::Table(table) = &kind {
+                variants.push(table.clone());
+            }
             let alike = |other: &&mut Kind| discriminant(*other) == discriminant(&kind);
             match (joined.kinds.iter_mut().find(alike), kind) {
                 (Some(Kind::Table(table)), Kind::Table(more)) => {
-                    *table = variants(take(table), more)
+                    // Required is what all of them require.
+                    let required = &table.required & &more.required;
+                    *table = join(take(table), more);
+                    table.required = required;
                 }
                 (Some(Kind::Choice(words)), Kind::Choice(mut more)) => {
                     more.retain(|word| !words.contains(word));
                     words.extend(more);
                 }
                 (Some(Kind::Size), Kind::Size) => {}
-                (_, kind) => {
-                    let before = |known: &Kind| rank(known) <= rank(&kind);
-                    let at = joined.kinds.partition_point(before);
-                    joined.kinds.insert(at, kind);
-                }
+                (_, kind) => joined.kinds.push(kind),
             }
         }
     }
-    joined
-}
-
-/// In which order kinds are tried.
-fn rank(kind: &Kind) -> u8 {
-    match kind {
-        Kind::Text { .. } => 3,
-        Kind::Table(_) => 2,
-        Kind::Choice(_) => 1,
-        _ => 0,
+    let table = joined.kinds.iter_mut().find_map(|kind| match kind {
+        Kind::Table(table) => Some(table),
+        _ => None,
+    });
+    if let Some(table) = table.filter(|_| variants.len() > 1) {
+        table.enums = vec![variants];
     }
+    joined
 }
 
 /// A schema that says two things of the same value.
@@ -219,17 +227,9 @@ fn both(one: Shape, other: Shape) -> Shape {
     Shape {
         kinds,
         secret: one.secret || other.secret,
+        public: one.public || other.public,
         optional: one.optional || other.optional,
         default: None,
-    }
-}
-
-/// The variants of an enum: the keys of each are known, those that all require are required.
-fn variants(one: Table, other: Table) -> Table {
-    Table {
-        required: &one.required & &other.required,
-        variants: true,
-        ..join(one, other)
     }
 }
 
@@ -244,6 +244,6 @@ fn join(mut one: Table, other: Table) -> Table {
     one.old_names.extend(other.old_names);
     one.required.extend(other.required);
     one.rest = one.rest.or(other.rest);
-    one.variants |= other.variants;
+    one.enums.extend(other.enums);
     one
 }

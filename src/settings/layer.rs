@@ -14,16 +14,16 @@ const SECRET: &str = "secret ";
 /// `config` takes the keys of a source for paths, but not those below them.
 const ROOT: &str = "settings";
 
-/// What one place says, checked. A `Config` is a source itself.
-pub(super) fn layer(value: Value) -> Config {
-    let mut layer = Config::default();
-    layer.cache = Table::from([(ROOT.to_owned(), value)]).into();
-    layer
-}
-
-/// What holds in the end: the last layer that sets a key wins.
-pub(super) fn merge(layers: Vec<Config>) -> Result<Value, ConfigError> {
-    let merged = Config::builder().add_source(layers).build()?.collect()?;
+/// Several tables in one: the last that sets a key wins.
+pub(super) fn merge(tables: Vec<Value>) -> Result<Value, ConfigError> {
+    // A `Config` is a source itself.
+    let source = |table| {
+        let mut source = Config::default();
+        source.cache = Table::from([(ROOT.to_owned(), table)]).into();
+        source
+    };
+    let sources: Vec<Config> = tables.into_iter().map(source).collect();
+    let merged = Config::builder().add_source(sources).build()?.collect()?;
     Ok(merged.get(ROOT).cloned().unwrap_or(Table::new().into()))
 }
 
@@ -96,6 +96,13 @@ fn first_origin(value: &Value) -> Option<&str> {
 /// Whether this was written in a confidential place.
 pub(super) fn is_secret(value: &Value) -> bool {
     value.origin().is_some_and(|at| at.starts_with(SECRET))
+}
+
+/// Whether this comes from where secrets come from: environment variables and flags, too.
+pub(super) fn is_private(value: &Value) -> bool {
+    let places = [SECRET, "variable ", "--set "];
+    let is_one = |origin: &str| places.iter().any(|place| origin.starts_with(place));
+    value.origin().is_some_and(is_one)
 }
 
 /// Whether this, or anything in it, was written in a confidential place.

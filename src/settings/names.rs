@@ -61,6 +61,16 @@ impl Shape {
         starts.find(|path| list(path).is_some())
     }
 
+    /// Whether a secret file is there for somebody else, such as `ca.crt` for a client of a library: its name is none of
+    /// ours, is in no section and looks like no key.
+    pub(super) fn is_foreign(&self, file: &str) -> bool {
+        let path = secret_file(file);
+        // The name of a folder that cannot be read ends with a slash; in it may be any key.
+        let is_folder = file.is_empty() || file.ends_with('/');
+        let is_ours = plain(file).is_some() || variable(file).is_some();
+        !is_folder && !is_ours && self.resolve(&path[..1]).is_err() && self.nearest(&path).is_none()
+    }
+
     /// The known key that looks most like an unknown one, if any does.
     pub(super) fn nearest(&self, path: &[String]) -> Option<String> {
         // Items of a list are all alike.
@@ -68,7 +78,7 @@ impl Shape {
         let path: Vec<String> = keys.cloned().collect();
         let wrong = flat(&path);
         let last = path.last()?;
-        let allowed = (wrong.chars().count() / 3).clamp(1, 4);
+        let allowed = slips(&wrong);
         let in_section = self.at(&path[..1]).and_then(Self::table).is_some();
         let score = |known: &[String], shape: &Shape| {
             let edits = distance(&wrong, &flat(known));
@@ -88,6 +98,16 @@ impl Shape {
         let best = scored.min_by_key(|(score, known)| (*score, known.len().abs_diff(path.len())));
         best.map(|(_, known)| dotted(&known))
     }
+}
+
+/// How many edits may be slips.
+fn slips(name: &str) -> usize {
+    (name.chars().count() / 3).clamp(1, 4)
+}
+
+/// Whether one name may be meant by another.
+pub(super) fn is_near(written: &str, known: &str) -> bool {
+    distance(written, known) <= slips(written)
 }
 
 /// `APP__SERVER_PORT` is one segment and `server.port` two, but they look alike.

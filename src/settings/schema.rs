@@ -8,7 +8,8 @@ use serde_json::{Map, Value as Json, json};
 use super::shape::Shape;
 use super::{Section, from_schema};
 
-/// The JSON Schema of all settings: doc comments as descriptions, defaults, secrets as `writeOnly`.
+/// The JSON Schema of all settings: doc comments as descriptions, defaults, secrets as `writeOnly`. `x-undeclared-secrets`
+/// lists the keys that have the name of a secret and are not declared as one.
 pub fn schema<A: Section, B: Section>() -> Json {
     let (mut halves, definitions) = halves::<A, B>();
     let mut schema = json_schema!({
@@ -29,6 +30,10 @@ pub fn schema<A: Section, B: Section>() -> Json {
     }
     if !definitions.is_empty() {
         schema.insert("$defs".into(), definitions.into());
+    }
+    let undeclared = shapes::<A, B>().all.undeclared_secrets();
+    if !undeclared.is_empty() {
+        schema.insert("x-undeclared-secrets".into(), undeclared.into());
     }
     RecursiveTransform(close).transform(&mut schema);
     schema.to_value()

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
-pub(super) const REDACTED: &str = "[redacted]";
+use crate::redact::REDACTED;
 
 /// A password, a token, a URL that bears one: `Debug` and `Serialize` give `[redacted]`, memory is
 /// wiped when it is dropped, and the schema marks it `writeOnly`.

@@ -4,20 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
-use config::Config;
+use config::Value;
 use serde_json::Value as Json;
 
-use super::layer::{Table as Values, from_json, layer};
+use super::layer::{Table as Values, from_json};
 use super::units::{DURATION_EXPECTED, SIZE_EXPECTED};
 use crate::network::NETWORK_EXPECTED;
 
 /// What one key takes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shape {
-    /// Any of these, tried in this order; text is last, since anything written in a variable is text.
+    /// Any of these, tried in this order, which is that of serde.
     pub(super) kinds: Vec<Kind>,
     /// Never shown.
     pub(super) secret: bool,
+    /// May be shown, though its name is that of a secret: `"writeOnly": false`.
+    pub(super) public: bool,
     /// `null` is a value, so an empty string means "unset".
     pub(super) optional: bool,
     /// What the struct that holds the key says of it.
@@ -47,8 +49,8 @@ pub(super) struct Table {
     pub(super) required: BTreeSet<String>,
     /// What any other key takes: a map. Without it other keys are unknown.
     pub(super) rest: Option<Box<Shape>>,
-    /// The variants of an enum, in one.
-    pub(super) variants: bool,
+    /// The variants of each enum that is in it, whose keys are among its own.
+    pub(super) enums: Vec<Vec<Table>>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,7 +76,8 @@ impl Shape {
     }
 
     fn holds_variants(&self) -> bool {
-        self.table().is_some_and(|table| table.variants) || self.inner().any(Self::holds_variants)
+        let is_enum = |table: &Table| !table.enums.is_empty();
+        self.table().is_some_and(is_enum) || self.inner().any(Self::holds_variants)
     }
 
     fn inner(&self) -> impl Iterator<Item = &Self> {
@@ -122,7 +125,7 @@ impl Shape {
     /// The lowest layer: the sections as the structs that hold them say, which may differ from
     /// what a section's own struct says of its keys. Left to serde are secrets, which no schema
     /// tells, and variants, of which only one can be.
-    pub(super) fn defaults(&self) -> Config {
+    pub(super) fn defaults(&self) -> Value {
         let keys = self.table().into_iter().flat_map(|table| &table.keys);
         let plain = keys.filter(|(_, shape)| {
             shape.section().is_some() && !shape.holds_secrets() && !shape.holds_variants()
@@ -131,7 +134,7 @@ impl Shape {
             let default = shape.default.as_ref().filter(|json| json.is_object())?;
             Some((key.clone(), from_json(default)))
         });
-        layer(defaults.collect::<Values>().into())
+        defaults.collect::<Values>().into()
     }
 
     /// Every key there is, tables included, each with its path.
@@ -181,9 +184,14 @@ impl Kind {
                 range("a whole number", low, high) + bits
             }
             Self::Number { min, max } => {
-                let [min, max] =
-                    [min, max].map(|bound| Some(bound).filter(|bound| bound.is_finite()));
-                range("a number", min, max)
+                let is_bound = |bound: &&f64| bound.abs() < f32::MAX.into();
+                let [low, high] = [min, max].map(|bound| Some(bound).filter(is_bound));
+                let bits = if low.or(high).is_none() && max.is_finite() {
+                    " of 32 bits"
+                } else {
+                    ""
+                };
+                range("a number", low, high) + bits
             }
             Self::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();

@@ -7,11 +7,11 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
-use config::{ConfigError, Source};
+use config::{ConfigError, Source, Value};
 
 use super::added::Added;
-use super::check::{Checker, Strings};
-use super::fault::{Findings, Invalid};
+use super::check::{Checker, Strings, shown};
+use super::fault::{Fault, Findings, Invalid};
 use super::files::{Files, printable};
 use super::layer::{nested, sorted};
 use super::names::{self, dotted};
@@ -140,17 +140,21 @@ impl Sources {
 
     /// Checks every layer above the defaults, lowest first.
     pub(super) fn check(&self, files: &Files, checker: &mut Checker<'_>) {
-        self.check_places(&mut checker.findings);
+        self.check_places(files, &mut checker.findings);
         check_config(files, checker);
         check_added(files, checker);
+        checker.begin_layer();
         check_secrets(files, checker);
+        checker.begin_layer();
         self.check_plain(checker);
+        checker.begin_layer();
         self.check_variables(checker);
+        checker.begin_layer();
         self.check_flags(checker);
     }
 
     /// A directory that is named must be there; the usual ones need not be.
-    fn check_places(&self, findings: &mut Findings) {
+    fn check_places(&self, files: &Files, findings: &mut Findings) {
         let directories = [
             (CONFIG_DIR, &self.config_dir),
             (SECRETS_DIR, &self.secrets_dir),
@@ -164,8 +168,27 @@ impl Sources {
         }
         if !self.run_env.to_str().is_some_and(is_file_name) {
             let expected = "expected a name such as \"production\"";
-            let message = format!("{expected}, found {:?}", self.run_env);
+            let found = shown(
+                &Value::new(
+                    Some(&names::origin(RUN_ENV)),
+                    &*self.run_env.to_string_lossy(),
+                ),
+                false,
+            );
+            let message = format!("{expected}, found {found}");
             findings.unreadable(&names::origin(RUN_ENV), message);
+        } else if !files.other_environments.is_empty() {
+            let run_env = self.run_env.to_string_lossy();
+            let found = files.other_environments.join(", ");
+            let message = format!("no file {run_env}.toml, found {found}");
+            let stems = files.other_environments.iter();
+            let mut stems = stems.filter_map(|name| name.strip_suffix(".toml"));
+            findings.warnings.push(Fault {
+                suggestion: stems
+                    .find(|stem| names::is_near(&run_env, stem))
+                    .map(str::to_owned),
+                ..Fault::new(&[], &names::origin(RUN_ENV), message)
+            });
         }
     }
 
@@ -216,6 +239,7 @@ impl Sources {
 
 fn check_config(files: &Files, checker: &mut Checker<'_>) {
     for file in &files.config {
+        checker.begin_layer();
         match file.collect() {
             Ok(table) => checker.table(&table.into(), Strings::Typed),
             Err(ConfigError::Foreign(error)) => {
@@ -232,6 +256,7 @@ fn check_config(files: &Files, checker: &mut Checker<'_>) {
 /// As `config` has it, a key with dots is a path; a database of keys and values has no other keys.
 fn check_added(files: &Files, checker: &mut Checker<'_>) {
     for said in &files.added {
+        checker.begin_layer();
         match &said.table {
             Ok(table) => {
                 for (key, value) in sorted(table) {
@@ -248,6 +273,11 @@ fn check_secrets(files: &Files, checker: &mut Checker<'_>) {
     let mut entries = Vec::new();
     for file in &files.secrets {
         let origin = format!("secret file {}", file.path);
+        if checker.shape.is_foreign(&file.name) {
+            let ignored = Fault::new(&[], &origin, "ignored: not the name of a setting");
+            checker.findings.warnings.push(ignored);
+            continue;
+        }
         match &file.text {
             Ok(text) => {
                 // Editors and `echo` end a file with a newline that nobody means.

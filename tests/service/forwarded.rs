@@ -128,12 +128,12 @@ fn a_list_that_is_wrong_is_told_item_by_item_before_anything_starts() {
         .run("--check-config");
     assert_eq!(said.code, Some(78), "{}", said.stderr);
     for told in [
-        "server.trusted_proxies.0: expected a prefix from 0 to 32 bits of an IPv4 address, found \"10.0.0.0/40\"",
+        "server.trusted_proxies.0: expected a prefix from 0 to 32 bits of an IPv4 address, found a text of 11 characters",
         "server.trusted_proxies.1: expected \"10.0.0.0/8\" for the network, or \"10.1.2.3\" for the address alone, \
-         found \"10.1.2.3/8\"",
+         found a text of 10 characters",
         "server.trusted_proxies.2: expected an address or a network such as \"10.0.0.7\" or \"10.0.0.0/8\", \
-         found \"proxy\"",
-        "server.forwarded_header: expected one of \"x-forwarded-for\", \"forwarded\", found \"x-real-ip\"",
+         found a text of 5 characters",
+        "server.forwarded_header: expected one of \"x-forwarded-for\", \"forwarded\", found a text of 9 characters",
     ] {
         assert!(said.stderr.contains(told), "no {told} in {}", said.stderr);
     }

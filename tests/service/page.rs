@@ -164,6 +164,11 @@ fn warnings_and_panics_are_shown_newest_first_with_the_ids_of_their_requests() {
         found.unwrap_or_else(|| panic!("{message}: {lines:?}"))
     };
     assert!(at("panicked", &panicked) < at("request failed", &failed));
+    // What a panic says may be a secret: it is in the log alone.
+    assert!(
+        !lines.iter().any(|line| line.contains("a handler's panic")),
+        "{lines:?}"
+    );
     let page = get(program.admin, "/").body;
     let id = panicked.header("x-request-id").expect("an id");
     assert!(page.contains(id) && page.contains("<summary>Backtrace</summary>"));

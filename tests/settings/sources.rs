@@ -109,7 +109,7 @@ const WRONG: [(&str, &[&str]); 9] = [
     (
         "database: { url: [hunter2-swordfish] }\nadmin: hunter2-swordfish\n",
         &[
-            "admin: expected a table, found [redacted]",
+            "admin: expected a table such as '{ key = \"value\" }', found a text of 17 characters",
             "database.url: expected a string, found a list",
         ],
     ),
@@ -225,7 +225,7 @@ fn what_comes_from_a_secret_place_is_not_shown() {
         .faults();
     assert_eq!(
         faults,
-        "server.port: expected a whole number from 0 to 65535, found [redacted] (secret vault/orders)"
+        "server.port: expected a whole number from 0 to 65535, found a text of 17 characters (secret vault/orders)"
     );
 }
 

@@ -122,6 +122,13 @@ impl Binary {
         })
     }
 
+    /// The keys that have the name of a secret and are not declared as one.
+    pub(crate) fn undeclared_secrets(&self) -> Vec<&str> {
+        let keys = self.schema["x-undeclared-secrets"].as_array();
+        let keys = keys.into_iter().flatten();
+        keys.filter_map(Value::as_str).collect()
+    }
+
     /// Whether a dotted key is one of its settings.
     pub(crate) fn knows(&self, key: &str) -> bool {
         let mut here = &self.schema;
@@ -382,5 +389,23 @@ impl Scrape {
     /// Every name.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.samples.keys().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_should_be_secrets_are_those_of_the_schema() {
+        let of = |schema| Binary {
+            path: PathBuf::new(),
+            secrets: BTreeMap::new(),
+            schema,
+            stranger: None,
+        };
+        let some = of(serde_json::json!({ "x-undeclared-secrets": ["mq.api_key"] }));
+        assert_eq!(some.undeclared_secrets(), ["mq.api_key"]);
+        assert!(of(serde_json::json!({})).undeclared_secrets().is_empty());
     }
 }

@@ -77,6 +77,7 @@ pub(crate) fn apply(
     if binary.stranger().is_some() {
         return Ok(());
     }
+    settings::undeclared_secrets(binary, faults);
     let live = match live {
         Some(live) => live,
         // What it shows does not depend on the settings that it refused.

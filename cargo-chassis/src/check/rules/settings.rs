@@ -2,7 +2,7 @@
 
 use super::Workload;
 use crate::check::binary::Binary;
-use crate::check::fault::Faults;
+use crate::check::fault::{Fault, Faults};
 use crate::check::render::{Overlay, Resource};
 
 /// The variables that platforms set and the chassis reads.
@@ -44,6 +44,22 @@ pub(super) fn refused(
         ),
         "correct what the lines name; the binary's --config-schema lists every setting",
     );
+}
+
+/// Keys that the service hides only because they have the name of a secret.
+pub(super) fn undeclared_secrets(binary: &Binary, faults: &mut Faults) {
+    let keys = binary.undeclared_secrets();
+    if !keys.is_empty() {
+        faults.tell(Fault {
+            file: "src/settings.rs".into(),
+            field: keys.join(", "),
+            problem: "hidden because of their looks".into(),
+            remedy: r#"make them `Secret`, or `#[schemars(extend("writeOnly" = false))]` if they may be shown"#
+                .into(),
+            overlays: Vec::new(),
+            warning: true,
+        });
+    }
 }
 
 pub(super) fn check(
@@ -156,14 +172,24 @@ fn secrets_by_reference(
             let file = entry["secretKey"].as_str().unwrap_or_default();
             let plain = file.to_uppercase().replace('-', "_");
             if !PLAIN.contains(&plain.as_str()) && !binary.knows(&file.replace("__", ".")) {
-                faults.add(
-                    &secret.file,
-                    format!("spec.data[{file}].secretKey"),
-                    format!(
-                        "{file} is no setting, and the service refuses secret files that are none"
-                    ),
-                    "name the file after a key of --config-schema, such as admin.token",
-                );
+                // The words of the service, which ignores what is in no section and looks like no key.
+                let section = file.split(['.', '/']).next().unwrap_or(file);
+                let is_ignored = !binary.knows(&section.replace("__", "."));
+                let problem = match is_ignored {
+                    true => {
+                        "not the name of a setting: it is ignored, or an error if it looks like one"
+                    }
+                    false => "no such setting: the service does not start",
+                };
+                faults.tell(Fault {
+                    file: secret.file.clone(),
+                    field: format!("spec.data[{file}].secretKey"),
+                    problem: problem.into(),
+                    remedy: "name the file after a key of --config-schema, such as admin.token"
+                        .into(),
+                    overlays: Vec::new(),
+                    warning: is_ignored,
+                });
             }
         }
     }

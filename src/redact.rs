@@ -1,0 +1,187 @@
+//! Finds what must not be shown by its looks: keys with the name of a secret, and the userinfo of URLs.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Stands for whatever is not shown.
+pub(crate) const REDACTED: &str = "[redacted]";
+
+/// The words of a key that make its value a secret, in the singular.
+const WORDS: [&str; 11] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "key",
+    "apikey",
+    "credential",
+    "credentials",
+    "dsn",
+    "auth",
+];
+
+/// The userinfo of a URL that says how URLs are written.
+const PLACEHOLDER: &str = "USER:PASSWORD";
+
+/// How much the name of a key says of its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Name {
+    /// Nothing.
+    Plain,
+    /// Text there may be a secret: `token_url`, `tokens`. A number is a limit, such as `max_tokens`.
+    MayBeSecret,
+    /// The last word is that of a secret: `api_key`.
+    Secret,
+}
+
+// === impl Name ===
+
+impl Name {
+    /// Whole words of the key count, in any case: of `api_key`, `apiKey` and `api-key` the second is `key`, and
+    /// `monkey` is another word.
+    pub(crate) fn of(key: &str) -> Self {
+        let mut words = vec![String::new()];
+        let mut before_is_lower = false;
+        for c in key.chars() {
+            if !c.is_alphanumeric() || (c.is_uppercase() && before_is_lower) {
+                words.push(String::new());
+            }
+            if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
+                word.extend(c.to_lowercase());
+            }
+            before_is_lower = c.is_lowercase() || c.is_numeric();
+        }
+        let is_secret = |word: &str| WORDS.contains(&word);
+        let plural = |word: &str| word.strip_suffix('s').is_some_and(is_secret);
+        if words.last().is_some_and(|word| is_secret(word)) {
+            Self::Secret
+        } else if words.iter().any(|word| is_secret(word) || plural(word)) {
+            Self::MayBeSecret
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// The same text, with `[redacted]` for the userinfo of each URL in it.
+pub(crate) fn userinfo(text: &str) -> Cow<'_, str> {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(found) = next_userinfo(rest) {
+        shown += &rest[..found.start];
+        shown += REDACTED;
+        rest = &rest[found.end..];
+    }
+    if shown.is_empty() {
+        return text.into();
+    }
+    (shown + rest).into()
+}
+
+/// RFC 3986, 3.2: the authority is what stands between `//` and the next `/`, `?` or `#`, and its userinfo ends at an `@`.
+fn next_userinfo(text: &str) -> Option<Range<usize>> {
+    let mut from = 0;
+    loop {
+        let start = from + text[from..].find("://")? + 3;
+        let word = &text[start..];
+        let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>');
+        let word = &word[..word.find(is_end).unwrap_or(word.len())];
+        let authority = &word[..word.find(['/', '?', '#']).unwrap_or(word.len())];
+        // People write passwords with a `/` as they are: after a `:` the userinfo may go on behind it.
+        let at = authority
+            .rfind('@')
+            .or_else(|| word.rfind('@').filter(|_| authority.contains(':')));
+        match at {
+            Some(at) if at > 0 && ![REDACTED, PLACEHOLDER].contains(&&word[..at]) => {
+                return Some(start..start + at);
+            }
+            _ => from = start,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_words_of_a_key_make_a_secret() {
+        for key in [
+            "password",
+            "api_key",
+            "API_KEY",
+            "apiKey",
+            "api-key",
+            "dsn",
+            "auth",
+            "credentials",
+            "client.secret",
+            "session_token",
+        ] {
+            assert_eq!(Name::of(key), Name::Secret, "{key}");
+        }
+        for key in [
+            "auth_url",
+            "key_prefix",
+            "max_tokens",
+            "keys",
+            "tokenUrl",
+            "PASSWORD_FILE",
+        ] {
+            assert_eq!(Name::of(key), Name::MayBeSecret, "{key}");
+        }
+        for key in [
+            "",
+            "monkey",
+            "author",
+            "keyboard",
+            "tokenizer",
+            "url",
+            "pass_through",
+        ] {
+            assert_eq!(Name::of(key), Name::Plain, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_userinfo_of_urls_is_hidden_wherever_they_stand() {
+        for (text, shown) in [
+            ("amqp://svc:hunter2@mq/", "amqp://[redacted]@mq/"),
+            ("redis://:hunter2@r:6379", "redis://[redacted]@r:6379"),
+            (
+                "https://hunter2@example.org/a?b=@c",
+                "https://[redacted]@example.org/a?b=@c",
+            ),
+            (
+                "a://u:p@ss@h, \"b://u:p@h\" x@y",
+                "a://[redacted]@h, \"b://[redacted]@h\" x@y",
+            ),
+            (
+                "a://u:p@h1,b://u:p@h2",
+                "a://[redacted]@h1,b://[redacted]@h2",
+            ),
+            (
+                "postgres://u:hunter2/x@db/orders",
+                "postgres://[redacted]@db/orders",
+            ),
+            (
+                "http://localhost:80/a http://u:p@h",
+                "http://localhost:80/a http://[redacted]@h",
+            ),
+        ] {
+            assert_eq!(userinfo(text), shown, "{text}");
+        }
+        for text in [
+            "",
+            "me@example.org",
+            "http://localhost:80/",
+            "://",
+            "https://cdn/pkg@1.2",
+            "a://[redacted]@h",
+            "postgres://USER:PASSWORD@HOST:5432/NAME",
+        ] {
+            assert_eq!(userinfo(text), text);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Which values are hidden because of their keys: `config` shows whatever it has.
+
+use std::slice;
+
+use super::names::{below, dotted};
+use super::shape::{Kind, Shape};
+use crate::redact::Name;
+
+impl Shape {
+    /// Whether what stands at `path` is never shown: it is declared as a secret, or looks like one by a key's name.
+    pub(super) fn hides(&self, path: &[String]) -> bool {
+        let (mut shape, mut name) = (self, Name::Plain);
+        for (at, key) in path.iter().enumerate() {
+            shape = match shape.at(slice::from_ref(key)) {
+                Some(inner) => inner,
+                None => return true,
+            };
+            // The items of a list are called as the list is.
+            if at == 0 || key.parse::<usize>().is_err() {
+                name = shape.named(key, name);
+            }
+        }
+        shape.holds_secrets() || shape.is_hidden_as(name)
+    }
+
+    /// What the name of a key, in a table of such a name, says of what it takes.
+    fn named(&self, key: &str, holder: Name) -> Name {
+        if self.public {
+            return Name::Plain;
+        }
+        Name::of(key).max(holder.min(Name::MayBeSecret))
+    }
+
+    /// Whether a value of such a name is a secret. Text is; what takes no text but words that the schema lists, or with
+    /// a unit, is not; and a number is where nothing follows the word: `max_tokens` and `key_count` are limits.
+    fn is_hidden_as(&self, name: Name) -> bool {
+        let shown = |kind: &Kind| match kind {
+            Kind::Switch | Kind::Choice(_) | Kind::Duration | Kind::Size | Kind::Network => true,
+            Kind::Whole { .. } | Kind::Number { .. } => name < Name::Secret,
+            _ => false,
+        };
+        name > Name::Plain && !self.kinds.iter().all(shown)
+    }
+
+    /// The keys that are hidden because of their names alone.
+    pub(super) fn undeclared_secrets(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.find_undeclared(&[], Name::Plain, &mut found);
+        found
+    }
+
+    fn find_undeclared(&self, path: &[String], name: Name, found: &mut Vec<String>) {
+        if let Some(list) = self.list().filter(|list| list.rest.table().is_some()) {
+            return list.rest.find_undeclared(path, name, found);
+        }
+        let Some(table) = self.table().filter(|table| !table.keys.is_empty()) else {
+            if !self.holds_secrets() && self.is_hidden_as(name) {
+                found.push(dotted(path));
+            }
+            return;
+        };
+        for (key, shape) in &table.keys {
+            shape.find_undeclared(&below(path, key), shape.named(key, name), found);
+        }
+    }
+}
