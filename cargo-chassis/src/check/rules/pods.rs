@@ -16,6 +16,7 @@ pub(super) fn check(
     ending(workload, faults);
     resources(workload, faults);
     sizes(workload, live, faults);
+    room(workload, faults);
     rollout(workload, faults);
     probes(workload, live, faults)?;
     scrape_annotations(workload, live, faults)
@@ -219,6 +220,49 @@ fn sizes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) {
                 used / 1024.0
             ),
             "raise it well above that; `kubectl top pod` or the vpa component says to what",
+        );
+    }
+}
+
+/// Limits on requests that are set have to fit the memory limit; those that are not set do.
+fn room(workload: &Workload<'_>, faults: &mut Faults) {
+    const KIB: f64 = 1024.0;
+    let memory = &workload.container["resources"]["limits"]["memory"];
+    let Some(limit) = quantity(memory) else {
+        return;
+    };
+    let number = |key: &str| workload.setting(key).as_f64();
+    // `32MiB` is `32Mi` to Kubernetes.
+    let size = workload.setting("limits.buffered").as_str();
+    let size = size.and_then(|size| quantity(&json!(size.trim_end_matches('B'))));
+    for (key, bytes, share, why) in [
+        (
+            "server.max_connections",
+            number("server.max_connections").map(|number| number * 84.0 * KIB),
+            1.0,
+            "connections with the largest heads, 84 KiB each",
+        ),
+        (
+            "limits.concurrency",
+            number("limits.concurrency").map(|number| number * 64.0 * KIB),
+            1.0,
+            "requests of HTTP/2 with full windows, 64 KiB each",
+        ),
+        ("limits.buffered", size, 0.5, "bodies of requests"),
+    ] {
+        let Some(bytes) = bytes.filter(|bytes| *bytes > share * limit) else {
+            continue;
+        };
+        faults.add(
+            workload.file(),
+            workload.field(".resources.limits.memory"),
+            format!(
+                "is {memory}, and {key} lets {why}, take {:.0} MiB",
+                bytes / KIB / KIB
+            ),
+            format!(
+                "leave {key} unset, so that it follows from the memory limit; or raise the limit"
+            ),
         );
     }
 }
