@@ -3,7 +3,7 @@
 //! cargo-generate skips symlinks, so `template/` holds copies of the Dockerfiles; and `k8s/` in the root, and what
 //! belongs to it, is what a service named `service` gets. The template also says its version.
 
-mod readme;
+mod settings_page;
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -125,9 +125,9 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
         wanted.insert(path, file);
     }
 
-    let mut readme = File::read(&root.join("README.md"))?;
-    readme.contents = readme::fill(root, &String::from_utf8(readme.contents)?)?.into_bytes();
-    wanted.insert(PathBuf::from("README.md"), readme);
+    let mut page = File::read(&root.join("docs/settings.md"))?;
+    page.contents = settings_page::fill(root, &String::from_utf8(page.contents)?)?.into_bytes();
+    wanted.insert(PathBuf::from("docs/settings.md"), page);
 
     let scratch = tempfile::tempdir()?;
     let service = render_here(
