@@ -1,5 +1,5 @@
-//! The admin listener: what operators, probes and scrapers ask, on a thread of its own so that it
-//! answers while the service's runtime is saturated or blocked.
+//! The admin port: probes, metrics, settings and the log filter, on a thread of its own, so that it answers while the
+//! service's runtime is saturated or blocked.
 //!
 //! | route | answers |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | `/log` | GET the log filter; PUT another, with `?ttl=10m` for a while only |
 //! | `/version` | name, version, commit, build time, compiler |
 //! | `/status` | all that the page shows, as JSON |
-//! | `/` | a page for whoever is on call |
+//! | `/` | the admin page, for people on call |
 
 mod log;
 mod page;

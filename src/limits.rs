@@ -1,4 +1,4 @@
-//! What one request, and all of them together, may take.
+//! Limits of requests: timeout, body size, concurrency.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

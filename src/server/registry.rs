@@ -1,4 +1,4 @@
-//! The open connections of a listener, so that the one that has been idle longest can make room for another.
+//! The registry of open connections, which closes the one that has been idle longest to make room.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
