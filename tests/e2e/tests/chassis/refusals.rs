@@ -51,10 +51,13 @@ fn wrong_words_are_told_with_what_would_be_right() {
             "has to match the pattern",
         ),
         (&["new", "a/match"], "it is a keyword of Rust"),
-        (&["new", "/"], "has no name to call the service by"),
+        (
+            &["new", "/"],
+            "invalid path `/`: its last part has to be the service's name",
+        ),
         (&["add", "images"], "no Cargo project found"),
         (&["vendor"], "depends on axum-chassis"),
-        (&["update"], "no service on axum-chassis is here"),
+        (&["update"], "no axum-chassis service found"),
         (
             &["check"],
             "no manifests found in k8s: set their folder with --manifests",
