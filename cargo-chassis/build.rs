@@ -1,4 +1,4 @@
-//! Packs what the tool carries: the template and the crates of this checkout, and every released template.
+//! Packs the embedded archives of the tool: the template and the crates of this checkout, and every released template.
 //!
 //! A published package has no checkout around it: there, the release of its own version stands for it.
 

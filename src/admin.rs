@@ -1,5 +1,5 @@
-//! The admin listener: what operators, probes and scrapers ask, on a thread of its own so that it
-//! answers while the service's runtime is saturated or blocked.
+//! The admin port: probes, metrics, settings and the log filter, on a thread of its own, so that it answers while the
+//! service's runtime is saturated or blocked.
 //!
 //! | route | answers |
 //! |---|---|
@@ -11,9 +11,9 @@
 //! | `/log` | GET the log filter; PUT another, for an hour, or `?ttl=10m` |
 //! | `/version` | name, version, commit, build time, compiler |
 //! | `/status` | all that the page shows, as JSON |
-//! | `/` | a page for engineers on call |
+//! | `/` | the admin page, for people on call |
 //!
-//! [`access`] has who may use which.
+//! [`access`] has the rules for access.
 
 mod access;
 mod log;

@@ -1,4 +1,4 @@
-//! Work beside the requests: tasks with names, started again when they fail, awaited at the stop.
+//! Background tasks with names: restarted with exponential backoff when they fail, and awaited at shutdown.
 
 use std::collections::BTreeMap;
 use std::future::Future;

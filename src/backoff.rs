@@ -1,4 +1,4 @@
-//! Pauses between tries, each about twice as long as the one before.
+//! Exponential backoff with jitter.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Tasks as one type: tokio compiles what runs a task for each type of future, and each of its two schedulers.
+//! Boxes futures before they are spawned: tokio's task code would be compiled for each type of future, and for each of
+//! its two schedulers.
 
 use std::pin::Pin;
 

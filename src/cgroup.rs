@@ -1,4 +1,4 @@
-//! What the container is given, as the kernel tells it: cgroup v2, else v1.
+//! The container's limits, from cgroup v2 or v1.
 
 use std::fmt;
 use std::fs;

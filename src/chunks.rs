@@ -1,4 +1,4 @@
-//! Bodies in pieces: what is handed on at once is bounded, so that a client that takes nothing keeps little waiting.
+//! Splits bodies into chunks of bounded size, so that a client that stops reading keeps little memory.
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};

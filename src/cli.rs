@@ -1,4 +1,4 @@
-//! The flags of every service, with which its binary explains itself.
+//! Command-line flags of every service.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Who asks: the address of the client, also behind proxies.
+//! The client's address, also behind proxies.
 //!
 //! Behind an ingress, a gateway or a load balancer, every connection is the proxy's, and a header
 //! says whose request it is. Anybody may send that header, so it is believed as far as
@@ -7,7 +7,7 @@
 //! - Where the connection is not from a trusted proxy, its own address is the client's.
 //! - Else the header is read from the right, where each proxy has added whom it got the request
 //!   from. Trusted addresses are passed over; the first other one is the client's.
-//! - What is no address ends the search (`unknown`, `_hidden`, anything forged): the last
+//! - An invalid entry ends the search (`unknown`, `_hidden`, anything forged): the last
 //!   trusted proxy stands for the client then.
 //! - One header is read, not two: which one the proxies write is a setting. What they do not
 //!   write, they pass on as clients send it.

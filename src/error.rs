@@ -1,4 +1,4 @@
-//! The crate's error: one variant for each stage of a service's life.
+//! The crate's error type: one variant for each stage of a service's life.
 
 use std::fmt;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Whether the process is alive and whether it is ready.
+//! Health checks: liveness and readiness.
 //!
 //! *Live* is about the process itself: its runtime still runs tasks. *Ready* is about its work: it
 //! has started, is not stopping, and what it depends on answers. Dependencies never decide liveness:

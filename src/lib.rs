@@ -1,5 +1,5 @@
-//! What an axum service needs around its routes: layered settings, health, JSON logs, metrics,
-//! limits and an orderly stop.
+//! A base for HTTP services with axum: graceful shutdown, health checks, structured logging, metrics,
+//! distributed tracing, limits and layered configuration.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -17,25 +17,25 @@
 //! }
 //! ```
 //!
-//! The process listens on port 8080 for its clients and on 9090 for whoever runs it, logs JSON,
-//! stops in order on SIGTERM, and explains itself with `--help`.
+//! The process listens on port 8080 for clients and on 9090 for operators, logs JSON, shuts down
+//! gracefully on SIGTERM, and lists its flags with `--help`.
 //!
 //! # Contents
 //!
-//! - [`Service`] is what `main` makes, [`Chassis`] what the service's own start gets, and
-//!   [`Problem`] what handlers return for errors.
-//! - [`settings`]: files, variables, secrets and flags, checked whole before anything starts.
-//! - [`health`]: live, started, ready; checks that run in the background.
-//! - [`logs`]: one flat JSON object a line, written without holding a request up.
-//! - [`metrics`]: OpenTelemetry's names, series bounded by construction.
+//! - [`Service`] runs in `main`, [`Chassis`] is passed to the service's own start, and handlers
+//!   return a [`Problem`] for an error response.
+//! - [`settings`]: files, environment variables, secrets and flags, validated before anything starts.
+//! - [`health`]: liveness, startup and readiness probes; checks that run in the background.
+//! - [`logs`]: structured logging, one flat JSON object a line, written without blocking a request.
+//! - [`metrics`]: Prometheus metrics with OpenTelemetry's names and a bounded number of series.
 //! - [`trace`]: request ids and W3C trace context.
-//! - `openapi`, behind the feature of that name: errors in a description of the routes that is made from their types.
-//! - `otlp`, behind the feature of that name: traces, exported to a collector.
-//! - [`request`]: what happens around every request, and how each outcome looks.
-//! - [`client`]: whose request it is, also behind proxies.
+//! - `openapi`, a feature: error responses in an OpenAPI description of the routes.
+//! - `otlp`, a feature: exports traces to an OpenTelemetry collector.
+//! - [`request`]: the middleware around every route, and all outcomes of a request.
+//! - [`client`]: the client's address, also behind proxies.
 //! - [`server`], [`admin`]: the two listeners.
-//! - [`shutdown`]: the order of stopping.
-//! - [`limits`]: what requests may take.
+//! - [`shutdown`]: graceful shutdown.
+//! - [`limits`]: request timeout, body limit and load shedding.
 //! - `testing`, a feature for dev-dependencies: tests of the real binary, from its start to its exit code.
 //!
 //! The parts are usable one by one, for a team that keeps its own `main`.

@@ -1,4 +1,4 @@
-//! What one request, and all of them together, may take.
+//! Limits of requests: timeout, body size, concurrency, connections, memory for bodies.
 //!
 //! Limits that the settings leave open follow from the memory limit of the container, so that no client can have the process
 //! killed for memory:

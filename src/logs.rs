@@ -1,8 +1,8 @@
-//! Log lines: flat JSON for machines, text for people, written by a thread of their own.
+//! Structured logging: flat JSON for machines, text for people, written by a dedicated thread.
 //!
 //! A line is formatted where it arises, into a buffer that is used again, and copied into a
-//! bounded queue. Whoever logs never waits for the output: what the queue cannot hold is dropped,
-//! counted, and reported when there is room again.
+//! bounded queue. Logging never waits for the output: lines that do not fit into the queue are
+//! dropped, counted, and reported when there is room again.
 //!
 //! In JSON each key stands once. First come `timestamp`, `level`, `target` and `message`, then the
 //! event's fields, then those of its spans, of which the inner ones win; lines of a request end

@@ -1,4 +1,4 @@
-//! Numbers about the service, in a registry that is a value, for Prometheus to scrape.
+//! Metrics for Prometheus, in a registry that is a value and not a global.
 //!
 //! ```
 //! # fn main() -> Result<(), prometheus::Error> {

@@ -1,4 +1,4 @@
-//! Networks, as people write them in settings: `"10.0.0.0/8"`.
+//! IP networks in settings, such as `"10.0.0.0/8"`.
 
 use std::borrow::Cow;
 use std::fmt;

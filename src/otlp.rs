@@ -1,5 +1,5 @@
-//! Traces of the requests, exported by OTLP where the feature `otlp` is on and the standard's
-//! variables name a collector.
+//! Exports request traces through OTLP, with the feature `otlp` and if OpenTelemetry's environment variables name a
+//! collector.
 //!
 //! A request's span is written at its end, in one go, from what its record knows anyway; only its
 //! place among other spans is needed earlier, and that is its ids.

@@ -1,5 +1,4 @@
-//! What happens around every request: its ids, its limits, its outcome, its metrics and its line
-//! in the access log.
+//! The middleware around every route: request ID, limits, outcome, metrics, span and access log.
 //!
 //! One tower layer does all of it, because each part needs the others' results: an outcome is
 //! decided once and then counted, logged and shaped the same way. It goes onto a router, after

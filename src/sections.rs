@@ -1,5 +1,4 @@
-//! What a process is told from outside: the chassis's sections of the settings beside the service's
-//! own, and where its traces go.
+//! Composes the settings: the chassis's sections, the service's own settings, and the trace export.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

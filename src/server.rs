@@ -1,4 +1,4 @@
-//! A listener: accepts connections, bounds what they may take, and lets go of them in order.
+//! The HTTP server: accepts connections, enforces limits, and drains connections at shutdown.
 //!
 //! An accept loop of our own on hyper, since `axum::serve` has no header timeout, no bound on
 //! connections and no deadline for its graceful shutdown.
@@ -72,7 +72,7 @@ pub struct Settings {
     #[schemars(range(min = 1))]
     pub max_streams: u32,
     /// The proxies in front of the service, as addresses and networks: only they are believed when
-    /// they say whose request it is. With none, the client is whoever has connected.
+    /// they say whose request it is. With none, the client is the peer of the connection.
     pub trusted_proxies: Vec<Network>,
     /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` after
     /// RFC 7239. The other one is never read, since they pass it on as clients send it.

@@ -1,5 +1,5 @@
-//! A service around its routes: [`Service`] is what `main` makes, [`Chassis`] is what the service's
-//! own start and its commands get, and [`Running`] is what a test holds.
+//! A service: [`Service`] runs in `main`, [`Chassis`] is passed to the service's own start and its
+//! commands, and a test holds [`Running`].
 
 mod chassis;
 mod collect;

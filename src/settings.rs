@@ -23,7 +23,7 @@
 //! - A later layer that chooses another variant of an enum replaces the values of the one before.
 //! - The files are TOML only: one format is enough, and this one tells the line of every key. Others
 //!   are sources to add.
-//! - A key that was renamed goes by its old name too, if its schema says so beside serde's `alias`:
+//! - A renamed key keeps its old name, if its schema lists it beside serde's `alias`:
 //!   `#[schemars(extend("x-aliases" = ["patience"]))]`. It is told that it is old.
 //!
 //! The `config` crate has the values, their origins, the sources and the merge. What stands above it is

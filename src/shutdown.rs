@@ -1,4 +1,4 @@
-//! The order of stopping: its phases, its one deadline, and the hooks that run at its end.
+//! Graceful shutdown: its phases, its deadline, and the hooks that run at the end.
 
 use std::fmt;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! Tests of the real binary, from its start to its exit code: for `[dev-dependencies]`, with the feature `testing`.
+//! A test kit for the real binary, from its start to its exit code: for `[dev-dependencies]`, with the feature `testing`.
 //!
 //! ```no_run
 //! # macro_rules! env { ($name:literal) => { "orders" } }

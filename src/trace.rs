@@ -1,4 +1,4 @@
-//! The ids of the request in hand: its request id and its place in a W3C trace.
+//! Request IDs and W3C trace context of the current request.
 //!
 //! The request layer sets them for as long as the handler runs, log lines carry them, [`current`]
 //! tells them, and [`pass_on`] hands them to a service that is called on behalf of the request:

@@ -1,4 +1,4 @@
-//! The body of a request on its way in: how much of it has arrived, and whether that is all.
+//! Tracks a request body: how many bytes have arrived, and whether it is complete.
 
 use std::error::Error;
 use std::fmt;

@@ -1,5 +1,4 @@
-//! What is wrong with a URL that is none of Redis. What is said of one never quotes it: with a slip
-//! in the right place, any part of it may be the password.
+//! Validates Redis URLs. Error messages never quote the URL, because after a typo any part of it may be the password.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! What the errors of the redis crate mean to a client.
+//! Maps errors of the redis crate to HTTP statuses.
 
 use std::error::Error;
 use std::time::Duration;

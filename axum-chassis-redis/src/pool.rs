@@ -1,4 +1,4 @@
-//! Connections that reconnect by themselves, handed out in turn.
+//! A pool of connections that reconnect by themselves, used in turn.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

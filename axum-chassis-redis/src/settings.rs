@@ -1,4 +1,4 @@
-//! What a service's settings say about its Redis.
+//! The settings of a Redis connection pool.
 
 use axum_chassis::health::Role;
 use axum_chassis::schemars::{self, JsonSchema};

@@ -1,5 +1,4 @@
-//! Which database a URL means, and what is wrong with one that means none. What is said of a URL
-//! never quotes it: with a slip in the right place, any part of it may be the password.
+//! Parses database URLs. Error messages never quote the URL, because after a typo any part of it may be the password.
 
 use axum_chassis::settings::Secret;
 

@@ -1,4 +1,4 @@
-//! What sqlx's errors mean to a client.
+//! Maps sqlx's errors to HTTP statuses.
 
 use std::error::Error;
 use std::time::Duration;

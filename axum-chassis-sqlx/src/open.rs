@@ -1,4 +1,4 @@
-//! What both databases have in common: the wait at the start, readiness, metrics and the end.
+//! The common part of both databases: the wait at the start, readiness, metrics and shutdown.
 
 use axum_chassis::{Chassis, health};
 use sqlx::pool::PoolOptions;

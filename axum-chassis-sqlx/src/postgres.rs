@@ -1,4 +1,4 @@
-//! A pool of connections to PostgreSQL.
+//! A connection pool for PostgreSQL.
 
 #[cfg(feature = "migrate")]
 mod migrate;

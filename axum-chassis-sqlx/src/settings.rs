@@ -1,4 +1,4 @@
-//! What a service's settings say about its database.
+//! The settings of a database connection pool.
 
 use axum_chassis::health::Role;
 use axum_chassis::schemars::{self, JsonSchema};

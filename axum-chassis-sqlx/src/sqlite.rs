@@ -1,4 +1,4 @@
-//! A pool of connections to a file of SQLite.
+//! A connection pool for an SQLite file.
 
 use std::str::FromStr;
 use std::sync::Arc;

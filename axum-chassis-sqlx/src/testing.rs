@@ -1,4 +1,4 @@
-//! For tests against a real PostgreSQL: a database of its own for each.
+//! Test support: a PostgreSQL database for each test.
 
 use std::env;
 use std::process;

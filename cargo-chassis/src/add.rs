@@ -1,4 +1,4 @@
-//! `cargo chassis add images kubernetes`: single assets of the template, for a Cargo project that is there already.
+//! `cargo chassis add images kubernetes`: adds single parts of the template to an existing Cargo project.
 
 mod project;
 
@@ -22,11 +22,11 @@ pub(crate) struct Args {
     #[arg(required = true)]
     assets: Vec<Asset>,
 
-    /// Says what cannot be read from the project: package=NAME, bin=NAME, port=NUMBER; may be given again
+    /// Overrides what is read from the project: package=NAME, bin=NAME or port=NUMBER; can be repeated
     #[arg(short, long, value_name = "NAME=VALUE")]
     define: Vec<String>,
 
-    /// Replaces files that are there already
+    /// Replaces existing files
     #[arg(long)]
     force: bool,
 }
@@ -79,7 +79,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             .into_iter()
             .filter(|file| !project.root.join(file).exists())
         {
-            let text = "# A setting here is one in the cluster: it mounts this folder, read-only, at /app/config.\n";
+            let text = "# The cluster mounts this folder, read-only, at /app/config.\n";
             files.insert(file, text.into());
         }
     }
@@ -122,10 +122,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     for path in kept {
         say(
             "Kept",
-            format_args!(
-                "{}: it is there already; --force replaces it",
-                path.display()
-            ),
+            format_args!("{}: it already exists; --force replaces it", path.display()),
         );
     }
     for line in assets.into_iter().flat_map(|asset| asset.next(&project)) {
@@ -172,13 +169,13 @@ impl Asset {
                 lines.push(format!("docker build {flags}--tag {} .", project.bin));
             }
             Self::Kubernetes => {
-                lines.push("k8s/README.md says what to edit; kubectl kustomize k8s/overlays/dev shows what a cluster would get".to_owned());
+                lines.push("edit the manifests as k8s/README.md describes; kubectl kustomize k8s/overlays/dev renders them".to_owned());
                 if project.on_chassis {
                     lines.push("cargo chassis check".to_owned());
                 } else {
                     lines.push(format!(
-                        "cargo chassis check names what does not fit: {} is not on axum-chassis, so its health routes, \
-                         metrics and settings are its own",
+                        "run cargo chassis check: {} does not use axum-chassis, so its health routes, metrics and settings \
+                         may differ from those in the manifests",
                         project.bin
                     ));
                 }

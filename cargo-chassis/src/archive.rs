@@ -1,4 +1,4 @@
-//! A folder's files in a few bytes: the same files make the same bytes.
+//! A reproducible archive of a folder: the same files give the same bytes.
 
 use std::collections::BTreeMap;
 use std::fs;

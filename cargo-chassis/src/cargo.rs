@@ -1,4 +1,4 @@
-//! The cargo that this program was called by, or the one on PATH.
+//! The cargo command: the one that called this program, or the one in PATH.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! What the tool carries inside itself, so that it works in any folder and without a network: the newest template
-//! with the crate, and the templates of every release before it.
+//! The archives embedded in the tool, so that it works in any folder and without a network: the newest template with
+//! the crate, and the templates of all earlier releases.
 
 use anyhow::{Context, bail};
 
@@ -27,7 +27,7 @@ const RELEASED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/released.
 ///
 /// If the tool was built wrong.
 pub fn current() -> anyhow::Result<Archive> {
-    Archive::from_bytes(CURRENT).context("the tool carries no template")
+    Archive::from_bytes(CURRENT).context("the tool has no embedded template")
 }
 
 /// The same of another version.
@@ -43,7 +43,7 @@ pub fn release(version: &str) -> anyhow::Result<Archive> {
         Some((_, bytes)) => Archive::from_bytes(bytes)
             .with_context(|| format!("cannot read the template {version}")),
         None => bail!(
-            "this tool does not know the template {version}, only {}; a newer tool may: \
+            "unknown template version {version}: this tool has {}. Install a newer one: \
              cargo install --git https://github.com/axum-chassis/axum-chassis cargo-chassis --locked",
             versions().join(", ")
         ),

@@ -1,4 +1,4 @@
-//! Proves that manifests, image, alerts and dashboards agree with the binary that they are about.
+//! `cargo chassis check`: compares manifests, image, alerts and dashboards with the binary.
 //!
 //! Each overlay is rendered as `kubectl apply -k` would, and held against the binary's own words: what it
 //! makes of the settings that the overlay gives it (`--check-config`, `--print-config`), which settings there
@@ -102,7 +102,7 @@ impl Check {
         let binary = binary::Binary::new(&self.binary, self.secrets.as_deref())?;
         if let Some(reason) = binary.stranger() {
             eprintln!(
-                "{} is not on axum-chassis ({reason}): what only such a binary can tell is not checked\n",
+                "{} does not use axum-chassis ({reason}): its settings, routes and metrics are not checked\n",
                 self.binary.display()
             );
         }
@@ -133,7 +133,7 @@ impl Check {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     ensure!(
         args.manifests.is_dir(),
-        "there are no manifests in {}; name their folder with --manifests",
+        "no manifests found in {}: set their folder with --manifests",
         args.manifests.display()
     );
     let binary = match args.binary {
@@ -189,9 +189,9 @@ fn build(example: Option<&str>) -> anyhow::Result<PathBuf> {
         .collect();
     match &built[..] {
         [binary] => Ok(binary.clone()),
-        [] => bail!("`cargo build` makes no program here; name one with --binary"),
+        [] => bail!("`cargo build` builds no binary here; set one with --binary"),
         several => bail!(
-            "`cargo build` makes several programs here; name one with --binary: {}",
+            "`cargo build` builds several binaries here; choose one with --binary: {}",
             several
                 .iter()
                 .map(|path| path.display().to_string())

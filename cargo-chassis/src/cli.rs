@@ -1,5 +1,4 @@
-//! The command line: its words, and the exit codes 0 (done), 1 (there is something to do or to mend) and
-//! 2 (it could not be tried).
+//! The command line. Exit codes: 0 success, 1 something to do or to fix, 2 the command failed.
 
 use std::process::ExitCode;
 
@@ -7,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{add, check, new, template, update, vendor};
 
-/// Makes axum-chassis services, and looks after them.
+/// Generates, checks and updates axum-chassis services.
 #[derive(Parser)]
 #[command(name = "cargo chassis", bin_name = "cargo chassis", version, about)]
 struct Cli {
@@ -17,19 +16,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Generates a service, builds it and, on request, runs it
+    /// Generates a service, builds it and, with --run, starts it
     New(new::Args),
-    /// Adds images, manifests, compose or CI to the Cargo project around
+    /// Adds images, manifests, compose or CI to the Cargo project in this folder
     Add(add::Args),
-    /// Brings the chassis that the service takes from elsewhere into its own folder, vendor/axum-chassis
+    /// Copies the crate axum-chassis into the service's own folder, vendor/axum-chassis
     Vendor,
-    /// Merges what the template has changed since it made the service around, as git merges
+    /// Merges changes of the template into the service in this folder, with git
     Update(update::Args),
-    /// Proves that manifests, image, alerts and dashboards agree with the service's binary
+    /// Compares manifests, image, alerts and dashboards with the service's binary
     Check(check::Args),
 }
 
-/// Does what the process was told.
+/// Runs the command of this process.
 pub fn run() -> ExitCode {
     // Cargo calls `cargo-chassis chassis …`.
     let mut arguments: Vec<_> = std::env::args_os().collect();

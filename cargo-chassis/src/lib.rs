@@ -1,13 +1,13 @@
-//! The tool around axum-chassis, `cargo chassis`.
+//! The tool of axum-chassis, `cargo chassis`.
 //!
 //! - [`cli`]: the command line
-//! - `new`: a service of one's own; `vendor`: with the crate in its own folder
-//! - `add`: single assets for a Cargo project that is there already
-//! - `update`: what the template has changed since, merged
-//! - [`check`]: do manifests, image, alerts and dashboards agree with the binary?
-//! - [`carried`]: the templates and the crate that are inside the tool; `archive`: how
-//! - `rust`: whether the compiler is new enough
-//! - `template`: what a template asks, and what it makes of the answers; `record`: what a project keeps of that
+//! - `new`: generates a service; `vendor`: copies the crate into it
+//! - `add`: adds single parts of the template to an existing Cargo project
+//! - `update`: merges changes of the template
+//! - [`check`]: compares manifests, image, alerts and dashboards with the binary
+//! - [`carried`]: the templates and the crate embedded in the tool; [`archive`]: their format
+//! - `rust`: checks the compiler's version
+//! - `template`: the questions, and rendering; `record`: the answers in a project
 
 mod add;
 pub mod archive;

@@ -1,4 +1,4 @@
-//! `cargo chassis`: see the library.
+//! The binary `cargo chassis`; see the library.
 
 use std::process::ExitCode;
 

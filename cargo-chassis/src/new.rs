@@ -1,4 +1,4 @@
-//! `cargo chassis new ../orders --run`: a service of one's own, from the template that the tool carries.
+//! `cargo chassis new ../orders --run`: generates a service from the embedded template.
 
 mod run;
 
@@ -18,14 +18,14 @@ use crate::vendor;
 /// Its flags.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where the service goes; the last part of the path is its name
+    /// Folder of the new service; the last part of the path is its name
     path: PathBuf,
 
-    /// Answers a question of the template, such as description="Takes orders."; may be given again
+    /// Answers a question of the template, such as description="Takes orders."; can be repeated
     #[arg(short, long, value_name = "NAME=VALUE")]
     define: Vec<String>,
 
-    /// Starts the service once it is built, and runs it until Ctrl-C; with a store that is a server, says how instead
+    /// Starts the service after the build, until Ctrl-C; with PostgreSQL or Redis, prints the commands instead
     #[arg(long)]
     run: bool,
 }
@@ -45,7 +45,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     say(
         "Building",
-        "it; the first time, this compiles every dependency: a minute or two",
+        "the service; the first build compiles every dependency: a minute or two",
     );
     let built = cargo(&folder)
         .arg("build")
@@ -53,7 +53,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         .context("cannot start cargo")?;
     ensure!(
         built.success(),
-        "{} is there, and does not build",
+        "{} was generated, but does not build",
         folder.display()
     );
 
@@ -65,7 +65,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     say(
         "Built",
         format_args!(
-            "to see it answer: cd {} && {first}{and}cargo run",
+            "the service; to start it: cd {} && {first}{and}cargo run",
             args.path.display()
         ),
     );
@@ -104,16 +104,24 @@ impl Target {
         // Resolves a `..` that the path ends with.
         let path = path.canonicalize().unwrap_or(path);
         let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
-            bail!("{} has no name to call the service by", path.display());
+            bail!(
+                "invalid path `{}`: its last part has to be the service's name",
+                path.display()
+            );
         };
         let name = name
             .to_str()
-            .context("the name of a service is plain text")?
+            .with_context(|| {
+                format!(
+                    "invalid path `{}`: the service's name has to be UTF-8",
+                    path.display()
+                )
+            })?
             .to_owned();
         match path.read_dir() {
             Ok(mut entries) => ensure!(
                 entries.next().is_none(),
-                "{} is there already and not empty; nothing in it was changed",
+                "{} already exists and is not empty; nothing was changed",
                 path.display()
             ),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -223,7 +231,7 @@ fn git_init(folder: &Path) {
     if !git(&["rev-parse", "--is-inside-work-tree"]) && !git(&["init"]) {
         say(
             "Warning",
-            "git could not start a repository there; the service does without",
+            "git init failed; the service has no git repository",
         );
     }
 }

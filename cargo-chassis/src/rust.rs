@@ -1,4 +1,4 @@
-//! Whether the Rust compiler here is new enough. Without dependencies, since `launch` compiles it on old compilers.
+//! Checks the version of the Rust compiler. It has no dependencies, because `launch` compiles it on old compilers.
 
 use std::env;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the tool tells on the way: a verb and what it is about, as Cargo does.
+//! Prints status lines as Cargo does: a verb and its object.
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};

@@ -1,4 +1,4 @@
-//! A template: what it asks, and the project that it makes of the answers.
+//! A template: its questions, and the project that it renders from the answers.
 //!
 //! cargo-generate does the work, in a process apart: it talks while it does, and reads variables and a file of
 //! its user's. Here, what comes out depends on the template and the answers alone.
@@ -76,7 +76,7 @@ impl Template {
         for define in defines {
             let (name, value) = define
                 .split_once('=')
-                .with_context(|| format!("`-d {define}` is no NAME=VALUE"))?;
+                .with_context(|| format!("invalid `-d {define}`: expected NAME=VALUE"))?;
             let question = self.questions.iter().find(|question| question.name == name);
             let question = question.with_context(|| {
                 let names: Vec<&str> = self
@@ -85,13 +85,13 @@ impl Template {
                     .map(|question| &*question.name)
                     .collect();
                 format!(
-                    "`-d {define}`: the template asks nothing called {name}, only {}",
+                    "invalid `-d {define}`: unknown question `{name}`, expected one of {}",
                     names.join(", ")
                 )
             })?;
             question
                 .check(value)
-                .map_err(|wrong| anyhow::anyhow!("`-d {define}`: {wrong}"))?;
+                .map_err(|wrong| anyhow::anyhow!("invalid `-d {define}`: {wrong}"))?;
             answers.insert(name.to_owned(), value.to_owned());
         }
         // An answer to what is not asked would be lost without a word.
@@ -103,9 +103,7 @@ impl Template {
             if let Some((other, value)) = question.and_then(|question| question.when.as_ref())
                 && answers.get(other) != Some(value)
             {
-                bail!(
-                    "`-d {name}=…` is asked with {other}={value} alone; say `-d {other}={value}` too"
-                );
+                bail!("invalid `-d {name}=…`: it needs `-d {other}={value}` too");
             }
         }
         Ok(answers)
@@ -206,7 +204,7 @@ impl Question {
     fn check(&self, answer: &str) -> Result<(), String> {
         if !self.choices.is_empty() && !self.choices.iter().any(|choice| choice == answer) {
             return Err(format!(
-                "{} is one of {}",
+                "{} has to be one of {}",
                 self.name,
                 self.choices.join(", ")
             ));

@@ -1,4 +1,4 @@
-//! `cargo chassis update`: merges what the template has changed since it made a project into the project.
+//! `cargo chassis update`: merges changes of the template into a project.
 //!
 //! The template of then and that of now are rendered with the project's answers; the difference between the two is
 //! what a commit of git's own would be, and `git cherry-pick` brings it into the working tree. Both come from inside
@@ -21,7 +21,7 @@ use crate::template::Template;
 /// Its flags.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Changes nothing; exits with 1 if an update waits
+    /// Changes nothing; exits with 1 if there is an update
     #[arg(long)]
     check: bool,
 }
@@ -33,7 +33,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if record.template == VERSION {
         say(
             "Current",
-            format_args!("the template is {VERSION}, as this tool's"),
+            format_args!("the service has the tool's template version, {VERSION}"),
         );
         return Ok(ExitCode::SUCCESS);
     }
@@ -41,7 +41,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         say(
             "Waiting",
             format_args!(
-                "an update from {} to {VERSION}: cargo chassis update",
+                "an update from {} to {VERSION}; run cargo chassis update",
                 record.template
             ),
         );
@@ -52,8 +52,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let changed = git.changed_files()?;
     ensure!(
         changed.is_empty(),
-        "these files have changes that are not committed; commit or stash them, so that the update can be told from \
-         them and taken back:\n  {}",
+        "these files have uncommitted changes; commit or stash them, so that you can see and undo the update:\n  {}",
         changed.join("\n  ")
     );
 
@@ -85,7 +84,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     say(
         "Merging",
         format_args!(
-            "what the template has changed from {} to {VERSION} into {name}",
+            "changes of the template from {} to {VERSION} into {name}",
             record.template
         ),
     );
@@ -100,15 +99,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         say(verb, path);
     }
     if merge.conflicts {
-        say(
-            "Next",
-            "mend the conflicts, as after any merge; then cargo test, and commit",
-        );
+        say("Next", "resolve the conflicts, run cargo test, and commit");
         return Ok(ExitCode::FAILURE);
     }
     say(
         "Next",
-        "git diff --cached, cargo test, and commit; git reset --hard takes it back",
+        "review with git diff --cached, run cargo test, and commit; git reset --hard undoes the update",
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -123,7 +119,7 @@ fn project() -> anyhow::Result<PathBuf> {
     });
     let found = found.with_context(|| {
         format!(
-            "no service on axum-chassis is here: from {} upwards there is neither a {} nor a Cargo.toml that depends on it",
+            "no axum-chassis service found: neither {} nor its parent folders have a {} or a Cargo.toml that depends on axum-chassis",
             here.display(),
             record::FILE
         )

@@ -1,4 +1,4 @@
-//! `cargo chassis vendor`: brings the crate into the service's own repository, which then builds anywhere.
+//! `cargo chassis vendor`: copies the crate into the service's own repository, which then builds anywhere.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     if path.and_then(Item::as_str) == Some(FOLDER) && folder.join(FOLDER).exists() {
         say(
             "Unchanged",
-            format_args!("{FOLDER} is there; `cargo chassis update` brings it up to date"),
+            format_args!("{FOLDER} already exists; `cargo chassis update` updates it"),
         );
         return Ok(ExitCode::SUCCESS);
     }
@@ -53,7 +53,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     if let Some((file, manifest)) = outer {
         say(
             "Changed",
-            format_args!("{}: the folder is none of its members", file.display()),
+            format_args!(
+                "{}: the folder is excluded from the workspace",
+                file.display()
+            ),
         );
         fs::write(file, manifest.to_string())?;
     }
@@ -68,7 +71,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     );
     say(
         "Next",
-        "cargo build, which writes Cargo.lock anew; then commit all of it",
+        "run cargo build, which updates Cargo.lock, and commit all files",
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -112,7 +115,7 @@ fn service() -> anyhow::Result<PathBuf> {
         }
     }
     bail!(
-        "no Cargo.toml from {} upwards depends on axum-chassis",
+        "no axum-chassis service found: no Cargo.toml in {} or its parent folders depends on axum-chassis",
         here.display()
     );
 }

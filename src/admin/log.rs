@@ -1,4 +1,4 @@
-//! `/log`: the log filter, which can be changed for a while: by PUT, or by the form of the page.
+//! `/log`: returns the log filter, and changes it for a while, with PUT or the form of the page.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! `/`: the page that whoever is on call opens first. It is drawn here, from what `/status` has, and can be read without
-//! scripts; `page.js` draws it again in place. Nothing is loaded from elsewhere, which the browser is told to see to.
+//! `/`: the admin page, to open first during an incident. The server renders it from the data of `/status`, so it works
+//! without JavaScript; `page.js` updates it in place. A content security policy forbids resources from other hosts.
 
 mod draw;
 mod html;

@@ -1,4 +1,4 @@
-//! What the process takes, beside what it may: CPU, memory, connections, and what the runtime has to do.
+//! Resource usage and limits of the process: CPU, memory, connections, and the runtime's queue.
 
 use serde::Serialize;
 

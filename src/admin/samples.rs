@@ -1,4 +1,4 @@
-//! What was counted over the last ten minutes: the metrics as they were every few seconds, in bounded memory.
+//! Metrics of the last ten minutes, sampled every few seconds, in bounded memory.
 //!
 //! Nothing here is on a request's path. A sample is what a scrape would read, so its sums are those of Prometheus.
 

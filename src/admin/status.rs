@@ -1,4 +1,4 @@
-//! `/status`: all that the page shows, as JSON. The page is drawn from the same value, so that each says what the other does.
+//! `/status`: the data of the admin page as JSON.
 
 use std::time::Instant;
 

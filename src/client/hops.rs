@@ -1,4 +1,4 @@
-//! The two headers that tell of hops, read from the right.
+//! Parses `X-Forwarded-For` and `Forwarded` headers, from right to left.
 //!
 //! From the right also within a line: what stands there was written last, by the nearest proxy, and
 //! means the same whatever a client has put before it. Read from the left, a quotation mark of the

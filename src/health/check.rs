@@ -1,4 +1,4 @@
-//! What can be asked whether it answers.
+//! The trait of a readiness check.
 
 use std::fmt;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! Whether the service's runtime still runs tasks.
+//! Liveness: detects a runtime that no longer runs tasks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

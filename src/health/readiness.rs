@@ -1,4 +1,4 @@
-//! Whether the service is ready: started, not stopping, and each check up. The checks run from here.
+//! Readiness: the service has started, is not stopping, and its checks pass. Runs the checks in the background.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What is known of the checks: of one after its last runs, and of all at a moment.
+//! Results of readiness checks: of one check, and a report of all.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration as StdDuration, Instant};

@@ -1,4 +1,4 @@
-//! Lines of libraries that log through the `log` crate.
+//! Forwards records of the `log` crate to the log.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

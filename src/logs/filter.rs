@@ -1,4 +1,4 @@
-//! Which lines are wanted: `info,sqlx=warn`.
+//! Parses log filters such as `info,sqlx=warn`.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};

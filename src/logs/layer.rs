@@ -1,4 +1,4 @@
-//! From `tracing`'s events and spans to lines.
+//! The `tracing` layer that turns events and spans into log lines.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The two shapes of a line, and the buffers lines are built in.
+//! The two formats of a log line, JSON and text, and the buffers that lines are built in.
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Panics as lines.
+//! Logs panics.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;

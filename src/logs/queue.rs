@@ -1,4 +1,4 @@
-//! The bounded queue of bytes between those who log and the one thread that writes.
+//! The bounded queue of bytes between the threads that log and the thread that writes.
 //!
 //! Two buffers take turns: one is filled while the other is written, and their sum is bounded. A
 //! producer holds the lock for one copy of its line. It wakes the writer only when the queue was

@@ -1,4 +1,4 @@
-//! The last lines that tell of something wrong, for whoever looks at the admin page.
+//! Keeps the last warnings and errors for the admin page.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Writing parts of a line into a byte buffer, without allocating.
+//! Writes values into a byte buffer without allocating.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};

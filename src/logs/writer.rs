@@ -1,4 +1,4 @@
-//! The thread that writes what is queued: whole lines, also after an output that failed.
+//! The thread that writes queued lines: whole lines only, even after a failed write.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;

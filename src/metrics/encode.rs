@@ -1,4 +1,4 @@
-//! Families as text: Prometheus' own format, and OpenMetrics.
+//! Encodes metrics in Prometheus' text format and in OpenMetrics.
 
 use std::fmt::Write as _;
 use std::io::Write as _;

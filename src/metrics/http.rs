@@ -1,6 +1,6 @@
-//! The families of HTTP, under OpenTelemetry's names.
+//! HTTP metrics, with OpenTelemetry's names.
 //!
-//! A request is observed without a lock, a hash or an allocation: whoever serves a route holds its
+//! A request is observed without a lock, a hash or an allocation: the layer of a route holds its
 //! [`Route`], which leads to the histogram in a few steps. The number of series is bounded: routes
 //! are the router's, methods the standard's and `_OTHER`.
 

@@ -1,4 +1,4 @@
-//! What the operating system and the runtime tell about this process.
+//! Metrics of the process, the container and the tokio runtime.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

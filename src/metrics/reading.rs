@@ -1,4 +1,4 @@
-//! Metrics that are kept elsewhere and read at a scrape.
+//! Metrics that call a function at each scrape.
 
 use std::collections::HashMap;
 

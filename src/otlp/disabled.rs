@@ -1,4 +1,4 @@
-//! Nothing, at no cost: the feature `otlp` is off.
+//! The export without the feature `otlp`: the same API, and no work.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,4 +1,4 @@
-//! From variables to a running export.
+//! The export with the feature `otlp`: reads the environment variables and starts the exporting thread.
 
 mod client;
 mod queue;

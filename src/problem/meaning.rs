@@ -1,4 +1,4 @@
-//! What errors mean that reach a client by `?`: until somebody says otherwise, a 500.
+//! Maps errors that handlers return with `?` to a status; 500 by default.
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};

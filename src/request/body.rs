@@ -1,4 +1,4 @@
-//! An answer's body on its way out: its end is the request's end.
+//! Tracks a response body; a request ends when its response body ends.
 //!
 //! | answer | the request is over | bytes counted |
 //! |---|---|---|

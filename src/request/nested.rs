@@ -1,4 +1,4 @@
-//! The route of what `Router::nest_service` serves, of which axum says nothing to layers around it.
+//! Determines the route of `Router::nest_service`, which axum does not tell outer layers.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -1,5 +1,5 @@
-//! How a request ended, as its client sees it: what the chassis answers itself, and error responses
-//! that are made problems.
+//! The outcome of a request as its client sees it: responses of the chassis itself, and error responses converted to
+//! problems.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};

@@ -1,4 +1,4 @@
-//! A request under way, from its head to the end of its response: counted and logged from here.
+//! A request in flight, from its head to the end of its response: counts and logs it.
 
 use std::net::IpAddr;
 use std::sync::Arc;

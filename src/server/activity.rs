@@ -1,5 +1,4 @@
-//! What happens on a connection, noted where it happens: by its socket and by its requests, which
-//! may run on other threads than the connection.
+//! Records reads, writes and requests of a connection, from several threads.
 //!
 //! The atomics are the parent's: tests/models has this file with loom's, which try every order.
 

@@ -1,4 +1,4 @@
-//! One connection: its time limits, and its way out.
+//! Drives one connection: timeouts and graceful close.
 //!
 //! Time is kept for the whole connection rather than by a timer for each request: the task wakes
 //! at most once a time limit, looks at what has happened meanwhile, and sleeps again.

@@ -1,5 +1,4 @@
-//! Whether a request says whom it is for, as [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)
-//! has it.
+//! Validates the `Host` header according to [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112#section-3.2).
 
 use std::net::Ipv6Addr;
 

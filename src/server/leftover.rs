@@ -1,4 +1,4 @@
-//! What is left of a request's body when its answer is there, on HTTP/1: the next request comes behind it.
+//! Reads or discards the rest of a request body after an early response, on HTTP/1.
 //!
 //! A little of it is read, and the connection goes on. Of more, the answer says `Connection: close`, and the socket
 //! lingers: [`super::socket`].

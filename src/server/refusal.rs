@@ -1,4 +1,4 @@
-//! Requests that hyper refuses: each is counted by its kind, and logged at a limited rate.
+//! Counts and logs, with a rate limit, what hyper rejects.
 
 use std::error::Error;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The open connections of a listener, so that one that waits for its client can make room for another.
+//! The registry of open connections, which closes one that waits for its client to make room.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! A connection's socket, which notes what passes through it.
+//! A connection's socket, which records reads and writes.
 
 use std::future::Future;
 use std::io;

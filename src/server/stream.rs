@@ -1,4 +1,4 @@
-//! A stream of HTTP/2: its answer is timed by itself, since the connection goes on for others.
+//! The send timeout of an HTTP/2 stream, since other streams keep using the connection.
 //!
 //! hyper takes a body's next piece only once the client's window and the connection have room for it. A piece that
 //! hyper has not asked for since the last one therefore waits for the client.

@@ -1,4 +1,4 @@
-//! The tasks of a listener: connections, and the streams of HTTP/2.
+//! The tasks of a server: connections and HTTP/2 streams.
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a service's own code holds of the chassis.
+//! [`Chassis`], the API that a service's own code receives at its start.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What other modules know, as metrics: read when a scrape asks for them.
+//! Metrics whose values other modules have; read at each scrape.
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;

@@ -1,4 +1,4 @@
-//! One-off work of a service: its settings, its log and its stores, without its listeners.
+//! One-off commands of a service: its settings, logs and stores, without listeners.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,5 +1,4 @@
-//! What is done once the last request is gone: the background tasks end, the hooks run, and the
-//! traces are exported, those of the hooks included.
+//! The end of a shutdown: awaits background tasks, runs the `on_stop` hooks, and exports the remaining traces.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! The life of a process, from its settings to its exit code, and the same inside a test.
+//! The life of a process, from its settings to its exit code; also within a test.
 //!
 //! Whatever decides about it (signals, deadlines) runs on the admin thread: with every worker of the
 //! service's runtime blocked, that runtime keeps no time and hears no signal.

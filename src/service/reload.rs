@@ -1,4 +1,4 @@
-//! Settings that change while the service runs.
+//! Hot reload: applies changed settings while the service runs.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The order of a start: the parts are made, the admin listener answers, the main one is bound, the
-//! service's own start runs, and its router is served.
+//! The order of a start: create the parts, open the admin port, bind the main port, run the service's own start, accept
+//! connections.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

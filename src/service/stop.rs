@@ -1,5 +1,5 @@
-//! The order of a stop, under one deadline: readiness turns 503, the listener closes, requests and
-//! tasks end or are cut, and the last things are done.
+//! The order of a graceful shutdown under one deadline: readiness 503, stop accepting, finish or abort requests and
+//! tasks, run the hooks.
 
 use std::net::SocketAddr;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! How many worker threads the service gets, and why.
+//! Chooses the number of worker threads, and logs the reason.
 
 use tokio::runtime::{Builder, Runtime};
 

@@ -1,4 +1,4 @@
-//! Waiting for what a service depends on, and for how long.
+//! Retries a dependency at the start until it is available or the time is over.
 
 use std::time::Duration as StdDuration;
 

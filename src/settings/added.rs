@@ -1,5 +1,5 @@
-//! Sources that a service adds: whatever `config` reads, or a source of a team's own. `config` would ask
-//! them at every merge, on the thread of the caller, and take what they say as it is.
+//! Sources that a service adds. They run on a thread of their own, once per load; `config` would call them at every
+//! merge, on the thread of the caller.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! From what was written to the structs: what is missing, what serde refuses, and what the
-//! structs' own rules forbid. `config` would stop at the first of them.
+//! Builds the settings structs, and collects all errors: missing keys, serde's errors, and failed validation. `config`
+//! would stop at the first.
 
 use config::{Value, ValueKind};
 use serde_json::{Map, Value as Json, to_value};

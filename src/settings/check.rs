@@ -1,5 +1,5 @@
-//! Holds what was written against what may be written, and gives text its type. To `config` any key
-//! will do, and any value until a struct is read: of what a later layer covers it says nothing.
+//! Validates a layer against the shape of the settings, and converts text to the type of its key. `config` accepts any
+//! key, and any value until a struct is read.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,5 +1,4 @@
-//! The settings in force, fit to be shown: redacted, each with its origin. `config` prints nothing, and
-//! has no values but those that were written.
+//! The effective settings for display: redacted, each with its origin, which `config` does not offer.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,4 @@
-//! What is wrong with the settings: every fault at once, where `config` has an error for one, which
-//! quotes what it found.
+//! Errors in the settings, all at once. `config` reports one, and quotes the input.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The files, and what the service's own sources say, as they were at one moment: what is compared is
-//! what is loaded. `config` reads at the moment of the merge, and tells nobody whether it has changed.
+//! A snapshot of the configuration files and of the service's own sources. The snapshot that is compared is the one
+//! that is loaded.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,6 +1,5 @@
-//! Reads the shape of settings from the JSON Schema of their structs: of JSON Schema, what schemars
-//! writes. What it does not understand takes any value, and serde is the judge of it. `config` learns
-//! what there is from nobody but serde, too late to suggest a name or to tell a secret.
+//! Derives the shape of the settings from the JSON Schema that schemars generates. Schema keywords that it does not
+//! support accept any value, and serde decides.
 
 use std::mem::{discriminant, take};
 

@@ -1,6 +1,5 @@
-//! A checked layer, and the merge of all: `config` has the values with their origins, the sources and
-//! the merge. Ours is to look into its values by paths whose keys may hold anything, where its own take
-//! `a.b` and `a[0]` apart, and to do so in an order, where its tables have none.
+//! A validated layer, and the merge of all layers with `config`. Paths into its values are lists of keys, because
+//! `config` would split keys such as `a.b`.
 
 use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 use serde_json::Value as Json;

@@ -1,5 +1,4 @@
-//! The grammar of names: how a variable, a secret file or a flag names a key. `config` knows variables
-//! alone, and takes no notice of those that name nothing.
+//! Parses names: how an environment variable, a secret file or a flag names a key.
 //!
 //! | written as | names |
 //! |---|---|

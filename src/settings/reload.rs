@@ -1,4 +1,4 @@
-//! Notices that files and sources changed, and loads them again: `config` loads once.
+//! Detects changed files and sources, and loads them again.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! One JSON Schema for the chassis's settings and the service's own: what `config` leaves open.
+//! The JSON Schema of the chassis's settings together with the service's own.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};

@@ -1,4 +1,4 @@
-//! A setting that is never shown; to `config` it is a string.
+//! [`Secret`]: a setting that is never displayed.
 
 use std::fmt;
 

@@ -1,5 +1,4 @@
-//! What settings may look like: which keys exist, which are secret, and what each one takes. This is
-//! what strictness takes, of which `config` has none.
+//! The shape of the settings: the keys, their types, and which are secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;

@@ -1,5 +1,4 @@
-//! Where settings come from: two directories, variables, flags, and what a service adds. Secret files and
-//! flags are no sources of `config`'s, and its variables are not checked against a schema.
+//! The sources of settings: two directories, environment variables, flags, and sources that a service adds.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! A TOML file as a source whose values know their lines. `config`'s own knows only the file, stops at
-//! the first thing that is not TOML, and quotes the line of it, with a secret perhaps.
+//! A TOML file as a source whose values know their line. `config`'s own stops at the first syntax error, and quotes the
+//! line, which may contain a secret.
 
 use config::{ConfigError, Source, Value};
 use toml::de::{DeTable, DeValue};

@@ -1,4 +1,4 @@
-//! Values people write with a unit: `"30s"`, `"2MiB"`. To `config` they are strings.
+//! Values with a unit: `"30s"`, `"2MiB"`. To `config` they are strings.
 
 use std::borrow::Cow;
 use std::fmt;

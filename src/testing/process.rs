@@ -1,4 +1,4 @@
-//! A program that runs, and what is left of it when it has ended.
+//! A running program, and its output and exit code after its end.
 
 use std::process::Child;
 use std::sync::MutexGuard;

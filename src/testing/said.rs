@@ -1,5 +1,5 @@
-//! What a process says, read to its end by threads of their own: a service whose log nobody reads would start to drop
-//! lines. Whoever waits is woken by each line, and by the end.
+//! Captures the output of a process with threads of their own: a service whose log is not read would drop lines. Each
+//! line, and the end, wakes the waiting test.
 
 use std::io::{ErrorKind, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

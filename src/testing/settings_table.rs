@@ -1,4 +1,4 @@
-//! The settings of a service as a table for its README.
+//! The settings of a service as a Markdown table for its README.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Whoever is under test, as its failures name it.
+//! The program under test, as failures name it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The place of a request in a distributed trace, as `traceparent` tells it.
+//! Parses and formats `traceparent`.
 
 use std::fmt;
 

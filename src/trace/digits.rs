@@ -1,4 +1,4 @@
-//! Numbers as hexadecimal digits and back, for each request.
+//! Fast conversion between numbers and hexadecimal digits.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The request as OpenTelemetry's current context, so that spans within it become its children.
+//! Makes the request OpenTelemetry's current context, so that spans in a handler become its children.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! The id of a request, as it comes, as it is made here, and as a header.
+//! Validates, generates and formats request IDs.
 
 use std::cell::RefCell;
 use std::fmt;

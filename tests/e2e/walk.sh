@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What README's "To a cluster" promises, by its own commands, on a real cluster: a service on PostgreSQL, rolled from one
-# schema to the next and back under load, not one request failed; its database killed, gone, and back.
+# Runs the commands of docs/kubernetes.md, "From nothing to a cluster", on a real cluster: a service on PostgreSQL is rolled
+# to its next schema and back under load without a failed request; its database is killed, stays down, and returns.
 #
 #   tests/e2e/walk.sh
 #
@@ -37,15 +37,15 @@ YAML
 fi
 fresh orders-dev databases
 
-# === The commands of README ===
+# === The commands of docs/kubernetes.md ===
 
-section=$(sed -n '/^## To a cluster/,/^## What/p' README.md)
+section=$(sed -n '/^## From nothing to a cluster/,/^## What/p' docs/kubernetes.md)
 mapfile -t commands < <(sed '1,/^.``sh$/d; /^.``$/,$d' <<<"$section")
-[ ${#commands[@]} -gt 0 ] && [ ${#commands[@]} -le 10 ] || fail "README has ${#commands[@]} commands, not at most ten"
+[ ${#commands[@]} -gt 0 ] && [ ${#commands[@]} -le 10 ] || fail "docs/kubernetes.md has ${#commands[@]} commands, expected 1 to 10"
 done=0
 run() { # WORDS: the next command, which has these words
   local command=${commands[$done]-}
-  [[ $command == *"$1"* ]] || fail "README's command $((done + 1)) is \"$command\", not about $1"
+  [[ $command == *"$1"* ]] || fail "command $((done + 1)) is \"$command\", not about $1"
   done=$((done + 1))
   say "\$ $command"
   eval "${command//..\/orders/$work/orders}" >"$work/out" 2>&1 || { cat "$work/out"; fail "$command"; }
@@ -143,5 +143,5 @@ serves orders:1 || fail "orders:1 does not serve"
 end
 lists_the_order || fail "the order is not there any more"
 
-[ $done = ${#commands[@]} ] || fail "README has ${#commands[@]} commands, and $done were run"
+[ $done = ${#commands[@]} ] || fail "docs/kubernetes.md has ${#commands[@]} commands, and $done were run"
 counted

@@ -1,4 +1,4 @@
-//! Background tasks: counted, restarted, shown, told of the stop, awaited and cut.
+//! Background tasks: counted, restarted, shown, notified of shutdown, awaited and aborted.
 
 use serde_json::Value;
 

@@ -188,7 +188,7 @@ fn nightly_every_peer_is_let_go_and_others_are_answered_meanwhile() {
         .filter(|(main, kind)| *main || kind.name != "HTTP/2, a window of a byte now and then")
         .collect();
     println!(
-        "| listener | peer | let go after | memory | slowest answer to another |\n|---|---|---:|---:|---:|"
+        "| port | client | disconnected after | memory | slowest response to others |\n|---|---|---:|---:|---:|"
     );
     for (main, kind) in rows {
         let program = Setup::default().set("logs.access", false).start();

@@ -1,4 +1,4 @@
-//! The orderly stop: nothing lost that can be kept, nothing that outlives the deadline.
+//! Graceful shutdown: nothing lost that can be kept, nothing that outlives the deadline.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

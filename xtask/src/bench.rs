@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the chassis costs, beside bare axum and a hand-assembled stack.
+//! `cargo xtask bench`: measures the cost of the chassis, compared with bare axum and a stack assembled by hand.
 //!
 //! Times on a shared machine wander, so everything is measured in rounds in which the programs
 //! take turns, and reported as medians and as ratios within a round. Instructions repeat nearly
@@ -237,7 +237,7 @@ fn gate(bless: bool) -> Result<()> {
     println!("a request costs {ratio:.3} times bare axum's instructions; {allowed:.3} are allowed");
     ensure!(
         ratio <= allowed,
-        "the request path has become more expensive; if that is worth it, `cargo xtask bench --bless`"
+        "the request path has become more expensive; `cargo xtask bench --bless` accepts the new cost"
     );
     Ok(())
 }

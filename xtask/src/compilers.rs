@@ -1,4 +1,4 @@
-//! `cargo xtask compilers`: this workspace and generated services, compiled and tested in a container by another Rust.
+//! `cargo xtask compilers`: compiles and tests this workspace and generated services with another Rust, in a container.
 //!
 //! The compilers are Debian's, which any machine with Docker can have.
 

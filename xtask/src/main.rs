@@ -24,21 +24,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Writes the files that are copies of, or derived from, other files here.
+    /// Writes the generated files and the copies of this repository.
     Sync(sync::Args),
     /// Measures what the chassis costs.
     Bench(bench::Args),
-    /// Makes services of every combination of the template's options, and tries each.
+    /// Generates a service for every combination of the template's answers, and tests it.
     Matrix(matrix::Args),
-    /// Compiles and tests this workspace and generated services with other compilers than the one at hand.
+    /// Compiles and tests this workspace and generated services with another Rust.
     Compilers(compilers::Args),
     /// Measures what each answer to the template's questions costs.
     Weigh,
-    /// Keeps the template and the crate as they are now for `cargo chassis update`, under the present version.
+    /// Archives the template and the crate of this version for `cargo chassis update`.
     Release,
-    /// Fails where whoever took the last release would have to change a line, and no version says so.
+    /// Fails if the public API has a breaking change that the version does not allow.
     Semver,
-    /// Fails when a part that we hand out is past its date in docs/maintained.md.
+    /// Fails when a dependency in docs/maintained.md is past its end of support.
     Maintained,
 }
 

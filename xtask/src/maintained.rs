@@ -1,4 +1,4 @@
-//! `cargo xtask maintained`: fails when a part that we hand out is past the date in docs/maintained.md.
+//! `cargo xtask maintained`: fails when a dependency in docs/maintained.md is past its end of support.
 
 use std::fs;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! `cargo xtask matrix`: a service of every combination of the template's options, held to what its own workflow and
-//! README say.
+//! `cargo xtask matrix`: generates a service for every combination of the template's answers, and runs the commands of
+//! its workflow and README.
 
 use std::collections::BTreeSet;
 use std::fs;

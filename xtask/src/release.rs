@@ -1,4 +1,4 @@
-//! `cargo xtask release`: what `cargo chassis update` will merge from, once there is a newer version.
+//! `cargo xtask release`: archives the template and the crate of this version, for later `cargo chassis update`.
 
 use std::fs;
 use std::path::PathBuf;

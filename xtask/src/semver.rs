@@ -1,6 +1,6 @@
-//! `cargo xtask semver`: fails where whoever took the last release would have to change a line, and no version says so.
+//! `cargo xtask semver`: fails if the public API has a breaking change that the version does not allow.
 //!
-//! `cargo install cargo-semver-checks@0.51.0 --locked` has what it calls. Before 1.0 a new minor version says so.
+//! It needs `cargo install cargo-semver-checks@0.51.0 --locked`. Before 1.0, a new minor version allows breaking changes.
 
 use std::fs;
 

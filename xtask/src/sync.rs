@@ -1,9 +1,9 @@
-//! `cargo xtask sync`: writes the files that are copies of others, or rendered from them.
+//! `cargo xtask sync`: writes the generated files and the copies of this repository.
 //!
 //! cargo-generate skips symlinks, so `template/` holds copies of the Dockerfiles; and `k8s/` in the root, and what
 //! belongs to it, is what a service named `service` gets. The template also says its version.
 
-mod readme;
+mod settings_page;
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -42,7 +42,7 @@ const VERSIONED: [(&str, &str, &str); 3] = [
 /// Its flags.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Writes nothing, and fails if there were something to write
+    /// Writes nothing; fails if a file is out of date
     #[arg(long)]
     check: bool,
 }
@@ -53,7 +53,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.check {
         ensure!(
             stale.is_empty(),
-            "out of step with their sources; run `cargo xtask sync`:\n  {}",
+            "out of date; run `cargo xtask sync`:\n  {}",
             stale
                 .keys()
                 .map(|path| path.display().to_string())
@@ -125,9 +125,9 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
         wanted.insert(path, file);
     }
 
-    let mut readme = File::read(&root.join("README.md"))?;
-    readme.contents = readme::fill(root, &String::from_utf8(readme.contents)?)?.into_bytes();
-    wanted.insert(PathBuf::from("README.md"), readme);
+    let mut page = File::read(&root.join("docs/settings.md"))?;
+    page.contents = settings_page::fill(root, &String::from_utf8(page.contents)?)?.into_bytes();
+    wanted.insert(PathBuf::from("docs/settings.md"), page);
 
     let scratch = tempfile::tempdir()?;
     let service = render_here(

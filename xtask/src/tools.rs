@@ -1,4 +1,4 @@
-//! Programs that the commands call, and that have to succeed.
+//! Runs external programs that have to succeed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! `cargo xtask weigh`: what each answer to the template's questions costs, as the table that README has.
+//! `cargo xtask weigh`: measures build time, crates and binary size for each answer to the template's questions, as the
+//! table in bench/README.md.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Migrations of PostgreSQL beside a service that goes on.
+//! Runs PostgreSQL migrations next to a service that keeps serving.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The readiness check, on a connection of its own: a pool without a free connection is busy, and not a
-//! reason to send the same requests to the next replica.
+//! The readiness check, on a connection of its own: a pool without a free connection is busy, and that is not a reason
+//! to send the same requests to the next replica.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,4 +1,4 @@
-//! Passwords that change while the service runs.
+//! Password rotation while the service runs.
 
 use anyhow::bail;
 use axum_chassis::Chassis;

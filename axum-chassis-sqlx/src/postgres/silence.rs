@@ -1,5 +1,5 @@
-//! Ends connections to PostgreSQL that have gone silent: the network drops their packets, or a proxy
-//! between has lost them, and nobody closes them.
+//! Closes PostgreSQL connections that have gone silent: the network drops their packets, or a proxy in between has lost
+//! them, and neither side closes them.
 //!
 //! sqlx waits for an answer without a limit: during a query, when a connection goes back to the pool
 //! (where the wait keeps its place) and when one is closed over TLS. It neither sets TCP keepalive nor

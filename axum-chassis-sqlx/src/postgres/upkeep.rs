@@ -1,4 +1,4 @@
-//! Which connections of the pool are used again.
+//! Decides which connections of the pool are reused.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! URLs of PostgreSQL as libpq understands them and providers hand them out. An error names a parameter that
-//! libpq knows, and quotes nothing else: with a slip, any part of the URL may be the password.
+//! Parses PostgreSQL URLs as libpq does. An error names a parameter that libpq knows, and quotes nothing else, because
+//! after a typo any part of the URL may be the password.
 
 use std::net::IpAddr;
 

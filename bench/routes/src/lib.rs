@@ -1,4 +1,4 @@
-//! The routes that every program of the benchmark serves, and what it is told by its environment.
+//! The routes that every program of the benchmark serves, and its environment variables.
 
 use axum::extract::Path;
 use axum::http::StatusCode;

@@ -1,4 +1,4 @@
-//! The Cargo project that something is added to, as Cargo and its files tell of it.
+//! Reads package, binary and port of an existing Cargo project.
 
 use std::fmt;
 use std::fs;
@@ -58,12 +58,12 @@ impl Project {
         let root = PathBuf::from(
             metadata["workspace_root"]
                 .as_str()
-                .context("cargo names no root")?,
+                .context("cargo metadata has no workspace root")?,
         );
         let all = programs(&metadata);
         ensure!(
             !all.is_empty(),
-            "no package of {} makes a program",
+            "no package of {} has a binary",
             root.display()
         );
 
@@ -87,19 +87,16 @@ impl Project {
             fit.retain(|program| program.is_default);
         }
         let [program] = fit[..] else {
-            let listed = if fit.is_empty() {
-                all.iter().collect()
+            let (problem, listed) = if fit.is_empty() {
+                ("binary not found", all.iter().collect())
             } else {
-                fit
+                ("several binaries found", fit)
             };
             let listed: Vec<String> = listed
                 .iter()
                 .map(|program| format!("-d package={} -d bin={}", program.package, program.bin))
                 .collect();
-            bail!(
-                "name the program that is meant, by one of:\n  {}",
-                listed.join("\n  ")
-            );
+            bail!("{problem}; choose one with:\n  {}", listed.join("\n  "));
         };
 
         let port = match said.port {
@@ -147,11 +144,13 @@ impl Said {
                 Some(("port", number)) => {
                     let port = number.parse().ok().filter(|port| *port > 0);
                     said.port = Some(port.with_context(|| {
-                        format!("`-d {define}`: a port is a number from 1 to 65535")
+                        format!("invalid `-d {define}`: expected a port from 1 to 65535")
                     })?);
                 }
-                Some((name, _)) => bail!("`-d {define}`: {name} is none of package, bin, port"),
-                None => bail!("`-d {define}` is no NAME=VALUE"),
+                Some((name, _)) => bail!(
+                    "invalid `-d {define}`: unknown name `{name}`, expected package, bin or port"
+                ),
+                None => bail!("invalid `-d {define}`: expected NAME=VALUE"),
             }
         }
         Ok(said)
@@ -166,11 +165,11 @@ fn metadata(here: &Path) -> anyhow::Result<Value> {
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!(
-            "no Cargo project is here: {}",
+            "no Cargo project found: {}",
             said.trim().trim_start_matches("error: ")
         );
     }
-    serde_json::from_slice(&output.stdout).context("cargo metadata is no JSON")
+    serde_json::from_slice(&output.stdout).context("cargo metadata did not print JSON")
 }
 
 fn programs(metadata: &Value) -> Vec<Program> {

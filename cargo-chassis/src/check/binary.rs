@@ -1,4 +1,4 @@
-//! The binary's own words: what it makes of settings, which there are, what it answers, what it shows.
+//! Runs the binary to find out its settings, routes and metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -60,7 +60,7 @@ impl Binary {
     pub(crate) fn new(path: &Path, secrets: Option<&Path>) -> anyhow::Result<Self> {
         let path = path
             .canonicalize()
-            .with_context(|| format!("there is no binary {}", path.display()))?;
+            .with_context(|| format!("no binary found at {}", path.display()))?;
         let mut files = BTreeMap::new();
         if let Some(folder) = secrets {
             for entry in folder
@@ -116,7 +116,7 @@ impl Binary {
                 .map_err(|_| "--config-schema prints no JSON".to_owned()),
             Ok(_) => Err(format!("--config-schema ends with {ended}")),
             Err(_) => Err(format!(
-                "--config-schema prints nothing within {} s",
+                "--config-schema printed nothing within {} s",
                 SCHEMA.as_secs()
             )),
         })
@@ -187,8 +187,9 @@ impl Binary {
             "--print-config failed: {}",
             said(&output)
         );
-        let text = String::from_utf8(output.stdout).context("--print-config printed no text")?;
-        let settings = toml::from_str(&text).context("--print-config printed no TOML")?;
+        let text =
+            String::from_utf8(output.stdout).context("--print-config did not print UTF-8")?;
+        let settings = toml::from_str(&text).context("--print-config did not print TOML")?;
         Ok(Ok(settings))
     }
 
@@ -241,7 +242,7 @@ impl Binary {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = lines.recv_timeout(left) else {
                 bail!(
-                    "{} did not open its listeners; it said:\n{seen}",
+                    "{} did not open its ports; its output:\n{seen}",
                     self.path.display()
                 );
             };
@@ -257,7 +258,7 @@ impl Binary {
             ) {
                 let port = address
                     .parse::<SocketAddr>()
-                    .context("an address that is none")?
+                    .context("invalid address in the log")?
                     .port();
                 live.listeners
                     .insert(name.to_owned(), SocketAddr::from(([127, 0, 0, 1], port)));

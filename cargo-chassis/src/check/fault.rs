@@ -1,4 +1,4 @@
-//! What is wrong, where, and what to do about it.
+//! A mistake that `check` found: description, place and remedy.
 
 use std::fmt;
 

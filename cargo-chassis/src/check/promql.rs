@@ -1,4 +1,4 @@
-//! Which metrics and labels a query names.
+//! Finds the metrics and labels in a PromQL query.
 
 use promql_parser::label::MatchOp;
 use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};

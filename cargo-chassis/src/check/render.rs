@@ -1,4 +1,4 @@
-//! Overlays, rendered as kubectl does, as lists of resources that know which file they come from.
+//! Renders overlays as kubectl does, into resources that know their source file.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What must hold.
+//! The rules of `check`.
 
 mod image;
 mod migration;

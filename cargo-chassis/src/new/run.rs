@@ -1,4 +1,4 @@
-//! Runs a new service: waits until it is ready, shows what it answers, and passes signals on.
+//! Runs a new service: waits until it is ready, prints its URLs, and forwards signals.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -46,10 +46,7 @@ pub(super) fn run(name: &str, folder: &Path) -> anyhow::Result<ExitCode> {
     });
 
     if let Some(ended) = wait_until_ready(&mut service, admin)? {
-        say(
-            "Ended",
-            format_args!("{name}, before it was ready: {ended}"),
-        );
+        say("Ended", format_args!("{name} before it was ready: {ended}"));
         return Ok(exit_code(ended));
     }
     show(name, main, admin);
@@ -68,7 +65,7 @@ fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Result<Option<Ex
         }
         if Instant::now() > deadline {
             service.kill()?;
-            bail!("the service was not ready after {} s", PATIENCE.as_secs());
+            bail!("the service was not ready within {} s", PATIENCE.as_secs());
         }
         thread::sleep(Duration::from_millis(20));
     }
@@ -121,11 +118,11 @@ fn free_port(wanted: u16, taken: &[u16]) -> anyhow::Result<u16> {
     let free = (wanted..wanted.saturating_add(100))
         .filter(|port| !taken.contains(port))
         .find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
-        .with_context(|| format!("no port from {wanted} on is free"))?;
+        .with_context(|| format!("no free port from {wanted} on"))?;
     if free != wanted {
         say(
             "Note",
-            format_args!("port {wanted} is taken by another program, so {free} it is"),
+            format_args!("port {wanted} is in use; using port {free} instead"),
         );
     }
     Ok(free)

@@ -1,5 +1,5 @@
-//! The little of git that a merge takes. All but the last step writes objects that nothing refers to: whoever is
-//! stopped before it has changed nothing.
+//! The git commands of a merge. All but the last step write only unreferenced objects, so an interrupted update changes
+//! nothing.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -39,10 +39,10 @@ impl Git {
                 .current_dir(folder)
                 .args(["rev-parse", what])
                 .output()
-                .context("cannot start git, which merges the update")?;
+                .context("cannot run git, which update needs")?;
             ensure!(
                 output.status.success(),
-                "{} is in no git repository, which an update needs: git init, and commit what is there",
+                "{} is not in a git repository, which update needs: run git init and commit the files",
                 folder.display()
             );
             Ok(String::from_utf8(output.stdout)?
@@ -60,7 +60,7 @@ impl Git {
             .output()?;
         ensure!(
             head.status.success(),
-            "{} has no commit yet; commit what is there, so that the update can be told from it",
+            "the git repository of {} has no commit: commit the files first, so that you can see and undo the update",
             git.top.display()
         );
         Ok(git)

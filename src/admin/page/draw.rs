@@ -1,4 +1,4 @@
-//! The page as HTML: its order, and what is no table.
+//! The page as HTML: its order, and everything that is not a table.
 
 use std::fmt;
 

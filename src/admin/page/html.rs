@@ -1,4 +1,4 @@
-//! Pieces of HTML. Whatever comes from elsewhere is data, never markup: all of it goes through [`Text`].
+//! Builds HTML. [`Text`] escapes all data, so that data is never markup.
 
 use std::fmt::{self, Write};
 

@@ -1,4 +1,4 @@
-//! The sections that are a table each.
+//! The sections of the page that are tables.
 
 use super::html::{Page, Shown, Text, amount, class, duration, seconds, up};
 use crate::admin::resources::Resource;

@@ -1,4 +1,4 @@
-//! Spans on their way to the collector: bounded, counted, and reported when they are lost.
+//! The bounded queue of spans for the collector, which counts and reports dropped ones.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Which traces are exported, as the standard names it, decided for requests and for other spans alike.
+//! Trace sampling according to OpenTelemetry, for requests and for other spans.
 
 use std::fmt;
 

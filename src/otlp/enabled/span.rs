@@ -1,4 +1,4 @@
-//! The span of a request, after OpenTelemetry's conventions for HTTP servers.
+//! The span of a request, with OpenTelemetry's semantic conventions for HTTP servers.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The variables of OpenTelemetry's standard, read and checked as strictly as the settings.
+//! Parses OpenTelemetry's environment variables, as strictly as the settings.
 //!
 //! The standard has most values that cannot be understood ignored; here they are errors, since a
 //! trace that is missing says nothing about why.

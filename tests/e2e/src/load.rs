@@ -2,7 +2,7 @@
 //!
 //! What is not a 2xx, or no answer, has failed. There is a second try only where every client that is well made has one,
 //! because the server has not seen the request: what could not be written, since an idle connection had been closed, and
-//! streams of HTTP/2 that a GOAWAY of an orderly stop leaves out, or that are refused. The latter are counted.
+//! streams of HTTP/2 that a GOAWAY of an graceful shutdown leaves out, or that are refused. The latter are counted.
 
 use std::collections::BTreeMap;
 use std::fmt;

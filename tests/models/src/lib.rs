@@ -1,7 +1,7 @@
-//! Files of the crate in which threads meet, tried in every order that [loom](https://docs.rs/loom) finds.
+//! Files of the crate with concurrency, tested with [loom](https://docs.rs/loom) in every interleaving.
 //!
 //! A file takes its locks and atomics from its parent module: the crate's is the standard library's,
-//! and the one here is loom's. So the crate itself knows nothing of loom.
+//! and the one here is loom's. So the crate itself does not depend on loom.
 
 #[cfg(test)]
 mod logs;

@@ -1,4 +1,4 @@
-//! The log's queue: whoever waits is woken, and each line is written once or counted as dropped.
+//! The log queue: a waiting writer is woken, and each line is written once or counted as dropped.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What tests of stores share: real servers that stop and start again, load, and what services tell.
+//! Shared parts of the tests of stores: real servers that stop and restart, load, and observed output.
 
 mod certificates;
 mod http;

@@ -1,4 +1,4 @@
-//! The store of one's own that docs/stores.md shows.
+//! The custom store that docs/stores.md shows.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! The ratios as bars, for the README.
+//! Draws the benchmark's ratios as a bar chart, for bench/README.md.
 
 use std::fmt::Write as _;
 use std::path::Path;

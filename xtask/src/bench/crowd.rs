@@ -1,4 +1,4 @@
-//! What thousands of connections that want nothing, or want it slowly, cost those who do want something.
+//! Measures the latency of requests next to thousands of idle and slow connections.
 
 use std::fmt::Write as _;
 use std::process::{self, Command};

@@ -1,4 +1,4 @@
-//! How the cost of a request grows with what there is more of: its ratio to bare axum's stays flat.
+//! Measures how the cost of a request grows with routes, connections and series, compared with bare axum.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Load on a server: as much as it takes, at a fixed rate, or one request after the other.
+//! Generates load: at the maximum rate, at a fixed rate, or one request after the other.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! What the admin page costs: the CPU time of its samples, that of somebody who looks, and what it keeps.
+//! Measures the admin page: CPU time of its samples, CPU time while it is open, and memory.
 
 use std::thread;
 use std::time::{Duration, Instant};

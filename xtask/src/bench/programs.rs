@@ -1,4 +1,4 @@
-//! The programs that are compared: built alike, started alike.
+//! Builds and starts the programs that the benchmark compares.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! Numbers in rows, one column a program.
+//! Prints a table with one column for each program.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Image and manifests: the same user, ports and folder.
+//! Rules for images: user, ports and folders agree with the manifests.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;

@@ -1,4 +1,4 @@
-//! Migrations: a Job with what the Deployment has, which runs before it and for itself.
+//! Rules for migrations: a Job that runs before the Deployment, with the same settings and secrets.
 
 use serde_json::Value;
 

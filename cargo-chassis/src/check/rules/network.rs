@@ -1,4 +1,4 @@
-//! Ways to the pods: selectors match, ports exist, something answers.
+//! Rules for networking: selectors match, ports exist, routes answer.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Pods: restricted, probed where something answers, given time to end, and sized.
+//! Rules for pods: restricted security context, probes, grace period and resources.
 
 use serde_json::{Value, json};
 

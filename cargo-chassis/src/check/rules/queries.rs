@@ -1,4 +1,4 @@
-//! Alerts, autoscalers and the dashboard name only what a live scrape shows.
+//! Rules for queries: alerts, autoscalers and the dashboard use only metrics that the binary exposes.
 
 mod adapter;
 

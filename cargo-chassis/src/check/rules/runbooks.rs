@@ -1,4 +1,4 @@
-//! Whoever is woken by an alert finds a page about it.
+//! Rules for runbooks: every alert has one.
 
 use crate::Check;
 use crate::check::fault::Faults;

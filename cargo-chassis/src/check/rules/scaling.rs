@@ -1,4 +1,4 @@
-//! Numbers of pods: autoscalers have what they reckon with, and leave each other alone; drains can go on.
+//! Rules for scaling: autoscalers have the requests they need and do not conflict; PodDisruptionBudgets allow drains.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! What a pod gives the binary is what the binary knows, and where it looks for it.
+//! Rules for settings: environment variables and files in a pod are settings of the binary, in the folders that it
+//! reads.
 
 use super::Workload;
 use crate::check::binary::Binary;

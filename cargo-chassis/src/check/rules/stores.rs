@@ -1,4 +1,4 @@
-//! Stores in a file: one process at a time has it, on a volume that outlives the pod.
+//! Rules for stores in a file: one process at a time, on a volume that outlives the pod.
 
 use std::collections::BTreeMap;
 

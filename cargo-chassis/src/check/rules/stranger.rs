@@ -1,4 +1,4 @@
-//! A binary that is not on axum-chassis: what of the manifests is about things that it does not have.
+//! Rules for a binary that does not use axum-chassis: lists the parts of the manifests that need it.
 
 use serde_json::Value;
 

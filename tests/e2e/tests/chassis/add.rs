@@ -1,4 +1,4 @@
-//! `cargo chassis add`: single assets, for a Cargo project that knows nothing of the chassis. Whether the images
+//! `cargo chassis add`: single assets, for a Cargo project that does not use the chassis. Whether the images
 //! build, tests/images sees.
 
 use std::fs;
@@ -41,10 +41,10 @@ fn add_writes_only_what_is_new_names_it_and_says_what_is_next() {
     for line in [
         "plain-axum of package plain-axum",
         "on port 8080 (src/main.rs)",
-        "Kept Dockerfile: it is there already; --force replaces it",
+        "Kept Dockerfile: it already exists; --force replaces it",
         "Next docker build --build-arg HEALTHCHECK=none --tag plain-axum .",
         "Next docker compose up --build",
-        "plain-axum is not on axum-chassis",
+        "plain-axum does not use axum-chassis",
     ] {
         assert!(told.contains(line), "{line}: {told}");
     }

@@ -32,29 +32,35 @@ fn wrong_words_are_told_with_what_would_be_right() {
         (&["add"], "<ASSETS>"),
         (
             &["new", "orders", "-d", "flavour=sweet"],
-            "`-d flavour=sweet`: the template asks nothing called flavour, only description, database, redis, openapi, otlp, deploy, chassis",
+            "invalid `-d flavour=sweet`: unknown question `flavour`, expected one of description, database, redis, openapi, otlp, deploy, chassis",
         ),
         (
             &["new", "orders", "-d", "chassis=floppy"],
-            "`-d chassis=floppy`: chassis is one of auto, vendored, registry, git, path",
+            "invalid `-d chassis=floppy`: chassis has to be one of auto, vendored, registry, git, path",
         ),
-        (&["new", "orders", "-d", "chassis"], "is no NAME=VALUE"),
+        (
+            &["new", "orders", "-d", "chassis"],
+            "invalid `-d chassis`: expected NAME=VALUE",
+        ),
         (
             &["new", "orders", "-d", "chassis-url=https://a.example"],
-            "say `-d chassis=git` too",
+            "it needs `-d chassis=git` too",
         ),
         (
             &["new", "orders", "-d", "description=\"quoted\""],
             "has to match the pattern",
         ),
         (&["new", "a/match"], "it is a keyword of Rust"),
-        (&["new", "/"], "has no name to call the service by"),
-        (&["add", "images"], "no Cargo project is here"),
+        (
+            &["new", "/"],
+            "invalid path `/`: its last part has to be the service's name",
+        ),
+        (&["add", "images"], "no Cargo project found"),
         (&["vendor"], "depends on axum-chassis"),
-        (&["update"], "no service on axum-chassis is here"),
+        (&["update"], "no axum-chassis service found"),
         (
             &["check"],
-            "there are no manifests in k8s; name their folder with --manifests",
+            "no manifests found in k8s: set their folder with --manifests",
         ),
     ] {
         let said = refused(empty.path(), words);
@@ -74,7 +80,7 @@ fn a_folder_that_is_in_use_is_left_alone() {
     for (path, reason) in [
         (
             "orders",
-            "is there already and not empty; nothing in it was changed",
+            "already exists and is not empty; nothing was changed",
         ),
         ("file", "cannot use"),
         ("file/orders", "cannot"),
@@ -130,7 +136,7 @@ fn a_compiler_that_is_too_old_is_told_before_cargo_lists_packages() {
 fn a_project_without_a_program_or_with_several_is_asked_about() {
     let empty = workspace_with_members();
     let said = refused(empty.path(), &["add", "images"]);
-    assert!(said.contains("makes a program"), "{said}");
+    assert!(said.contains("has a binary"), "{said}");
 
     let several = tempfile::tempdir().expect("a folder");
     fs::create_dir_all(several.path().join("src/bin")).expect("a folder");
@@ -149,8 +155,14 @@ fn a_project_without_a_program_or_with_several_is_asked_about() {
     }
     for (define, reason) in [
         ("bin=three", "-d bin=one"),
-        ("port=0", "a port is a number from 1 to 65535"),
-        ("colour=red", "is none of package, bin, port"),
+        (
+            "port=0",
+            "invalid `-d port=0`: expected a port from 1 to 65535",
+        ),
+        (
+            "colour=red",
+            "unknown name `colour`, expected package, bin or port",
+        ),
     ] {
         let words = ["add", "images", "-d", define];
         let said = refused(several.path(), &words);

@@ -92,7 +92,7 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
     assert!(!service.join("k8s").exists());
     // What the older tool makes of that is a clear word.
     let older = said(chassis(&service).args(["update", "--check"]), 2);
-    assert!(older.contains(&format!("does not know the template {NEXT}")));
+    assert!(older.contains(&format!("unknown template version {NEXT}")));
 
     git(&service, &["commit", "--quiet", "--message=updated"]);
     let main = read(&service.join("src/main.rs"));

@@ -1,4 +1,4 @@
-//! `cargo chassis update`: what the template has changed, merged into what the owner has.
+//! `cargo chassis update`: merges changes of the template into an edited service.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -297,12 +297,12 @@ fn what_it_cannot_do_it_says_and_leaves_everything_alone() {
     let record = "template = \"9.9.9\"\n[answers]\nproject-name = \"orders\"\n";
     fs::write(old.file(".chassis.toml"), record).expect("a file");
     commit(&old.folder, "a record");
-    refused(2, "does not know the template 9.9.9, only 0.1.0");
+    refused(2, "unknown template version 9.9.9: this tool has 0.1.0");
     fs::write(old.file(".chassis.toml"), "template = 1").expect("a file");
-    refused(2, ".chassis.toml has to name the template's version");
+    refused(2, ".chassis.toml: expected the template's version");
 
     git(&old.folder, &["reset", "--quiet", "--hard", "HEAD^"]);
     fs::remove_dir_all(old.file(".git")).expect("a repository");
     let said = said(chassis(&old.folder).arg("update"), 2);
-    assert!(said.contains("in no git repository"), "{said}");
+    assert!(said.contains("not in a git repository"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! Fluent Bit's parser against real lines, by its own words: the program itself is not to be had here as a package.
+//! Fluent Bit's parser, tested on real log lines without Fluent Bit, which has no package here.
 
 use std::process::Command;
 

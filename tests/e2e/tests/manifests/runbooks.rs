@@ -1,4 +1,4 @@
-//! The pages for whoever is woken: what they name is there.
+//! The runbooks: every file, metric and command that they name exists.
 
 use std::collections::BTreeSet;
 use std::fs;

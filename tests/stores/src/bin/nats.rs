@@ -1,4 +1,4 @@
-//! A store of one's own: NATS, whose protocol is simple enough that its client fits below. With
+//! A store that a service adds itself: NATS, whose protocol is simple enough that its client fits below. With
 //! async-nats in its place the store reads the same. docs/stores.md tells how it is made.
 
 use std::process::ExitCode;

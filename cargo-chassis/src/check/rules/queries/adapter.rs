@@ -1,4 +1,4 @@
-//! The rules of prometheus-adapter: which metrics they make, and of which they make them.
+//! Parses prometheus-adapter's rules: the metrics that they define, and those that they read.
 
 use anyhow::Context;
 use serde_json::Value;

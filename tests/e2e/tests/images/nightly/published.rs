@@ -1,4 +1,4 @@
-//! `cargo chassis add images kubernetes` in programs that are none of ours, as the crates' registry has them.
+//! `cargo chassis add images kubernetes` in published programs of others.
 
 use std::{
     env, fs,
@@ -83,7 +83,7 @@ fn gets_images_and_manifests(name: &str, version: &str, dockerfiles: &[&str]) {
             1,
         );
         for line in [
-            "is not on axum-chassis",
+            "does not use axum-chassis",
             "k8s/base/workload/deployment.yaml: spec.template.spec.containers[app].livenessProbe",
             "remedy: name a port and a path that the service answers with 200",
             "k8s/components/alerts/alerts.yaml: queries",
