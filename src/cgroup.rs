@@ -4,8 +4,6 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::settings::Size;
-
 /// How much CPU this process may use.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Quota {
@@ -32,13 +30,6 @@ pub(crate) struct MemoryLimit {
     pub(crate) bytes: u64,
     /// The file that says so.
     pub(crate) source: PathBuf,
-}
-
-impl fmt::Display for MemoryLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let size = Size(self.bytes);
-        write!(f, "memory limit of {size} in {}", self.source.display())
-    }
 }
 
 /// The memory limit, if there is one: the smallest of this cgroup and those around it.

@@ -228,7 +228,9 @@ impl fmt::Display for Limits {
         ] {
             let reason = match (is_set, &from.memory) {
                 (true, _) => "set".to_owned(),
-                (false, Some(memory)) => memory.to_string(),
+                (false, Some(MemoryLimit { bytes, source })) => {
+                    format!("memory limit of {} in {}", Size(*bytes), source.display())
+                }
                 (false, None) => "no memory limit".to_owned(),
             };
             writeln!(f, "{key} = {value} ({reason})")?;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 /// From the lowest.
 const ROWS: [&[&str]; 9] = [
     &[
-        "backoff", "boxed", "cgroup", "chunks", "network", "redact", "trace", "upload", "error",
+        "backoff", "boxed", "cgroup", "chunks", "network", "redact", "trace", "error",
     ],
     &["otlp", "problem", "settings"],
     &["logs", "metrics", "health", "shutdown", "limits", "client"],
-    &["background", "openapi"],
+    &["background", "openapi", "upload"],
     &["server", "request", "admin"],
     &["sections"],
     &["cli"],
