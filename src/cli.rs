@@ -13,8 +13,8 @@ use crate::admin::Build;
 use crate::error::{Chain, Error};
 use crate::limits::Limits;
 use crate::sections::{self, Sections};
-use crate::service;
 use crate::settings::{self, Section, Sources};
+use crate::threads;
 
 const HELP: &str = "\
 Options:
@@ -188,7 +188,7 @@ fn derived(sections: &Sections) -> String {
     for line in limits.lines() {
         let _ = writeln!(text, "# {line}");
     }
-    let threads = service::threads(sections.service.threads);
+    let threads = threads::describe(sections.service.threads);
     let _ = writeln!(
         text,
         "# shutdown.delay = {delay}\n# service.threads = {threads}"

@@ -56,9 +56,9 @@ pub mod otlp;
 mod problem;
 mod redact;
 pub mod trace;
-mod upload;
 
 pub mod settings;
+mod threads;
 
 pub mod client;
 pub mod health;
@@ -70,6 +70,7 @@ pub mod shutdown;
 mod background;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+mod upload;
 
 pub mod admin;
 pub mod request;

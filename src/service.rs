@@ -9,7 +9,6 @@ mod life;
 mod reload;
 mod start;
 mod stop;
-mod threads;
 mod wait;
 
 use std::convert::Infallible;
@@ -28,7 +27,6 @@ use tower::Layer;
 
 pub use self::chassis::Chassis;
 use self::command::Command;
-pub(crate) use self::threads::describe as threads;
 use crate::admin::Build;
 use crate::cli::{self, Task};
 use crate::error::Error;

@@ -9,7 +9,7 @@ const ROWS: [&[&str]; 9] = [
     &[
         "backoff", "boxed", "cgroup", "chunks", "network", "redact", "trace", "error",
     ],
-    &["otlp", "problem", "settings"],
+    &["otlp", "problem", "settings", "threads"],
     &["logs", "metrics", "health", "shutdown", "limits", "client"],
     &["background", "openapi", "upload"],
     &["server", "request", "admin"],

@@ -9,11 +9,11 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::Stopped;
 use super::chassis::Chassis;
 use super::last::{self, Last};
 use super::life;
 use super::wait::Patience;
-use super::{Stopped, threads};
 use crate::admin::Build;
 use crate::background::Tasks;
 use crate::cli;
@@ -26,6 +26,7 @@ use crate::problem::Meanings;
 use crate::sections::LoadedSettings;
 use crate::settings::{Section, Sources};
 use crate::shutdown::{self, Phase, Signals, Trigger};
+use crate::threads;
 
 type Run<S> = dyn FnOnce(Chassis<S>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 

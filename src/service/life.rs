@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::start::{Begun, Parts};
-use super::{Chassis, Outer, Running, Stopped, last, reload, threads};
+use super::{Chassis, Outer, Running, Stopped, last, reload};
 use crate::admin::Build;
 use crate::error::{Chain, Error};
 use crate::logs::{self, Logs};
@@ -19,6 +19,7 @@ use crate::otlp::Export;
 use crate::sections::{self, LoadedSettings, Sections};
 use crate::settings::{self, Section, Sources};
 use crate::shutdown::Signals;
+use crate::threads;
 
 /// A whole process, from its settings to its exit code.
 pub(super) fn run<S: Section>(

@@ -6,7 +6,7 @@ use crate::cgroup;
 use crate::error::Error;
 
 /// The service's runtime, and the reason for its size, which is in the log, too.
-pub(super) fn runtime(set: usize) -> Result<(Runtime, String), Error> {
+pub(crate) fn runtime(set: usize) -> Result<(Runtime, String), Error> {
     let Threads { number, reason } = Threads::choose(set);
     let runtime = Builder::new_multi_thread()
         .worker_threads(number)
