@@ -4,7 +4,6 @@ ARG VARIANT=cc HEALTHCHECK=service
 # hadolint, not here: stages have no tags and inherit WORKDIR; Debian drops old versions, and a builder may keep its lists;
 # the wrapper's text is not expanded, and arguments that hold several words are.
 # hadolint global ignore=DL3006,DL3008,DL3009,DL3045,SC2016,SC2086
-
 FROM rust:1.95-slim-trixie AS rust
 ENV CARGO_TARGET_DIR=/target CARGO_INCREMENTAL=0 RUSTC_WRAPPER=
 WORKDIR /build
@@ -37,7 +36,8 @@ RUN printf '#!/bin/sh\nexec "$@" ${CARGO_BIN_NAME:+-Ctarget-feature=+crt-static}
 # What dependencies are compiled from: manifests, Cargo.lock, vendor/. This stage runs after every change, the next one
 # only if /plan differs. Cargo compares dates: with the same old one in each clone, vendor/ is not compiled again.
 FROM cc AS plan
-COPY . .
+# Cargo.lock by name, so that a build without it fails.
+COPY Cargo.lock . ./
 RUN mkdir -p vendor /plan && find vendor -exec touch -hd @0 {} + && cp -a vendor /plan && \
     cargo chef prepare --recipe-path /plan/recipe.json
 
