@@ -172,26 +172,25 @@ fn nothing_private_is_in_any_layer() {
         "target/debug/orders",
     ];
     // The build stages are the same in both files.
-    for (project, file) in [(copy_of("single-bin"), "Dockerfile.distroless")] {
-        for path in common {
-            write(project.path(), path, &comment);
-        }
-        // Of a generated service, which leaves out more; and of any project.
-        for ignore in [
-            service.path().join(".dockerignore"),
-            e2e::root().join(".dockerignore"),
-        ] {
-            fs::copy(ignore, project.path().join(".dockerignore")).expect("a file");
-            for target in ["plan", "build", "healthcheck-none"] {
-                let build = Build::of(project.path(), file)
-                    .option(&secret)
-                    .option(&format!("--target={target}"));
-                let archive = build.image().archive();
-                let leaks = archive
-                    .windows(PRIVATE.len())
-                    .any(|window| window == PRIVATE.as_bytes());
-                assert!(!archive.is_empty() && !leaks, "{file}: {target}");
-            }
+    let (project, file) = (copy_of("single-bin"), "Dockerfile.distroless");
+    for path in common {
+        write(project.path(), path, &comment);
+    }
+    // Of a generated service, which leaves out more; and of any project.
+    for ignore in [
+        service.path().join(".dockerignore"),
+        e2e::root().join(".dockerignore"),
+    ] {
+        fs::copy(ignore, project.path().join(".dockerignore")).expect("a file");
+        for target in ["plan", "build", "healthcheck-none"] {
+            let build = Build::of(project.path(), file)
+                .option(&secret)
+                .option(&format!("--target={target}"));
+            let archive = build.image().archive();
+            let leaks = archive
+                .windows(PRIVATE.len())
+                .any(|window| window == PRIVATE.as_bytes());
+            assert!(!archive.is_empty() && !leaks, "{file}: {target}");
         }
     }
 }
