@@ -60,6 +60,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let answers = [
         ("chassis", "registry"),
         ("workspace", "own"),
+        ("added", "yes"),
         ("deploy", if manifests { "kubernetes" } else { "docker" }),
         ("on_chassis", if project.on_chassis { "yes" } else { "no" }),
         ("port", &port),
@@ -83,27 +84,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             files.insert(file, text.into());
         }
     }
-    // Otherwise the image would declare a port that nothing opens.
+    // What the project says, the files say: no build needs an argument.
     for dockerfile in ["Dockerfile", "Dockerfile.distroless"] {
-        let exposed = format!("EXPOSE {}", project.port.number);
-        files.edit(dockerfile, |text| text.replace("EXPOSE 8080", &exposed));
-    }
-    let arguments = build_arguments(&project);
-    if !arguments.is_empty() {
-        let lines = arguments
-            .iter()
-            .map(|(name, value)| format!("        {name}: {value}\n"));
-        let lines = format!(
-            "dockerfile: Dockerfile.distroless\n      args:\n{}",
-            lines.collect::<String>()
-        );
-        files.edit("docker-compose.yml", |text| {
-            text.replace("dockerfile: Dockerfile.distroless\n", &lines)
-        });
-    }
-    let build = format!("docker build {}--file", flags(&project));
-    for workflow in [".github/workflows/ci.yml", ".github/workflows/release.yml"] {
-        files.edit(workflow, |text| text.replace("docker build --file", &build));
+        files.edit(dockerfile, |text| adapted(text, &project));
     }
 
     let (kept, new): (Vec<PathBuf>, Vec<PathBuf>) = files
@@ -165,8 +148,7 @@ impl Asset {
                 if !fs::exists(project.root.join("Cargo.lock")).unwrap_or_default() {
                     lines.push("cargo generate-lockfile, and commit Cargo.lock: images are built with --locked".to_owned());
                 }
-                let flags = flags(project);
-                lines.push(format!("docker build {flags}--tag {} .", project.bin));
+                lines.push(format!("docker build --tag {} .", project.bin));
             }
             Self::Kubernetes => {
                 lines.push("edit the manifests as k8s/README.md describes; kubectl kustomize k8s/overlays/dev renders them".to_owned());
@@ -201,25 +183,15 @@ impl Asset {
     }
 }
 
-/// What `docker build` has to be told, as words of its command line, each followed by a space.
-fn flags(project: &Project) -> String {
-    build_arguments(project)
-        .into_iter()
-        .map(|(name, value)| format!("--build-arg {name}={value} "))
-        .collect()
-}
-
-/// What `docker build` cannot find out by itself.
-fn build_arguments(project: &Project) -> Vec<(&'static str, &str)> {
-    let mut arguments = Vec::new();
-    if project.several_packages {
-        arguments.push(("PACKAGE", &*project.package));
+/// A Dockerfile that builds the project's program, exposes its port, and has a health check only if the program has one.
+fn adapted(dockerfile: &str, project: &Project) -> String {
+    let program = format!("ARG PACKAGE={} BIN={} ", project.package, project.bin);
+    let exposed = format!("EXPOSE {}", project.port.number);
+    let text = dockerfile
+        .replace("ARG PACKAGE BIN ", &program)
+        .replace("EXPOSE 8080", &exposed);
+    if project.on_chassis {
+        return text;
     }
-    if project.several_bins {
-        arguments.push(("BIN", &*project.bin));
-    }
-    if !project.on_chassis {
-        arguments.push(("HEALTHCHECK", "none"));
-    }
-    arguments
+    text.replace("HEALTHCHECK=service", "HEALTHCHECK=none")
 }

@@ -40,6 +40,8 @@ fn past(table: &str, today: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::{past, rows};
 
     #[test]
@@ -48,6 +50,32 @@ mod tests {
                      | A | `1` | `x` | 2026-11-23 | s |\n| B | `1` | `x` | 2026-11-24 | s |\n\
                      | C | `1` | `x` | no date | s |\n\n| base | until |\n|---|---|\n| D | 2020-01-01 |\n";
         assert_eq!(past(table, "2026-11-24"), ["A: until 2026-11-23"]);
+    }
+
+    /// 1.95 was released on 2026-04-16, and each release follows six weeks after the one before it.
+    #[test]
+    fn the_rust_of_the_images_is_past_its_date_once_it_is_two_releases_behind() {
+        let table = include_str!("../../docs/maintained.md");
+        let row = table
+            .lines()
+            .find(|line| line.starts_with("| Rust, in the images |"))
+            .expect("a row");
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let version = cells[2].trim_start_matches("`rust:1.");
+        let minor: u32 = version
+            .split('-')
+            .next()
+            .and_then(|minor| minor.parse().ok())
+            .expect("a release");
+        let days = (minor + 2 - 95) * 42 - 1;
+        let date = Command::new("date")
+            .args(["-u", "+%F", "-d", &format!("2026-04-16 + {days} days")])
+            .output()
+            .expect("date starts");
+        assert_eq!(
+            cells[4],
+            String::from_utf8(date.stdout).expect("a date").trim()
+        );
     }
 
     #[test]

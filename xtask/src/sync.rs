@@ -134,7 +134,8 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
         &root.join("template"),
         scratch.path(),
         "service",
-        &["chassis=registry".to_owned()],
+        // The `.dockerignore` for any project: this repository does not have the layout of a service.
+        &["chassis=registry".to_owned(), "added=yes".to_owned()],
     )?;
     let mut present = Vec::new();
     for folder in RENDERED {

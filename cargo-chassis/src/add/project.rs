@@ -19,9 +19,6 @@ pub(super) struct Project {
     pub(super) bin: String,
     pub(super) port: Port,
     pub(super) on_chassis: bool,
-    pub(super) several_packages: bool,
-    /// Of the package.
-    pub(super) several_bins: bool,
 }
 
 /// The port that the program listens on.
@@ -112,10 +109,6 @@ impl Project {
             bin: program.bin.clone(),
             port,
             on_chassis: program.on_chassis,
-            several_packages: all.iter().any(|other| other.package != program.package),
-            several_bins: all
-                .iter()
-                .any(|other| other.package == program.package && other.bin != program.bin),
         })
     }
 }

@@ -42,7 +42,7 @@ fn add_writes_only_what_is_new_names_it_and_says_what_is_next() {
         "plain-axum of package plain-axum",
         "on port 8080 (src/main.rs)",
         "Kept Dockerfile: it already exists; --force replaces it",
-        "Next docker build --build-arg HEALTHCHECK=none --tag plain-axum .",
+        "Next docker build --tag plain-axum .",
         "Next docker compose up --build",
         "plain-axum does not use axum-chassis",
     ] {
@@ -50,23 +50,33 @@ fn add_writes_only_what_is_new_names_it_and_says_what_is_next() {
     }
     for name in ["ci.yml", "release.yml"] {
         let workflow = read(&project.path().join(".github/workflows").join(name));
-        assert!(workflow.contains("docker build --build-arg HEALTHCHECK=none --file"));
+        assert!(workflow.contains("docker build --file"));
         for ours in ["--check-config", "chassis"] {
             assert!(!workflow.contains(ours), "{workflow}");
         }
     }
-    let compose = read(&project.path().join("docker-compose.yml"));
-    assert!(compose.contains("HEALTHCHECK: none"), "{compose}");
+    let distroless = read(&project.path().join("Dockerfile.distroless"));
+    assert!(distroless.starts_with("# An image of any Cargo project"));
+    for line in [
+        "ARG VARIANT=static HEALTHCHECK=none\n",
+        "ARG PACKAGE=plain-axum BIN=plain-axum EXAMPLE ",
+    ] {
+        assert!(distroless.contains(line), "{line}: {distroless}");
+    }
 
     let told = said(
         chassis(project.path()).args(["add", "images", "--force"]),
         0,
     );
     assert!(told.contains("Added Dockerfile\n"), "{told}");
+    let ours = read(&root().join("Dockerfile"));
+    let ours = ours.replace("HEALTHCHECK=service", "HEALTHCHECK=none");
     assert_eq!(
         read(&project.path().join("Dockerfile")),
-        read(&root().join("Dockerfile"))
+        ours.replace(" PACKAGE BIN ", " PACKAGE=plain-axum BIN=plain-axum ")
     );
+    let same = [".dockerignore"].map(|file| read(&project.path().join(file)));
+    assert_eq!(same, [read(&root().join(".dockerignore"))]);
 }
 
 #[test]
@@ -102,10 +112,13 @@ fn package_program_and_port_are_read_from_the_project() {
     for line in [
         "greeter of package greeter",
         "on port 3000 (greeter/src/main.rs)",
-        "--build-arg PACKAGE=greeter",
+        "Next docker build --tag greeter .",
     ] {
         assert!(told.contains(line), "{line}: {told}");
     }
+    let dockerfile = read(&project.path().join("Dockerfile"));
+    assert!(dockerfile.contains("ARG PACKAGE=greeter BIN=greeter EXAMPLE "));
+    assert!(dockerfile.contains("\nEXPOSE 3000 "));
     let deployment = read(&project.path().join("k8s/base/workload/deployment.yaml"));
     assert!(deployment.contains("containerPort: 3000"), "{deployment}");
 

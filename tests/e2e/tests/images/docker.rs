@@ -66,15 +66,15 @@ fn run(command: &mut Command) -> String {
 /// Held by whoever builds: by one alone where the time that it takes matters.
 static BUILDING: RwLock<()> = RwLock::new(());
 
-/// Builds what no project has a part in, before anything else. Two builds that run these steps at once leave BuildKit with
+/// Builds what no project has a part in, before anything else: two builds that run these steps at once leave BuildKit with
 /// two outcomes of them, and what one build makes of the one is not found by another that begins at the other.
-fn build_what_all_begin_with() {
+fn build_common_stages() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let nothing = tempfile::tempdir().expect("a folder");
         let file = root().join("Dockerfile.distroless");
         let mut command = docker();
-        command.args(["build", "--quiet", "--target=cc", "--file"]);
+        command.args(["build", "--quiet", "--target=static", "--file"]);
         run(command.arg(file).arg(nothing.path()));
     });
 }
@@ -148,7 +148,7 @@ impl Build {
     }
 
     fn build(&mut self) -> (Duration, Result<String, String>) {
-        build_what_all_begin_with();
+        build_common_stages();
         let start = Instant::now();
         let output = self
             .command
@@ -202,6 +202,11 @@ impl Image {
 
     pub(crate) fn megabytes(&self) -> f64 {
         self.inspect("{{.Size}}").parse::<f64>().expect("a number") / 1e6
+    }
+
+    /// What `docker run` prints.
+    pub(crate) fn prints(&self) -> String {
+        run(docker().args(["run", "--rm"]).args(HARDENED).arg(&self.tag))
     }
 
     /// Starts it with a read-only root and no rights at all.

@@ -6,12 +6,14 @@
 //! measures, `--skip nightly` what `.ci/run` leaves to each night.
 
 mod caching;
+mod contents;
 mod docker;
 mod errors;
 mod files;
 mod generated;
 mod nightly;
 mod projects;
+mod promises;
 mod service;
 mod shapes;
 mod stores;

@@ -6,6 +6,7 @@ use e2e::root;
 
 use crate::{
     caching::compiles_what_a_change_touches,
+    contents,
     docker::Build,
     projects::{SHAPES, VENDORED_ACTIX, copy_of},
     service::{CC, STATIC, lives_and_leaves},
@@ -13,6 +14,7 @@ use crate::{
 };
 
 mod git;
+mod podman;
 mod published;
 
 /// As README says, word for word.
@@ -51,9 +53,16 @@ fn the_largest_shape_serves_from_a_small_image() {
 #[test]
 #[ignore = "needs Docker"]
 fn a_change_in_each_shape_compiles_what_it_touches_also_in_a_new_clone() {
-    for shape in SHAPES.iter().chain([&VENDORED_ACTIX]) {
+    let shapes = SHAPES.iter().filter(|shape| shape.has_layer);
+    for shape in shapes.chain([&VENDORED_ACTIX]) {
         compiles_what_a_change_touches(shape, |build| build);
     }
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn two_branches_built_at_once_each_have_their_own_code_five_times() {
+    contents::five_times();
 }
 
 /// The advisory is made up, and the database a folder: the real one is on GitHub.

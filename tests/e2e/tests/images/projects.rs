@@ -19,8 +19,10 @@ pub(crate) struct Shape {
     main: &'static str,
     /// What else is in its workspace, so no dependency.
     pub(crate) members: &'static [&'static str],
-    /// A package beside the workspace: compiled with the dependencies, and again whenever they change.
+    /// A package in vendor/, not of the workspace: compiled with the dependencies.
     pub(crate) beside: Option<&'static str>,
+    /// Are all packages in the workspace or in vendor/? Otherwise there is no layer of dependencies.
+    pub(crate) has_layer: bool,
     /// Where a choice is needed.
     arguments: &'static [(&'static str, &'static str)],
     make: fn() -> TempDir,
@@ -34,6 +36,7 @@ impl Shape {
             main: "src/main.rs",
             members: &[],
             beside: None,
+            has_layer: true,
             arguments: &[],
             make,
         }
@@ -52,15 +55,13 @@ pub(crate) const WORKSPACE: Shape = Shape {
     ..Shape::of_one_package("greeter", || copy_of("workspace"))
 };
 pub(crate) const PLAIN_AXUM: Shape = Shape::of_one_package("plain-axum", || copy_of("plain-axum"));
-pub(crate) const VENDORED: Shape = Shape {
-    // Its crates are elsewhere than those of the other project of this name, which would have them compiled again.
-    arguments: &[("CACHE_ID", "-vendored")],
-    ..Shape::of_one_package("single-bin", || vendored("single-bin"))
-};
+pub(crate) const VENDORED: Shape = Shape::of_one_package("single-bin", || vendored("single-bin"));
 /// The one with the most crates: for the night.
 pub(crate) const VENDORED_ACTIX: Shape = Shape::of_one_package("vendored", || vendored("vendored"));
-pub(crate) const C_CODE: Shape =
-    Shape::of_one_package("c-code", || copy_of("c-code")).beside("answers");
+pub(crate) const C_CODE: Shape = Shape {
+    has_layer: false,
+    ..Shape::of_one_package("c-code", || copy_of("c-code"))
+};
 
 /// None of these is on the chassis.
 pub(crate) const SHAPES: [Shape; 6] = [

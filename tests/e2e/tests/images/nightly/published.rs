@@ -38,25 +38,17 @@ fn published(name: &str, version: &str) -> TempDir {
     program
 }
 
-/// The image that the command builds which the tool has named.
-fn image(program: &Path, told: &str, dockerfile: &str) -> Image {
-    let command = told
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Next docker build "));
-    let arguments = command.expect("a command").split("--build-arg ").skip(1);
+/// The image that the program's own copies of the files make, with no argument but the profile.
+fn image(program: &Path, dockerfile: &str) -> Image {
     let dockerfile = program.join(dockerfile).display().to_string();
-    let build = arguments.fold(Build::of(program, &dockerfile), |build, argument| {
-        let argument = argument.split(' ').next().expect("a word");
-        build.option(&format!("--build-arg={argument}"))
-    });
-    build.unoptimized().image()
+    Build::of(program, &dockerfile).unoptimized().image()
 }
 
 /// Adds to a program, and looks at what there was, at the image, and at what `check` makes of it.
 fn gets_images_and_manifests(name: &str, version: &str, dockerfiles: &[&str]) {
     let program = published(name, version);
     let before = contents(program.path());
-    let told = said(
+    said(
         chassis(program.path()).args(["add", "images", "kubernetes"]),
         0,
     );
@@ -66,7 +58,7 @@ fn gets_images_and_manifests(name: &str, version: &str, dockerfiles: &[&str]) {
     }
 
     for dockerfile in dockerfiles {
-        let image = image(program.path(), &told, dockerfile);
+        let image = image(program.path(), dockerfile);
         let printed = image.output("/app/service", &["--version"]);
         assert!(printed.contains(version), "{name}: {printed}");
         if *dockerfile != "Dockerfile.distroless" {
@@ -110,4 +102,10 @@ fn a_published_server_of_pages_gets_images_and_manifests() {
 #[ignore = "needs Docker"]
 fn a_published_tunnel_keeps_its_own_dockerfile_and_gets_the_other() {
     gets_images_and_manifests("bore-cli", "0.6.0", &["Dockerfile.distroless"]);
+}
+
+#[test]
+#[ignore = "needs Docker"]
+fn a_published_server_for_tests_gets_images_and_manifests() {
+    gets_images_and_manifests("dummyhttp", "1.1.1", &["Dockerfile.distroless"]);
 }
