@@ -13,7 +13,7 @@
 //! | `/status` | all that the page shows, as JSON |
 //! | `/` | the admin page, for people on call |
 //!
-//! [`access`] has the rules for access.
+//! `admin/access.rs` has the rules for access.
 
 mod access;
 mod log;
@@ -104,6 +104,10 @@ impl Validate for Settings {
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How many connections this listener has at most.
 const MAX_CONNECTIONS: usize = 256;
+/// How many requests may be under way on one connection of HTTP/2.
+const MAX_STREAMS: u32 = 4;
+/// How long an answer may wait for its client.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a request may bring at most, in bytes: a filter and a token.
 const LONGEST_BODY: usize = 1024;
 
@@ -371,7 +375,11 @@ impl Running {
         let routers = [admin.clone().router(), misaddressed(&admin.readiness)];
         runtime.spawn(boxed(admin.sample()));
         let serve = move || {
-            let settings = server::Settings::default();
+            let settings = server::Settings {
+                max_streams: MAX_STREAMS,
+                send_timeout: SEND_TIMEOUT.into(),
+                ..server::Settings::default()
+            };
             let limits = Limits::new(&limits::Settings::default(), Some(MAX_CONNECTIONS));
             runtime.block_on(listening.serve(routers, settings, limits, shutdown, uncounted));
         };

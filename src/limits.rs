@@ -5,11 +5,12 @@
 //!
 //! | limit | from the memory limit M | M = 128 MiB | without a memory limit |
 //! |---|---|---|---|
-//! | `server.max_connections` | M / 128 KiB | 1024 | 10,000 |
-//! | `limits.concurrency` | M / 128 KiB | 1024 | 10,000 |
-//! | `limits.buffered` | M / 4 | 32 MiB | none |
+//! | `server.max_connections` | M / 512 KiB | 256 | 10,000 |
+//! | `limits.concurrency` | M / 512 KiB | 256 | 10,000 |
+//! | `limits.buffered` | M / 8 | 16 MiB | none |
 //!
-//! An idle connection takes about 20 KiB, one with the largest head 84 KiB: of M, at most a sixth or two thirds.
+//! An idle connection takes about 20 KiB; one with the largest head and a body behind it 128 KiB; one of HTTP/2 that has had
+//! 100 streams at once 230 KiB. `tests/e2e/tests/memory.rs` measures what clients can make of that.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,10 +34,10 @@ pub struct Settings {
     /// beyond it. A route may set its own with axum's `DefaultBodyLimit`.
     pub body: Size,
     /// How many requests may be under way at once: 503 with Retry-After beyond it. 0 means any
-    /// number. Health routes are exempt. Unset, it is 10,000, or less where the container's memory limit is below 1.25 GiB.
+    /// number. Health routes are exempt. Unset, it is 10,000, or less where the container's memory limit is below 5 GiB.
     pub concurrency: Option<usize>,
     /// How many bytes of request bodies may be in memory at once: 503 with Retry-After beyond it. The first 16 KiB of each
-    /// body do not count. 0 means any number. Unset, it is a quarter of the container's memory limit.
+    /// body do not count. 0 means any number. Unset, it is an eighth of the container's memory limit.
     pub buffered: Option<Size>,
 }
 
@@ -58,7 +59,7 @@ impl Validate for Settings {
 /// Connections and requests that are accepted where the container has no memory limit, or a large one.
 const MOST: u64 = 10_000;
 /// The memory of a container for each connection that it may have.
-const FOR_EACH: u64 = 128 * 1024;
+const FOR_EACH: u64 = 512 * 1024;
 /// No container is too small for so many.
 const FEWEST: u64 = 16;
 
@@ -117,11 +118,14 @@ impl Limits {
 
     /// Reads the memory limit again: Kubernetes resizes containers in place. Whether it has changed.
     pub(crate) fn follow(&self) -> bool {
-        let memory = cgroup::memory_limit();
+        // A file that cannot be read now, as when there are no file descriptors, lifts no limit.
+        let Some(memory) = cgroup::memory_limit() else {
+            return false;
+        };
         let mut has_changed = false;
         self.change(|from| {
-            has_changed = from.memory != memory;
-            from.memory = memory;
+            let before = from.memory.replace(memory);
+            has_changed = from.memory != before;
         });
         has_changed
     }
@@ -257,7 +261,7 @@ impl From {
     fn buffered(&self) -> u64 {
         match (self.settings.buffered, &self.memory) {
             (Some(set), _) => set.bytes(),
-            (None, Some(memory)) => (memory.bytes / 4).max(1),
+            (None, Some(memory)) => (memory.bytes / 8).max(1),
             (None, None) => 0,
         }
     }
@@ -284,10 +288,10 @@ mod tests {
     fn limits_that_are_not_set_fit_the_memory_of_the_container() {
         for (memory, number, buffered) in [
             (None, 10_000, 0),
-            (Some(1 << 20), 16, 1 << 18),
-            (Some(64 << 20), 512, 16 << 20),
-            (Some(128 << 20), 1024, 32 << 20),
-            (Some(16 << 30), 10_000, 4 << 30),
+            (Some(1 << 20), 16, 1 << 17),
+            (Some(64 << 20), 128, 8 << 20),
+            (Some(128 << 20), 256, 16 << 20),
+            (Some(16 << 30), 10_000, 2 << 30),
         ] {
             let limits = of(memory, &Settings::default(), None);
             assert_eq!(limits.connections(), number, "{memory:?}");
@@ -309,9 +313,9 @@ mod tests {
         let limits = of(Some(64 << 20), &Settings::default(), None);
         assert_eq!(
             limits.to_string(),
-            "server.max_connections = 512 (memory limit of 64MiB in /memory.max)\n\
-             limits.concurrency = 512 (memory limit of 64MiB in /memory.max)\n\
-             limits.buffered = 16MiB (memory limit of 64MiB in /memory.max)\n"
+            "server.max_connections = 128 (memory limit of 64MiB in /memory.max)\n\
+             limits.concurrency = 128 (memory limit of 64MiB in /memory.max)\n\
+             limits.buffered = 8MiB (memory limit of 64MiB in /memory.max)\n"
         );
     }
 

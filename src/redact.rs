@@ -7,9 +7,10 @@ use std::ops::Range;
 pub(crate) const REDACTED: &str = "[redacted]";
 
 /// The words of a key that make its value a secret, in the singular.
-const WORDS: [&str; 11] = [
+const WORDS: [&str; 12] = [
     "password",
     "passwd",
+    "pwd",
     "passphrase",
     "secret",
     "token",
@@ -43,8 +44,11 @@ impl Name {
     pub(crate) fn of(key: &str) -> Self {
         let mut words = vec![String::new()];
         let mut before_is_lower = false;
-        for c in key.chars() {
-            if !c.is_alphanumeric() || (c.is_uppercase() && before_is_lower) {
+        let mut chars = key.chars().peekable();
+        while let Some(c) = chars.next() {
+            // `apiKey` and `DBPassword` have two words.
+            let begins_lower = chars.peek().is_some_and(|next| next.is_lowercase());
+            if !c.is_alphanumeric() || (c.is_uppercase() && (before_is_lower || begins_lower)) {
                 words.push(String::new());
             }
             if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
@@ -52,7 +56,8 @@ impl Name {
             }
             before_is_lower = c.is_lowercase() || c.is_numeric();
         }
-        let is_secret = |word: &str| WORDS.contains(&word);
+        let is_secret =
+            |word: &str| WORDS.contains(&word.trim_end_matches(|c: char| c.is_numeric()));
         let plural = |word: &str| word.strip_suffix('s').is_some_and(is_secret);
         if words.last().is_some_and(|word| is_secret(word)) {
             Self::Secret
@@ -118,6 +123,9 @@ mod tests {
             "credentials",
             "client.secret",
             "session_token",
+            "DBPassword",
+            "JWTSecret",
+            "password2",
         ] {
             assert_eq!(Name::of(key), Name::Secret, "{key}");
         }

@@ -232,8 +232,13 @@ where
         } else {
             let busy = Problem::unavailable("the service is at its limit of concurrent requests")
                 .retry_after(Duration::from_secs(1));
+            let response = busy.render(Some(&ids.request));
             State::Answered {
-                response: Some(busy.render(Some(&ids.request))),
+                // Many refusals may come on a connection of HTTP/2, and a body waits for the client's window.
+                response: Some(match version < Version::HTTP_2 {
+                    true => response,
+                    false => outcome::without_body(response),
+                }),
             }
         };
         ResponseFuture {

@@ -65,7 +65,7 @@ pub struct Settings {
     /// How long an answer may wait for its client to take the next 16 KiB of it, or what is left.
     pub send_timeout: Duration,
     /// How many connections may be open at once. For a further one, the one that has been idle longest is closed. Unset, it is
-    /// 10,000, or less where the container's memory limit is below 1.25 GiB.
+    /// 10,000, or less where the container's memory limit is below 5 GiB.
     #[schemars(range(min = 1))]
     pub max_connections: Option<usize>,
     /// How many requests may be under way at once on one HTTP/2 connection.
@@ -90,7 +90,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(650),
             send_timeout: Duration::from_secs(30),
             max_connections: None,
-            max_streams: 200,
+            max_streams: 100,
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
             accept_ids: AcceptIds::default(),

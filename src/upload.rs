@@ -23,10 +23,15 @@ struct State {
     received: AtomicU64,
     /// Whose room its bytes take, once that is known.
     limits: OnceLock<Limits>,
-    /// Bytes that take room.
+    /// What its pieces have taken so far.
+    taken: AtomicU64,
+    /// What they take now.
     held: AtomicU64,
     /// The body has ended: what is held now stays until the request has ended, too.
     keeps_held: AtomicBool,
+    has_ended: AtomicBool,
+    /// Its reader waits for the client.
+    is_starved: AtomicBool,
     stage: AtomicU8,
     /// Whether somebody reads what is left.
     keeps_rest: AtomicBool,
@@ -42,6 +47,8 @@ const MALFORMED: u8 = 3;
 /// There is no room in memory for more of it.
 const NO_ROOM: u8 = 4;
 
+/// What a piece takes beside its bytes: a client may send a body byte by byte.
+const PIECE: u64 = 128;
 /// What of a body takes no room, in bytes: most requests have no more, so that they are served while large ones are refused.
 const FREE: u64 = 16 * 1024;
 
@@ -62,8 +69,11 @@ impl Upload {
         let upload = Self(Arc::new(State {
             received: AtomicU64::new(0),
             limits: OnceLock::new(),
+            taken: AtomicU64::new(0),
             held: AtomicU64::new(0),
             keeps_held: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            is_starved: AtomicBool::new(false),
             stage: AtomicU8::new(ARRIVING),
             keeps_rest: AtomicBool::new(false),
             rest: Mutex::default(),
@@ -86,8 +96,13 @@ impl Upload {
 
     /// The request has ended, and what it holds is nobody's any more.
     pub(crate) fn let_go(&self) {
-        self.0.keeps_held.store(true, Ordering::Relaxed);
+        self.0.has_ended.store(true, Ordering::Relaxed);
         self.0.let_go(u64::MAX);
+    }
+
+    /// Whether its reader waits for the client to send more.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.0.is_starved.load(Ordering::Relaxed)
     }
 
     /// Whether there was no room for all of it.
@@ -126,17 +141,18 @@ impl State {
     /// Data that takes room for as long as it lives, if there is room.
     fn hold(self: &Arc<Self>, data: Bytes) -> Option<Bytes> {
         let bytes = data.len() as u64;
-        let before = self.received.fetch_add(bytes, Ordering::Relaxed);
-        let Some(limits) = self.limits.get() else {
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+        let takes = bytes + PIECE;
+        let taken = self.taken.fetch_add(takes, Ordering::Relaxed) + takes;
+        let limits = self.limits.get();
+        let Some(limits) = limits.filter(|limits| taken > FREE && limits.buffered_limit() > 0)
+        else {
             return Some(data);
         };
-        if before + bytes <= FREE || limits.buffered_limit() == 0 {
-            return Some(data);
-        }
-        if !limits.hold(bytes) {
+        if !limits.hold(takes) {
             return None;
         }
-        self.held.fetch_add(bytes, Ordering::Relaxed);
+        self.held.fetch_add(takes, Ordering::Relaxed);
         Some(Bytes::from_owner(Held {
             data,
             state: self.clone(),
@@ -170,9 +186,11 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Whoever has collected the whole body has copied its pieces, and has dropped them for that.
-        if !self.state.keeps_held.load(Ordering::Relaxed) {
-            self.state.let_go(self.data.len() as u64);
+        // Whoever has collected the whole body has copied its pieces, and has dropped them for that. A reader that goes on after
+        // the request has ended keeps nothing for it.
+        let is_kept = self.state.keeps_held.load(Ordering::Relaxed);
+        if !is_kept || self.state.has_ended.load(Ordering::Relaxed) {
+            self.state.let_go(self.data.len() as u64 + PIECE);
         }
     }
 }
@@ -195,9 +213,13 @@ impl HttpBody for Watched {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(&mut *body).poll_frame(context));
+        let frame = Pin::new(&mut *body).poll_frame(context);
         let ended = body.is_end_stream();
         let state = &self.upload.0;
+        state
+            .is_starved
+            .store(frame.is_pending(), Ordering::Relaxed);
+        let frame = ready!(frame);
         let set = |stage| state.stage.store(stage, Ordering::Relaxed);
         let frame = match frame {
             Some(Ok(frame)) => {

@@ -17,6 +17,9 @@ pub(crate) const FOLDER: &str = "vendor/axum-chassis";
 
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let folder = service()?;
+    for file in ["Cargo.toml", record::FILE] {
+        refuse_links(&folder, Path::new(file))?;
+    }
     let file = folder.join("Cargo.toml");
     let text = fs::read_to_string(&file)?;
     let mut manifest: DocumentMut = text

@@ -81,7 +81,10 @@ impl Access {
             &["reason"],
         )?;
         Ok(Self {
-            token: settings.token.clone(),
+            token: settings
+                .token
+                .as_ref()
+                .map(|token| Secret::from(token.expose().trim().to_owned())),
             read: settings.read,
             in_container: in_container(),
             logs,
@@ -98,10 +101,10 @@ impl Access {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<(), Box<Response>> {
-        // HTTP/2 has no Host.
+        // HTTP/2 has no Host, and the target of a request goes before it (RFC 9112, 3.2.2).
         let authority = uri.authority().map(Authority::as_str);
-        let host = text(headers, header::HOST)
-            .or(authority)
+        let host = authority
+            .or(text(headers, header::HOST))
             .unwrap_or_default();
         self.decide(action, client.ip().to_canonical(), host, headers)
             .map_err(|reason| {
@@ -214,7 +217,9 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 
 /// A forwarded request comes from a proxy on this machine for somebody else.
 fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded")
+    ["x-forwarded-for", "forwarded", "via", "x-real-ip"]
+        .iter()
+        .any(|name| headers.contains_key(*name))
 }
 
 /// The token of a bearer ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), or the password of a browser
@@ -302,7 +307,7 @@ mod tests {
         for client in ["10.0.0.7", "127.0.0.6", "127.1.1.1"] {
             assert_eq!(write(client, &[]), Err(Reason::Remote), "{client}");
         }
-        for forwarded in ["x-forwarded-for", "forwarded"] {
+        for forwarded in ["x-forwarded-for", "forwarded", "via", "x-real-ip"] {
             let headers = [(forwarded, "for=8.8.8.8")];
             assert_eq!(write("127.0.0.1", &headers), Err(Reason::Remote));
         }

@@ -40,6 +40,13 @@ pub(super) fn no_room(record: &Record) -> Response {
         .render(Some(&record.ids().request))
 }
 
+pub(super) fn without_body(response: Response) -> Response {
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_TYPE);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::empty())
+}
+
 /// Makes a problem of an error response that is not one: axum's own, or a handler's plain text.
 ///
 /// A body that says what it is (JSON, HTML) stays as the service made it. A problem that an error

@@ -52,6 +52,9 @@ pub(super) struct Activity {
     stuck_since: AtomicU64,
     /// The bytes that it has taken since.
     taken: AtomicU64,
+    /// Requests under way that wait for the client: for more of their bodies, or for room to answer; and since when the last one does.
+    waiting: AtomicU32,
+    waiting_since: AtomicU64,
     /// The last answer came before all of its request had been read.
     unread: AtomicBool,
     /// It does not speak HTTP, and that has been logged.
@@ -72,6 +75,8 @@ impl Activity {
             idle_since: AtomicU64::new(1),
             stuck_since: AtomicU64::new(0),
             taken: AtomicU64::new(0),
+            waiting: AtomicU32::new(0),
+            waiting_since: AtomicU64::new(0),
             unread: AtomicBool::new(false),
             foreign: AtomicBool::new(false),
             make_room: AtomicBool::new(false),
@@ -160,14 +165,18 @@ impl Activity {
         (head == 0 || (self.is_fresh() && now > since + FRESH)).then_some(since)
     }
 
-    /// Since when the connection has waited for its client within a request: for the rest of its head, or for the client to
-    /// take some of its answer. None for one that has only just begun to.
+    /// Since when the connection has waited for its client within its requests: for the rest of a head or of a body, or for the
+    /// client to take some of an answer. None for one that has only just begun to.
     pub(super) fn waits_since(&self, now: Instant) -> Option<Instant> {
         let stuck = self.stuck_since.load(Ordering::Relaxed);
-        let since = match stuck {
-            0 if self.under_way.load(Ordering::Acquire) > 0 => return None,
+        let under_way = self.under_way.load(Ordering::Acquire);
+        let since = match under_way {
+            _ if stuck > 0 => stuck,
             0 => self.head_since.load(Ordering::Relaxed),
-            stuck => stuck,
+            all if self.waiting.load(Ordering::Relaxed) >= all => {
+                self.waiting_since.load(Ordering::Relaxed)
+            }
+            _ => return None,
         };
         let at = self.epoch + Duration::from_nanos(since);
         (since > 0 && now > at + FRESH).then_some(at)
@@ -182,7 +191,10 @@ impl Activity {
             self.http2
                 .store(version == Version::HTTP_2, Ordering::Relaxed);
         }
-        UnderWay(self.clone())
+        UnderWay {
+            activity: self.clone(),
+            waits: false,
+        }
     }
 
     pub(super) fn is_serving_http1(&self) -> bool {
@@ -217,19 +229,42 @@ impl Activity {
 }
 
 /// A request under way on a connection, until its response's body is dropped.
-pub(super) struct UnderWay(Arc<Activity>);
+pub(super) struct UnderWay {
+    activity: Arc<Activity>,
+    waits: bool,
+}
 
 impl UnderWay {
     /// Notes that its answer has come before all of it was read.
     pub(super) fn leave_unread(&self) {
-        self.0.unread.store(true, Ordering::Relaxed);
+        self.activity.unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes whether it waits for the client from now on.
+    pub(super) fn set_waits(&mut self, waits: bool) {
+        if waits == self.waits {
+            return;
+        }
+        self.waits = waits;
+        let activity = &self.activity;
+        if waits {
+            let now = activity.now();
+            activity.waiting_since.store(now, Ordering::Relaxed);
+            activity.waiting.fetch_add(1, Ordering::Relaxed);
+        } else {
+            activity.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.idle_since.store(self.0.now(), Ordering::Relaxed);
+        if self.waits {
+            self.set_waits(false);
+        }
+        let activity = &self.activity;
+        activity.idle_since.store(activity.now(), Ordering::Relaxed);
         // Whoever sees no request any more sees since when.
-        self.0.under_way.fetch_sub(1, Ordering::Release);
+        activity.under_way.fetch_sub(1, Ordering::Release);
     }
 }

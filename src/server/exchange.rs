@@ -83,16 +83,21 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         });
         let is_http2 = version >= Version::HTTP_2;
         let mut leftover = None;
-        if has_body
-            && let Some(upload) = Upload::watch(&mut request)
-            // Only on HTTP/1 is what is left unread in the way of the next request.
+        let upload = match has_body {
+            true => Upload::watch(&mut request),
+            false => None,
+        };
+        // Only on HTTP/1 is what is left unread in the way of the next request.
+        if let Some(upload) = &upload
             && !is_http2
         {
             let is_asked_for = request.headers().contains_key(header::EXPECT);
-            leftover = Some(Box::new(Leftover::new(upload, is_asked_for)));
+            leftover = Some(Box::new(Leftover::new(upload.clone(), is_asked_for)));
         }
         Responding {
             response: router.clone().call(request),
+            upload,
+            received: 0,
             leftover,
             under_way: Some(under_way),
             is_http2,
@@ -105,6 +110,8 @@ pin_project! {
     pub(super) struct Responding {
         #[pin]
         response: RouteFuture<Infallible>,
+        upload: Option<Upload>,
+        received: u64,
         leftover: Option<Box<Leftover>>,
         under_way: Option<UnderWay>,
         is_http2: bool,
@@ -116,14 +123,30 @@ impl Future for Responding {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = match this.leftover {
-            None => {
-                let Ok(answer) = ready!(this.response.poll(context));
-                answer
+        let is_answered = this
+            .leftover
+            .as_ref()
+            .is_some_and(|leftover| leftover.is_answered());
+        let answer = match is_answered {
+            true => None,
+            false => {
+                let polled = this.response.poll(context);
+                if let (Some(upload), Some(under_way)) = (&*this.upload, this.under_way.as_mut()) {
+                    // It waits anew for each piece.
+                    let received = upload.received();
+                    if std::mem::replace(this.received, received) != received {
+                        under_way.set_waits(false);
+                    }
+                    under_way.set_waits(polled.is_pending() && upload.is_starved());
+                }
+                let Ok(answer) = ready!(polled);
+                Some(answer)
             }
+        };
+        let answer = match this.leftover {
+            None => answer.unwrap_or_default(),
             Some(leftover) => {
-                if !leftover.is_answered() {
-                    let Ok(answer) = ready!(this.response.poll(context));
+                if let Some(answer) = answer {
                     leftover.answer(answer);
                 }
                 let (mut answer, is_read) = ready!(leftover.poll(context));
@@ -137,12 +160,15 @@ impl Future for Responding {
                 answer
             }
         };
-        let under_way = this.under_way.take();
+        let mut under_way = this.under_way.take();
         let pieces = this.is_http2.then(Pieces::begin).flatten();
+        if let (Some(_), Some(under_way)) = (&pieces, &mut under_way) {
+            under_way.set_waits(true);
+        }
         Poll::Ready(Ok(answer.map(|body| Tracked {
             body,
             pieces,
-            _under_way: under_way,
+            under_way,
         })))
     }
 }
@@ -152,7 +178,7 @@ pub(super) struct Tracked {
     body: Body,
     /// Of HTTP/2.
     pieces: Option<Box<Pieces>>,
-    _under_way: Option<UnderWay>,
+    under_way: Option<UnderWay>,
 }
 
 /// What a stream of HTTP/2 is given bit by bit: hyper asks for the next piece once the client has room for it. What is
@@ -186,14 +212,23 @@ impl HttpBody for Tracked {
         let Some(Pieces { chunks, wait }) = this.pieces.as_deref_mut() else {
             return body.poll_frame(context);
         };
-        wait.end();
+        let mut set_waits = |waits| {
+            match waits {
+                true => wait.begin(),
+                false => wait.end(),
+            }
+            if let Some(under_way) = &mut this.under_way {
+                under_way.set_waits(waits);
+            }
+        };
+        set_waits(false);
         let frame = match chunks.next(chunks::HTTP2) {
             Some(piece) => Some(Ok(piece)),
             None => ready!(body.poll_frame(context))
                 .map(|frame| frame.map(|frame| chunks.cut(frame, chunks::HTTP2))),
         };
         if frame.is_some() {
-            wait.begin();
+            set_waits(true);
         }
         Poll::Ready(frame)
     }

@@ -177,6 +177,12 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
         .route("/bytes", post(async |body: Bytes| body.len().to_string()))
         .route("/slowly/{ms}", post(slowly))
         .route("/discard", post(discard))
+        .route(
+            "/later",
+            post(async |body: Body| {
+                tokio::spawn(discard(body));
+            }),
+        )
         .route("/endless", on_get(async || Body::new(Endless::default())))
         .route(
             "/polite",

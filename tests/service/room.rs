@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::client::{Connection, get, post, request};
+use crate::http2::Http2;
 use crate::program::{Program, Setup, TOKEN, eventually};
 
 const KIB: usize = 1024;
@@ -72,6 +73,29 @@ fn a_body_that_is_collected_takes_room_until_its_request_is_over() {
 }
 
 #[test]
+fn a_body_of_many_small_pieces_takes_the_room_that_they_need() {
+    let program = Setup::default().set("limits.buffered", "1MiB").start();
+    let mut client = Connection::open(program.main).unwrap();
+    client
+        .send(b"POST /bytes HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
+        .unwrap();
+    // As bytes they are 100 kB.
+    let _ = client.send("1\r\nx\r\n".repeat(100_000).as_bytes());
+    assert_eq!(client.answer().unwrap().status, 503);
+    eventually("all is given back", || buffered(&program) == 0.0);
+}
+
+#[test]
+fn a_body_that_is_read_after_the_answer_gives_its_room_back() {
+    let program = Setup::default().set("limits.buffered", "1MiB").start();
+    let mut client = begin(&program, "/later", 500 * KIB, 100 * KIB);
+    assert_eq!(client.answer().unwrap().status, 200);
+    let _ = client.send(&vec![b'x'; 400 * KIB]);
+    drop(client);
+    eventually("all is given back", || buffered(&program) == 0.0);
+}
+
+#[test]
 fn a_body_that_is_not_kept_may_have_any_length() {
     let program = Setup::default().set("limits.buffered", "256KiB").start();
     let mut client = begin(&program, "/discard", 8 * KIB * KIB, 8 * KIB * KIB);
@@ -101,6 +125,7 @@ fn with_no_idle_connection_one_that_waits_for_its_client_makes_room() {
     let program = Setup::default().set("server.max_connections", 2).start();
     for request in [
         "GET /memory/50000000 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "POST /bytes HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: local",
     ] {
         let held = [(); 2].map(|()| {
@@ -122,6 +147,23 @@ fn with_no_idle_connection_one_that_waits_for_its_client_makes_room() {
         drop(held);
     }
     assert!(program.metric("http_server_connections_evicted_total") >= 2.0);
+}
+
+#[test]
+fn a_request_that_is_turned_away_over_http2_has_no_body_that_waits() {
+    let program = Setup::default().set("limits.concurrency", 1).start();
+    let mut busy = Connection::open(program.main).unwrap();
+    busy.send(b"GET /sleep/3000 HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .unwrap();
+    eventually("busy", || {
+        program.metric("http_server_active_requests") == 1.0
+    });
+    let mut client = Http2::with_settings(program.main, &[(4, 0)]);
+    for stream in 0..20 {
+        client.get(2 * stream + 1, "/");
+    }
+    eventually("all are answered", || client.has_ended(20, false));
+    assert_eq!(busy.answer().unwrap().status, 200, "while it is busy");
 }
 
 #[test]
@@ -157,6 +199,22 @@ fn probes_are_answered_whatever_holds_the_places_of_the_admin_listener() {
         );
         drop(held);
     }
+    // Of HTTP/2, whose answers wait for a window.
+    let held: Vec<_> = (0..300)
+        .map(|_| {
+            let mut client = Http2::with_settings(program.admin, &[(4, 0)]);
+            client.get(1, "/version");
+            client
+        })
+        .collect();
+    let asked = std::time::Instant::now();
+    asks("answers without a window");
+    assert!(
+        asked.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        asked.elapsed()
+    );
+    drop(held);
     let refused = request(program.admin, "PUT", "/log", &[], "off");
     assert_eq!(refused.status, 401);
 }

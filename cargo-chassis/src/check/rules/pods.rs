@@ -238,9 +238,9 @@ fn room(workload: &Workload<'_>, faults: &mut Faults) {
     for (key, bytes, share, why) in [
         (
             "server.max_connections",
-            number("server.max_connections").map(|number| number * 84.0 * KIB),
+            number("server.max_connections").map(|number| number * 128.0 * KIB),
             1.0,
-            "connections with the largest heads, 84 KiB each",
+            "connections with the largest heads and a body behind each, 128 KiB",
         ),
         (
             "limits.concurrency",
