@@ -10,6 +10,7 @@ mod host;
 mod leftover;
 mod refusal;
 mod registry;
+mod slots;
 mod socket;
 mod stream;
 mod tasks;
@@ -18,7 +19,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::pin;
 use std::sync::{Arc, atomic};
-use std::time::{Duration as StdDuration, Instant};
+use std::time::Duration as StdDuration;
 
 use axum::Router;
 use hyper_util::rt::TokioTimer;
@@ -32,6 +33,7 @@ use self::activity::Limits;
 use self::connection::Connection;
 use self::refusal::Refusals;
 use self::registry::Registry;
+use self::slots::{Full, Slots};
 use self::tasks::Tasks;
 use crate::client::{AcceptIds, ForwardedHeader, Proxies};
 use crate::error::Error;
@@ -310,60 +312,6 @@ impl Server {
         let open = tasks.hold();
         let connection = Connection::new(self.clone(), stream, peer, (slot, open));
         tasks.spawn(connection.run());
-    }
-}
-
-/// The places for connections. Their number may change while the listener is open.
-struct Slots {
-    semaphore: Arc<Semaphore>,
-    /// How many the semaphore has, those taken included.
-    number: usize,
-    limits: crate::limits::Limits,
-}
-
-impl Slots {
-    fn new(limits: crate::limits::Limits) -> Self {
-        Self {
-            semaphore: Arc::new(Semaphore::new(0)),
-            number: 0,
-            limits,
-        }
-    }
-
-    /// Has as many as the limit says. Those that are taken go once their connections have ended.
-    fn resize(&mut self, http: &Http) {
-        let limit = self.limits.connections().min(Semaphore::MAX_PERMITS);
-        if limit == self.number {
-            return;
-        }
-        if limit > self.number {
-            self.semaphore.add_permits(limit - self.number);
-            self.number = limit;
-        } else {
-            self.number -= self.semaphore.forget_permits(self.number - limit);
-        }
-        http.connections_limit
-            .set(i64::try_from(limit).unwrap_or(i64::MAX));
-    }
-}
-
-/// Tells that a listener is at its limit: once, and again after a while.
-#[derive(Default)]
-struct Full(Option<Instant>);
-
-impl Full {
-    const PAUSE: StdDuration = StdDuration::from_secs(60);
-
-    fn note(&mut self, http: &Http) {
-        if self.0.is_some_and(|last| last.elapsed() < Self::PAUSE) {
-            return;
-        }
-        self.0 = Some(Instant::now());
-        tracing::warn!(
-            connections = http.connections.get(),
-            limit = http.connections_limit.get(),
-            "at server.max_connections: the connection that has been idle longest makes room for each new one"
-        );
     }
 }
 
