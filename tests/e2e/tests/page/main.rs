@@ -86,8 +86,11 @@ fn what_is_wrong_is_named_within_ten_seconds_in_place_and_a_stop_is_seen_to_its_
 #[test]
 #[ignore = "needs chromium and chromedriver"]
 fn the_form_sets_the_filter_and_it_goes_back() {
-    let service = service::start();
+    let service = service::start_with_a_token();
     let browser = Browser::start(&[]);
+    // As a person types it into the browser's dialog, which remembers it.
+    let password = format!("any:{}@", service::TOKEN);
+    browser.open(&page(&service).replacen("://", &format!("://{password}"), 1));
     browser.open(&page(&service));
     browser.run(
         "document.querySelector('option').value = '3s';

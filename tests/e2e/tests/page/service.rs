@@ -16,6 +16,17 @@ pub(crate) const HOSTILE_ROUTES: usize = 200;
 static DOWN: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn start() -> Process {
+    program().start()
+}
+
+/// A token that the admin port needs.
+pub(crate) const TOKEN: &str = "0123456789abcdef";
+
+pub(crate) fn start_with_a_token() -> Process {
+    program().set("admin.token", TOKEN).start()
+}
+
+fn program() -> Program {
     Program::new(std::env::current_exe().expect("this test"))
         .arguments([
             "--exact",
@@ -26,7 +37,6 @@ pub(crate) fn start() -> Process {
         ])
         .set("health.interval", "500ms")
         .set("health.failures", 2)
-        .start()
 }
 
 #[test]
