@@ -16,17 +16,17 @@ pub(crate) const HOSTILE_ROUTES: usize = 200;
 static DOWN: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn start() -> Process {
-    program().start()
+    prepared().start()
 }
 
 /// A token that the admin port needs.
 pub(crate) const TOKEN: &str = "0123456789abcdef";
 
 pub(crate) fn start_with_a_token() -> Process {
-    program().set("admin.token", TOKEN).start()
+    prepared().set("admin.token", TOKEN).start()
 }
 
-fn program() -> Program {
+fn prepared() -> Program {
     Program::new(std::env::current_exe().expect("this test"))
         .arguments([
             "--exact",
