@@ -332,7 +332,7 @@ async fn onward() -> Json<Map<String, Value>> {
     lookup("here").await;
     elsewhere.await.expect("no panic");
     let mut headers = http::HeaderMap::new();
-    trace::pass_on(&mut headers);
+    trace::inject(&mut headers);
     let text = |value: &http::HeaderValue| value.to_str().expect("ASCII").into();
     Json(
         headers
