@@ -30,7 +30,8 @@ async fn main() -> anyhow::Result<()> {
 
     // Routes get the layer; what is asked all the time by machines does not.
     let routes = Router::new().route("/", get("hello\n")).layer(
-        RequestLayer::new(&settings.limits, &logs, &metrics)?.behind(settings.server.proxies()),
+        RequestLayer::new(&settings.limits, &logs, &metrics)?
+            .trusted_proxies(settings.server.proxies()),
     );
     let scrape = metrics.clone();
     let routes = routes

@@ -13,7 +13,7 @@
 //!   write, they pass on as clients send it.
 //!
 //! [`ClientAddress`] is how handlers get it, and the access line and the span of a request have it.
-//! In a program that keeps its own `main`, [`RequestLayer::behind`] takes the proxies:
+//! In a program that keeps its own `main`, [`RequestLayer::trusted_proxies`] takes the proxies:
 //!
 //! ```
 //! use axum_chassis::client::{ForwardedHeader, Proxies};
@@ -22,11 +22,11 @@
 //! # let metrics = Metrics::new();
 //!
 //! let proxies = Proxies::new(["10.0.0.0/8".parse()?], ForwardedHeader::XForwardedFor);
-//! let layer = RequestLayer::new(&limits::Settings::default(), &logs, &metrics)?.behind(proxies);
+//! let layer = RequestLayer::new(&limits::Settings::default(), &logs, &metrics)?.trusted_proxies(proxies);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`RequestLayer::behind`]: crate::request::RequestLayer::behind
+//! [`RequestLayer::trusted_proxies`]: crate::request::RequestLayer::trusted_proxies
 
 mod hops;
 

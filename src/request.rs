@@ -117,7 +117,7 @@ impl RequestLayer {
 
     /// Believes these proxies when they say whose request it is.
     #[must_use]
-    pub fn behind(mut self, proxies: Proxies) -> Self {
+    pub fn trusted_proxies(mut self, proxies: Proxies) -> Self {
         Arc::make_mut(&mut self.0).proxies = proxies;
         self
     }
@@ -125,7 +125,7 @@ impl RequestLayer {
     /// Has a span of each request exported.
     #[cfg(feature = "otlp")]
     #[must_use]
-    pub fn exporting(mut self, export: &Export) -> Self {
+    pub fn with_tracing(mut self, export: &Export) -> Self {
         Arc::make_mut(&mut self.0).export = export.clone();
         self
     }

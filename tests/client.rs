@@ -269,7 +269,7 @@ async fn the_extractor_tells_the_client_with_and_without_the_layer_and_proxies()
     let logs = logs::start(&Default::default(), Output::to(std::io::sink())).expect("logs");
     let layer = || RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new());
     let plain = || layer().expect("metrics");
-    let behind = || plain().behind(proxies(ForwardedHeader::XForwardedFor));
+    let behind = || plain().trusted_proxies(proxies(ForwardedHeader::XForwardedFor));
     for (router, peer, client) in [
         (whoami(), "10.0.0.1", "10.0.0.1"),
         (whoami(), "::ffff:10.0.0.1", "10.0.0.1"),

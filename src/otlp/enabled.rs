@@ -57,7 +57,7 @@ impl Config {
 ///     let export = Export::from_env(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))?;
 ///     let logs = logs::install_exporting(&logs::Settings::default(), &export)?;
 ///     let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new())?;
-///     let routes = Router::new().route("/", get("hello")).layer(layer.exporting(&export));
+///     let routes = Router::new().route("/", get("hello")).layer(layer.with_tracing(&export));
 ///
 ///     let listener = tokio::net::TcpListener::bind("0.0.0.0:8080").await?;
 ///     let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };

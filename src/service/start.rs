@@ -186,7 +186,7 @@ impl<S: Section> Parts<S> {
             self.export,
             meanings,
         )
-        .behind(sections.server.proxies());
+        .trusted_proxies(sections.server.proxies());
         // The probes first: of two default fallbacks, merging keeps the second.
         let router = admin::probes(self.readiness.clone()).merge(router.layer(layer.clone()));
         // A request without a valid Host never meets a route.

@@ -47,7 +47,7 @@ async fn own_main() -> i32 {
     let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new());
     let router = Router::new()
         .route("/", get(handler))
-        .layer(layer.unwrap().exporting(&export));
+        .layer(layer.unwrap().with_tracing(&export));
     let request = Request::get("/").body(Body::empty()).unwrap();
     assert_eq!(router.oneshot(request).await.unwrap().status(), 200);
 
