@@ -32,7 +32,7 @@
 //! - `openapi`, a feature: error responses in an OpenAPI description of the routes.
 //! - `otlp`, a feature: exports traces to an OpenTelemetry collector.
 //! - [`request`]: the middleware around every route, and all outcomes of a request.
-//! - [`client`]: the client's address, also behind proxies.
+//! - [`client_ip`]: the client's address, also behind proxies.
 //! - [`server`], [`admin`]: the two listeners.
 //! - [`shutdown`]: graceful shutdown.
 //! - [`limits`]: request timeout, body limit and load shedding.
@@ -60,7 +60,7 @@ pub mod trace;
 pub mod settings;
 mod threads;
 
-pub mod client;
+pub mod client_ip;
 pub mod health;
 pub mod limits;
 pub mod logs;
@@ -85,7 +85,7 @@ mod service;
 #[cfg(all(unix, feature = "testing"))]
 pub mod testing;
 
-pub use client::ClientAddress;
+pub use client_ip::ClientAddress;
 pub use error::Error;
 pub use problem::Problem;
 pub use sections::{LoadedSettings, Sections};

@@ -39,7 +39,7 @@ use tower::{Layer, Service};
 
 use self::body::Departing;
 use self::record::Record;
-use crate::client::Proxies;
+use crate::client_ip::Proxies;
 use crate::limits::{self, Limits};
 use crate::logs::Logs;
 use crate::metrics::Metrics;

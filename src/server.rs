@@ -35,7 +35,7 @@ use self::refusal::Refusals;
 use self::registry::Registry;
 use self::slots::{Full, Slots};
 use self::tasks::Tasks;
-use crate::client::{AcceptIds, ForwardedHeader, Proxies};
+use crate::client_ip::{AcceptIds, ForwardedHeader, Proxies};
 use crate::error::Error;
 use crate::metrics::http::Http;
 use crate::settings::{Duration, Network, Problems, Validate};

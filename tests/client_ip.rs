@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::routing::get;
 use axum_chassis::ClientAddress;
-use axum_chassis::client::{ForwardedHeader, Proxies};
+use axum_chassis::client_ip::{ForwardedHeader, Proxies};
 use axum_chassis::logs::{self, Output};
 use axum_chassis::metrics::Metrics;
 use axum_chassis::request::RequestLayer;

@@ -16,7 +16,7 @@
 //! In a program that keeps its own `main`, [`RequestLayer::trusted_proxies`] takes the proxies:
 //!
 //! ```
-//! use axum_chassis::client::{ForwardedHeader, Proxies};
+//! use axum_chassis::client_ip::{ForwardedHeader, Proxies};
 //! # use axum_chassis::{limits, logs, metrics::Metrics, request::RequestLayer};
 //! # let logs = logs::start(&Default::default(), logs::Output::to(std::io::sink()))?;
 //! # let metrics = Metrics::new();
