@@ -17,7 +17,7 @@ use axum::{Json, Router};
 use axum_chassis::health::Check;
 use axum_chassis::prometheus::IntCounter;
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Problems, Validate};
+use axum_chassis::settings::{Validate, ValidationErrors};
 use axum_chassis::{Chassis, Problem, Service};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -50,9 +50,9 @@ impl Default for NotesSettings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         if self.notes.capacity == 0 {
-            problems.add("notes.capacity", "must be at least 1");
+            errors.add("notes.capacity", "must be at least 1");
         }
     }
 }

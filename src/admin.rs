@@ -43,7 +43,7 @@ use crate::health::{Heartbeat, Readiness};
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
 use crate::problem::Problem;
-use crate::settings::{Effective, Problems, Secret, Validate};
+use crate::settings::{Effective, Secret, Validate, ValidationErrors};
 use crate::shutdown::Shutdown;
 
 pub use self::access::Read;
@@ -80,7 +80,7 @@ impl Default for Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         /// As many hexadecimal digits are 64 bits: too many to try.
         const SHORTEST: usize = 16;
         let length = |token: &Secret| token.expose().trim().chars().count();
@@ -90,7 +90,7 @@ impl Validate for Settings {
             let message = format!(
                 "is too short: {length} characters, expected {SHORTEST} or more, such as those of `openssl rand -hex 32`"
             );
-            problems.add("admin.token", message);
+            errors.add("admin.token", message);
         }
     }
 }

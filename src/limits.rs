@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{self, MemoryLimit};
-use crate::settings::{Duration, Problems, Size, Validate};
+use crate::settings::{Duration, Size, Validate, ValidationErrors};
 
 /// `[limits]`: bounds on requests. All of them can be changed while the service runs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -53,7 +53,7 @@ impl Default for Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, _: &mut Problems) {}
+    fn validate(&self, _: &mut ValidationErrors) {}
 }
 
 /// Connections and requests that are accepted where the container has no memory limit, or a large one.

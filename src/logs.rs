@@ -37,7 +37,7 @@ use self::line::{Line, Style};
 use self::queue::Queue;
 use self::recent::Recent;
 use crate::otlp::Export;
-use crate::settings::{Problems, Size, Validate};
+use crate::settings::{Size, Validate, ValidationErrors};
 use crate::trace::{self, Ids};
 
 /// The section `logs` of the settings.
@@ -229,9 +229,9 @@ impl Default for Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         if let Err(error) = check_filter(&self.filter) {
-            problems.add("logs.filter", error.to_string());
+            errors.add("logs.filter", error.to_string());
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::logs;
 use crate::otlp;
 use crate::server;
-use crate::settings::{self, Duration, Loaded, Problems, Section, Sources, Validate};
+use crate::settings::{self, Duration, Loaded, Section, Sources, Validate, ValidationErrors};
 use crate::shutdown;
 
 /// `[service]`: how the service runs as a whole.
@@ -48,21 +48,21 @@ pub struct Sections {
 }
 
 impl Validate for Sections {
-    fn validate(&self, problems: &mut Problems) {
-        self.server.validate(problems);
-        self.admin.validate(problems);
-        self.health.validate(problems);
-        self.logs.validate(problems);
-        self.limits.validate(problems);
-        self.shutdown.validate(problems);
+    fn validate(&self, errors: &mut ValidationErrors) {
+        self.server.validate(errors);
+        self.admin.validate(errors);
+        self.health.validate(errors);
+        self.logs.validate(errors);
+        self.limits.validate(errors);
+        self.shutdown.validate(errors);
         if self.server.port == self.admin.port && self.server.port != 0 {
-            problems.add(
+            errors.add(
                 "admin.port",
                 "must not be server.port: the listeners are two",
             );
         }
         if self.service.start_timeout.is_zero() {
-            problems.add("service.start_timeout", "must be longer than 0s");
+            errors.add("service.start_timeout", "must be longer than 0s");
         }
     }
 }

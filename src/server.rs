@@ -38,7 +38,7 @@ use self::tasks::Tasks;
 use crate::client_ip::{AcceptIds, ForwardedHeader, Proxies};
 use crate::error::Error;
 use crate::metrics::http::Http;
-use crate::settings::{Duration, Network, Problems, Validate};
+use crate::settings::{Duration, Network, Validate, ValidationErrors};
 use crate::shutdown::{Phase, Shutdown};
 
 /// Longest block of request headers, in bytes; also what one HTTP/1 connection buffers at most.
@@ -109,20 +109,20 @@ impl Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         for (key, value) in [
             ("server.header_timeout", self.header_timeout),
             ("server.idle_timeout", self.idle_timeout),
             ("server.send_timeout", self.send_timeout),
         ] {
             if value.is_zero() {
-                problems.add(key, "must be longer than 0s");
+                errors.add(key, "must be longer than 0s");
             }
         }
         if self.trusted_proxies.iter().any(Network::is_everything) {
             let message = "trusts everyone, and so whatever a client says that it is: \
                            name the networks of the proxies";
-            problems.add("server.trusted_proxies", message);
+            errors.add("server.trusted_proxies", message);
         }
     }
 }

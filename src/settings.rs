@@ -33,7 +33,7 @@
 //!
 //! ```
 //! use axum_chassis::schemars::{self, JsonSchema};
-//! use axum_chassis::settings::{Duration, Problems, Sources, Validate};
+//! use axum_chassis::settings::{Duration, ValidationErrors, Sources, Validate};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -56,9 +56,9 @@
 //! }
 //!
 //! impl Validate for Settings {
-//!     fn validate(&self, problems: &mut Problems) {
+//!     fn validate(&self, errors: &mut ValidationErrors) {
 //!         if self.orders.patience.is_zero() {
-//!             problems.add("orders.patience", "must be longer than nothing");
+//!             errors.add("orders.patience", "must be longer than nothing");
 //!         }
 //!     }
 //! }
@@ -103,7 +103,7 @@ use serde::de::DeserializeOwned;
 
 pub use crate::network::{InvalidNetwork, Network};
 pub use effective::Effective;
-pub use fault::{Fault, Invalid, Problems};
+pub use fault::{Fault, Invalid, ValidationErrors};
 pub use reload::{Watcher, watch};
 pub use schema::schema;
 pub use secret::Secret;
@@ -120,9 +120,9 @@ use shape::Shape;
 
 /// Rules between keys, which types cannot state.
 pub trait Validate {
-    /// Adds what is wrong to `problems`. Called only when every value by itself is right.
-    fn validate(&self, problems: &mut Problems) {
-        let _ = problems;
+    /// Adds what is wrong to `errors`. Called only when every value by itself is right.
+    fn validate(&self, errors: &mut ValidationErrors) {
+        let _ = errors;
     }
 }
 

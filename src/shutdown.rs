@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::boxed::{Boxed, boxed};
-use crate::settings::{Duration, Problems, Validate};
+use crate::settings::{Duration, Validate, ValidationErrors};
 
 /// `[shutdown]`: how a stop goes.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -55,9 +55,9 @@ impl Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         if self.delay() + *self.hook_timeout >= *self.deadline {
-            problems.add(
+            errors.add(
                 "shutdown.deadline",
                 format!(
                     "must be longer than shutdown.delay ({}) and shutdown.hook_timeout ({}) together",

@@ -5,7 +5,7 @@
 //!
 //! use axum::{Router, extract::State, routing::post};
 //! use axum_chassis::schemars::{self, JsonSchema};
-//! use axum_chassis::settings::{Problems, Validate};
+//! use axum_chassis::settings::{ValidationErrors, Validate};
 //! use axum_chassis::{Problem, Service};
 //! use axum_chassis_redis::{Pool, redis::AsyncTypedCommands};
 //! use serde::{Deserialize, Serialize};
@@ -17,8 +17,8 @@
 //! }
 //!
 //! impl Validate for Settings {
-//!     fn validate(&self, problems: &mut Problems) {
-//!         problems.within("redis", &self.redis);
+//!     fn validate(&self, errors: &mut ValidationErrors) {
+//!         errors.within("redis", &self.redis);
 //!     }
 //! }
 //!

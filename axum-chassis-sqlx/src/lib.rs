@@ -6,7 +6,7 @@
 //!
 //! use axum::{Router, extract::State, routing::get};
 //! use axum_chassis::schemars::{self, JsonSchema};
-//! use axum_chassis::settings::{Problems, Validate};
+//! use axum_chassis::settings::{ValidationErrors, Validate};
 //! use axum_chassis::{Problem, Service};
 //! use serde::{Deserialize, Serialize};
 //! use sqlx::PgPool;
@@ -18,8 +18,8 @@
 //! }
 //!
 //! impl Validate for Settings {
-//!     fn validate(&self, problems: &mut Problems) {
-//!         problems.within("database", &self.database);
+//!     fn validate(&self, errors: &mut ValidationErrors) {
+//!         errors.within("database", &self.database);
 //!     }
 //! }
 //!

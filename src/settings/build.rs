@@ -7,7 +7,7 @@ use serde_path_to_error::Segment;
 
 use super::Section;
 use super::check::shown;
-use super::fault::{Findings, Problems};
+use super::fault::{Findings, ValidationErrors};
 use super::layer::{self, Table, holds_secrets, is_private, origin_of, sorted};
 use super::names::{below, flag, variable_for};
 use super::shape::Shape;
@@ -250,9 +250,9 @@ impl Written<'_> {
 }
 
 fn validate<T: Section>(built: &T, merged: &Value, findings: &mut Findings) {
-    let mut problems = Problems::default();
-    built.validate(&mut problems);
-    for (key, message) in problems.0 {
+    let mut errors = ValidationErrors::default();
+    built.validate(&mut errors);
+    for (key, message) in errors.0 {
         let path = flag(&key);
         findings.note(&path, origin_of(merged, &path), message);
     }

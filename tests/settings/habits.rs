@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum_chassis::config::{Config, Map, Value, ValueKind};
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Problems, Sources, Validate, load};
+use axum_chassis::settings::{Sources, Validate, ValidationErrors, load};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -396,9 +396,9 @@ fn a_table_that_is_one_value_has_the_origin_of_what_is_in_it() {
         },
     }
     impl Validate for Moded {
-        fn validate(&self, problems: &mut Problems) {
+        fn validate(&self, errors: &mut ValidationErrors) {
             if let Mode::On { rate: 0 } = self.mode {
-                problems.add("mode", "must be off, or have a rate");
+                errors.add("mode", "must be off, or have a rate");
             }
         }
     }

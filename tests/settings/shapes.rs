@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{
-    Invalid, Problems, Secret, Section, Size, Sources, Validate, load, schema,
+    Invalid, Secret, Section, Size, Sources, Validate, ValidationErrors, load, schema,
 };
 use serde::{Deserialize, Serialize};
 
@@ -445,8 +445,8 @@ fn a_rule_may_be_told_in_several_lines_and_is_told_in_one() {
         cache: Cache,
     }
     impl Validate for Ruled {
-        fn validate(&self, problems: &mut Problems) {
-            problems.add("cache.entries", "too few\nINFO all is well");
+        fn validate(&self, errors: &mut ValidationErrors) {
+            errors.add("cache.entries", "too few\nINFO all is well");
         }
     }
     assert_eq!(
