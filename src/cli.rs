@@ -13,7 +13,7 @@ use crate::admin::Build;
 use crate::error::{Chain, Error};
 use crate::limits::Limits;
 use crate::sections::{self, Sections};
-use crate::settings::{self, Section, Sources};
+use crate::settings::{self, SettingsSchema, Sources};
 use crate::threads;
 
 const HELP: &str = "\
@@ -122,7 +122,7 @@ pub(crate) fn sources(arguments: &Arguments) -> Sources {
 }
 
 /// Does what was asked for, if that is not to run the service.
-pub(crate) fn answer<B: Section>(
+pub(crate) fn answer<B: SettingsSchema>(
     arguments: &Arguments,
     sources: &Sources,
     build: &Build,

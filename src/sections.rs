@@ -10,7 +10,9 @@ use crate::limits;
 use crate::logs;
 use crate::otlp;
 use crate::server;
-use crate::settings::{self, Duration, Loaded, Section, Sources, Validate, ValidationErrors};
+use crate::settings::{
+    self, Duration, Loaded, SettingsSchema, Sources, Validate, ValidationErrors,
+};
 use crate::shutdown;
 
 /// `[service]`: how the service runs as a whole.
@@ -71,7 +73,7 @@ impl Validate for Sections {
 pub type LoadedSettings<S> = Loaded<Sections, S>;
 
 /// Reads all that a process is told from outside: its settings, and where its traces go.
-pub(crate) fn load<S: Section>(
+pub(crate) fn load<S: SettingsSchema>(
     sources: &Sources,
 ) -> Result<(LoadedSettings<S>, otlp::Config), Error> {
     let loaded = settings::load::<Sections, S>(sources);

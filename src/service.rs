@@ -53,7 +53,7 @@ impl Outer {
     }
 }
 
-impl<S: Section> Service<S> {
+impl<S: SettingsSchema> Service<S> {
     /// A service of this name and version; give it `env!("CARGO_PKG_NAME")` and
     /// `env!("CARGO_PKG_VERSION")`.
     pub fn new(name: &'static str, version: &'static str) -> Self {

@@ -130,13 +130,13 @@ impl Validate for () {}
 
 /// A struct of settings. Its JSON Schema must be true: it decides which keys there are, which are
 /// secret, and how text becomes a value.
-pub trait Section:
+pub trait SettingsSchema:
     Serialize + DeserializeOwned + JsonSchema + Validate + Clone + Send + Sync + 'static
 {
 }
 
 impl<T: Serialize + DeserializeOwned + JsonSchema + Validate + Clone + Send + Sync + 'static>
-    Section for T
+    SettingsSchema for T
 {
 }
 
@@ -157,11 +157,13 @@ pub struct Loaded<A, B> {
 ///
 /// Anything unknown, malformed, out of range, missing or against the structs' own rules, in any
 /// layer, even where a later layer sets the same key.
-pub fn load<A: Section, B: Section>(sources: &Sources) -> Result<Loaded<A, B>, Invalid> {
+pub fn load<A: SettingsSchema, B: SettingsSchema>(
+    sources: &Sources,
+) -> Result<Loaded<A, B>, Invalid> {
     load_files(sources, &sources.read())
 }
 
-fn load_files<A: Section, B: Section>(
+fn load_files<A: SettingsSchema, B: SettingsSchema>(
     sources: &Sources,
     files: &Files,
 ) -> Result<Loaded<A, B>, Invalid> {
@@ -197,7 +199,7 @@ fn load_files<A: Section, B: Section>(
 }
 
 /// Merges the layers and reads the structs from them; `None` if anything is wrong, now or before.
-fn settle<A: Section, B: Section>(
+fn settle<A: SettingsSchema, B: SettingsSchema>(
     layers: Vec<Vec<Value>>,
     shapes: &Shapes,
     findings: &mut Findings,

@@ -35,7 +35,7 @@ pub(super) struct Command<S> {
     run: Box<Run<S>>,
 }
 
-impl<S: Section> Command<S> {
+impl<S: SettingsSchema> Command<S> {
     pub(super) fn new(
         name: &'static str,
         about: &'static str,
@@ -49,7 +49,7 @@ impl<S: Section> Command<S> {
 }
 
 /// A whole process, from its settings to its exit code.
-pub(super) fn run<S: Section>(
+pub(super) fn run<S: SettingsSchema>(
     build: Build,
     sources: Sources,
     command: Command<S>,
@@ -61,7 +61,7 @@ pub(super) fn run<S: Section>(
     })
 }
 
-async fn work<S: Section>(
+async fn work<S: SettingsSchema>(
     loaded: LoadedSettings<S>,
     export: Export,
     command: Command<S>,

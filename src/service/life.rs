@@ -17,12 +17,12 @@ use crate::error::{Chain, Error};
 use crate::logs::{self, Logs};
 use crate::otlp::Export;
 use crate::sections::{self, LoadedSettings, Sections};
-use crate::settings::{self, Section, Sources};
+use crate::settings::{self, SettingsSchema, Sources};
 use crate::shutdown::Signals;
 use crate::threads;
 
 /// A whole process, from its settings to its exit code.
-pub(super) fn run<S: Section>(
+pub(super) fn run<S: SettingsSchema>(
     build: Build,
     sources: Sources,
     outer: Outer,
@@ -37,7 +37,7 @@ pub(super) fn run<S: Section>(
 
 /// Reads the settings, and has `work` done under a log that is flushed at the end. Errors up to the
 /// log are the caller's to tell.
-pub(super) fn logged<S: Section>(
+pub(super) fn logged<S: SettingsSchema>(
     build: &Build,
     sources: &Sources,
     command: Option<&str>,
@@ -71,7 +71,7 @@ pub(super) fn logged<S: Section>(
     Ok(code)
 }
 
-fn process<S: Section>(
+fn process<S: SettingsSchema>(
     parts: Parts<S>,
     outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
@@ -102,7 +102,7 @@ fn process<S: Section>(
 }
 
 /// The same inside a test.
-pub(super) async fn start<S: Section>(
+pub(super) async fn start<S: SettingsSchema>(
     build: Build,
     sources: Sources,
     outer: Outer,

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::sections::{LoadedSettings, Sections};
-use crate::settings::{self, Effective, Fault, Invalid, Section, Sources};
+use crate::settings::{self, Effective, Fault, Invalid, SettingsSchema, Sources};
 
 /// The chassis's keys that take effect at once. So do all of the service's own, by its watch.
 const RELOADABLE: [&str; 2] = ["logs.filter", "limits."];
@@ -31,7 +31,7 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    pub(super) fn watch<S: Section>(
+    pub(super) fn watch<S: SettingsSchema>(
         sources: Sources,
         in_force: Effective,
         limits: Limits,
@@ -73,7 +73,7 @@ struct Current<S> {
     last_success: Gauge,
 }
 
-impl<S: Section> Current<S> {
+impl<S: SettingsSchema> Current<S> {
     fn new(
         in_force: Effective,
         limits: Limits,

@@ -53,7 +53,7 @@ pub(super) enum Begun {
     Stopped(Stopped),
 }
 
-impl<S: Section> Parts<S> {
+impl<S: SettingsSchema> Parts<S> {
     pub(super) fn assemble(
         build: Build,
         sources: Sources,

@@ -5,7 +5,7 @@ use config::{Value, ValueKind};
 use serde_json::{Map, Value as Json, to_value};
 use serde_path_to_error::Segment;
 
-use super::Section;
+use super::SettingsSchema;
 use super::check::shown;
 use super::fault::{Findings, ValidationErrors};
 use super::layer::{self, Table, holds_secrets, is_private, origin_of, sorted};
@@ -65,7 +65,7 @@ fn missing(path: &[String], holder: &str, shape: Option<&Shape>, findings: &mut 
 
 /// One of the two structs, from those of the keys that are its own. What serde refuses is reported
 /// and replaced, so that it may find the next fault.
-pub(super) fn build<T: Section>(
+pub(super) fn build<T: SettingsSchema>(
     merged: &Value,
     json: &Json,
     shape: &Shape,
@@ -181,7 +181,7 @@ fn repair(json: &mut Json, path: &[String], shape: &Shape) -> bool {
 
 /// Whether serde takes a word that the schema does not list: an `alias`, which schemars does not read. Not where it takes
 /// any word at all.
-pub(super) fn takes<T: Section>(path: &[String], word: &str, shape: &Shape) -> bool {
+pub(super) fn takes<T: SettingsSchema>(path: &[String], word: &str, shape: &Shape) -> bool {
     let refuses = |word: &str| {
         let nested = path.iter().enumerate().rev();
         let json = nested.fold(Json::from(word), |inner, (at, key)| {
@@ -207,7 +207,7 @@ struct Written<'a> {
 impl Written<'_> {
     /// Reports what serde drops in silence: a part of a flattened optional section, a key of another variant. The struct
     /// does not print it, and reads whatever stands there.
-    fn find_unread<T: Section>(
+    fn find_unread<T: SettingsSchema>(
         &self,
         written: &Json,
         printed: &Json,
@@ -235,7 +235,7 @@ impl Written<'_> {
     }
 
     /// Whether the struct takes nonsense for this value.
-    fn is_unread<T: Section>(&self, path: &[String], value: &Json) -> bool {
+    fn is_unread<T: SettingsSchema>(&self, path: &[String], value: &Json) -> bool {
         let mut json = self.json.clone();
         let place = path
             .iter()
@@ -249,7 +249,7 @@ impl Written<'_> {
     }
 }
 
-fn validate<T: Section>(built: &T, merged: &Value, findings: &mut Findings) {
+fn validate<T: SettingsSchema>(built: &T, merged: &Value, findings: &mut Findings) {
     let mut errors = ValidationErrors::default();
     built.validate(&mut errors);
     for (key, message) in errors.0 {
@@ -259,7 +259,10 @@ fn validate<T: Section>(built: &T, merged: &Value, findings: &mut Findings) {
 }
 
 /// Both structs as they print themselves, in one table.
-pub(super) fn print(chassis: &impl Section, service: &impl Section) -> serde_json::Result<Json> {
+pub(super) fn print(
+    chassis: &impl SettingsSchema,
+    service: &impl SettingsSchema,
+) -> serde_json::Result<Json> {
     let mut all = Map::new();
     for printed in [to_value(chassis)?, to_value(service)?] {
         // One of them may be the unit.

@@ -5,11 +5,11 @@ use std::num::NonZeroU16;
 
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{
-    Invalid, Secret, Section, Size, Sources, Validate, ValidationErrors, load, schema,
+    Invalid, Secret, SettingsSchema, Size, Sources, Validate, ValidationErrors, load, schema,
 };
 use serde::{Deserialize, Serialize};
 
-fn read<S: Section>(toml: &str, vars: &[(&str, &str)]) -> Result<S, Invalid> {
+fn read<S: SettingsSchema>(toml: &str, vars: &[(&str, &str)]) -> Result<S, Invalid> {
     let folder = crate::fixture::Folder::new();
     folder.write("default.toml", toml);
     let sources = Sources::empty().with_config_dir(folder.path());
@@ -19,7 +19,7 @@ fn read<S: Section>(toml: &str, vars: &[(&str, &str)]) -> Result<S, Invalid> {
     load::<(), S>(&sources).map(|loaded| loaded.service)
 }
 
-fn told<S: Section>(toml: &str, vars: &[(&str, &str)]) -> Vec<String> {
+fn told<S: SettingsSchema>(toml: &str, vars: &[(&str, &str)]) -> Vec<String> {
     let Err(invalid) = read::<S>(toml, vars) else {
         return Vec::new();
     };
