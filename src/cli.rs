@@ -10,9 +10,9 @@ use std::time::Duration;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::admin::Build;
+use crate::chassis_settings::{self, ChassisSettings};
 use crate::error::{Chain, Error};
 use crate::limits::Limits;
-use crate::sections::{self, Sections};
 use crate::settings::{self, SettingsSchema, Sources};
 use crate::threads;
 
@@ -128,10 +128,10 @@ pub(crate) fn answer<B: SettingsSchema>(
     build: &Build,
     commands: &[Command],
 ) -> Option<ExitCode> {
-    let load = || settings::load::<Sections, B>(sources);
+    let load = || settings::load::<ChassisSettings, B>(sources);
     match &arguments.task {
         Task::Run | Task::Command(_) => None,
-        Task::CheckConfig => Some(match sections::load::<B>(sources) {
+        Task::CheckConfig => Some(match chassis_settings::load::<B>(sources) {
             Ok((loaded, _)) => {
                 for warning in loaded.effective.warnings() {
                     complain(&format!("warning: {warning}\n"));
@@ -144,7 +144,10 @@ pub(crate) fn answer<B: SettingsSchema>(
             Ok(loaded) => print(&(loaded.effective.to_toml() + &derived(&loaded.chassis))),
             Err(invalid) => fatal(&Error::Settings(invalid.into())),
         }),
-        Task::ConfigSchema => Some(print(&format!("{:#}\n", settings::schema::<Sections, B>()))),
+        Task::ConfigSchema => Some(print(&format!(
+            "{:#}\n",
+            settings::schema::<ChassisSettings, B>()
+        ))),
         Task::HealthCheck(Some(url)) => Some(health_check(url)),
         Task::HealthCheck(None) => Some(match load() {
             Ok(loaded) => {
@@ -181,7 +184,7 @@ pub(crate) fn answer<B: SettingsSchema>(
 }
 
 /// What applies where a setting is left to where the process runs, as comments.
-fn derived(sections: &Sections) -> String {
+fn derived(sections: &ChassisSettings) -> String {
     let limits = Limits::new(&sections.limits, sections.server.max_connections).to_string();
     let delay = settings::Duration::from(sections.shutdown.delay());
     let mut text = String::from("\n# In force here:\n");

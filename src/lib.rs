@@ -76,7 +76,7 @@ pub mod admin;
 pub mod request;
 pub mod server;
 
-mod sections;
+mod chassis_settings;
 
 mod cli;
 
@@ -85,10 +85,10 @@ mod service;
 #[cfg(all(unix, feature = "testing"))]
 pub mod testing;
 
+pub use chassis_settings::{ChassisSettings, LoadedSettings};
 pub use client_ip::ClientAddress;
 pub use error::Error;
 pub use problem::Problem;
-pub use sections::{LoadedSettings, Sections};
 pub use service::{Chassis, Running, Service, Stopped};
 
 #[cfg(feature = "openapi")]

@@ -132,7 +132,7 @@ impl<S: SettingsSchema> Service<S> {
     /// #     Ok(vec![("limits/body".into(), "1MiB".into())])
     /// # }
     /// let sources = axum_chassis::settings::Sources::empty().source(Consul { prefix: "orders" });
-    /// let loaded = axum_chassis::settings::load::<axum_chassis::Sections, ()>(&sources)?;
+    /// let loaded = axum_chassis::settings::load::<axum_chassis::ChassisSettings, ()>(&sources)?;
     /// assert_eq!(loaded.chassis.limits.body.to_string(), "1MiB");
     /// assert_eq!(loaded.effective.origin("limits.body"), Some("consul orders/limits/body"));
     /// # Ok::<(), axum_chassis::settings::Invalid>(())

@@ -11,7 +11,7 @@ use axum_chassis::client_ip::{ForwardedHeader, Proxies};
 use axum_chassis::logs::{self, Output};
 use axum_chassis::metrics::Metrics;
 use axum_chassis::request::RequestLayer;
-use axum_chassis::{Sections, limits};
+use axum_chassis::{ChassisSettings, limits};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use proptest::prelude::*;
 use tower::ServiceExt;
@@ -291,7 +291,7 @@ async fn a_listener_that_tells_no_addresses_is_the_services_fault() {
 
 #[test]
 fn settings_trust_nobody_unless_they_say_so() {
-    let server = Sections::default().server;
+    let server = ChassisSettings::default().server;
     assert!(server.trusted_proxies.is_empty());
     assert_eq!(server.forwarded_header, ForwardedHeader::XForwardedFor);
 }

@@ -20,7 +20,7 @@ const ROWS: [&[&str]; 9] = [
     ],
     &["background", "openapi", "upload"],
     &["server", "request", "admin"],
-    &["sections"],
+    &["chassis_settings"],
     &["cli"],
     &["service"],
     &["testing"],

@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 use super::start::{Begun, Parts};
 use super::{Chassis, Outer, Running, Stopped, last, reload};
 use crate::admin::Build;
+use crate::chassis_settings::{self, ChassisSettings, LoadedSettings};
 use crate::error::{Chain, Error};
 use crate::logs::{self, Logs};
 use crate::otlp::Export;
-use crate::sections::{self, LoadedSettings, Sections};
 use crate::settings::{self, SettingsSchema, Sources};
 use crate::shutdown::Signals;
 use crate::threads;
@@ -43,7 +43,7 @@ pub(super) fn logged<S: SettingsSchema>(
     command: Option<&str>,
     work: impl FnOnce(LoadedSettings<S>, &Logs, Export) -> Result<Stopped, Error>,
 ) -> Result<ExitCode, Error> {
-    let (loaded, traces) = sections::load::<S>(sources)?;
+    let (loaded, traces) = chassis_settings::load::<S>(sources)?;
     let export = Export::start(traces, build.name, build.version).map_err(Error::Runtime)?;
     let logs = logs::install_beside(&loaded.chassis.logs, &export)
         .map_err(|error| Error::Logs(error.into()))?;
@@ -108,8 +108,8 @@ pub(super) async fn start<S: SettingsSchema>(
     outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<Running, Error> {
-    let mut loaded =
-        settings::load::<Sections, S>(&sources).map_err(|error| Error::Settings(error.into()))?;
+    let mut loaded = settings::load::<ChassisSettings, S>(&sources)
+        .map_err(|error| Error::Settings(error.into()))?;
     // There is no proxy in front that has to learn of a stop.
     let delay = &mut loaded.chassis.shutdown.delay;
     delay.get_or_insert(settings::Duration::from_secs(0));

@@ -6,10 +6,10 @@ use prometheus::{Gauge, IntCounterVec};
 use tokio::sync::watch;
 
 use crate::admin::Admin;
+use crate::chassis_settings::{ChassisSettings, LoadedSettings};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::sections::{LoadedSettings, Sections};
 use crate::settings::{self, Effective, Fault, Invalid, SettingsSchema, Sources};
 
 /// The chassis's keys that take effect at once. So do all of the service's own, by its watch.
@@ -42,7 +42,7 @@ impl Reload {
         let mut current =
             Current::new(in_force, limits, admin, service, metrics).map_err(Error::Metrics)?;
         let watcher =
-            settings::watch::<Sections, S>(sources, move |loaded| current.replace(loaded));
+            settings::watch::<ChassisSettings, S>(sources, move |loaded| current.replace(loaded));
         if let Err(error) = &watcher {
             tracing::warn!(%error, "settings are not watched: changes need a restart");
         }

@@ -39,7 +39,7 @@ impl Default for Service {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[allow(missing_docs)] // each section's type says what it is
-pub struct Sections {
+pub struct ChassisSettings {
     pub server: server::Settings,
     pub admin: admin::Settings,
     pub health: health::Settings,
@@ -49,7 +49,7 @@ pub struct Sections {
     pub service: Service,
 }
 
-impl Validate for Sections {
+impl Validate for ChassisSettings {
     fn validate(&self, errors: &mut ValidationErrors) {
         self.server.validate(errors);
         self.admin.validate(errors);
@@ -70,13 +70,13 @@ impl Validate for Sections {
 }
 
 /// A service's settings as they were loaded: the chassis's sections and its own.
-pub type LoadedSettings<S> = Loaded<Sections, S>;
+pub type LoadedSettings<S> = Loaded<ChassisSettings, S>;
 
 /// Reads all that a process is told from outside: its settings, and where its traces go.
 pub(crate) fn load<S: SettingsSchema>(
     sources: &Sources,
 ) -> Result<(LoadedSettings<S>, otlp::Config), Error> {
-    let loaded = settings::load::<Sections, S>(sources);
+    let loaded = settings::load::<ChassisSettings, S>(sources);
     match (loaded, otlp::Config::from_environment()) {
         (Ok(loaded), Ok(traces)) => match known_token(&loaded, sources) {
             None => Ok((loaded, traces)),
