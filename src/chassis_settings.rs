@@ -18,7 +18,7 @@ use crate::shutdown;
 /// `[service]`: how the service runs as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Service {
+pub struct ServiceSettings {
     /// How long the service's own start may take.
     pub start_timeout: Duration,
     /// How many worker threads run the service; 0 chooses by the CPU quota of the container, or by
@@ -26,7 +26,7 @@ pub struct Service {
     pub threads: usize,
 }
 
-impl Default for Service {
+impl Default for ServiceSettings {
     fn default() -> Self {
         Self {
             start_timeout: Duration::from_secs(60),
@@ -46,7 +46,7 @@ pub struct ChassisSettings {
     pub logs: logs::Settings,
     pub limits: limits::Settings,
     pub shutdown: shutdown::Settings,
-    pub service: Service,
+    pub service: ServiceSettings,
 }
 
 impl Validate for ChassisSettings {
