@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 
 fn main() -> ExitCode {
     Service::<Settings>::new("service", env!("CARGO_PKG_VERSION"))
-        .build(option_env!("REVISION"), option_env!("CREATED"))
+        .revision(option_env!("REVISION"))
+        .built_at(option_env!("CREATED"))
         .run(start)
 }
 

@@ -42,6 +42,14 @@ pub struct Service<S = ()> {
     outer: Outer,
 }
 
+/// The commit and the build time of a build that does not set them.
+const UNKNOWN: &str = "unknown";
+
+/// A build argument that is missing or empty is unknown.
+fn known(value: Option<&'static str>) -> &'static str {
+    value.filter(|value| !value.is_empty()).unwrap_or(UNKNOWN)
+}
+
 /// Layers around all that the main listener answers, from the innermost.
 #[derive(Default)]
 struct Outer(Vec<Box<dyn Fn(Router) -> Router>>);
@@ -57,12 +65,11 @@ impl<S: SettingsSchema> Service<S> {
     /// A service of this name and version; give it `env!("CARGO_PKG_NAME")` and
     /// `env!("CARGO_PKG_VERSION")`.
     pub fn new(name: &'static str, version: &'static str) -> Self {
-        let unknown = "unknown";
         let build = Build {
             name,
             version,
-            revision: unknown,
-            created: unknown,
+            revision: UNKNOWN,
+            created: UNKNOWN,
             rustc: env!("CHASSIS_RUSTC"),
         };
         Self {
@@ -74,15 +81,18 @@ impl<S: SettingsSchema> Service<S> {
         }
     }
 
-    /// Says what was built: the commit, and the time. Give it `option_env!("REVISION")` and
-    /// `option_env!("CREATED")`, which the Dockerfiles set.
+    /// Sets the commit that was built, for `/version` and `build_info`. Give it `option_env!("REVISION")`,
+    /// which the Dockerfiles set.
     #[must_use]
-    pub fn build(mut self, revision: Option<&'static str>, created: Option<&'static str>) -> Self {
-        let known = |value: Option<&'static str>| {
-            value.filter(|value| !value.is_empty()).unwrap_or("unknown")
-        };
-        self.build.revision = known(revision);
-        self.build.created = known(created);
+    pub fn revision(mut self, revision: impl Into<Option<&'static str>>) -> Self {
+        self.build.revision = known(revision.into());
+        self
+    }
+
+    /// Sets the time of the build, for `/version`. Give it `option_env!("CREATED")`, which the Dockerfiles set.
+    #[must_use]
+    pub fn built_at(mut self, time: impl Into<Option<&'static str>>) -> Self {
+        self.build.created = known(time.into());
         self
     }
 

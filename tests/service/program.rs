@@ -51,7 +51,7 @@ fn program() {
     // Past the test harness's own words.
     println!("{BEGIN}");
     let mut service = Service::<Settings>::new("subject", "1.2.3")
-        .build(Some("abc123"), None)
+        .revision("abc123")
         .outer_layer(map_response(outer))
         .arguments(
             std::env::var("ARGUMENTS")
