@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
 
-mod meaning;
+mod error_map;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-pub(crate) use self::meaning::Meanings;
-use self::meaning::Unforeseen;
+pub(crate) use self::error_map::ErrorMap;
+use self::error_map::UnmappedError;
 use crate::error::Chain;
 use crate::trace::{self, RequestId};
 
@@ -54,7 +54,7 @@ struct Parts {
 /// Put on every response that is a problem already, so that no layer renders it again; with its
 /// error, if that may mean more than the status says.
 #[derive(Clone)]
-pub(crate) struct Rendered(Option<Arc<Unforeseen>>);
+pub(crate) struct Rendered(Option<Arc<UnmappedError>>);
 
 impl Problem {
     /// A problem of this status, titled with the status's standard phrase.
@@ -145,7 +145,7 @@ impl Problem {
         let mut unforeseen = None;
         match problem.cause {
             Some(cause) if problem.unforeseen && request.is_some() => {
-                unforeseen = Some(Arc::new(Unforeseen::new(cause)));
+                unforeseen = Some(Arc::new(UnmappedError::new(cause)));
             }
             Some(cause) => log(problem.status, &cause),
             None => {}

@@ -45,7 +45,7 @@ use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::metrics::http::{Http, Route, UNMATCHED};
 use crate::otlp::{Export, Span};
-use crate::problem::{Meanings, Problem};
+use crate::problem::{ErrorMap, Problem};
 use crate::shutdown::{Phase, Shutdown};
 use crate::trace::{self, Ids, Place};
 use crate::upload::Upload;
@@ -62,7 +62,7 @@ struct Shared {
     http: Http,
     shutdown: Option<Shutdown>,
     export: Export,
-    meanings: Meanings,
+    error_map: ErrorMap,
 }
 
 impl RequestLayer {
@@ -81,7 +81,7 @@ impl RequestLayer {
             metrics.http()?,
             None,
             Export::off(),
-            Meanings::default(),
+            ErrorMap::default(),
         ))
     }
 
@@ -92,7 +92,7 @@ impl RequestLayer {
         self,
         meaning: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
     ) -> Self {
-        self.0.meanings.add(meaning);
+        self.0.error_map.add(meaning);
         self
     }
 
@@ -102,7 +102,7 @@ impl RequestLayer {
         http: Http,
         shutdown: Option<Shutdown>,
         export: Export,
-        meanings: Meanings,
+        error_map: ErrorMap,
     ) -> Self {
         Self(Arc::new(Shared {
             proxies: Proxies::default(),
@@ -111,7 +111,7 @@ impl RequestLayer {
             http,
             shutdown,
             export,
-            meanings,
+            error_map,
         }))
     }
 
@@ -309,7 +309,7 @@ where
             true => outcome::no_room(record),
             false => response,
         };
-        let mut response = outcome::shape(response, record.ids(), record.meanings());
+        let mut response = outcome::shape(response, record.ids(), record.error_map());
         // An upgrade has to keep its `Connection`.
         let is_over = response.status() != StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();

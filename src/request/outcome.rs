@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 
 use super::record::Record;
-use crate::problem::{Meanings, Problem, Rendered};
+use crate::problem::{ErrorMap, Problem, Rendered};
 use crate::trace::Ids;
 
 /// A plain-text error body longer than this is a document, not a message.
@@ -51,13 +51,13 @@ pub(super) fn without_body(response: Response) -> Response {
 ///
 /// A body that says what it is (JSON, HTML) stays as the service made it. A problem that an error
 /// became by `?` gets the status that the error means.
-pub(super) fn shape(response: Response, ids: &Ids, meanings: &Meanings) -> Response {
+pub(super) fn shape(response: Response, ids: &Ids, error_map: &ErrorMap) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
     if response.extensions().get::<Rendered>().is_some() {
-        return meanings.answer(response, ids);
+        return error_map.answer(response, ids);
     }
     if !is_plain(&response) {
         return response;

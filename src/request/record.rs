@@ -14,7 +14,7 @@ use crate::limits::Limits;
 use crate::logs::AccessLine;
 use crate::metrics::http::{Route, UNMATCHED};
 use crate::otlp::{Ended, Span};
-use crate::problem::Meanings;
+use crate::problem::ErrorMap;
 use crate::trace::{self, Ids};
 use crate::upload::Upload;
 
@@ -103,8 +103,8 @@ impl Record {
         self.upload.as_ref().is_some_and(Upload::is_refused)
     }
 
-    pub(super) fn meanings(&self) -> &Meanings {
-        &self.endpoint.shared.meanings
+    pub(super) fn error_map(&self) -> &ErrorMap {
+        &self.endpoint.shared.error_map
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -9,7 +9,7 @@ use super::wait::{self, Patience};
 use crate::background::Tasks;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
-use crate::problem::{Meanings, Problem};
+use crate::problem::{ErrorMap, Problem};
 use crate::shutdown::{Hooks, Shutdown};
 
 /// What the service's own start and its commands get, and may keep. Cheap to clone; all clones are one.
@@ -20,7 +20,7 @@ pub struct Chassis<S> {
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,
     pub(super) shutdown: Shutdown,
-    pub(super) meanings: Meanings,
+    pub(super) error_map: ErrorMap,
     pub(super) tasks: Tasks,
     pub(super) hooks: Arc<Mutex<Hooks>>,
     pub(super) patience: Patience,
@@ -105,7 +105,7 @@ impl<S> Chassis<S> {
         &self,
         meaning: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
     ) {
-        self.meanings.add(meaning);
+        self.error_map.add(meaning);
     }
 
     /// Starts background work, such as a worker of a queue.

@@ -23,7 +23,7 @@ use crate::health::Readiness;
 use crate::logs;
 use crate::metrics::Metrics;
 use crate::otlp::Export;
-use crate::problem::Meanings;
+use crate::problem::ErrorMap;
 use crate::settings::{Section, Sources};
 use crate::shutdown::{self, Phase, Signals, Trigger};
 use crate::threads;
@@ -85,7 +85,7 @@ async fn work<S: SettingsSchema>(
         readiness: Readiness::new(sections.health),
         metrics: Metrics::new(),
         shutdown: trigger.watch(),
-        meanings: Meanings::default(),
+        error_map: ErrorMap::default(),
         tasks: last.tasks.clone(),
         hooks: last.hooks.clone(),
         patience: Patience::of_command(*sections.service.start_timeout),

@@ -24,7 +24,7 @@ use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
 use crate::metrics::http::Http;
 use crate::otlp::Export;
-use crate::problem::Meanings;
+use crate::problem::ErrorMap;
 use crate::request::RequestLayer;
 use crate::server::Bound;
 use crate::settings::{Section, Sources};
@@ -130,7 +130,7 @@ impl<S: SettingsSchema> Parts<S> {
         let initial = Arc::new(self.loaded.service.clone());
         let settings = watch::Sender::new(initial.clone());
         let limit = *sections.service.start_timeout;
-        let meanings = Meanings::default();
+        let error_map = ErrorMap::default();
         let last = Last {
             tasks: self.tasks,
             hooks: Arc::default(),
@@ -143,7 +143,7 @@ impl<S: SettingsSchema> Parts<S> {
             readiness: self.readiness.clone(),
             metrics: self.metrics.clone(),
             shutdown: self.trigger.watch(),
-            meanings: meanings.clone(),
+            error_map: error_map.clone(),
             tasks: last.tasks.clone(),
             hooks: last.hooks.clone(),
             patience: Patience::of_start(limit),
@@ -184,7 +184,7 @@ impl<S: SettingsSchema> Parts<S> {
             self.http.clone(),
             Some(self.trigger.watch()),
             self.export,
-            meanings,
+            error_map,
         )
         .trusted_proxies(sections.server.proxies());
         // The probes first: of two default fallbacks, merging keeps the second.

@@ -15,9 +15,9 @@ type Meaning = dyn Fn(&(dyn Error + 'static)) -> Option<Problem> + Send + Sync;
 
 /// All that is known about errors. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
-pub(crate) struct Meanings(Arc<RwLock<Vec<Arc<Meaning>>>>);
+pub(crate) struct ErrorMap(Arc<RwLock<Vec<Arc<Meaning>>>>);
 
-impl Meanings {
+impl ErrorMap {
     pub(crate) fn add(
         &self,
         meaning: impl Fn(&(dyn Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
@@ -67,12 +67,12 @@ impl Meanings {
 
 /// An error that nobody has given a status yet. If nobody asks for it, because the response passes
 /// no layer of ours, it is logged when it is dropped.
-pub(crate) struct Unforeseen {
+pub(crate) struct UnmappedError {
     error: anyhow::Error,
     logged: AtomicBool,
 }
 
-impl Unforeseen {
+impl UnmappedError {
     pub(super) fn new(error: anyhow::Error) -> Self {
         Self {
             error,
@@ -87,7 +87,7 @@ impl Unforeseen {
     }
 }
 
-impl Drop for Unforeseen {
+impl Drop for UnmappedError {
     fn drop(&mut self) {
         self.log(StatusCode::INTERNAL_SERVER_ERROR);
     }
