@@ -48,7 +48,7 @@ struct Parts {
     retry_after: Option<Duration>,
     cause: Option<anyhow::Error>,
     /// It is a 500 for want of anything better: the error came by `?`.
-    unforeseen: bool,
+    unmapped: bool,
 }
 
 /// Put on every response that is a problem already, so that no layer renders it again; with its
@@ -67,7 +67,7 @@ impl Problem {
             fields: Map::new(),
             retry_after: None,
             cause: None,
-            unforeseen: false,
+            unmapped: false,
         }))
     }
 
@@ -142,10 +142,10 @@ impl Problem {
     pub(crate) fn render(self, request: Option<&RequestId>) -> Response {
         let problem = *self.0;
         // In a request, our layer gets to see the response, and asks what the error means.
-        let mut unforeseen = None;
+        let mut unmapped = None;
         match problem.cause {
-            Some(cause) if problem.unforeseen && request.is_some() => {
-                unforeseen = Some(Arc::new(UnmappedError::new(cause)));
+            Some(cause) if problem.unmapped && request.is_some() => {
+                unmapped = Some(Arc::new(UnmappedError::new(cause)));
             }
             Some(cause) => log(problem.status, &cause),
             None => {}
@@ -174,7 +174,7 @@ impl Problem {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, seconds.into());
         }
-        response.extensions_mut().insert(Rendered(unforeseen));
+        response.extensions_mut().insert(Rendered(unmapped));
         response
     }
 }
@@ -199,7 +199,7 @@ impl IntoResponse for Problem {
 impl<E: Into<anyhow::Error>> From<E> for Problem {
     fn from(error: E) -> Self {
         let mut problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR).cause(error);
-        problem.0.unforeseen = true;
+        problem.0.unmapped = true;
         problem
     }
 }

@@ -90,9 +90,9 @@ impl RequestLayer {
     #[must_use]
     pub fn on_error(
         self,
-        meaning: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
+        classify: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
     ) -> Self {
-        self.0.error_map.add(meaning);
+        self.0.error_map.add(classify);
         self
     }
 

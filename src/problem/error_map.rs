@@ -11,31 +11,31 @@ use http::StatusCode;
 use super::{Problem, Rendered, log};
 use crate::trace::Ids;
 
-type Meaning = dyn Fn(&(dyn Error + 'static)) -> Option<Problem> + Send + Sync;
+type Classify = dyn Fn(&(dyn Error + 'static)) -> Option<Problem> + Send + Sync;
 
 /// All that is known about errors. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
-pub(crate) struct ErrorMap(Arc<RwLock<Vec<Arc<Meaning>>>>);
+pub(crate) struct ErrorMap(Arc<RwLock<Vec<Arc<Classify>>>>);
 
 impl ErrorMap {
     pub(crate) fn add(
         &self,
-        meaning: impl Fn(&(dyn Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
+        classify: impl Fn(&(dyn Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
     ) {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.push(Arc::new(meaning));
+        all.push(Arc::new(classify));
     }
 
     /// The response that a problem of the service became, with the status that its error means.
     /// What layers have put on the response since stays there.
     pub(crate) fn answer(&self, mut response: Response, ids: &Ids) -> Response {
-        let unforeseen = response.extensions_mut().get_mut::<Rendered>();
-        let Some(unforeseen) = unforeseen.and_then(|rendered| rendered.0.take()) else {
+        let unmapped = response.extensions_mut().get_mut::<Rendered>();
+        let Some(unmapped) = unmapped.and_then(|rendered| rendered.0.take()) else {
             return response;
         };
-        ids.enter(|| match self.of(&unforeseen.error) {
+        ids.enter(|| match self.of(&unmapped.error) {
             Some(problem) => {
-                unforeseen.log(problem.status());
+                unmapped.log(problem.status());
                 let (rendered, body) = problem.render(Some(&ids.request)).into_parts();
                 let (mut parts, _) = response.into_parts();
                 parts.status = rendered.status;
@@ -44,7 +44,7 @@ impl ErrorMap {
                 Response::from_parts(parts, body)
             }
             None => {
-                unforeseen.log(response.status());
+                unmapped.log(response.status());
                 response
             }
         })
@@ -54,12 +54,12 @@ impl ErrorMap {
     fn of(&self, error: &anyhow::Error) -> Option<Problem> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         // The panic hook has logged it; the error is then as unknown as without the question.
-        let ask = |meaning: &Arc<Meaning>, error| {
-            catch_unwind(AssertUnwindSafe(|| meaning(error))).unwrap_or_default()
+        let ask = |classify: &Arc<Classify>, error| {
+            catch_unwind(AssertUnwindSafe(|| classify(error))).unwrap_or_default()
         };
         error.chain().find_map(|error| {
             // All of them: a store notes what its own errors tell of its connections.
-            let meant = all.iter().filter_map(|meaning| ask(meaning, error));
+            let meant = all.iter().filter_map(|classify| ask(classify, error));
             meant.reduce(|first, _| first)
         })
     }

@@ -98,14 +98,14 @@ impl<S> Chassis<S> {
     /// # }
     /// ```
     ///
-    /// `meaning` is asked about each error of the chain, outermost first, and the first answer
+    /// `classify` is asked about each error of the chain, outermost first, and the first answer
     /// counts. The error itself is logged, never sent. A [`Problem`] that a handler makes itself is
     /// left alone.
     pub fn on_error(
         &self,
-        meaning: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
+        classify: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
     ) {
-        self.error_map.add(meaning);
+        self.error_map.add(classify);
     }
 
     /// Starts background work, such as a worker of a queue.
