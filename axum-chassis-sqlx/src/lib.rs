@@ -40,7 +40,7 @@
 //!
 //! The call waits until the database answers, for `service.start_timeout` at most. From then on a
 //! readiness check asks it, pool metrics tell of its connections, errors that reach the client by
-//! `?` mean what they should (see [`meaning`]), and the pool is closed when the last request is gone.
+//! `?` mean what they should (see [`classify_error`]), and the pool is closed when the last request is gone.
 //! What comes back is sqlx's own pool: queries, transactions and migrations are sqlx's.
 //!
 //! # Features
@@ -56,7 +56,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
-mod meaning;
+mod classify_error;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod open;
 #[cfg(feature = "postgres")]
@@ -67,7 +67,7 @@ mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use meaning::meaning;
+pub use classify_error::classify_error;
 #[cfg(all(feature = "migrate", feature = "postgres"))]
 pub use postgres::migrate;
 #[cfg(feature = "postgres")]

@@ -22,7 +22,7 @@ pub(crate) use self::upkeep::is_stale_plan;
 pub(crate) use self::url::PostgresUrl;
 use crate::address::Address;
 use crate::open::{open, wait};
-use crate::{Settings, meaning};
+use crate::{Settings, classify_error};
 
 /// Opens a pool of connections to PostgreSQL, once it answers.
 ///
@@ -57,7 +57,7 @@ async fn connect<S>(
     let noted = upkeep.clone();
     chassis.on_error(move |error| {
         noted.note(error);
-        meaning(error)
+        classify_error(error)
     });
     let suspected = upkeep.suspected.clone();
     let connecting = probe.clone();

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::address::Address;
 use crate::open::{open, wait};
-use crate::{Settings, meaning};
+use crate::{Settings, classify_error};
 
 /// How long a statement waits for a lock that was to be waited for "for ever".
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -65,7 +65,7 @@ pub async fn sqlite<S>(
     }
     let probe = Probe::new(options.clone(), is_in_memory(&url));
     wait(chassis, name, &settings, &probe).await?;
-    chassis.on_error(meaning);
+    chassis.on_error(classify_error);
     open(chassis, name, &settings, pool, options, probe)
 }
 

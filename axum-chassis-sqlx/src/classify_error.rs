@@ -30,7 +30,7 @@ const LATER: Duration = Duration::from_secs(5);
 ///
 /// The answer holds nothing of the query: that is in the log. Registered by `postgres` and
 /// `sqlite`; public for a program that renders its errors by itself.
-pub fn meaning(error: &(dyn Error + 'static)) -> Option<Problem> {
+pub fn classify_error(error: &(dyn Error + 'static)) -> Option<Problem> {
     match error.downcast_ref::<sqlx::Error>()? {
         // Either all are in use, or none can be opened: sqlx does not say.
         sqlx::Error::PoolTimedOut => Some(soon("the database gave no connection in time")),

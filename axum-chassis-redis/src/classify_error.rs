@@ -20,7 +20,7 @@ const LATER: Duration = Duration::from_secs(5);
 ///
 /// The answer holds nothing of the command: that is in the log. Registered by
 /// [`redis`](crate::redis()); public for a program that renders its errors by itself.
-pub fn meaning(error: &(dyn Error + 'static)) -> Option<Problem> {
+pub fn classify_error(error: &(dyn Error + 'static)) -> Option<Problem> {
     let error = error.downcast_ref::<RedisError>()?;
     let passes = match error.kind() {
         // The first two at a reconnect: the start went well.
