@@ -30,7 +30,7 @@ use self::command::Command;
 use crate::admin::Build;
 use crate::cli::{self, Task};
 use crate::error::Error;
-use crate::settings::{Section, Sources};
+use crate::settings::{SettingsSchema, Sources};
 
 /// A service that is about to run. `S` holds its own settings; `()` if it has none.
 pub struct Service<S = ()> {

@@ -24,7 +24,7 @@ use crate::logs;
 use crate::metrics::Metrics;
 use crate::otlp::Export;
 use crate::problem::ErrorMap;
-use crate::settings::{Section, Sources};
+use crate::settings::{SettingsSchema, Sources};
 use crate::shutdown::{self, Phase, Signals, Trigger};
 use crate::threads;
 

@@ -27,7 +27,7 @@ use crate::otlp::Export;
 use crate::problem::ErrorMap;
 use crate::request::RequestLayer;
 use crate::server::Bound;
-use crate::settings::{Section, Sources};
+use crate::settings::{SettingsSchema, Sources};
 use crate::shutdown::{Signals, Trigger};
 
 /// All there is before the service's own start.

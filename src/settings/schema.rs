@@ -6,7 +6,7 @@ use schemars::{Schema, json_schema};
 use serde_json::{Map, Value as Json, json};
 
 use super::shape::Shape;
-use super::{Section, from_schema};
+use super::{SettingsSchema, from_schema};
 
 /// The JSON Schema of all settings: doc comments as descriptions, defaults, secrets as `writeOnly`. `x-undeclared-secrets`
 /// lists the keys that have the name of a secret and are not declared as one.
