@@ -4,11 +4,11 @@
 mod chassis;
 mod collect;
 mod command;
-mod last;
 mod life;
 mod reload;
 mod start;
 mod stop;
+mod teardown;
 mod wait;
 
 use std::convert::Infallible;

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::Stopped;
 use super::chassis::Chassis;
-use super::last::{self, Last};
 use super::life;
+use super::teardown::{self, Teardown};
 use super::wait::Patience;
 use crate::admin::Build;
 use crate::background::Tasks;
@@ -57,7 +57,7 @@ pub(super) fn run<S: SettingsSchema>(
     let name = command.listed.name;
     life::logged(&build, &sources, Some(name), |loaded, _, export| {
         let (runtime, _) = threads::runtime(loaded.chassis.service.threads)?;
-        last::block_on(runtime, Box::pin(work(loaded, export, command)))
+        teardown::block_on(runtime, Box::pin(work(loaded, export, command)))
     })
 }
 
@@ -73,7 +73,7 @@ async fn work<S: SettingsSchema>(
     let initial = Arc::new(loaded.service);
     // Nothing changes them; whoever watches waits.
     let settings = watch::Sender::new(initial.clone());
-    let last = Last {
+    let teardown = Teardown {
         tasks: Tasks::default(),
         hooks: Arc::default(),
         export,
@@ -86,8 +86,8 @@ async fn work<S: SettingsSchema>(
         metrics: Metrics::new(),
         shutdown: trigger.watch(),
         error_map: ErrorMap::default(),
-        tasks: last.tasks.clone(),
-        hooks: last.hooks.clone(),
+        tasks: teardown.tasks.clone(),
+        hooks: teardown.hooks.clone(),
         patience: Patience::of_command(*sections.service.start_timeout),
     });
 
@@ -99,7 +99,7 @@ async fn work<S: SettingsSchema>(
             tracing::info!(signal, "stopping");
             trigger.advance(Phase::Closing);
             let told = Instant::now();
-            let in_time = last.time_before(&end);
+            let in_time = teardown.time_before(&end);
             let result = tokio::select! {
                 biased;
                 result = tokio::time::timeout(in_time, &mut work) => result.ok(),
@@ -113,7 +113,7 @@ async fn work<S: SettingsSchema>(
     };
     // Cut, it must not go on while its stores are closed.
     drop(work);
-    let stopped = last.run(&end, &trigger).await;
+    let stopped = teardown.run(&end, &trigger).await;
     let duration_ms = logs::milliseconds(begun.elapsed());
     match result {
         Some(Ok(())) => {

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::start::{Begun, Parts};
-use super::{Chassis, Outer, Running, Stopped, last, reload};
+use super::{Chassis, Outer, Running, Stopped, reload, teardown};
 use crate::admin::Build;
 use crate::chassis_settings::{self, ChassisSettings, LoadedSettings};
 use crate::error::{Chain, Error};
@@ -95,7 +95,7 @@ fn process<S: SettingsSchema>(
             Begun::Stopped(stopped) => Ok(stopped),
         }
     };
-    let stopped = last::block_on(runtime, Box::pin(life));
+    let stopped = teardown::block_on(runtime, Box::pin(life));
     // The admin listener answers to the last.
     drop(admin);
     stopped

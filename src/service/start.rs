@@ -8,9 +8,9 @@ use axum::Router;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::last::Last;
 use super::reload::Reload;
 use super::stop::Serving;
+use super::teardown::Teardown;
 use super::wait::Patience;
 use super::{Chassis, Outer, Stopped, collect};
 use crate::admin::{self, Admin, Build};
@@ -131,7 +131,7 @@ impl<S: SettingsSchema> Parts<S> {
         let settings = watch::Sender::new(initial.clone());
         let limit = *sections.service.start_timeout;
         let error_map = ErrorMap::default();
-        let last = Last {
+        let teardown = Teardown {
             tasks: self.tasks,
             hooks: Arc::default(),
             export: self.export.clone(),
@@ -144,8 +144,8 @@ impl<S: SettingsSchema> Parts<S> {
             metrics: self.metrics.clone(),
             shutdown: self.trigger.watch(),
             error_map: error_map.clone(),
-            tasks: last.tasks.clone(),
-            hooks: last.hooks.clone(),
+            tasks: teardown.tasks.clone(),
+            hooks: teardown.hooks.clone(),
             patience: Patience::of_start(limit),
         };
         tracing::info!(reason = limits_line(&self.limits), "limits sized");
@@ -167,13 +167,13 @@ impl<S: SettingsSchema> Parts<S> {
             _ = too_late => Err(Error::StartTimeout(limit)),
             signal = signals.next() => {
                 tracing::info!(signal, "stopping before the start was done");
-                return Ok(Begun::Stopped(last.run(&sections.shutdown, &self.trigger).await));
+                return Ok(Begun::Stopped(teardown.run(&sections.shutdown, &self.trigger).await));
             }
         };
         let router = match router {
             Ok(router) => router,
             Err(error) => {
-                last.run(&sections.shutdown, &self.trigger).await;
+                teardown.run(&sections.shutdown, &self.trigger).await;
                 return Err(error);
             }
         };
@@ -196,7 +196,7 @@ impl<S: SettingsSchema> Parts<S> {
         let listening = match bound.listen("main") {
             Ok(listening) => listening,
             Err(error) => {
-                last.run(&sections.shutdown, &self.trigger).await;
+                teardown.run(&sections.shutdown, &self.trigger).await;
                 return Err(error);
             }
         };
@@ -219,7 +219,7 @@ impl<S: SettingsSchema> Parts<S> {
             trigger: self.trigger,
             http: self.http,
             settings: sections.shutdown,
-            last,
+            teardown,
             server,
             _reload: reload,
         })))

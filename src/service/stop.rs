@@ -7,8 +7,8 @@ use std::time::Instant;
 use tokio::task::JoinHandle;
 
 use super::Stopped;
-use super::last::{LAST_MOMENT, Last};
 use super::reload::Reload;
+use super::teardown::{LAST_MOMENT, Teardown};
 use crate::health::Readiness;
 use crate::logs;
 use crate::metrics::http::Http;
@@ -22,7 +22,7 @@ pub(super) struct Serving {
     pub(super) trigger: Trigger,
     pub(super) http: Http,
     pub(super) settings: Settings,
-    pub(super) last: Last,
+    pub(super) teardown: Teardown,
     pub(super) server: JoinHandle<()>,
     pub(super) _reload: Reload,
 }
@@ -37,7 +37,7 @@ impl Serving {
 
         self.readiness.set_stopping();
         self.trigger.advance(Phase::Draining);
-        let in_time = self.last.time_before(&self.settings);
+        let in_time = self.teardown.time_before(&self.settings);
         let drained = async {
             tokio::time::sleep(delay).await;
             self.trigger.advance(Phase::Closing);
@@ -46,7 +46,7 @@ impl Serving {
                 "accepting no more"
             );
             let _ = (&mut self.server).await;
-            self.last.tasks.ended().await;
+            self.teardown.tasks.ended().await;
         };
         let hurried = tokio::select! {
             drained = tokio::time::timeout(in_time, drained) => {
@@ -56,10 +56,10 @@ impl Serving {
         };
         let (cut, cut_tasks) = match hurried {
             None => (0, 0),
-            Some(reason) => (self.cut(reason).await, self.last.cut_tasks().await),
+            Some(reason) => (self.cut(reason).await, self.teardown.cut_tasks().await),
         };
         let deadline = began + *self.settings.deadline;
-        let failed_hooks = self.last.finish(&self.settings, deadline.into()).await;
+        let failed_hooks = self.teardown.finish(&self.settings, deadline.into()).await;
         tracing::info!(
             cut,
             cut_tasks,

@@ -27,7 +27,7 @@ pub(super) fn block_on(
     stopped
 }
 
-pub(super) struct Last {
+pub(super) struct Teardown {
     pub(super) tasks: Tasks,
     pub(super) hooks: Arc<Mutex<Hooks>>,
     pub(super) export: Export,
@@ -35,7 +35,7 @@ pub(super) struct Last {
     pub(super) service: Handle,
 }
 
-impl Last {
+impl Teardown {
     /// How much of the deadline requests and tasks may use up: some is kept for the hooks.
     pub(super) fn time_before(&self, settings: &Settings) -> Duration {
         let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
