@@ -4,7 +4,7 @@
 mod chassis;
 mod collect;
 mod command;
-mod life;
+mod process;
 mod reload;
 mod start;
 mod stop;
@@ -257,7 +257,7 @@ impl<S: SettingsSchema> Service<S> {
         let is_chosen = |command: &Command<S>| arguments.task == Task::Command(command.listed.name);
         let code = match self.commands.into_iter().find(is_chosen) {
             Some(command) => command::run(self.build, sources, command),
-            None => life::run(self.build, sources, self.outer, start),
+            None => process::run(self.build, sources, self.outer, start),
         };
         code.unwrap_or_else(|error| cli::fatal(&error))
     }
@@ -295,7 +295,7 @@ impl<S: SettingsSchema> Service<S> {
                     .set(format!("{listener}.port"), "0")
             },
         );
-        life::start(self.build, sources, self.outer, start).await
+        process::start(self.build, sources, self.outer, start).await
     }
 }
 

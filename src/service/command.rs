@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::Stopped;
 use super::chassis::Chassis;
-use super::life;
+use super::process;
 use super::teardown::{self, Teardown};
 use super::wait::Patience;
 use crate::admin::Build;
@@ -55,7 +55,7 @@ pub(super) fn run<S: SettingsSchema>(
     command: Command<S>,
 ) -> Result<ExitCode, Error> {
     let name = command.listed.name;
-    life::logged(&build, &sources, Some(name), |loaded, _, export| {
+    process::logged(&build, &sources, Some(name), |loaded, _, export| {
         let (runtime, _) = threads::runtime(loaded.chassis.service.threads)?;
         teardown::block_on(runtime, Box::pin(work(loaded, export, command)))
     })
