@@ -6,10 +6,10 @@ mod collect;
 mod command;
 mod process;
 mod reload;
+mod retry;
 mod start;
 mod stop;
 mod teardown;
-mod wait;
 
 use std::convert::Infallible;
 use std::ffi::OsString;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::wait::{self, Patience};
+use super::retry::{self, RetryLimit};
 use crate::background::Tasks;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
@@ -23,7 +23,7 @@ pub struct Chassis<S> {
     pub(super) error_map: ErrorMap,
     pub(super) tasks: Tasks,
     pub(super) hooks: Arc<Mutex<Hooks>>,
-    pub(super) patience: Patience,
+    pub(super) retry_limit: RetryLimit,
 }
 
 impl<S> Chassis<S> {
@@ -76,9 +76,9 @@ impl<S> Chassis<S> {
         name: &str,
         attempt: impl AsyncFn() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let until = self.patience.until(self.readiness.is_started());
+        let until = self.retry_limit.until(self.readiness.is_started());
         tokio::select! {
-            got = wait::until(name, until, attempt) => got,
+            got = retry::until(name, until, attempt) => got,
             () = self.shutdown.stopping() => anyhow::bail!("{name}: not waited for any more, since the service stops"),
         }
     }

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use super::Stopped;
 use super::chassis::Chassis;
 use super::process;
+use super::retry::RetryLimit;
 use super::teardown::{self, Teardown};
-use super::wait::Patience;
 use crate::admin::Build;
 use crate::background::Tasks;
 use crate::chassis_settings::LoadedSettings;
@@ -88,7 +88,7 @@ async fn work<S: SettingsSchema>(
         error_map: ErrorMap::default(),
         tasks: teardown.tasks.clone(),
         hooks: teardown.hooks.clone(),
-        patience: Patience::of_command(*sections.service.start_timeout),
+        retry_limit: RetryLimit::of_command(*sections.service.start_timeout),
     });
 
     let mut end = sections.shutdown;

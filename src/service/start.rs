@@ -9,9 +9,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::reload::Reload;
+use super::retry::RetryLimit;
 use super::stop::Serving;
 use super::teardown::Teardown;
-use super::wait::Patience;
 use super::{Chassis, Outer, Stopped, collect};
 use crate::admin::{self, Admin, Build};
 use crate::background::Tasks;
@@ -146,7 +146,7 @@ impl<S: SettingsSchema> Parts<S> {
             error_map: error_map.clone(),
             tasks: teardown.tasks.clone(),
             hooks: teardown.hooks.clone(),
-            patience: Patience::of_start(limit),
+            retry_limit: RetryLimit::of_start(limit),
         };
         tracing::info!(reason = limits_line(&self.limits), "limits sized");
         admin.spawn(follow(self.limits.clone()));

@@ -12,13 +12,13 @@ const LONGEST_PAUSE: StdDuration = StdDuration::from_secs(5);
 
 /// How long a dependency is waited for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct RetryLimit {
     limit: StdDuration,
     /// When the start has to be done; `None` where nothing limits it.
     deadline: Option<Instant>,
 }
 
-impl Patience {
+impl RetryLimit {
     /// Ends before the start does, so that whoever waits can say what is missing.
     pub(super) fn of_start(limit: StdDuration) -> Self {
         let margin = (limit / 20).min(StdDuration::from_secs(1));
@@ -99,7 +99,7 @@ mod tests {
             anyhow::ensure!(tries.get() > 5, "refused");
             Ok("here")
         };
-        let patience = Patience::of_start(StdDuration::from_secs(60));
+        let retry_limit = RetryLimit::of_start(StdDuration::from_secs(60));
         let got = until("database", patience.until(false), attempt).await;
         assert_eq!(got.expect("in time"), "here");
     }
@@ -107,7 +107,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_does_not_come_is_named_before_the_start_is_over() {
         let limit = StdDuration::from_secs(60);
-        let patience = Patience::of_start(limit);
+        let retry_limit = RetryLimit::of_start(limit);
         let begun = Instant::now();
         let refused = async || anyhow::Result::<()>::Err(anyhow::anyhow!("refused"));
         let error = until("database", patience.until(false), refused).await;
