@@ -2,7 +2,7 @@
 //! commands, and a test holds [`Running`].
 
 mod chassis;
-mod collect;
+mod collectors;
 mod command;
 mod process;
 mod reload;

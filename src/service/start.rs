@@ -12,7 +12,7 @@ use super::reload::Reload;
 use super::retry::RetryLimit;
 use super::stop::Serving;
 use super::teardown::Teardown;
-use super::{Chassis, Outer, Stopped, collect};
+use super::{Chassis, Outer, Stopped, collectors};
 use crate::admin::{self, Admin, Build};
 use crate::background::Tasks;
 use crate::boxed::boxed;
@@ -75,8 +75,8 @@ impl<S: SettingsSchema> Parts<S> {
                 ("rustc", build.rustc),
             ])?;
             metrics.machine()?;
-            collect::register(&metrics, &readiness, &tasks, &logs, &export)?;
-            collect::limits(&metrics, &limits)?;
+            collectors::register(&metrics, &readiness, &tasks, &logs, &export)?;
+            collectors::limits(&metrics, &limits)?;
             metrics.http()
         };
         let http = register().map_err(Error::Metrics)?;
