@@ -10,7 +10,7 @@ use axum::Router;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::start::{Begun, Parts};
+use super::start::{ServiceParts, StartOutcome};
 use super::{Chassis, Outer, Running, Stopped, reload, teardown};
 use crate::admin::Build;
 use crate::chassis_settings::{self, ChassisSettings, LoadedSettings};
@@ -30,7 +30,7 @@ pub(super) fn run<S: SettingsSchema>(
 ) -> Result<ExitCode, Error> {
     let load_again = sources.clone();
     logged(&build.clone(), &sources, None, |loaded, logs, export| {
-        let parts = Parts::assemble(build, load_again, loaded, logs.clone(), export)?;
+        let parts = ServiceParts::assemble(build, load_again, loaded, logs.clone(), export)?;
         process(parts, outer, start)
     })
 }
@@ -72,7 +72,7 @@ pub(super) fn logged<S: SettingsSchema>(
 }
 
 fn process<S: SettingsSchema>(
-    parts: Parts<S>,
+    parts: ServiceParts<S>,
     outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<Stopped, Error> {
@@ -87,12 +87,12 @@ fn process<S: SettingsSchema>(
 
     let life = async {
         match parts.begin(&admin, signals, outer, start).await? {
-            Begun::Serving(service) => {
+            StartOutcome::Serving(service) => {
                 let stopped = admin.spawn(service.until_stopped()).await;
                 // A stop that breaks down is no orderly one.
                 stopped.map_err(|panic| Error::Runtime(std::io::Error::other(panic)))
             }
-            Begun::Stopped(stopped) => Ok(stopped),
+            StartOutcome::Stopped(stopped) => Ok(stopped),
         }
     };
     let stopped = teardown::block_on(runtime, Box::pin(life));
@@ -115,14 +115,14 @@ pub(super) async fn start<S: SettingsSchema>(
     delay.get_or_insert(settings::Duration::from_secs(0));
     let logs = logs::start(&loaded.chassis.logs, logs::Output::to(std::io::sink()))
         .map_err(|error| Error::Logs(error.into()))?;
-    let parts = Parts::assemble(build, sources, loaded, logs, Export::off())?;
+    let parts = ServiceParts::assemble(build, sources, loaded, logs, Export::off())?;
     let admin = parts.admin()?;
     parts
         .metrics
         .runtime(&Handle::current())
         .map_err(Error::Metrics)?;
     let (stop, signals) = Signals::channel();
-    let Begun::Serving(service) = parts.begin(&admin, signals, outer, start).await? else {
+    let StartOutcome::Serving(service) = parts.begin(&admin, signals, outer, start).await? else {
         unreachable!("nobody can have asked for a stop yet")
     };
     let (address, admin_address) = (service.address, admin.address);

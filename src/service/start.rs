@@ -31,7 +31,7 @@ use crate::settings::{SettingsSchema, Sources};
 use crate::shutdown::{Signals, Trigger};
 
 /// All there is before the service's own start.
-pub(super) struct Parts<S> {
+pub(super) struct ServiceParts<S> {
     sources: Sources,
     pub(super) loaded: LoadedSettings<S>,
     logs: Logs,
@@ -47,13 +47,13 @@ pub(super) struct Parts<S> {
 }
 
 /// What came of the start.
-pub(super) enum Begun {
+pub(super) enum StartOutcome {
     Serving(Box<Serving>),
     /// A signal came first.
     Stopped(Stopped),
 }
 
-impl<S: SettingsSchema> Parts<S> {
+impl<S: SettingsSchema> ServiceParts<S> {
     pub(super) fn assemble(
         build: Build,
         sources: Sources,
@@ -120,7 +120,7 @@ impl<S: SettingsSchema> Parts<S> {
         mut signals: Signals,
         outer: Outer,
         start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
-    ) -> Result<Begun, Error> {
+    ) -> Result<StartOutcome, Error> {
         let began = Instant::now();
         let sections = self.loaded.chassis.clone();
         tokio::spawn(boxed(self.heartbeat.clone().beat()));
@@ -167,7 +167,7 @@ impl<S: SettingsSchema> Parts<S> {
             _ = too_late => Err(Error::StartTimeout(limit)),
             signal = signals.next() => {
                 tracing::info!(signal, "stopping before the start was done");
-                return Ok(Begun::Stopped(teardown.run(&sections.shutdown, &self.trigger).await));
+                return Ok(StartOutcome::Stopped(teardown.run(&sections.shutdown, &self.trigger).await));
             }
         };
         let router = match router {
@@ -212,7 +212,7 @@ impl<S: SettingsSchema> Parts<S> {
         tracing::info!(listener = "main", %address, "listening");
         tracing::info!(duration_ms = logs::milliseconds(began.elapsed()), "started");
 
-        Ok(Begun::Serving(Box::new(Serving {
+        Ok(StartOutcome::Serving(Box::new(Serving {
             address,
             signals,
             readiness: self.readiness,
