@@ -35,11 +35,11 @@ use crate::trace::{self, RequestId};
 /// log, and the client learns no more than the request's id. What such an error means beyond that (no
 /// connection to the store: 503) is said once, by [`Chassis::on_error`](crate::Chassis::on_error).
 #[derive(Debug)]
-pub struct Problem(Box<Parts>);
+pub struct Problem(Box<ProblemParts>);
 
 /// Boxed, so that a `Result<_, Problem>` costs a handler that succeeds no more than a pointer.
 #[derive(Debug)]
-struct Parts {
+struct ProblemParts {
     status: StatusCode,
     title: Option<Cow<'static, str>>,
     kind: Option<Cow<'static, str>>,
@@ -59,7 +59,7 @@ pub(crate) struct Rendered(Option<Arc<UnmappedError>>);
 impl Problem {
     /// A problem of this status, titled with the status's standard phrase.
     pub fn new(status: StatusCode) -> Self {
-        Self(Box::new(Parts {
+        Self(Box::new(ProblemParts {
             status,
             title: None,
             kind: None,
