@@ -18,9 +18,9 @@
 //! A fast request costs no timer, no span and no allocation of its own.
 
 mod body;
+mod in_flight;
 mod nested;
 mod outcome;
-mod record;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -38,7 +38,7 @@ use tokio::time::Sleep;
 use tower::{Layer, Service};
 
 use self::body::Departing;
-use self::record::Record;
+use self::in_flight::InFlight;
 use crate::client_ip::Proxies;
 use crate::limits::{self, Limits};
 use crate::logs::Logs;
@@ -203,7 +203,7 @@ where
         let client = self.endpoint.shared.proxies.identify(&mut request);
         let upload = Upload::watch(&mut request);
         let has_body = upload.is_some();
-        let record = Record::begin(
+        let in_flight = InFlight::begin(
             self.endpoint.clone(),
             &request,
             client,
@@ -212,10 +212,10 @@ where
             upload,
         );
         let version = request.version();
-        let state = if record.admitted() {
+        let state = if in_flight.admitted() {
             if has_body {
                 let limits = &self.endpoint.shared.limits;
-                record.hold_body_within(limits);
+                in_flight.hold_body_within(limits);
                 DefaultBodyLimit::max(limits.body()).apply(&mut request);
             }
             // A handler that is not async runs in `call` already.
@@ -245,7 +245,7 @@ where
             state,
             timeout: None,
             version,
-            record: Some(record),
+            in_flight: Some(in_flight),
         }
     }
 }
@@ -267,7 +267,7 @@ pin_project! {
         // this future is moved a few times before it is polled.
         timeout: Option<Pin<Box<Sleep>>>,
         version: Version,
-        record: Option<Record>,
+        in_flight: Option<InFlight>,
     }
 }
 
@@ -279,7 +279,7 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Some(record) = this.record.as_ref() else {
+        let Some(in_flight) = this.in_flight.as_ref() else {
             return Poll::Pending; // polled after it was done
         };
         let response = match this.state.project() {
@@ -290,35 +290,39 @@ where
                     Ok(Poll::Pending) => {
                         if this.timeout.is_none() {
                             let timer = |deadline| Box::pin(tokio::time::sleep_until(deadline));
-                            *this.timeout = record.deadline().map(timer);
+                            *this.timeout = in_flight.deadline().map(timer);
                         }
                         match this
                             .timeout
                             .as_mut()
                             .map(|timer| timer.as_mut().poll(context))
                         {
-                            Some(Poll::Ready(())) => outcome::timed_out(record),
+                            Some(Poll::Ready(())) => outcome::timed_out(in_flight),
                             _ => return Poll::Pending,
                         }
                     }
-                    Err(_) => outcome::panicked(record.ids()),
+                    Err(_) => outcome::panicked(in_flight.ids()),
                 }
             }
         };
-        let response = match record.has_no_room() {
-            true => outcome::no_room(record),
+        let response = match in_flight.has_no_room() {
+            true => outcome::no_room(in_flight),
             false => response,
         };
-        let mut response = outcome::shape(response, record.ids(), record.error_map());
+        let mut response = outcome::shape(response, in_flight.ids(), in_flight.error_map());
         // An upgrade has to keep its `Connection`.
         let is_over = response.status() != StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
-        headers.insert(trace::REQUEST_ID, record.ids().request.header());
-        if is_over && record.is_draining() && *this.version < Version::HTTP_2 {
+        headers.insert(trace::REQUEST_ID, in_flight.ids().request.header());
+        if is_over && in_flight.is_draining() && *this.version < Version::HTTP_2 {
             // The client leaves before the socket does.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Poll::Ready(Ok(Departing::watch(response, this.record, *this.version)))
+        Poll::Ready(Ok(Departing::watch(
+            response,
+            this.in_flight,
+            *this.version,
+        )))
     }
 }
 

@@ -21,7 +21,7 @@ use http::{StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
 use prometheus::IntGauge;
 
-use super::record::Record;
+use super::in_flight::InFlight;
 use crate::chunks::{self, Chunks};
 
 /// A response body whose end is the request's end.
@@ -29,7 +29,7 @@ pub(super) struct Departing {
     body: Body,
     chunks: Chunks,
     is_http2: bool,
-    record: Option<Record>,
+    in_flight: Option<InFlight>,
     status: StatusCode,
     sent: u64,
     /// How many bytes it has, if that is known.
@@ -44,14 +44,14 @@ struct Waiting {
 }
 
 impl Departing {
-    /// Ends the record with the response, or with the response's body if that takes time.
+    /// Ends the in_flight with the response, or with the response's body if that takes time.
     pub(super) fn watch(
         response: Response,
-        record: &mut Option<Record>,
+        in_flight: &mut Option<InFlight>,
         version: Version,
     ) -> Response {
         // Ended where it is, if it can be: a copy of it costs more than all decisions here.
-        let Some(under_way) = record else {
+        let Some(under_way) = in_flight else {
             return response;
         };
         let status = response.status();
@@ -79,7 +79,7 @@ impl Departing {
                 body,
                 chunks: Chunks::default(),
                 is_http2,
-                record: record.take(),
+                in_flight: in_flight.take(),
                 status,
                 sent: 0,
                 length,
@@ -89,8 +89,8 @@ impl Departing {
     }
 
     fn end(&mut self) {
-        if let Some(mut record) = self.record.take() {
-            record.end(self.status, self.sent);
+        if let Some(mut in_flight) = self.in_flight.take() {
+            in_flight.end(self.status, self.sent);
         }
     }
 
@@ -175,9 +175,9 @@ impl HttpBody for Departing {
                 }
             }
             Some(Err(error)) => {
-                if let Some(mut record) = this.record.take() {
-                    record.fail(error);
-                    record.end(StatusCode::INTERNAL_SERVER_ERROR, this.sent);
+                if let Some(mut in_flight) = this.in_flight.take() {
+                    in_flight.fail(error);
+                    in_flight.end(StatusCode::INTERNAL_SERVER_ERROR, this.sent);
                 }
             }
             None => this.end(),
@@ -186,8 +186,8 @@ impl HttpBody for Departing {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Only once the record has ended: hyper stops polling a body once this returns true.
-        self.record.is_none() && self.chunks.is_empty() && self.body.is_end_stream()
+        // Only once the in_flight has ended: hyper stops polling a body once this returns true.
+        self.in_flight.is_none() && self.chunks.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -197,8 +197,8 @@ impl HttpBody for Departing {
 
 impl Drop for Departing {
     fn drop(&mut self) {
-        if let Some(record) = &mut self.record {
-            record.sent(self.sent);
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.sent(self.sent);
         }
     }
 }

@@ -10,7 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{StatusCode, header};
 
-use super::record::Record;
+use super::in_flight::InFlight;
 use crate::problem::{ErrorMap, Problem, Rendered};
 use crate::trace::Ids;
 
@@ -22,22 +22,22 @@ pub(super) fn panicked(ids: &Ids) -> Response {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR).render(Some(&ids.request))
 }
 
-pub(super) fn timed_out(record: &Record) -> Response {
-    let problem = match record.is_arriving() {
+pub(super) fn timed_out(in_flight: &InFlight) -> Response {
+    let problem = match in_flight.is_arriving() {
         true => Problem::new(StatusCode::REQUEST_TIMEOUT)
             .detail("the request's body did not arrive in time"),
         false => {
             Problem::new(StatusCode::GATEWAY_TIMEOUT).detail("the service did not answer in time")
         }
     };
-    problem.render(Some(&record.ids().request))
+    problem.render(Some(&in_flight.ids().request))
 }
 
-pub(super) fn no_room(record: &Record) -> Response {
+pub(super) fn no_room(in_flight: &InFlight) -> Response {
     let busy = "the service has no room for more of this request's body";
     Problem::unavailable(busy)
         .retry_after(Duration::from_secs(1))
-        .render(Some(&record.ids().request))
+        .render(Some(&in_flight.ids().request))
 }
 
 pub(super) fn without_body(response: Response) -> Response {

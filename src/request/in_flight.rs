@@ -19,7 +19,7 @@ use crate::trace::{self, Ids};
 use crate::upload::Upload;
 
 /// A request under way. Dropped before its end, the client has gone away.
-pub(super) struct Record {
+pub(super) struct InFlight {
     endpoint: Arc<Endpoint>,
     /// The route, where it is not the one that the endpoint knows.
     route: Option<Arc<Route>>,
@@ -36,7 +36,7 @@ pub(super) struct Record {
     ended: bool,
 }
 
-impl Record {
+impl InFlight {
     pub(super) fn begin(
         endpoint: Arc<Endpoint>,
         request: &Request,
@@ -187,7 +187,7 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for InFlight {
     fn drop(&mut self) {
         if self.ended {
             return;
