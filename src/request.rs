@@ -17,10 +17,10 @@
 //!
 //! A fast request costs no timer, no span and no allocation of its own.
 
-mod body;
 mod in_flight;
 mod nested;
 mod outcome;
+mod response_body;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -37,8 +37,8 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower::{Layer, Service};
 
-use self::body::Departing;
 use self::in_flight::InFlight;
+use self::response_body::ResponseBody;
 use crate::client_ip::Proxies;
 use crate::limits::{self, Limits};
 use crate::logs::Logs;
@@ -318,7 +318,7 @@ where
             // The client leaves before the socket does.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Poll::Ready(Ok(Departing::watch(
+        Poll::Ready(Ok(ResponseBody::watch(
             response,
             this.in_flight,
             *this.version,

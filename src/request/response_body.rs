@@ -25,7 +25,7 @@ use super::in_flight::InFlight;
 use crate::chunks::{self, Chunks};
 
 /// A response body whose end is the request's end.
-pub(super) struct Departing {
+pub(super) struct ResponseBody {
     body: Body,
     chunks: Chunks,
     is_http2: bool,
@@ -43,7 +43,7 @@ struct Waiting {
     bytes: u64,
 }
 
-impl Departing {
+impl ResponseBody {
     /// Ends the in_flight with the response, or with the response's body if that takes time.
     pub(super) fn watch(
         response: Response,
@@ -150,7 +150,7 @@ impl Drop for Waiting {
     }
 }
 
-impl HttpBody for Departing {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -195,7 +195,7 @@ impl HttpBody for Departing {
     }
 }
 
-impl Drop for Departing {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.sent(self.sent);
