@@ -52,10 +52,10 @@ use crate::upload::Upload;
 
 /// The layer. Put it onto a router with [`axum::Router::layer`], last.
 #[derive(Clone)]
-pub struct RequestLayer(Arc<Shared>);
+pub struct RequestLayer(Arc<LayerState>);
 
 #[derive(Clone)]
-struct Shared {
+struct LayerState {
     proxies: Proxies,
     limits: Limits,
     logs: Logs,
@@ -104,7 +104,7 @@ impl RequestLayer {
         export: Export,
         error_map: ErrorMap,
     ) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(LayerState {
             proxies: Proxies::default(),
             limits,
             logs,
@@ -155,7 +155,7 @@ pub struct RequestService<S> {
 }
 
 struct Endpoint {
-    shared: Arc<Shared>,
+    shared: Arc<LayerState>,
     /// The metrics of the route this endpoint serves, looked up by the first request.
     route: OnceLock<Arc<Route>>,
     /// The same for requests of which axum names no route: what `nest_service` serves, and the fallback.
@@ -222,10 +222,10 @@ where
             let place = Place::of(&ids);
             let call = || place.enter(|| self.inner.call(request));
             match catch_unwind(AssertUnwindSafe(call)) {
-                Ok(future) => State::Running {
+                Ok(future) => HandlerState::Running {
                     future: trace::scoped(ids, place, future),
                 },
-                Err(_) => State::Answered {
+                Err(_) => HandlerState::Answered {
                     response: Some(outcome::panicked(&ids)),
                 },
             }
@@ -233,7 +233,7 @@ where
             let busy = Problem::unavailable("the service is at its limit of concurrent requests")
                 .retry_after(Duration::from_secs(1));
             let response = busy.render(Some(&ids.request));
-            State::Answered {
+            HandlerState::Answered {
                 // Many refusals may come on a connection of HTTP/2, and a body waits for the client's window.
                 response: Some(match version < Version::HTTP_2 {
                     true => response,
@@ -251,8 +251,8 @@ where
 }
 
 pin_project! {
-    #[project = StateProj]
-    enum State<F> {
+    #[project = HandlerStateProj]
+    enum HandlerState<F> {
         Running { #[pin] future: trace::Scoped<F> },
         Answered { response: Option<Response> },
     }
@@ -262,7 +262,7 @@ pin_project! {
     /// The response, once the outcome is decided.
     pub struct ResponseFuture<F> {
         #[pin]
-        state: State<F>,
+        state: HandlerState<F>,
         // Set once the handler has not answered at once: most do, and need no timer. Boxed, as
         // this future is moved a few times before it is polled.
         timeout: Option<Pin<Box<Sleep>>>,
@@ -283,8 +283,8 @@ where
             return Poll::Pending; // polled after it was done
         };
         let response = match this.state.project() {
-            StateProj::Answered { response } => response.take().unwrap_or_default(),
-            StateProj::Running { future } => {
+            HandlerStateProj::Answered { response } => response.take().unwrap_or_default(),
+            HandlerStateProj::Running { future } => {
                 match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
                     Ok(Poll::Ready(Ok(response))) => response,
                     Ok(Poll::Pending) => {
@@ -326,7 +326,7 @@ where
     }
 }
 
-impl Shared {
+impl LayerState {
     fn is_draining(&self) -> bool {
         self.shutdown
             .as_ref()

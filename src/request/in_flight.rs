@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use prometheus::IntGauge;
 
-use super::{Endpoint, Shared};
+use super::{Endpoint, LayerState};
 use crate::limits::Limits;
 use crate::logs::AccessLine;
 use crate::metrics::http::{Route, UNMATCHED};
@@ -45,7 +45,7 @@ impl InFlight {
         span: Span,
         upload: Option<Upload>,
     ) -> Self {
-        let Shared { http, limits, .. } = &*endpoint.shared;
+        let LayerState { http, limits, .. } = &*endpoint.shared;
         let admitted = limits.admit(http.active_requests.enter());
         if !admitted {
             http.requests_shed.inc();
@@ -144,7 +144,7 @@ impl InFlight {
         let ended = Instant::now();
         let duration = ended.saturating_duration_since(self.begun);
         let Endpoint { shared, route, .. } = &*self.endpoint;
-        let Shared { http, logs, .. } = &**shared;
+        let LayerState { http, logs, .. } = &**shared;
         http.active_requests.leave();
         // Most requests have no body, and a shared counter is not free.
         let mut received = 0;
