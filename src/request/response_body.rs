@@ -44,7 +44,7 @@ struct Waiting {
 }
 
 impl ResponseBody {
-    /// Ends the in_flight with the response, or with the response's body if that takes time.
+    /// Ends the request with the response, or with the response's body if that takes time.
     pub(super) fn watch(
         response: Response,
         in_flight: &mut Option<InFlight>,
@@ -186,7 +186,7 @@ impl HttpBody for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Only once the in_flight has ended: hyper stops polling a body once this returns true.
+        // Only once the request has ended: hyper stops polling a body once this returns true.
         self.in_flight.is_none() && self.chunks.is_empty() && self.body.is_end_stream()
     }
 

@@ -100,7 +100,7 @@ mod tests {
             Ok("here")
         };
         let retry_limit = RetryLimit::of_start(StdDuration::from_secs(60));
-        let got = until("database", patience.until(false), attempt).await;
+        let got = until("database", retry_limit.until(false), attempt).await;
         assert_eq!(got.expect("in time"), "here");
     }
 
@@ -110,13 +110,13 @@ mod tests {
         let retry_limit = RetryLimit::of_start(limit);
         let begun = Instant::now();
         let refused = async || anyhow::Result::<()>::Err(anyhow::anyhow!("refused"));
-        let error = until("database", patience.until(false), refused).await;
+        let error = until("database", retry_limit.until(false), refused).await;
         assert!(begun.elapsed() < limit);
         let said = format!("{:#}", error.expect_err("nobody comes"));
         assert_eq!(said, "database: not to be had within 59s: refused");
 
         let silent = async || std::future::pending::<anyhow::Result<()>>().await;
-        let error = until("database", patience.until(true), silent).await;
+        let error = until("database", retry_limit.until(true), silent).await;
         let said = format!("{:#}", error.expect_err("nobody answers"));
         assert_eq!(said, "database: not to be had within 1m: no answer");
     }
