@@ -101,7 +101,7 @@ impl Tasks {
     }
 
     /// Cuts the tasks that are left, and says how many.
-    pub(crate) fn cut(&self) -> usize {
+    pub(crate) fn abort_all(&self) -> usize {
         let running = self.running();
         for (supervisor, _) in self.known().iter() {
             supervisor.abort();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stop_ends_the_pause_and_what_is_left_can_be_cut() {
+    async fn a_stop_ends_the_pause_and_what_is_left_can_be_aborted() {
         let (tasks, trigger) = (Tasks::default(), Trigger::new());
         let fails = async |_| anyhow::bail!("no");
         tasks.spawn("fails".to_owned(), trigger.watch(), fails);
@@ -294,7 +294,7 @@ mod tests {
         trigger.advance(Phase::Closing);
         let ended = tokio::time::timeout(Duration::from_millis(100), tasks.ended()).await;
         assert!(ended.is_err());
-        assert_eq!(tasks.cut(), 1);
+        assert_eq!(tasks.abort_all(), 1);
         tasks.ended().await;
         assert_eq!(tasks.running(), 0);
     }

@@ -333,9 +333,9 @@ impl LayerState {
             .is_some_and(|shutdown| shutdown.phase() >= Phase::Draining)
     }
 
-    fn is_cut(&self) -> bool {
+    fn is_aborted(&self) -> bool {
         self.shutdown
             .as_ref()
-            .is_some_and(|shutdown| shutdown.phase() == Phase::Cut)
+            .is_some_and(|shutdown| shutdown.phase() == Phase::Abort)
     }
 }

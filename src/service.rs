@@ -344,9 +344,9 @@ impl Running {
 #[non_exhaustive]
 pub struct Stopped {
     /// Connections that were still open at the deadline, and were cut.
-    pub cut: usize,
+    pub aborted: usize,
     /// Background tasks, or a command, that still ran at the deadline, and were cut.
-    pub cut_tasks: usize,
+    pub aborted_tasks: usize,
     /// Hooks that failed, or took too long.
     pub failed_hooks: usize,
 }

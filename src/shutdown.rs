@@ -79,11 +79,11 @@ pub(crate) enum Phase {
     /// Accepts nothing new; what is in flight may finish.
     Closing,
     /// What is left is dropped.
-    Cut,
+    Abort,
 }
 
 impl Phase {
-    const ALL: [Self; 4] = [Self::Running, Self::Draining, Self::Closing, Self::Cut];
+    const ALL: [Self; 4] = [Self::Running, Self::Draining, Self::Closing, Self::Abort];
 }
 
 /// A view of the stop, for whoever has to take part in it. Cheap to clone.
@@ -108,7 +108,7 @@ impl Shutdown {
 
     pub(crate) fn phase(&self) -> Phase {
         let phase = usize::from(self.phase.load(Ordering::Acquire));
-        Phase::ALL.get(phase).copied().unwrap_or(Phase::Cut)
+        Phase::ALL.get(phase).copied().unwrap_or(Phase::Abort)
     }
 
     /// Completes in this phase, and wakes its task at each change before.

@@ -18,7 +18,7 @@
 //!
 //! let ended = service.stop();
 //! assert_eq!(ended.code, Some(0));
-//! assert_eq!(ended.stopped()["cut"], 0);
+//! assert_eq!(ended.stopped()["aborted"], 0);
 //!
 //! // In another: the binary's own word on its settings.
 //! let ended = Program::new(env!("CARGO_BIN_EXE_orders"))

@@ -90,7 +90,7 @@ impl Running {
 impl Drop for Running {
     /// Stops the listener: the last thing of a stop.
     fn drop(&mut self) {
-        self.trigger.advance(crate::shutdown::Phase::Cut);
+        self.trigger.advance(crate::shutdown::Phase::Abort);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

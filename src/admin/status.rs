@@ -251,7 +251,7 @@ fn stop(admin: &Admin, report: &Report, now: &Reading) -> Option<Stop> {
         Phase::Running => return None,
         Phase::Draining => "draining",
         Phase::Closing => "closing",
-        Phase::Cut => "cutting",
+        Phase::Abort => "cutting",
     };
     let value = |name| now.value(name).unwrap_or_default();
     Some(Stop {

@@ -70,7 +70,7 @@ pub struct Http {
     /// Connections ever accepted.
     pub connections_total: IntCounter,
     /// Connections cut at the deadline of a stop.
-    pub connections_cut: IntCounter,
+    pub connections_aborted: IntCounter,
     /// Answers given up because their client took nothing of them.
     pub send_timeouts: IntCounter,
     /// Bytes of answers of a known length that wait for their clients.
@@ -166,7 +166,7 @@ impl Http {
                 &["reason"],
             )?,
             connections_total: counter("http_server_connections_total", "Connections accepted.")?,
-            connections_cut: counter(
+            connections_aborted: counter(
                 "http_server_connections_cut_total",
                 "Connections cut at the deadline of a stop.",
             )?,

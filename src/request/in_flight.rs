@@ -192,8 +192,8 @@ impl Drop for InFlight {
         if self.ended {
             return;
         }
-        let status = if self.endpoint.shared.is_cut() {
-            self.error = Some("cut at the shutdown deadline".into());
+        let status = if self.endpoint.shared.is_aborted() {
+            self.error = Some("aborted at the shutdown deadline".into());
             StatusCode::SERVICE_UNAVAILABLE
         } else {
             client_gone()

@@ -67,7 +67,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut protocol = pin!(protocol);
         // Outside tokio's budget: a poll that it puts off has not looked.
-        let mut stop = pin!(unconstrained(server.shutdown.reached(Phase::Cut)));
+        let mut stop = pin!(unconstrained(server.shutdown.reached(Phase::Abort)));
         let mut noted = None;
         let mut entry = None;
         let mut closing = None;

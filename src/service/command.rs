@@ -122,10 +122,10 @@ async fn work<S: SettingsSchema>(
         }
         Some(Err(error)) => Err(Error::Command(error)),
         None => {
-            tracing::warn!(duration_ms, "the command was cut");
-            let cut_tasks = stopped.cut_tasks + 1;
+            tracing::warn!(duration_ms, "command aborted");
+            let aborted_tasks = stopped.aborted_tasks + 1;
             Ok(Stopped {
-                cut_tasks,
+                aborted_tasks,
                 ..stopped
             })
         }

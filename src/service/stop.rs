@@ -54,34 +54,39 @@ impl Serving {
             }
             signal = self.signals.next() => Some(signal),
         };
-        let (cut, cut_tasks) = match hurried {
+        let (aborted, aborted_tasks) = match hurried {
             None => (0, 0),
-            Some(reason) => (self.cut(reason).await, self.teardown.cut_tasks().await),
+            Some(reason) => (self.abort(reason).await, self.teardown.abort_tasks().await),
         };
         let deadline = began + *self.settings.deadline;
         let failed_hooks = self.teardown.finish(&self.settings, deadline.into()).await;
         tracing::info!(
-            cut,
-            cut_tasks,
+            aborted,
+            aborted_tasks,
             failed_hooks,
             duration_ms = logs::milliseconds(began.elapsed()),
             "stopped"
         );
         Stopped {
-            cut,
-            cut_tasks,
+            aborted,
+            aborted_tasks,
             failed_hooks,
         }
     }
 
-    async fn cut(&mut self, reason: &str) -> usize {
+    async fn abort(&mut self, reason: &str) -> usize {
         let connections = self.http.connections.get();
         let requests = self.http.active_requests.get();
-        self.trigger.advance(Phase::Cut);
+        self.trigger.advance(Phase::Abort);
         self.http
-            .connections_cut
+            .connections_aborted
             .inc_by(u64::try_from(connections).unwrap_or_default());
-        tracing::warn!(connections, requests, reason, "cutting what is left");
+        tracing::warn!(
+            connections,
+            requests,
+            reason,
+            "aborting the remaining requests"
+        );
         // A task that has ended must not be awaited again.
         if !self.server.is_finished() {
             let _ = tokio::time::timeout(LAST_MOMENT, &mut self.server).await;

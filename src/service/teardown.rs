@@ -51,23 +51,23 @@ impl Teardown {
         trigger.advance(Phase::Closing);
         let begun = Instant::now();
         let until = begun + self.time_before(settings);
-        let cut_tasks = match timeout_at(until, self.tasks.ended()).await {
+        let aborted_tasks = match timeout_at(until, self.tasks.ended()).await {
             Ok(()) => 0,
-            Err(_) => self.cut_tasks().await,
+            Err(_) => self.abort_tasks().await,
         };
         let failed_hooks = self.finish(settings, begun + *settings.deadline).await;
         Stopped {
-            cut: 0,
-            cut_tasks,
+            aborted: 0,
+            aborted_tasks,
             failed_hooks,
         }
     }
 
     /// Cuts the tasks that still run, and says how many.
-    pub(super) async fn cut_tasks(&self) -> usize {
-        let cut = self.tasks.cut();
+    pub(super) async fn abort_tasks(&self) -> usize {
+        let cut = self.tasks.abort_all();
         if cut > 0 {
-            tracing::warn!(tasks = cut, "cutting background tasks");
+            tracing::warn!(tasks = cut, "aborting background tasks");
             let _ = tokio::time::timeout(LAST_MOMENT, self.tasks.ended()).await;
         }
         cut

@@ -308,7 +308,7 @@ impl Ended {
     }
 
     /// How its stop went, in the fields of the log's line `stopped`: `cut`, the connections that were still open at
-    /// the deadline, `cut_tasks`, `failed_hooks`, and `duration_ms`.
+    /// the deadline, `aborted_tasks`, `failed_hooks`, and `duration_ms`.
     ///
     /// # Panics
     /// If it did not stop in order, with all of the log.

@@ -232,7 +232,7 @@ fn a_request_in_flight_at_the_stop_is_exported() {
 
 #[test]
 #[ignore = "needs rotel"]
-fn requests_that_are_cut_at_the_deadline_are_exported_as_errors() {
+fn requests_that_are_aborted_at_the_deadline_are_exported_as_errors() {
     let collector = Collector::start();
     let program = exporting(&collector.endpoint())
         .set("shutdown.deadline", "2s")
@@ -260,7 +260,7 @@ fn requests_that_are_cut_at_the_deadline_are_exported_as_errors() {
     for span in spans {
         assert_eq!(span.name, "GET /endless");
         assert_eq!(span.status, "STATUS_CODE_ERROR");
-        assert_eq!(span.message, "cut at the shutdown deadline");
+        assert_eq!(span.message, "aborted at the shutdown deadline");
         assert_eq!(span.attributes["http.response.status_code"], "503");
     }
 }
