@@ -49,7 +49,7 @@ pub(super) struct Status<'a> {
 /// How far a stop has come.
 #[derive(Serialize)]
 pub(super) struct Stop {
-    /// `draining`, `closing` or `cutting`.
+    /// `draining`, `closing` or `aborting`.
     pub(super) phase: &'static str,
     pub(super) seconds: u64,
     pub(super) deadline_seconds: u64,
@@ -251,7 +251,7 @@ fn stop(admin: &Admin, report: &Report, now: &Reading) -> Option<Stop> {
         Phase::Running => return None,
         Phase::Draining => "draining",
         Phase::Closing => "closing",
-        Phase::Abort => "cutting",
+        Phase::Abort => "aborting",
     };
     let value = |name| now.value(name).unwrap_or_default();
     Some(Stop {

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_are_aborted_and_all_take_no_more_than_their_share_of_memory() {
+    fn long_lines_are_shortened_and_all_take_no_more_than_their_share_of_memory() {
         let recent = Recent::default();
         for _ in 0..LINES {
             recent.push(Level::ERROR, &vec![b'x'; 1024 * 1024]);

@@ -65,12 +65,12 @@ impl Teardown {
 
     /// Cuts the tasks that still run, and says how many.
     pub(super) async fn abort_tasks(&self) -> usize {
-        let cut = self.tasks.abort_all();
-        if cut > 0 {
-            tracing::warn!(tasks = cut, "aborting background tasks");
+        let aborted = self.tasks.abort_all();
+        if aborted > 0 {
+            tracing::warn!(tasks = aborted, "aborting background tasks");
             let _ = tokio::time::timeout(LAST_MOMENT, self.tasks.ended()).await;
         }
-        cut
+        aborted
     }
 
     /// Hooks and traces. How many hooks failed; like each of them, the export may take the time of one.
