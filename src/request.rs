@@ -47,7 +47,7 @@ use crate::metrics::http::{Http, Route, UNMATCHED};
 use crate::otlp::{Export, Span};
 use crate::problem::{ErrorMap, Problem};
 use crate::shutdown::{Phase, Shutdown};
-use crate::trace::{self, Ids, Place};
+use crate::trace::{self, Ids, OtelContext};
 use crate::upload::Upload;
 
 /// The layer. Put it onto a router with [`axum::Router::layer`], last.
@@ -219,11 +219,11 @@ where
                 DefaultBodyLimit::max(limits.body()).apply(&mut request);
             }
             // A handler that is not async runs in `call` already.
-            let place = Place::of(&ids);
-            let call = || place.enter(|| self.inner.call(request));
+            let otel_context = OtelContext::of(&ids);
+            let call = || otel_context.enter(|| self.inner.call(request));
             match catch_unwind(AssertUnwindSafe(call)) {
                 Ok(future) => HandlerState::Running {
-                    future: trace::scoped(ids, place, future),
+                    future: trace::scoped(ids, otel_context, future),
                 },
                 Err(_) => HandlerState::Answered {
                     response: Some(outcome::panicked(&ids)),

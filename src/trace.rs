@@ -13,11 +13,11 @@
 //! unless its future is wrapped in [`scope`].
 
 #[cfg(feature = "otlp")]
-#[path = "trace/place.rs"]
-mod place;
+#[path = "trace/otel_context/enabled.rs"]
+mod otel_context;
 #[cfg(not(feature = "otlp"))]
-#[path = "trace/no_place.rs"]
-mod place;
+#[path = "trace/otel_context/disabled.rs"]
+mod otel_context;
 
 mod context;
 mod digits;
@@ -29,7 +29,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use self::context::TraceContext;
 pub(crate) use self::digits::digits;
-pub(crate) use self::place::Place;
+pub(crate) use self::otel_context::OtelContext;
 pub use self::request_id::RequestId;
 
 /// The header a request id travels in, both ways.
@@ -65,15 +65,16 @@ pub fn inject(headers: &mut HeaderMap) {
 
 /// Runs `future` with `ids` as the current ones; for tasks that outlive their request.
 pub fn scope<F: Future>(ids: Ids, future: F) -> impl Future<Output = F::Output> {
-    let place = Place::of(&ids);
-    scoped(ids, place, future)
+    let otel_context = OtelContext::of(&ids);
+    scoped(ids, otel_context, future)
 }
 
 /// What [`scope`] returns, by name.
-pub(crate) type Scoped<F> = tokio::task::futures::TaskLocalFuture<Ids, place::Within<F>>;
+pub(crate) type Scoped<F> =
+    tokio::task::futures::TaskLocalFuture<Ids, otel_context::WithContext<F>>;
 
-pub(crate) fn scoped<F: Future>(ids: Ids, place: Place, future: F) -> Scoped<F> {
-    CURRENT.scope(ids, place.within(future))
+pub(crate) fn scoped<F: Future>(ids: Ids, otel_context: OtelContext, future: F) -> Scoped<F> {
+    CURRENT.scope(ids, otel_context.within(future))
 }
 
 /// What identifies one request in logs and towards other services.

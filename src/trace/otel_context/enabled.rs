@@ -12,13 +12,13 @@ use pin_project_lite::pin_project;
 use super::{Ids, TraceContext};
 
 /// Where spans of a request belong; nowhere in particular unless this process exports traces.
-pub(crate) struct Place(Option<Context>);
+pub(crate) struct OtelContext(Option<Context>);
 
-impl Place {
+impl OtelContext {
     pub(crate) fn of(ids: &Ids) -> Self {
         // One that is not sampled is a place too: spans without a parent would begin a trace.
-        let is_place = ids.trace.exporting;
-        Self(is_place.then(|| Context::new().with_remote_span_context(ids.span_context())))
+        let is_exported = ids.trace.exporting;
+        Self(is_exported.then(|| Context::new().with_remote_span_context(ids.span_context())))
     }
 
     /// Calls `run` in this place.
@@ -27,9 +27,9 @@ impl Place {
         run()
     }
 
-    pub(super) fn within<F>(self, future: F) -> Within<F> {
-        Within {
-            place: self,
+    pub(super) fn within<F>(self, future: F) -> WithContext<F> {
+        WithContext {
+            otel_context: self,
             future,
         }
     }
@@ -37,19 +37,19 @@ impl Place {
 
 pin_project! {
     /// A future that is polled in its place.
-    pub(crate) struct Within<F> {
-        place: Place,
+    pub(crate) struct WithContext<F> {
+        otel_context: OtelContext,
         #[pin]
         future: F,
     }
 }
 
-impl<F: Future> Future for Within<F> {
+impl<F: Future> Future for WithContext<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> task::Poll<F::Output> {
         let this = self.project();
-        this.place.enter(|| this.future.poll(context))
+        this.otel_context.enter(|| this.future.poll(context))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Without the feature `otlp`: the same API as `place`, and no work.
 
 /// Where spans of a request belong: nowhere.
-pub(crate) struct Place;
+pub(crate) struct OtelContext;
 
-pub(super) type Within<F> = F;
+pub(super) type WithContext<F> = F;
 
-impl Place {
+impl OtelContext {
     pub(crate) fn of(_: &super::Ids) -> Self {
         Self
     }
@@ -14,7 +14,7 @@ impl Place {
         run()
     }
 
-    pub(super) fn within<F>(self, future: F) -> Within<F> {
+    pub(super) fn within<F>(self, future: F) -> WithContext<F> {
         future
     }
 }
