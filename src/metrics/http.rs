@@ -15,7 +15,7 @@ use prometheus::proto::{self, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use super::Metrics;
-use super::reading::{counter, family, label};
+use super::fn_collector::{counter, family, label};
 
 /// The name of the family of histograms that tells how long requests took.
 pub(crate) const DURATIONS: &str = "http_server_request_duration_seconds";

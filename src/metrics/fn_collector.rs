@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-pub(super) struct Reading<F> {
+pub(super) struct FnCollector<F> {
     desc: Desc,
     kind: MetricType,
     read: F,
 }
 
-// === impl Reading ===
+// === impl FnCollector ===
 
-impl<F: Fn() -> f64> Reading<F> {
+impl<F: Fn() -> f64> FnCollector<F> {
     pub(super) fn counter(
         name: &str,
         help: &str,
@@ -51,7 +51,7 @@ impl<F: Fn() -> f64> Reading<F> {
     }
 }
 
-impl<F: Fn() -> f64 + Send + Sync> Collector for Reading<F> {
+impl<F: Fn() -> f64 + Send + Sync> Collector for FnCollector<F> {
     fn desc(&self) -> Vec<&Desc> {
         vec![&self.desc]
     }
