@@ -50,7 +50,7 @@ pub use self::access::Read;
 use self::access::{Access, Action};
 pub(crate) use self::log::Filter;
 pub(crate) use self::running::Running;
-use self::samples::{Reading, Samples};
+use self::samples::{Samples, Snapshot};
 
 /// `[admin]`: the admin listener.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -178,8 +178,8 @@ impl Admin {
     /// Takes samples of the metrics for as long as the admin thread lives.
     async fn sample(self: Arc<Self>) {
         loop {
-            let reading = Reading::of(&self.metrics);
-            self.samples().take(&reading);
+            let snapshot = Snapshot::of(&self.metrics);
+            self.samples().take(&snapshot);
             tokio::time::sleep(samples::INTERVAL).await;
         }
     }

@@ -35,7 +35,7 @@ pub(super) struct Requests {
 }
 
 /// Everything that is measured, at a moment.
-pub(super) struct Reading {
+pub(super) struct Snapshot {
     pub(super) at: Instant,
     families: Vec<MetricFamily>,
 }
@@ -58,7 +58,7 @@ struct Totals {
 
 /// What happened between two samples.
 #[derive(Clone, Debug)]
-pub(super) struct Span {
+pub(super) struct Interval {
     pub(super) seconds: f64,
     pub(super) requests: Requests,
     pub(super) in_flight: f64,
@@ -118,9 +118,9 @@ impl Requests {
     }
 }
 
-// === impl Reading ===
+// === impl Snapshot ===
 
-impl Reading {
+impl Snapshot {
     pub(super) fn of(metrics: &Metrics) -> Self {
         Self {
             at: Instant::now(),
@@ -227,17 +227,17 @@ impl Default for Samples {
 
 impl Samples {
     /// Takes another sample.
-    pub(super) fn take(&mut self, reading: &Reading) {
-        push(&mut self.totals, reading.totals(), SAMPLES);
+    pub(super) fn take(&mut self, snapshot: &Snapshot) {
+        push(&mut self.totals, snapshot.totals(), SAMPLES);
         if self.taken.is_multiple_of(APART) {
-            let routes = reading.by_route(&mut self.names);
-            push(&mut self.routes, (reading.at, routes), ROUTE_SAMPLES);
+            let routes = snapshot.by_route(&mut self.names);
+            push(&mut self.routes, (snapshot.at, routes), ROUTE_SAMPLES);
         }
         self.taken += 1;
     }
 
     /// What happened between each two samples, oldest first; the last one ends with `now`.
-    pub(super) fn spans(&self, now: &Reading) -> Vec<Span> {
+    pub(super) fn intervals(&self, now: &Snapshot) -> Vec<Interval> {
         let now = now.totals();
         let later = self.totals.iter().skip(1).chain([&now]);
         let both = self.totals.iter().zip(later);
@@ -246,7 +246,7 @@ impl Samples {
     }
 
     /// The requests of each route within the last ten minutes, and how many seconds those are so far.
-    pub(super) fn routes(&self, now: &Reading) -> (f64, Vec<(String, Requests)>) {
+    pub(super) fn routes(&self, now: &Snapshot) -> (f64, Vec<(String, Requests)>) {
         let mut names = self.names.clone();
         let mut routes = now.by_route(&mut names);
         let mut seconds = 0.0;
@@ -273,9 +273,9 @@ fn push<T>(ring: &mut VecDeque<T>, value: T, bound: usize) {
 
 impl Totals {
     /// `None` for two that are too near to each other to divide by the time between them.
-    fn between(one: &Self, other: &Self) -> Option<Span> {
+    fn between(one: &Self, other: &Self) -> Option<Interval> {
         let seconds = (other.at - one.at).as_secs_f64();
-        (seconds >= 1.0).then(|| Span {
+        (seconds >= 1.0).then(|| Interval {
             seconds,
             requests: other.requests.since(&one.requests),
             in_flight: other.in_flight,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::resources::{self, Resource};
-use super::samples::{Reading, Requests, Span};
+use super::samples::{Interval, Requests, Snapshot};
 use super::{Admin, Build};
 use crate::health::{Report, Role};
 use crate::redact;
@@ -141,11 +141,11 @@ pub(super) fn show(admin: &Admin, _: &HeaderMap) -> Response {
 
 impl<'a> Status<'a> {
     pub(super) fn of(admin: &'a Admin) -> Self {
-        let now = Reading::of(&admin.metrics);
+        let now = Snapshot::of(&admin.metrics);
         let report = admin.readiness.report();
-        let (spans, (routes_seconds, routes)) = {
+        let (intervals, (routes_seconds, routes)) = {
             let samples = admin.samples();
-            (samples.spans(&now), samples.routes(&now))
+            (samples.intervals(&now), samples.routes(&now))
         };
         let stalled = admin.heartbeat.stalled().map(|silent| silent.as_secs_f64());
         let checks: Vec<Check> = checks(&report);
@@ -164,10 +164,10 @@ impl<'a> Status<'a> {
             stop: stop(admin, &report, &now),
             checks,
             tasks,
-            traffic: spans.iter().map(Point::of).collect(),
+            traffic: intervals.iter().map(Point::of).collect(),
             routes_seconds,
             routes,
-            resources: resources::of(admin, &now, spans.last()),
+            resources: resources::of(admin, &now, intervals.last()),
             log: log(admin),
             log_filter: admin.filter.to_json(),
             settings: settings(admin),
@@ -246,7 +246,7 @@ fn tasks(admin: &Admin) -> Vec<Task> {
     tasks.collect()
 }
 
-fn stop(admin: &Admin, report: &Report, now: &Reading) -> Option<Stop> {
+fn stop(admin: &Admin, report: &Report, now: &Snapshot) -> Option<Stop> {
     let phase = match admin.shutdown.phase() {
         Phase::Running => return None,
         Phase::Draining => "draining",
@@ -307,17 +307,17 @@ fn settings(admin: &Admin) -> Vec<Setting> {
 // === impl Point ===
 
 impl Point {
-    fn of(span: &Span) -> Self {
-        let requests = &span.requests;
+    fn of(interval: &Interval) -> Self {
+        let requests = &interval.requests;
         Self {
-            seconds: span.seconds,
-            requests_per_second: f64::from(requests.total()) / span.seconds,
+            seconds: interval.seconds,
+            requests_per_second: f64::from(requests.total()) / interval.seconds,
             errors: share(requests),
             p50_ms: requests.quantile_ms(0.5),
             p99_ms: requests.quantile_ms(0.99),
-            in_flight: span.in_flight,
-            cpu_cores: span.cpu_cores,
-            throttled: span.throttled,
+            in_flight: interval.in_flight,
+            cpu_cores: interval.cpu_cores,
+            throttled: interval.throttled,
         }
     }
 }
