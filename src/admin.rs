@@ -264,7 +264,7 @@ pub(crate) fn probes(readiness: Readiness) -> Router {
 }
 
 /// What answers a request without a valid `Host`, whatever it asks for, on both listeners.
-pub(crate) fn misaddressed(readiness: &Readiness) -> Router {
+pub(crate) fn invalid_host(readiness: &Readiness) -> Router {
     let refusal: fn(&Readiness) -> Response = |_| {
         let detail = "a request of HTTP/1.1 has one Host header, which names a host";
         Problem::bad_request(detail).into_response()

@@ -179,12 +179,12 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Serves `router`, and what has no valid `Host` by `misaddressed`, until `shutdown` closes it, and then until the last connection is gone.
+    /// Serves `router`, and what has no valid `Host` by `invalid_host`, until `shutdown` closes it, and then until the last connection is gone.
     ///
     /// At [`Shutdown`]'s last phase what is left is dropped: at once, unless a handler blocks.
     pub(crate) async fn serve(
         self,
-        [router, misaddressed]: [Router; 2],
+        [router, invalid_host]: [Router; 2],
         settings: Settings,
         limits: crate::limits::Limits,
         shutdown: Shutdown,
@@ -194,7 +194,7 @@ impl Listening {
         let server = Arc::new(Server {
             // Without it axum would build each route and its layers again for every request.
             router: router.with_state(()),
-            misaddressed: misaddressed.with_state(()),
+            invalid_host: invalid_host.with_state(()),
             protocols: protocols(&settings, tasks.clone()),
             limits: Limits {
                 header: *settings.header_timeout,
@@ -231,7 +231,7 @@ impl Listening {
 /// What all connections of a listener share.
 struct Server {
     router: Router,
-    misaddressed: Router,
+    invalid_host: Router,
     protocols: auto::Builder<Tasks>,
     limits: Limits,
     registry: Arc<Registry>,

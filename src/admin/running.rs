@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::{Admin, Settings, misaddressed};
+use super::{Admin, Settings, invalid_host};
 use crate::boxed::boxed;
 use crate::error::Error;
 use crate::limits::{self, Limits};
@@ -49,7 +49,7 @@ impl Running {
         let uncounted = Metrics::new().http().map_err(Error::Metrics)?;
         let trigger = Trigger::new();
         let shutdown = trigger.watch();
-        let routers = [admin.clone().router(), misaddressed(&admin.readiness)];
+        let routers = [admin.clone().router(), invalid_host(&admin.readiness)];
         runtime.spawn(boxed(admin.sample()));
         let serve = move || {
             let settings = server::Settings {

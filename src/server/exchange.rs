@@ -72,9 +72,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let under_way = self.activity.begin(version);
         let own = std::mem::replace(request.extensions_mut(), self.extensions.clone());
         request.extensions_mut().extend(own);
-        let router = match host::is_named(&request) {
+        let router = match host::has_valid_host(&request) {
             true => &self.server.router,
-            false => &self.server.misaddressed,
+            false => &self.server.invalid_host,
         };
         let has_body = !request.body().is_end_stream();
         let mut request = request.map(|body| match has_body {

@@ -190,8 +190,8 @@ impl<S: SettingsSchema> ServiceParts<S> {
         // The probes first: of two default fallbacks, merging keeps the second.
         let router = admin::probes(self.readiness.clone()).merge(router.layer(layer.clone()));
         // A request without a valid Host never meets a route.
-        let misaddressed = admin::misaddressed(&self.readiness).layer(layer);
-        let [router, misaddressed] = [router, misaddressed].map(|router| outer.around(router));
+        let invalid_host = admin::invalid_host(&self.readiness).layer(layer);
+        let [router, invalid_host] = [router, invalid_host].map(|router| outer.around(router));
         // Not before: who connects during the start is refused and goes elsewhere, instead of waiting for its end.
         let listening = match bound.listen("main") {
             Ok(listening) => listening,
@@ -201,7 +201,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
             }
         };
         let served = listening.serve(
-            [router, misaddressed],
+            [router, invalid_host],
             sections.server,
             self.limits,
             self.trigger.watch(),
