@@ -31,18 +31,18 @@ use crate::upload::Upload;
 fn extensions(peer: SocketAddr) -> Extensions {
     let mut extensions = Extensions::new();
     extensions.insert(ConnectInfo(peer));
-    extensions.insert(Room::<1>);
-    extensions.insert(Room::<2>);
-    extensions.insert(Room::<3>);
-    extensions.remove::<Room<1>>();
-    extensions.remove::<Room<2>>();
-    extensions.remove::<Room<3>>();
+    extensions.insert(ReservedSlot::<1>);
+    extensions.insert(ReservedSlot::<2>);
+    extensions.insert(ReservedSlot::<3>);
+    extensions.remove::<ReservedSlot<1>>();
+    extensions.remove::<ReservedSlot<2>>();
+    extensions.remove::<ReservedSlot<3>>();
     extensions
 }
 
 /// Takes a place in a map until it is removed.
 #[derive(Clone)]
-struct Room<const PLACE: usize>;
+struct ReservedSlot<const PLACE: usize>;
 
 /// The router, as hyper wants it.
 pub(super) struct Requests {
