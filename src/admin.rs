@@ -197,16 +197,16 @@ impl Admin {
         let log = log.layer((from_fn(in_time), DefaultBodyLimit::max(LONGEST_BODY)));
         Router::new()
             .route("/", guarded(page::show))
-            .route("/health/liveness", shown(liveness))
-            .route("/health/readiness", shown(readiness))
-            .route("/health/startup", shown(startup))
-            .route("/metrics", shown(scrape))
+            .route("/health/liveness", get_route(liveness))
+            .route("/health/readiness", get_route(readiness))
+            .route("/health/startup", get_route(startup))
+            .route("/metrics", get_route(scrape))
             .route("/config", guarded(config))
             .route("/log", log)
             .route("/status", guarded(status::show))
-            .route("/page.css", shown(page::style))
-            .route("/page.js", shown(page::script))
-            .route("/version", shown(version))
+            .route("/page.css", get_route(page::style))
+            .route("/page.js", get_route(page::script))
+            .route("/version", get_route(version))
             .layer(map_response(no_sniffing))
             .with_state(self)
     }
@@ -223,7 +223,7 @@ async fn in_time(request: Request, next: Next) -> Response {
 /// What a GET shows. All of them are one type to axum, which compiles a good deal for each type of a handler.
 type Show = fn(&Admin, &HeaderMap) -> Response;
 
-fn shown(show: Show) -> MethodRouter<Arc<Admin>> {
+fn get_route(show: Show) -> MethodRouter<Arc<Admin>> {
     get(async move |State(admin): State<Arc<Admin>>, headers: HeaderMap| show(&admin, &headers))
 }
 

@@ -52,7 +52,7 @@ impl Page {
             created = Text(status.build.created),
             rustc = Text(status.build.rustc),
         ));
-        self.told(&status.resources);
+        self.limits_line(&status.resources);
         if let Some(stop) = &status.stop {
             self.stop(stop);
         }
@@ -71,7 +71,7 @@ impl Page {
     }
 
     /// How large it may be, and why it has as many threads as it has.
-    fn told(&mut self, resources: &[Resource]) {
+    fn limits_line(&mut self, resources: &[Resource]) {
         self.0.push_str("<p>");
         for resource in resources {
             let Resource { name, value, .. } = resource;
