@@ -1,4 +1,4 @@
-//! Without the feature `otlp`: the same API as `place`, and no work.
+//! Without the feature `otlp`: the same API as `enabled`, and no work.
 
 /// Where spans of a request belong: nowhere.
 pub(crate) struct OtelContext;

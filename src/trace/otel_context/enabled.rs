@@ -16,12 +16,12 @@ pub(crate) struct OtelContext(Option<Context>);
 
 impl OtelContext {
     pub(crate) fn of(ids: &Ids) -> Self {
-        // One that is not sampled is a place too: spans without a parent would begin a trace.
+        // A trace that is not sampled needs a context too: spans without a parent would begin a trace.
         let is_exported = ids.trace.exporting;
         Self(is_exported.then(|| Context::new().with_remote_span_context(ids.span_context())))
     }
 
-    /// Calls `run` in this place.
+    /// Calls `run` in this context.
     pub(crate) fn enter<R>(&self, run: impl FnOnce() -> R) -> R {
         let _here = self.0.clone().map(Context::attach);
         run()
@@ -36,7 +36,7 @@ impl OtelContext {
 }
 
 pin_project! {
-    /// A future that is polled in its place.
+    /// A future that is polled in its context.
     pub(crate) struct WithContext<F> {
         otel_context: OtelContext,
         #[pin]
