@@ -19,9 +19,9 @@ mod access;
 mod log;
 mod page;
 mod resources;
-mod running;
 mod samples;
 mod status;
+mod thread;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -48,9 +48,9 @@ use crate::shutdown::Shutdown;
 
 pub use self::access::Read;
 use self::access::{Access, Action};
-pub(crate) use self::log::Filter;
-pub(crate) use self::running::Running;
+pub(crate) use self::log::TemporaryFilter;
 use self::samples::{Samples, Snapshot};
+pub(crate) use self::thread::AdminThread;
 
 /// `[admin]`: the admin listener.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -118,7 +118,7 @@ pub(crate) struct Admin {
     pub(crate) heartbeat: Heartbeat,
     pub(crate) tasks: Tasks,
     pub(crate) metrics: Metrics,
-    pub(crate) filter: Filter,
+    pub(crate) filter: TemporaryFilter,
     pub(crate) effective: RwLock<Effective>,
     logs: Logs,
     shutdown: Shutdown,
@@ -146,7 +146,7 @@ impl Admin {
             readiness,
             heartbeat,
             tasks,
-            filter: Filter::new(logs.clone(), &metrics)?,
+            filter: TemporaryFilter::new(logs.clone(), &metrics)?,
             effective: RwLock::new(effective),
             logs,
             shutdown,

@@ -30,7 +30,7 @@ const LONGEST: StdDuration = StdDuration::from_secs(24 * 60 * 60);
 
 /// The log filter in force, and the one of the settings to go back to. All clones are one.
 #[derive(Clone)]
-pub(crate) struct Filter {
+pub(crate) struct TemporaryFilter {
     logs: Logs,
     changes: IntCounterVec,
     state: Arc<Mutex<Changed>>,
@@ -45,7 +45,7 @@ struct Changed {
     number: u64,
 }
 
-impl Filter {
+impl TemporaryFilter {
     pub(super) fn new(logs: Logs, metrics: &Metrics) -> prometheus::Result<Self> {
         let changes = metrics.counter_vec(
             "log_filter_changes_total",

@@ -25,7 +25,7 @@ const OTHERS: &str = "(other routes)";
 
 /// Requests up to a moment, or within a time. Numbers wrap around, which no difference of ten minutes minds.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Requests {
+pub(super) struct RequestCounts {
     /// Those that were answered with a 5xx.
     pub(super) errors: u32,
     /// What was sent in bodies.
@@ -42,7 +42,7 @@ pub(super) struct Snapshot {
 
 pub(super) struct Samples {
     totals: VecDeque<Totals>,
-    routes: VecDeque<(Instant, Vec<Requests>)>,
+    routes: VecDeque<(Instant, Vec<RequestCounts>)>,
     /// The routes that are told apart, the first that were asked for; before them, what the others are together.
     names: Vec<String>,
     taken: usize,
@@ -50,7 +50,7 @@ pub(super) struct Samples {
 
 struct Totals {
     at: Instant,
-    requests: Requests,
+    requests: RequestCounts,
     in_flight: f64,
     cpu_seconds: f64,
     throttled_seconds: f64,
@@ -60,15 +60,15 @@ struct Totals {
 #[derive(Clone, Debug)]
 pub(super) struct Interval {
     pub(super) seconds: f64,
-    pub(super) requests: Requests,
+    pub(super) requests: RequestCounts,
     pub(super) in_flight: f64,
     pub(super) cpu_cores: f64,
     pub(super) throttled: f64,
 }
 
-// === impl Requests ===
+// === impl RequestCounts ===
 
-impl Requests {
+impl RequestCounts {
     pub(super) fn total(&self) -> u32 {
         let counts = self.buckets.iter();
         counts.fold(0, |sum, count| sum.wrapping_add(*count))
@@ -163,8 +163,8 @@ impl Snapshot {
     }
 
     /// The requests of each route of `names`, which grows with the routes that are new.
-    fn by_route(&self, names: &mut Vec<String>) -> Vec<Requests> {
-        let mut routes = vec![Requests::default(); names.len()];
+    fn by_route(&self, names: &mut Vec<String>) -> Vec<RequestCounts> {
+        let mut routes = vec![RequestCounts::default(); names.len()];
         for metric in self.family(DURATIONS) {
             let route = label(metric, "http_route");
             let known = names.iter().position(|name| name == route);
@@ -172,7 +172,7 @@ impl Snapshot {
                 Some(at) => at,
                 None if names.len() <= ROUTES => {
                     names.push(route.to_owned());
-                    routes.push(Requests::default());
+                    routes.push(RequestCounts::default());
                     names.len() - 1
                 }
                 None => 0,
@@ -188,7 +188,7 @@ impl Snapshot {
     }
 
     fn totals(&self) -> Totals {
-        let mut requests = Requests::default();
+        let mut requests = RequestCounts::default();
         for metric in self.family(DURATIONS) {
             requests.add(metric);
         }
@@ -246,7 +246,7 @@ impl Samples {
     }
 
     /// The requests of each route within the last ten minutes, and how many seconds those are so far.
-    pub(super) fn routes(&self, now: &Snapshot) -> (f64, Vec<(String, Requests)>) {
+    pub(super) fn routes(&self, now: &Snapshot) -> (f64, Vec<(String, RequestCounts)>) {
         let mut names = self.names.clone();
         let mut routes = now.by_route(&mut names);
         let mut seconds = 0.0;

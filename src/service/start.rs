@@ -107,8 +107,8 @@ impl<S: SettingsSchema> ServiceParts<S> {
         })
     }
 
-    pub(super) fn admin(&self) -> Result<admin::Running, Error> {
-        let running = admin::Running::start(&self.loaded.chassis.admin, self.admin.clone())?;
+    pub(super) fn admin(&self) -> Result<admin::AdminThread, Error> {
+        let running = admin::AdminThread::start(&self.loaded.chassis.admin, self.admin.clone())?;
         tracing::info!(listener = "admin", address = %running.address, "listening");
         Ok(running)
     }
@@ -116,7 +116,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
     /// Binds, runs the service's own start, and serves.
     pub(super) async fn begin(
         self,
-        admin: &admin::Running,
+        admin: &admin::AdminThread,
         mut signals: Signals,
         outer: Outer,
         start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,

@@ -25,14 +25,14 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The thread with the admin listener on it.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct AdminThread {
     pub(crate) address: SocketAddr,
     handle: Handle,
     trigger: Trigger,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Running {
+impl AdminThread {
     /// Binds the listener and serves it on a thread of its own.
     pub(crate) fn start(settings: &Settings, admin: Arc<Admin>) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -87,7 +87,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for AdminThread {
     /// Stops the listener: the last thing of a stop.
     fn drop(&mut self) {
         self.trigger.advance(crate::shutdown::Phase::Abort);
