@@ -38,7 +38,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::background::Tasks;
+use crate::background::BackgroundTasks;
 use crate::health::{Heartbeat, Readiness};
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
@@ -116,7 +116,7 @@ pub(crate) struct Admin {
     access: Access,
     pub(crate) readiness: Readiness,
     pub(crate) heartbeat: Heartbeat,
-    pub(crate) tasks: Tasks,
+    pub(crate) tasks: BackgroundTasks,
     pub(crate) metrics: Metrics,
     pub(crate) filter: TemporaryFilter,
     pub(crate) effective: RwLock<Effective>,
@@ -134,7 +134,7 @@ impl Admin {
     pub(crate) fn new(
         build: Build,
         settings: &Settings,
-        (readiness, heartbeat, tasks): (Readiness, Heartbeat, Tasks),
+        (readiness, heartbeat, tasks): (Readiness, Heartbeat, BackgroundTasks),
         (shutdown, deadline): (Shutdown, Duration),
         metrics: Metrics,
         logs: Logs,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::retry::{self, RetryLimit};
-use crate::background::Tasks;
+use crate::background::BackgroundTasks;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
 use crate::problem::{ErrorMap, Problem};
@@ -21,7 +21,7 @@ pub struct Chassis<S> {
     pub(super) metrics: Metrics,
     pub(super) shutdown: Shutdown,
     pub(super) error_map: ErrorMap,
-    pub(super) tasks: Tasks,
+    pub(super) tasks: BackgroundTasks,
     pub(super) hooks: Arc<Mutex<Hooks>>,
     pub(super) retry_limit: RetryLimit,
 }

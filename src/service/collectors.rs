@@ -4,7 +4,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 
-use crate::background::{End, State, Tasks};
+use crate::background::{BackgroundTasks, RunEnd, TaskState};
 use crate::health::Readiness;
 use crate::limits::Limits;
 use crate::logs::Logs;
@@ -15,7 +15,7 @@ use crate::otlp::Export;
 pub(super) fn register(
     metrics: &Metrics,
     readiness: &Readiness,
-    tasks: &Tasks,
+    tasks: &BackgroundTasks,
     logs: &Logs,
     export: &Export,
 ) -> prometheus::Result<()> {
@@ -175,13 +175,13 @@ impl Collector for Checks {
 /// The background tasks, which the service may add to at any time. Those of one name are counted
 /// together.
 struct Background {
-    tasks: Tasks,
+    tasks: BackgroundTasks,
     running: IntGaugeVec,
     ends: IntCounterVec,
 }
 
 impl Background {
-    fn new(tasks: Tasks) -> prometheus::Result<Self> {
+    fn new(tasks: BackgroundTasks) -> prometheus::Result<Self> {
         let running = Opts::new(
             "background_task_running",
             "How many background tasks of this name run, and are not waiting to be started again.",
@@ -213,8 +213,8 @@ impl Collector for Background {
         self.ends.reset();
         for task in tasks {
             let running = self.running.with_label_values(&[&task.name]);
-            running.add(i64::from(task.state == State::Running));
-            for end in End::ALL {
+            running.add(i64::from(task.state == TaskState::Running));
+            for end in RunEnd::ALL {
                 let ends = self.ends.with_label_values(&[&*task.name, end.word()]);
                 ends.inc_by(task.ends.get(&end).copied().unwrap_or_default());
             }

@@ -15,7 +15,7 @@ use super::process;
 use super::retry::RetryLimit;
 use super::teardown::{self, Teardown};
 use crate::admin::Build;
-use crate::background::Tasks;
+use crate::background::BackgroundTasks;
 use crate::chassis_settings::LoadedSettings;
 use crate::cli;
 use crate::error::Error;
@@ -74,7 +74,7 @@ async fn work<S: SettingsSchema>(
     // Nothing changes them; whoever watches waits.
     let settings = watch::Sender::new(initial.clone());
     let teardown = Teardown {
-        tasks: Tasks::default(),
+        tasks: BackgroundTasks::default(),
         hooks: Arc::default(),
         export,
         service: Handle::current(),

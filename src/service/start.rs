@@ -14,7 +14,7 @@ use super::stop::Serving;
 use super::teardown::Teardown;
 use super::{Chassis, Outer, Stopped, collectors};
 use crate::admin::{self, Admin, Build};
-use crate::background::Tasks;
+use crate::background::BackgroundTasks;
 use crate::boxed::boxed;
 use crate::chassis_settings::LoadedSettings;
 use crate::error::Error;
@@ -42,7 +42,7 @@ pub(super) struct ServiceParts<S> {
     heartbeat: Heartbeat,
     limits: Limits,
     trigger: Trigger,
-    tasks: Tasks,
+    tasks: BackgroundTasks,
     pub(super) admin: Arc<Admin>,
 }
 
@@ -65,7 +65,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
         let readiness = Readiness::new(sections.health.clone());
         let heartbeat = Heartbeat::new(*sections.health.stall);
         let metrics = Metrics::new();
-        let tasks = Tasks::default();
+        let tasks = BackgroundTasks::default();
         let limits = Limits::new(&sections.limits, sections.server.max_connections);
         let register = || {
             metrics.build_info(&[

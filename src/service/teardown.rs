@@ -8,7 +8,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::time::{Instant, timeout_at};
 
 use super::Stopped;
-use crate::background::Tasks;
+use crate::background::BackgroundTasks;
 use crate::error::Error;
 use crate::otlp::Export;
 use crate::shutdown::{Hooks, Phase, Settings, Trigger};
@@ -28,7 +28,7 @@ pub(super) fn block_on(
 }
 
 pub(super) struct Teardown {
-    pub(super) tasks: Tasks,
+    pub(super) tasks: BackgroundTasks,
     pub(super) hooks: Arc<Mutex<Hooks>>,
     pub(super) export: Export,
     /// Where the hooks run.
