@@ -272,7 +272,11 @@ mod tests {
             panic!("one task")
         };
         assert_eq!((task.state, task.starts), (TaskState::Ended, 4));
-        let ends = BTreeMap::from([(RunEnd::Done, 1), (RunEnd::Failed, 2), (RunEnd::Panicked, 1)]);
+        let ends = BTreeMap::from([
+            (RunEnd::Done, 1),
+            (RunEnd::Failed, 2),
+            (RunEnd::Panicked, 1),
+        ]);
         assert_eq!(task.ends, ends);
         assert_eq!(task.error.as_deref(), Some("no connection"));
     }

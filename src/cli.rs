@@ -1,4 +1,4 @@
-//! Command-line flags of every service.
+//! CommandInfo-line flags of every service.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -36,14 +36,14 @@ const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A command of the service, as `--help` lists it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Command {
+pub(crate) struct CommandInfo {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
 }
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Task {
+pub(crate) enum Operation {
     Run,
     Command(&'static str),
     CheckConfig,
@@ -56,25 +56,25 @@ pub(crate) enum Task {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
-    pub(crate) task: Task,
+    pub(crate) operation: Operation,
     sets: Vec<String>,
 }
 
 /// Reads a command line, without the program's name.
 pub(crate) fn parse(
     words: impl IntoIterator<Item = OsString>,
-    commands: &[Command],
+    commands: &[CommandInfo],
 ) -> Result<Arguments, lexopt::Error> {
     let mut parser = lexopt::Parser::from_args(words);
     let mut arguments = Arguments {
-        task: Task::Run,
+        operation: Operation::Run,
         sets: Vec::new(),
     };
     while let Some(argument) = parser.next()? {
-        let task = match argument {
-            Long("check-config") => Task::CheckConfig,
-            Long("print-config") => Task::PrintConfig,
-            Long("config-schema") => Task::ConfigSchema,
+        let operation = match argument {
+            Long("check-config") => Operation::CheckConfig,
+            Long("print-config") => Operation::PrintConfig,
+            Long("config-schema") => Operation::ConfigSchema,
             Long("health-check") => {
                 let given = parser.optional_value();
                 let url = match given {
@@ -84,14 +84,14 @@ pub(crate) fn parse(
                         rest.next_if(|word| !word.to_string_lossy().starts_with('-'))
                     }),
                 };
-                Task::HealthCheck(url.map(|url| url.string()).transpose()?)
+                Operation::HealthCheck(url.map(|url| url.string()).transpose()?)
             }
             Long("set") => {
                 arguments.sets.push(parser.value()?.string()?);
                 continue;
             }
-            Long("version") | Short('V') => Task::Version,
-            Long("help") | Short('h') => Task::Help,
+            Long("version") | Short('V') => Operation::Version,
+            Long("help") | Short('h') => Operation::Help,
             Value(word) if !commands.is_empty() => {
                 let Some(command) = commands.iter().find(|command| word == command.name) else {
                     let names: Vec<_> = commands.iter().map(|command| command.name).collect();
@@ -101,14 +101,14 @@ pub(crate) fn parse(
                     )
                     .into());
                 };
-                Task::Command(command.name)
+                Operation::Command(command.name)
             }
             Value(_) | Long(_) | Short(_) => return Err(argument.unexpected()),
         };
-        if arguments.task != Task::Run && arguments.task != task {
+        if arguments.operation != Operation::Run && arguments.operation != operation {
             return Err("only one command, or option that prints something, can be given".into());
         }
-        arguments.task = task;
+        arguments.operation = operation;
     }
     Ok(arguments)
 }
@@ -126,12 +126,12 @@ pub(crate) fn answer<B: SettingsSchema>(
     arguments: &Arguments,
     sources: &Sources,
     build: &Build,
-    commands: &[Command],
+    commands: &[CommandInfo],
 ) -> Option<ExitCode> {
     let load = || settings::load::<ChassisSettings, B>(sources);
-    match &arguments.task {
-        Task::Run | Task::Command(_) => None,
-        Task::CheckConfig => Some(match chassis_settings::load::<B>(sources) {
+    match &arguments.operation {
+        Operation::Run | Operation::Command(_) => None,
+        Operation::CheckConfig => Some(match chassis_settings::load::<B>(sources) {
             Ok((loaded, _)) => {
                 for warning in loaded.effective.warnings() {
                     complain(&format!("warning: {warning}\n"));
@@ -140,23 +140,23 @@ pub(crate) fn answer<B: SettingsSchema>(
             }
             Err(error) => fatal(&error),
         }),
-        Task::PrintConfig => Some(match load() {
+        Operation::PrintConfig => Some(match load() {
             Ok(loaded) => print(&(loaded.effective.to_toml() + &derived(&loaded.chassis))),
             Err(invalid) => fatal(&Error::Settings(invalid.into())),
         }),
-        Task::ConfigSchema => Some(print(&format!(
+        Operation::ConfigSchema => Some(print(&format!(
             "{:#}\n",
             settings::schema::<ChassisSettings, B>()
         ))),
-        Task::HealthCheck(Some(url)) => Some(health_check(url)),
-        Task::HealthCheck(None) => Some(match load() {
+        Operation::HealthCheck(Some(url)) => Some(health_check(url)),
+        Operation::HealthCheck(None) => Some(match load() {
             Ok(loaded) => {
                 let port = loaded.chassis.admin.port;
                 health_check(&format!("http://127.0.0.1:{port}/health/readiness"))
             }
             Err(invalid) => fatal(&Error::Settings(invalid.into())),
         }),
-        Task::Version => {
+        Operation::Version => {
             let Build {
                 name,
                 version,
@@ -168,7 +168,7 @@ pub(crate) fn answer<B: SettingsSchema>(
                 "{name} {version} (commit {revision}, built {created}, rustc {rustc})\n"
             )))
         }
-        Task::Help => {
+        Operation::Help => {
             let Build { name, version, .. } = build;
             let usage = if commands.is_empty() {
                 "[OPTIONS]"
@@ -200,7 +200,7 @@ fn derived(sections: &ChassisSettings) -> String {
 }
 
 /// Commands and options.
-fn help(commands: &[Command]) -> String {
+fn help(commands: &[CommandInfo]) -> String {
     if commands.is_empty() {
         return HELP.to_owned();
     }
@@ -208,14 +208,14 @@ fn help(commands: &[Command]) -> String {
     let width = width.unwrap_or_default().max(20);
     let mut help =
         String::from("Commands, which have no listeners; without one the service runs:\n");
-    for Command { name, about } in commands {
+    for CommandInfo { name, about } in commands {
         let _ = writeln!(help, "  {name:width$}  {about}");
     }
     help + "\n" + HELP
 }
 
 /// Says what is wrong with the command line: exit code 64, `EX_USAGE`.
-pub(crate) fn usage_error(error: &lexopt::Error, commands: &[Command]) -> ExitCode {
+pub(crate) fn usage_error(error: &lexopt::Error, commands: &[CommandInfo]) -> ExitCode {
     complain(&format!("error: {error}\n\n{}", help(commands)));
     ExitCode::from(64)
 }
@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Arguments, String> {
-        let commands = [Command {
+        let commands = [CommandInfo {
             name: "migrate",
             about: "Applies the migrations",
         }];
@@ -307,24 +307,24 @@ mod tests {
     #[test]
     fn flags_say_what_to_do() {
         let cases = [
-            ("", Task::Run),
-            ("--check-config", Task::CheckConfig),
-            ("--health-check", Task::HealthCheck(None)),
+            ("", Operation::Run),
+            ("--check-config", Operation::CheckConfig),
+            ("--health-check", Operation::HealthCheck(None)),
             (
                 "--health-check http://x:1/y",
-                Task::HealthCheck(Some("http://x:1/y".to_owned())),
+                Operation::HealthCheck(Some("http://x:1/y".to_owned())),
             ),
             (
                 "--health-check=http://x:1/y",
-                Task::HealthCheck(Some("http://x:1/y".to_owned())),
+                Operation::HealthCheck(Some("http://x:1/y".to_owned())),
             ),
-            ("--health-check --set a=b", Task::HealthCheck(None)),
-            ("-h", Task::Help),
-            ("migrate --set a=b", Task::Command("migrate")),
-            ("--set a=b migrate", Task::Command("migrate")),
+            ("--health-check --set a=b", Operation::HealthCheck(None)),
+            ("-h", Operation::Help),
+            ("migrate --set a=b", Operation::Command("migrate")),
+            ("--set a=b migrate", Operation::Command("migrate")),
         ];
-        for (line, task) in cases {
-            assert_eq!(parsed(line).expect(line).task, task, "{line}");
+        for (line, operation) in cases {
+            assert_eq!(parsed(line).expect(line).operation, operation, "{line}");
         }
         let sets = parsed("--set a=b --set=c=d").expect("two keys").sets;
         assert_eq!(sets, ["a=b", "c=d"]);

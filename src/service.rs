@@ -28,7 +28,7 @@ use tower::Layer;
 pub use self::chassis::Chassis;
 use self::command::Command;
 use crate::admin::Build;
-use crate::cli::{self, Task};
+use crate::cli::{self, Operation};
 use crate::error::Error;
 use crate::settings::{SettingsSchema, Sources};
 
@@ -254,7 +254,8 @@ impl<S: SettingsSchema> Service<S> {
         if let Some(code) = cli::answer::<S>(&arguments, &sources, &self.build, &commands) {
             return code;
         }
-        let is_chosen = |command: &Command<S>| arguments.task == Task::Command(command.listed.name);
+        let is_chosen =
+            |command: &Command<S>| arguments.operation == Operation::Command(command.listed.name);
         let code = match self.commands.into_iter().find(is_chosen) {
             Some(command) => command::run(self.build, sources, command),
             None => process::run(self.build, sources, self.outer, start),

@@ -31,7 +31,7 @@ use crate::threads;
 type Run<S> = dyn FnOnce(Chassis<S>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
 pub(super) struct Command<S> {
-    pub(super) listed: cli::Command,
+    pub(super) listed: cli::CommandInfo,
     run: Box<Run<S>>,
 }
 
@@ -42,7 +42,7 @@ impl<S: SettingsSchema> Command<S> {
         run: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<()> + 'static,
     ) -> Self {
         Self {
-            listed: cli::Command { name, about },
+            listed: cli::CommandInfo { name, about },
             run: Box::new(|chassis| Box::pin(async move { run(chassis).await })),
         }
     }
