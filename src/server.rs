@@ -29,12 +29,12 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::activity::Limits;
+use self::activity::TimeLimits;
 use self::connection::Connection;
 use self::refusal::Refusals;
 use self::registry::Registry;
 use self::slots::{Full, Slots};
-use self::tasks::Tasks;
+use self::tasks::ConnectionTasks;
 use crate::client_ip::{AcceptIds, ForwardedHeader, Proxies};
 use crate::error::Error;
 use crate::metrics::http::Http;
@@ -190,13 +190,13 @@ impl Listening {
         shutdown: Shutdown,
         http: Http,
     ) {
-        let tasks = Tasks::new(*settings.send_timeout, http.send_timeouts.clone());
+        let tasks = ConnectionTasks::new(*settings.send_timeout, http.send_timeouts.clone());
         let server = Arc::new(Server {
             // Without it axum would build each route and its layers again for every request.
             router: router.with_state(()),
             invalid_host: invalid_host.with_state(()),
             protocols: protocols(&settings, tasks.clone()),
-            limits: Limits {
+            limits: TimeLimits {
                 header: *settings.header_timeout,
                 idle: *settings.idle_timeout,
                 send: *settings.send_timeout,
@@ -232,8 +232,8 @@ impl Listening {
 struct Server {
     router: Router,
     invalid_host: Router,
-    protocols: auto::Builder<Tasks>,
-    limits: Limits,
+    protocols: auto::Builder<ConnectionTasks>,
+    limits: TimeLimits,
     registry: Arc<Registry>,
     refusals: Refusals,
     shutdown: Shutdown,
@@ -242,7 +242,12 @@ struct Server {
 
 impl Server {
     /// Accepts until the listener closes.
-    async fn accept(self: &Arc<Self>, listener: &TcpListener, slots: &mut Slots, tasks: &Tasks) {
+    async fn accept(
+        self: &Arc<Self>,
+        listener: &TcpListener,
+        slots: &mut Slots,
+        tasks: &ConnectionTasks,
+    ) {
         const FIRST_PAUSE: StdDuration = StdDuration::from_millis(5);
         const LONGEST_PAUSE: StdDuration = StdDuration::from_secs(1);
         let mut pause = FIRST_PAUSE;
@@ -305,7 +310,7 @@ impl Server {
         stream: TcpStream,
         peer: SocketAddr,
         slot: Option<OwnedSemaphorePermit>,
-        tasks: &Tasks,
+        tasks: &ConnectionTasks,
     ) {
         // Without it small responses wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
@@ -326,7 +331,7 @@ fn take(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-fn protocols(settings: &Settings, tasks: Tasks) -> auto::Builder<Tasks> {
+fn protocols(settings: &Settings, tasks: ConnectionTasks) -> auto::Builder<ConnectionTasks> {
     let mut builder = auto::Builder::new(tasks);
     builder
         .http1()

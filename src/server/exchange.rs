@@ -45,13 +45,13 @@ fn extensions(peer: SocketAddr) -> Extensions {
 struct ReservedSlot<const PLACE: usize>;
 
 /// The router, as hyper wants it.
-pub(super) struct Requests {
+pub(super) struct RouterService {
     server: Arc<Server>,
     activity: Arc<Activity>,
     extensions: Extensions,
 }
 
-impl Requests {
+impl RouterService {
     /// Those of a connection.
     pub(super) fn new(server: Arc<Server>, activity: Arc<Activity>, peer: SocketAddr) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Requests {
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for Requests {
+impl hyper::service::Service<Request<Incoming>> for RouterService {
     type Response = Response<Tracked>;
     type Error = Infallible;
     type Future = Responding;
