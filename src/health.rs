@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::check::{Check, Role};
 pub(crate) use self::heartbeat::Heartbeat;
 pub use self::readiness::Readiness;
-pub(crate) use self::report::Report;
+pub(crate) use self::report::ReadinessReport;
 use crate::settings::{Duration, Validate, ValidationErrors};
 
 /// `[health]`: how readiness checks and the heartbeat run.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::resources::{self, Resource};
 use super::samples::{Interval, RequestCounts, Snapshot};
 use super::{Admin, Build};
-use crate::health::{Report, Role};
+use crate::health::{ReadinessReport, Role};
 use crate::redact;
 use crate::shutdown::Phase;
 
@@ -210,7 +210,7 @@ fn findings(
     findings
 }
 
-fn checks(report: &Report) -> Vec<CheckStatus> {
+fn checks(report: &ReadinessReport) -> Vec<CheckStatus> {
     let ago = |at: Instant| at.elapsed().as_secs();
     let checks = report.checks.iter().map(|(name, check)| CheckStatus {
         name: name.clone(),
@@ -246,7 +246,7 @@ fn tasks(admin: &Admin) -> Vec<TaskStatus> {
     tasks.collect()
 }
 
-fn stop(admin: &Admin, report: &Report, now: &Snapshot) -> Option<Stop> {
+fn stop(admin: &Admin, report: &ReadinessReport, now: &Snapshot) -> Option<Stop> {
     let phase = match admin.shutdown.phase() {
         Phase::Running => return None,
         Phase::Draining => "draining",

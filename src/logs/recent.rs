@@ -16,15 +16,15 @@ const END: usize = 512;
 
 /// A ring of lines, as they are in the log.
 #[derive(Default)]
-pub(super) struct Recent(Mutex<Kept>);
+pub(super) struct Recent(Mutex<RecentLines>);
 
 #[derive(Default)]
-struct Kept {
+struct RecentLines {
     lines: VecDeque<(Level, Box<[u8]>)>,
     bytes: usize,
 }
 
-impl super::Shared {
+impl super::LogsState {
     /// Queues a line, and keeps it too if it tells of something wrong.
     pub(super) fn push(&self, level: Level, line: &[u8]) {
         self.recent.push(level, line);

@@ -24,9 +24,9 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Layered, SubscriberExt};
 
 use self::client::Client;
-use self::queue::{Queue, Reporting, Spans};
+use self::queue::{Reporting, SpanQueue, Spans};
 pub(crate) use self::span::Span;
-use self::variables::{Variables, Wrong};
+use self::variables::{InvalidVariables, Variables};
 use super::Counts;
 use crate::error::Error;
 use crate::trace::TraceContext;
@@ -39,7 +39,7 @@ impl Config {
     ///
     /// # Errors
     /// All that is wrong with them. Where nothing is exported, nothing is.
-    pub(crate) fn from_environment() -> Result<Self, Wrong> {
+    pub(crate) fn from_environment() -> Result<Self, InvalidVariables> {
         variables::read(&|name| std::env::var_os(name)).map(Self)
     }
 }
@@ -69,11 +69,11 @@ impl Config {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct Export(Option<Arc<Running>>);
+pub struct Export(Option<Arc<Exporter>>);
 
-struct Running {
+struct Exporter {
     config: Variables,
-    queue: Queue,
+    queue: SpanQueue,
     spans: Arc<Spans>,
     provider: SdkTracerProvider,
     tracer: SdkTracer,
@@ -129,7 +129,7 @@ impl Export {
             .build();
         let resource = resource(&config, name, version);
         let batches = BatchSpanProcessor::new(Reporting::new(exporter, spans.clone()), batch);
-        let queue = Queue::new(batches, &resource, spans.clone());
+        let queue = SpanQueue::new(batches, &resource, spans.clone());
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
             .with_sampler(config.sampling.sampler())
@@ -138,7 +138,7 @@ impl Export {
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
             .with_version(env!("CARGO_PKG_VERSION"))
             .build();
-        Ok(Self(Some(Arc::new(Running {
+        Ok(Self(Some(Arc::new(Exporter {
             tracer: provider.tracer_with_scope(scope.clone()),
             config,
             queue,
@@ -156,7 +156,7 @@ impl Export {
 
     /// Says where traces go.
     pub(crate) fn announce(&self) {
-        if let Some(Running { config, .. }) = self.0.as_deref() {
+        if let Some(Exporter { config, .. }) = self.0.as_deref() {
             tracing::info!(
                 endpoint = %config.endpoint,
                 sampler = %config.sampling,
@@ -210,7 +210,7 @@ impl Export {
     }
 }
 
-impl Running {
+impl Exporter {
     /// Whether this trace is exported: asked once, by the request.
     fn samples(&self, trace: &TraceContext) -> bool {
         let (id, _, parent) = trace.as_numbers();

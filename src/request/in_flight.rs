@@ -13,7 +13,7 @@ use super::{Endpoint, LayerState};
 use crate::limits::Limits;
 use crate::logs::AccessLine;
 use crate::metrics::http::{Route, UNMATCHED};
-use crate::otlp::{Ended, Span};
+use crate::otlp::{FinishedRequest, Span};
 use crate::problem::ErrorMap;
 use crate::trace::{self, Ids};
 use crate::upload::Upload;
@@ -161,7 +161,7 @@ impl InFlight {
         route.observe(&self.method, status, duration);
         route.sent(self.sent);
         let route = route.pattern();
-        self.span.end(&Ended {
+        self.span.end(&FinishedRequest {
             ids: &self.ids,
             method: &self.method,
             route: (route != UNMATCHED).then_some(route),

@@ -50,7 +50,7 @@ impl ResponseBody {
         in_flight: &mut Option<InFlight>,
         version: Version,
     ) -> Response {
-        // Ended where it is, if it can be: a copy of it costs more than all decisions here.
+        // FinishedRequest where it is, if it can be: a copy of it costs more than all decisions here.
         let Some(under_way) = in_flight else {
             return response;
         };

@@ -140,12 +140,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// The way in: never waits, and drops what there is no room for.
 #[derive(Clone, Debug)]
-pub(super) struct Queue {
+pub(super) struct SpanQueue {
     batches: Arc<BatchSpanProcessor>,
     spans: Arc<Spans>,
 }
 
-impl Queue {
+impl SpanQueue {
     pub(super) fn new(
         mut batches: BatchSpanProcessor,
         resource: &Resource,
@@ -159,7 +159,7 @@ impl Queue {
     }
 }
 
-impl SpanProcessor for Queue {
+impl SpanProcessor for SpanQueue {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
