@@ -114,7 +114,7 @@ impl ResponseBody {
                 "the response's body panicked",
             )))),
         };
-        Poll::Ready(frame.map(|frame| frame.map(|frame| self.chunks.cut(frame, longest))))
+        Poll::Ready(frame.map(|frame| frame.map(|frame| self.chunks.split(frame, longest))))
     }
 }
 

@@ -225,7 +225,7 @@ impl HttpBody for Tracked {
         let frame = match chunks.next(chunks::HTTP2) {
             Some(piece) => Some(Ok(piece)),
             None => ready!(body.poll_frame(context))
-                .map(|frame| frame.map(|frame| chunks.cut(frame, chunks::HTTP2))),
+                .map(|frame| frame.map(|frame| chunks.split(frame, chunks::HTTP2))),
         };
         if frame.is_some() {
             set_waits(true);

@@ -8,7 +8,7 @@ use serde_path_to_error::Segment;
 use super::SettingsSchema;
 use super::check::shown;
 use super::fault::{Findings, ValidationErrors};
-use super::layer::{self, Table, holds_secrets, is_private, origin_of, sorted};
+use super::layer::{self, Values, holds_secrets, is_private, origin_of, sorted};
 use super::names::{below, flag, variable_for};
 use super::shape::Shape;
 
@@ -31,7 +31,7 @@ pub(super) fn require(value: &mut Value, shape: &Shape, path: &[String], finding
                     continue;
                 }
                 if shape.section().is_some() && !shape.optional {
-                    values.insert(key.clone(), Table::new().into());
+                    values.insert(key.clone(), Values::new().into());
                 } else {
                     missing(&below(path, key), &holder, Some(shape), findings);
                 }

@@ -8,7 +8,7 @@ use config::{Value, ValueKind};
 
 use super::added::settled;
 use super::fault::{Fault, Findings};
-use super::layer::{Table as Values, from_json, is_private, nested, number, sorted};
+use super::layer::{Values, from_json, is_private, nested, number, sorted};
 use super::names::{are_alike, below, dotted};
 use super::shape::{Kind, Shape, Table};
 use super::toml_file;

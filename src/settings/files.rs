@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
-use super::added::{Added, Said};
+use super::added::{Added, SourceOutput};
 
 /// Kubernetes allows no larger Secret or ConfigMap.
 const MAX_SIZE: u64 = 1 << 20;
@@ -22,7 +22,7 @@ pub(super) struct Files {
     /// Lowest layer first.
     pub(super) config: Vec<File>,
     /// Lowest layer first.
-    pub(super) added: Vec<Said>,
+    pub(super) added: Vec<SourceOutput>,
     pub(super) secrets: Vec<File>,
     /// The names of the files of other environments, where this one has none.
     pub(super) other_environments: Vec<String>,

@@ -254,16 +254,16 @@ fn check_config(files: &Files, checker: &mut Checker<'_>) {
 
 /// As `config` has it, a key with dots is a path; a database of keys and values has no other keys.
 fn check_added(files: &Files, checker: &mut Checker<'_>) {
-    for said in &files.added {
+    for output in &files.added {
         checker.begin_layer();
-        match &said.table {
+        match &output.table {
             Ok(table) => {
                 for (key, value) in sorted(table) {
                     let table = nested(&names::flag(key), value.clone());
                     checker.table(&table, Strings::Text);
                 }
             }
-            Err(problem) => checker.findings.unreadable(&said.name, problem),
+            Err(problem) => checker.findings.unreadable(&output.name, problem),
         }
     }
 }
