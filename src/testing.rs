@@ -43,8 +43,8 @@
 //! Processes and signals are those of Unix, so the module is there on Unix only.
 
 mod listener;
+mod output;
 mod process;
-mod said;
 mod settings_table;
 mod subject;
 
@@ -55,8 +55,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use listener::{Answer, Listener};
-pub use process::{Ended, Held, Process};
+pub use listener::{Listener, Response};
+pub use process::{Ended, HeldOutput, Process};
 pub use rustix::process::Signal;
 pub use settings_table::SettingsTable;
 

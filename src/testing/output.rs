@@ -16,18 +16,18 @@ const TAIL_WIDTH: usize = 500;
 
 /// All that is known of a process from outside. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Said(Arc<Inner>);
+pub(super) struct ProcessOutput(Arc<SharedOutput>);
 
 #[derive(Debug, Default)]
-struct Inner {
-    state: Mutex<State>,
+struct SharedOutput {
+    state: Mutex<OutputState>,
     changed: Condvar,
     gate: Mutex<()>,
 }
 
 /// Up to now.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct OutputState {
     /// Lines of standard output that are JSON objects. Others are words of something else, such as a runtime's
     /// warning or the harness of a test that is run as a program.
     pub(super) log: Vec<Value>,
@@ -49,30 +49,30 @@ pub(super) struct Ending {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stream {
+pub(super) enum OutputStream {
     Out,
     Err,
 }
 
-// === impl Said ===
+// === impl ProcessOutput ===
 
-impl Said {
+impl ProcessOutput {
     /// Reads an output to its end, on a thread.
-    pub(super) fn read(&self, stream: Stream, mut from: impl Read + Send + 'static) {
+    pub(super) fn read(&self, stream: OutputStream, mut from: impl Read + Send + 'static) {
         self.lock().open += 1;
-        let said = self.clone();
+        let output = self.clone();
         thread::spawn(move || {
             let mut chunk = vec![0; 64 * 1024];
             loop {
-                drop(said.hold());
+                drop(output.hold());
                 match from.read(&mut chunk) {
                     Ok(0) => break,
-                    Ok(length) => said.change(|state| state.hear(stream, &chunk[..length])),
+                    Ok(length) => output.change(|state| state.hear(stream, &chunk[..length])),
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(_) => break,
                 }
             }
-            said.change(|state| state.close(stream));
+            output.change(|state| state.close(stream));
         });
     }
 
@@ -89,7 +89,7 @@ impl Said {
     pub(super) fn wait_until<T>(
         &self,
         deadline: Instant,
-        mut ask: impl FnMut(&State) -> Option<T>,
+        mut ask: impl FnMut(&OutputState) -> Option<T>,
     ) -> Option<T> {
         let mut state = self.lock();
         loop {
@@ -102,19 +102,19 @@ impl Said {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, OutputState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut OutputState)) {
         change(&mut self.lock());
         self.0.changed.notify_all();
     }
 }
 
-// === impl State ===
+// === impl OutputState ===
 
-impl State {
+impl OutputState {
     /// Whether it has ended, and all that it said has been read.
     pub(super) fn is_over(&self) -> bool {
         self.ending.is_some() && self.open == 0
@@ -125,14 +125,14 @@ impl State {
         self.flooded || self.is_over()
     }
 
-    fn hear(&mut self, stream: Stream, chunk: &[u8]) {
+    fn hear(&mut self, stream: OutputStream, chunk: &[u8]) {
         if self.stdout.len() + self.stderr.len() + chunk.len() > MOST {
             self.flooded = true;
             return;
         }
         match stream {
-            Stream::Err => self.stderr.extend_from_slice(chunk),
-            Stream::Out => {
+            OutputStream::Err => self.stderr.extend_from_slice(chunk),
+            OutputStream::Out => {
                 self.stdout.extend_from_slice(chunk);
                 if let Some(last) = chunk.iter().rposition(|byte| *byte == b'\n') {
                     self.take_lines(self.stdout.len() - chunk.len() + last + 1);
@@ -141,9 +141,9 @@ impl State {
         }
     }
 
-    fn close(&mut self, stream: Stream) {
+    fn close(&mut self, stream: OutputStream) {
         self.open -= 1;
-        if stream == Stream::Out {
+        if stream == OutputStream::Out {
             // Its last words, perhaps without an end.
             self.take_lines(self.stdout.len());
         }
