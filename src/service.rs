@@ -277,7 +277,7 @@ impl<S: SettingsSchema> Service<S> {
     /// let routes = async |_| Ok(Router::new().route("/", get("hello")));
     /// let running = service.start(Sources::empty(), routes).await?;
     /// assert!(running.address().port() > 0);
-    /// assert!(running.stop().await.is_orderly());
+    /// assert!(running.stop().await.is_graceful());
     /// # Ok(()) }
     /// ```
     ///
@@ -354,12 +354,12 @@ pub struct Stopped {
 
 impl Stopped {
     /// Whether nothing was cut off and nothing failed.
-    pub fn is_orderly(&self) -> bool {
+    pub fn is_graceful(&self) -> bool {
         *self == Self::default()
     }
 
     fn exit_code(self) -> ExitCode {
-        if self.is_orderly() {
+        if self.is_graceful() {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE

@@ -158,5 +158,5 @@ fn a_check_that_is_slow_and_a_background_task_that_goes_on_failing_fire_their_al
         &[severity, ("task", "outbox")],
     );
     shows(&prometheus, "background_task_");
-    assert!(runtime.block_on(service.stop()).is_orderly());
+    assert!(runtime.block_on(service.stop()).is_graceful());
 }
