@@ -32,7 +32,7 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 
 use self::filter::Filter;
-pub use self::filter::{BadFilter, check as check_filter};
+pub use self::filter::{InvalidFilter, check as check_filter};
 use self::line::{Line, Style};
 use self::queue::LineQueue;
 use self::recent::Recent;
@@ -79,7 +79,7 @@ pub struct Output {
 #[non_exhaustive]
 pub enum SetupError {
     /// The filter in the settings cannot be read.
-    Filter(BadFilter),
+    Filter(InvalidFilter),
     /// The thread that writes could not be started.
     Thread(io::Error),
     /// Another subscriber or logger is installed in this process.
@@ -147,7 +147,7 @@ pub fn install(settings: &Settings) -> Result<Logs, SetupError> {
 ///
 /// As [`install`]'s.
 #[cfg(feature = "otlp")]
-pub fn install_exporting(settings: &Settings, export: &Export) -> Result<Logs, SetupError> {
+pub fn install_with_tracing(settings: &Settings, export: &Export) -> Result<Logs, SetupError> {
     let logs = install_beside(settings, export)?;
     export.announce();
     Ok(logs)
@@ -292,7 +292,7 @@ impl Logs {
     /// # Errors
     ///
     /// Says what is wrong with `filter`; then the old one stays.
-    pub fn set_filter(&self, filter: &str) -> Result<(), BadFilter> {
+    pub fn set_filter(&self, filter: &str) -> Result<(), InvalidFilter> {
         self.shared.filter.set(filter)?;
         tracing::callsite::rebuild_interest_cache();
         bridge::set_max_level(self.shared.filter.max_level());

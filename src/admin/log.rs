@@ -17,7 +17,7 @@ use tracing::Level;
 
 use super::{Action, Admin};
 use crate::boxed::boxed;
-use crate::logs::{BadFilter, Logs};
+use crate::logs::{InvalidFilter, Logs};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::settings::Duration;
@@ -68,7 +68,7 @@ impl TemporaryFilter {
     }
 
     /// Takes over another filter from the settings: now, or when a change by hand reverts.
-    pub(crate) fn set_base(&self, filter: &str) -> Result<(), BadFilter> {
+    pub(crate) fn set_base(&self, filter: &str) -> Result<(), InvalidFilter> {
         let mut state = self.state();
         if state.until.is_none() {
             self.logs.set_filter(filter)?;
@@ -84,7 +84,7 @@ impl TemporaryFilter {
         ttl: StdDuration,
         client: IpAddr,
         id: &RequestId,
-    ) -> Result<(), BadFilter> {
+    ) -> Result<(), InvalidFilter> {
         let filter = filter.trim();
         let mut state = self.state();
         let before = self.logs.filter();

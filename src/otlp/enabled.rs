@@ -55,7 +55,7 @@ impl Config {
 /// #[tokio::main]
 /// async fn main() -> anyhow::Result<()> {
 ///     let export = Export::from_env(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))?;
-///     let logs = logs::install_exporting(&logs::Settings::default(), &export)?;
+///     let logs = logs::install_with_tracing(&logs::Settings::default(), &export)?;
 ///     let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new())?;
 ///     let routes = Router::new().route("/", get("hello")).layer(layer.with_tracing(&export));
 ///

@@ -43,7 +43,7 @@ async fn own_main() -> i32 {
         format: Format::Json,
         ..Default::default()
     };
-    let logs = logs::install_exporting(&settings, &export).unwrap();
+    let logs = logs::install_with_tracing(&settings, &export).unwrap();
     let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new());
     let router = Router::new()
         .route("/", get(handler))
