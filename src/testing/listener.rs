@@ -106,13 +106,13 @@ impl<'a> Listener<'a> {
                 .headers_mut()
                 .extend(host.ok().map(|host| (header::HOST, host)));
         }
-        let patience = self.subject.patience;
+        let timeout = self.subject.timeout;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         runtime.map_err(|error| error.to_string())?.block_on(async {
-            let answer = tokio::time::timeout(patience, send(self.address, request)).await;
-            let answer = answer.map_err(|_| format!("nothing came within {patience:?}"))?;
+            let answer = tokio::time::timeout(timeout, send(self.address, request)).await;
+            let answer = answer.map_err(|_| format!("nothing came within {timeout:?}"))?;
             answer.map_err(|error| Chain(error.as_ref()).to_string())
         })
     }

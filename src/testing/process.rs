@@ -47,8 +47,8 @@ pub struct HeldOutput<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, (
 // === impl Process ===
 
 impl Process {
-    pub(super) fn watch(name: String, mut child: Child, patience: Duration, kept: Kept) -> Self {
-        let subject = Subject::new(name, patience);
+    pub(super) fn watch(name: String, mut child: Child, timeout: Duration, kept: Kept) -> Self {
+        let subject = Subject::new(name, timeout);
         let output = &subject.output;
         if let Some(stdout) = child.stdout.take() {
             output.read(OutputStream::Out, stdout);

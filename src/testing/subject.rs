@@ -11,7 +11,7 @@ pub(super) struct Subject {
     name: String,
     pub(super) output: ProcessOutput,
     /// How long anything may take.
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
     /// Whether a panic has shown what it said.
     shown: AtomicBool,
 }
@@ -19,17 +19,17 @@ pub(super) struct Subject {
 // === impl Subject ===
 
 impl Subject {
-    pub(super) fn new(name: String, patience: Duration) -> Self {
+    pub(super) fn new(name: String, timeout: Duration) -> Self {
         Self {
             name,
             output: ProcessOutput::default(),
-            patience,
+            timeout,
             shown: AtomicBool::new(false),
         }
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.patience
+        Instant::now() + self.timeout
     }
 
     /// Panics with what it did not do in time, or will never do.
@@ -41,7 +41,7 @@ impl Subject {
         } else if state.is_over() {
             String::new()
         } else {
-            format!(" within {:?}", self.patience)
+            format!(" within {:?}", self.timeout)
         };
         drop(state);
         self.fail(&format!("did not {what}{why}"));

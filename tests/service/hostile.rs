@@ -123,10 +123,10 @@ fn connections_over_the_cap_wait_and_are_served_in_turn() {
     });
     let mut third = Connection::open(program.main).unwrap();
     third.send(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
-    third.patience(Duration::from_millis(200));
+    third.timeout(Duration::from_millis(200));
     assert!(third.answer().is_err(), "served over the cap");
     drop((first, second));
-    third.patience(Duration::from_secs(20));
+    third.timeout(Duration::from_secs(20));
     assert_eq!(third.answer().unwrap().body, "hello");
 }
 
@@ -146,7 +146,7 @@ fn the_file_limit_is_survived() {
     eventually("accepts again", || {
         Connection::open(program.main)
             .and_then(|mut client| {
-                client.patience(Duration::from_secs(2));
+                client.timeout(Duration::from_secs(2));
                 client.get("/")
             })
             .is_ok()

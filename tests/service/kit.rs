@@ -19,7 +19,7 @@ fn panic_of<T>(fails: impl FnOnce() -> T) -> String {
 fn shell(script: &str) -> Program {
     Program::new("/bin/sh")
         .arguments(["-c", script])
-        .patience(Duration::from_secs(20))
+        .timeout(Duration::from_secs(20))
 }
 
 fn is_there(id: u32) -> bool {
@@ -58,7 +58,7 @@ fn one_that_never_gets_ready_is_told_with_what_its_checks_say() {
     let process = Setup::default()
         .set("health.interval", "10ms")
         .set("health.failures", 1)
-        .patience(Duration::from_secs(3))
+        .timeout(Duration::from_secs(3))
         .launch();
     process.wait_until_ready();
     process.request("POST", "/dependency/1", &[], "");
@@ -129,7 +129,7 @@ fn what_is_dropped_leaves_no_process_behind() {
 #[test]
 fn one_that_does_not_end_is_told() {
     let process = shell("echo 'some words'; exec sleep 60")
-        .patience(Duration::from_millis(300))
+        .timeout(Duration::from_millis(300))
         .launch();
     let said = panic_of(|| process.wait());
     for part in ["did not come to its end within 300ms", "stdout: some words"] {
@@ -172,7 +172,7 @@ fn one_that_a_signal_ends_has_no_exit_code() {
 
 #[test]
 fn a_request_that_gets_no_answer_is_told_with_what_the_service_said() {
-    let process = Setup::default().patience(Duration::from_secs(2)).launch();
+    let process = Setup::default().timeout(Duration::from_secs(2)).launch();
     let said = panic_of(|| process.get("/sleep/60000"));
     for part in [
         "did not answer GET /sleep/60000: nothing came within 2s",

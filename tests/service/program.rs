@@ -464,7 +464,7 @@ pub(crate) struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         let program = testing::Program::new("/bin/sh")
-            .patience(2 * SOON)
+            .timeout(2 * SOON)
             // What files say of the filter counts.
             .variable("RUST_LOG", "");
         Self {
@@ -490,8 +490,8 @@ impl Setup {
     }
 
     /// How long anything may take, for what is to take too long.
-    pub(crate) fn patience(self, patience: Duration) -> Self {
-        self.with(|program| program.patience(patience))
+    pub(crate) fn timeout(self, timeout: Duration) -> Self {
+        self.with(|program| program.timeout(timeout))
     }
 
     /// Gives it so many file descriptors.

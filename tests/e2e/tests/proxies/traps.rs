@@ -90,7 +90,7 @@ fn nginx_by_default_refuses_bodies_over_a_megabyte_without_the_service() {
 fn nginx_holds_events_back_with_http_1_0() {
     let proxy = start("nginx", &[["        proxy_http_version 1.1;\n", ""]]);
     let mut connection = proxy.connect();
-    connection.patience(Duration::from_secs(1));
+    connection.timeout(Duration::from_secs(1));
     let request = b"GET /events HTTP/1.1\r\nhost: orders\r\n\r\n";
     connection.send(request).expect("a connection");
     let event = connection.head().and_then(|_| connection.chunk());
