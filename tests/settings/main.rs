@@ -3,8 +3,8 @@
 // A test may say what it takes for granted.
 #![allow(clippy::unwrap_used)]
 
-mod anything;
 mod fixture;
+mod fuzz;
 mod habits;
 mod layers;
 mod looks;
