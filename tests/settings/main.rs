@@ -3,9 +3,9 @@
 // A test may say what it takes for granted.
 #![allow(clippy::unwrap_used)]
 
+mod config_behaviour;
 mod fixture;
 mod fuzz;
-mod habits;
 mod layers;
 mod looks;
 mod names;
