@@ -84,7 +84,7 @@ mod fault;
 mod files;
 mod from_schema;
 mod layer;
-mod looks;
+mod redaction;
 mod names;
 mod reload;
 mod schema;
