@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod config_behaviour;
+mod display;
 mod fixture;
 mod fuzz;
 mod layers;
@@ -13,7 +14,6 @@ mod reload;
 mod renamed;
 mod serde_shapes;
 mod shapes;
-mod shown;
 mod sources;
 mod structs;
 mod units;
