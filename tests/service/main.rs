@@ -5,7 +5,6 @@
 mod accounting;
 mod admin;
 mod background;
-mod bytes;
 mod client;
 mod commands;
 mod edge;
@@ -13,6 +12,7 @@ mod flags;
 mod forwarded;
 mod hostile;
 mod http2;
+mod http_fuzz;
 mod kit;
 mod layers;
 mod log;
