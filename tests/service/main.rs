@@ -7,7 +7,7 @@ mod admin;
 mod background;
 mod client;
 mod commands;
-mod edge;
+mod connections;
 mod flags;
 mod forwarded;
 mod hostile;
