@@ -10,7 +10,7 @@ mod commands;
 mod connections;
 mod flags;
 mod forwarded;
-mod hostile;
+mod hostile_clients;
 mod http2;
 mod http_fuzz;
 mod kit;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::client::{Connection, get};
-use crate::hostile::memory;
+use crate::hostile_clients::memory;
 use crate::http2::{Http2, WINDOW_UPDATE, frame};
 use crate::program::{Program, Setup};
 
