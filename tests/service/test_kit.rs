@@ -218,7 +218,7 @@ fn settings_of_whoever_runs_the_tests_are_not_handed_on() {
     let shows = Program::new(this)
         .arguments([
             "--exact",
-            "kit::program_that_shows_what_it_hands_on",
+            "test_kit::program_that_shows_what_it_hands_on",
             "--ignored",
             "--nocapture",
         ])
