@@ -21,6 +21,6 @@ mod page;
 mod program;
 mod reload;
 mod slow_clients;
+mod start_retry;
 mod stop;
 mod test_kit;
-mod wait;
