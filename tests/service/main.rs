@@ -14,7 +14,7 @@ mod hostile_clients;
 mod http2;
 mod http_fuzz;
 mod layers;
-mod log;
+mod log_output;
 mod memory_limits;
 mod outcomes;
 mod page;
