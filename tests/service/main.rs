@@ -4,6 +4,7 @@
 
 mod accounting;
 mod admin;
+mod admin_page;
 mod background;
 mod client;
 mod commands;
@@ -17,7 +18,6 @@ mod layers;
 mod log_output;
 mod memory_limits;
 mod outcomes;
-mod page;
 mod program;
 mod reload;
 mod slow_clients;
