@@ -6,7 +6,7 @@
 #[allow(dead_code)]
 mod client;
 mod collector;
-mod lost;
+mod dropped_spans;
 mod own_main;
 #[path = "../service/program.rs"]
 #[allow(dead_code)]
