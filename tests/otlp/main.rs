@@ -7,9 +7,9 @@
 mod client;
 mod collector;
 mod dropped_spans;
+mod exported_spans;
 mod own_main;
 #[path = "../service/program.rs"]
 #[allow(dead_code)]
 mod program;
-mod received;
 mod variables;
