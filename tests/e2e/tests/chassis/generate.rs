@@ -7,7 +7,7 @@ use std::process::Command;
 use cargo_generate::{GenerateArgs, TemplatePath, Vcs};
 use e2e::{cargo, clone_of_this_checkout, contents, edit, root, said, succeed};
 
-use crate::promises::Generated;
+use crate::generated_service::Generated;
 use crate::tool::{chassis, read};
 
 pub(crate) fn generate(template: &Path, into: &Path, name: &str, define: &[&str]) {

@@ -7,7 +7,7 @@ use std::process::Command;
 use cargo_chassis::carried::VERSION;
 use e2e::{built, cargo, clone_of_this_checkout, commit, edit, git, said, succeed};
 
-use crate::promises::Generated;
+use crate::generated_service::Generated;
 use crate::tool::{TARGET, chassis, command, read};
 
 const NEXT: &str = "99.0.0";
