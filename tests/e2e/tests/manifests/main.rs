@@ -3,7 +3,7 @@
 //! `cargo test -p e2e --test manifests -- --ignored` runs those that need more than Rust: kubectl, promtool and
 //! prometheus, PostgreSQL, kubernetes-validate, checkov, yamllint, shellcheck, node with @kubernetes-models.
 
-mod agreement;
+mod check;
 mod delivery;
 mod fired;
 mod logs;
