@@ -6,10 +6,10 @@
 
 mod client;
 mod early;
+mod forwarding;
 mod idle;
 mod kinds;
 mod nightly;
-mod passing;
 mod proxy;
 mod restart;
 mod service;
