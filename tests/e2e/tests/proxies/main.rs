@@ -10,10 +10,10 @@ mod forwarding;
 mod idle;
 mod kinds;
 mod nightly;
+mod pitfalls;
 mod proxy;
 mod restart;
 mod service;
-mod traps;
 
 use kinds::{KINDS, Upstream};
 use proxy::{Proxy, Setup};
