@@ -6,7 +6,7 @@ mod pooler;
 mod reconnect;
 mod secrets;
 mod servers;
-mod silence;
+mod silent_connections;
 mod sqlite;
 
 use std::collections::BTreeSet;
