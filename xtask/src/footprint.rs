@@ -1,4 +1,4 @@
-//! `cargo xtask weigh`: measures build time, crates and binary size for each answer to the template's questions, as the
+//! `cargo xtask footprint`: measures build time, crates and binary size for each answer to the template's questions, as the
 //! table in bench/README.md.
 
 use std::collections::BTreeSet;
@@ -28,13 +28,18 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let (postgres, redis) = (Postgres::start(), Redis::start());
     println!("| answer | to a first 200 | crates | binary |\n|---|---|---|---|");
     for answer in ANSWERS {
-        let weight = weigh(answer, &tool, &postgres, &redis).context(answer)?;
+        let weight = footprint(answer, &tool, &postgres, &redis).context(answer)?;
         println!("| `{answer}` | {weight} |");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn weigh(answer: &str, tool: &Path, postgres: &Postgres, redis: &Redis) -> anyhow::Result<String> {
+fn footprint(
+    answer: &str,
+    tool: &Path,
+    postgres: &Postgres,
+    redis: &Redis,
+) -> anyhow::Result<String> {
     let place = tempfile::tempdir()?;
     let began = Instant::now();
     let mut new = Command::new(tool);
