@@ -11,7 +11,7 @@ use anyhow::Context;
 use project::Project;
 
 use crate::archive::Archive;
-use crate::carried;
+use crate::embedded;
 use crate::say::say;
 use crate::template::{Answers, Template};
 
@@ -55,7 +55,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let manifests = assets.contains(&Asset::Kubernetes) || there(Path::new("k8s"));
 
     let scratch = tempfile::tempdir()?;
-    let carried = carried::current()?;
+    let carried = embedded::current()?;
     let port = project.port.number.to_string();
     let answers = [
         ("chassis", "registry"),

@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 
 use crate::archive::Archive;
 use crate::cargo::cargo;
-use crate::carried;
+use crate::embedded;
 use crate::rust;
 use crate::say::say;
 use crate::template::{Answers, Template};
@@ -32,7 +32,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let target = Target::parse(&args.path)?;
-    let carried = carried::current()?;
+    let carried = embedded::current()?;
     let template = Template::unpack(&carried)?;
     let mut answers = template.read(&args.define)?;
     template.complete(&mut answers)?;

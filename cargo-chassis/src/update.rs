@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use git::Git;
 
-use crate::carried::{self, VERSION};
+use crate::embedded::{self, VERSION};
 use crate::new;
 use crate::record::{self, Record};
 use crate::say::say;
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let folder = project()?;
     let record = Record::read(&folder)?;
-    let from = carried::release(&record.template)?;
+    let from = embedded::release(&record.template)?;
     if record.template == VERSION {
         say(
             "Current",
@@ -72,7 +72,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     // A service that was renamed here and there only is still closer to its old name.
     then.sort_by_key(|(edited, ..)| *edited);
     let (_, name, then) = then.swap_remove(0);
-    let now = carried::current()?;
+    let now = embedded::current()?;
     let parent = scratch.path().join("now");
     std::fs::create_dir(&parent)?;
     let mut answers = record.answers.clone();

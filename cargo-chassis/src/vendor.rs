@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use toml_edit::{DocumentMut, Item, Value, value};
 
 use crate::archive::{Archive, refuse_links};
-use crate::carried::{self, CRATES};
+use crate::embedded::{self, CRATES};
 use crate::record;
 use crate::say::say;
 
@@ -51,7 +51,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     }
     let outer = exclude(&folder, &mut manifest)?;
 
-    write(&carried::current()?, &folder)?;
+    write(&embedded::current()?, &folder)?;
     fs::write(&file, manifest.to_string())?;
     if let Some((file, manifest)) = outer {
         say(
@@ -68,7 +68,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         "Vendored",
         format_args!(
             "axum-chassis {} in {}",
-            carried::VERSION,
+            embedded::VERSION,
             folder.join(FOLDER).display()
         ),
     );

@@ -65,7 +65,7 @@ fn a_service_on_the_chassis_from_a_registry_keeps_its_promises() {
     );
     let folder = place.path().join("registry-orders");
     let manifest = read(&folder.join("Cargo.toml"));
-    let wanted = format!("axum-chassis = \"{}\"\n", cargo_chassis::carried::VERSION);
+    let wanted = format!("axum-chassis = \"{}\"\n", cargo_chassis::embedded::VERSION);
     assert!(manifest.contains(&wanted), "{manifest}");
     let features = "default = [\"otlp\"]\n";
     assert!(manifest.contains(features), "{manifest}");

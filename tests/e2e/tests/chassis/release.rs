@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use cargo_chassis::carried::VERSION;
+use cargo_chassis::embedded::VERSION;
 use e2e::{built, cargo, clone_of_this_checkout, commit, edit, git, said, succeed};
 
 use crate::generated_service::Generated;
