@@ -12,7 +12,7 @@ use project::Project;
 
 use crate::archive::Archive;
 use crate::embedded;
-use crate::say::say;
+use crate::status::status;
 use crate::template::{Answers, Template};
 
 /// Its flags.
@@ -48,7 +48,7 @@ const SETTINGS: [&str; 2] = ["config/default.toml", "config/production.toml"];
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let project = Project::around(&std::env::current_dir()?, &args.define)?;
-    say("Found", &project);
+    status("Found", &project);
 
     let assets: BTreeSet<Asset> = args.assets.into_iter().collect();
     let there = |path: &Path| project.root.join(path).symlink_metadata().is_ok();
@@ -100,16 +100,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         .unpack("", &project.root)
         .with_context(|| format!("cannot write to {}", project.root.display()))?;
     for path in new {
-        say("Added", path.display());
+        status("Added", path.display());
     }
     for path in kept {
-        say(
+        status(
             "Kept",
             format_args!("{}: it already exists; --force replaces it", path.display()),
         );
     }
     for line in assets.into_iter().flat_map(|asset| asset.next(&project)) {
-        say("Next", line);
+        status("Next", line);
     }
     Ok(ExitCode::SUCCESS)
 }

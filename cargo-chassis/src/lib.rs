@@ -18,7 +18,7 @@ pub mod embedded;
 mod new;
 mod record;
 mod rust;
-mod say;
+mod status;
 pub mod template;
 mod update;
 mod vendor;

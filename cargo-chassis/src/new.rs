@@ -11,7 +11,7 @@ use crate::archive::Archive;
 use crate::cargo::cargo;
 use crate::embedded;
 use crate::rust;
-use crate::say::say;
+use crate::status::status;
 use crate::template::{Answers, Template};
 use crate::vendor;
 
@@ -40,10 +40,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let folder = target.path();
     let first = before_its_start(&answers);
     target.generate(&carried, &template, answers)?;
-    say("Generated", folder.display());
+    status("Generated", folder.display());
     git_init(&folder);
 
-    say(
+    status(
         "Building",
         "the service; the first build compiles every dependency: a minute or two",
     );
@@ -62,7 +62,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return run::run(&target.name, &folder);
     }
     let and = if first.is_empty() { "" } else { " && " };
-    say(
+    status(
         "Built",
         format_args!(
             "the service; to start it: cd {} && {first}{and}cargo run",
@@ -229,7 +229,7 @@ fn git_init(folder: &Path) {
         git.is_ok_and(|output| output.status.success())
     };
     if !git(&["rev-parse", "--is-inside-work-tree"]) && !git(&["init"]) {
-        say(
+        status(
             "Warning",
             "git init failed; the service has no git repository",
         );

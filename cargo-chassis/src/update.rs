@@ -15,7 +15,7 @@ use git::Git;
 use crate::embedded::{self, VERSION};
 use crate::new;
 use crate::record::{self, Record};
-use crate::say::say;
+use crate::status::status;
 use crate::template::Template;
 
 /// Its flags.
@@ -31,14 +31,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let record = Record::read(&folder)?;
     let from = embedded::release(&record.template)?;
     if record.template == VERSION {
-        say(
+        status(
             "Current",
             format_args!("the service has the tool's template version, {VERSION}"),
         );
         return Ok(ExitCode::SUCCESS);
     }
     if args.check {
-        say(
+        status(
             "Waiting",
             format_args!(
                 "an update from {} to {VERSION}; run cargo chassis update",
@@ -81,7 +81,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let made = new::make(&now, &Template::unpack(&now)?, &parent, &name, answers)?;
     let now = git.tree_of(&made)?;
 
-    say(
+    status(
         "Merging",
         format_args!(
             "changes of the template from {} to {VERSION} into {name}",
@@ -90,19 +90,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     );
     let merge = git.merge(&then, &now, &format!("axum-chassis template {VERSION}"))?;
     for path in &merge.left_deleted {
-        say(
+        status(
             "Left out",
             format_args!("{path}: the template changed it, and it was deleted here"),
         );
     }
     for (verb, path) in &merge.done {
-        say(verb, path);
+        status(verb, path);
     }
     if merge.conflicts {
-        say("Next", "resolve the conflicts, run cargo test, and commit");
+        status("Next", "resolve the conflicts, run cargo test, and commit");
         return Ok(ExitCode::FAILURE);
     }
-    say(
+    status(
         "Next",
         "review with git diff --cached, run cargo test, and commit; git reset --hard undoes the update",
     );

@@ -10,7 +10,7 @@ use toml_edit::{DocumentMut, Item, Value, value};
 use crate::archive::{Archive, refuse_links};
 use crate::embedded::{self, CRATES};
 use crate::record;
-use crate::say::say;
+use crate::status::status;
 
 /// Where the crate lies in a service's folder; those of stores lie beside it.
 pub(crate) const FOLDER: &str = "vendor/axum-chassis";
@@ -27,7 +27,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot read {}", file.display()))?;
     let path = manifest["dependencies"]["axum-chassis"].get("path");
     if path.and_then(Item::as_str) == Some(FOLDER) && folder.join(FOLDER).exists() {
-        say(
+        status(
             "Unchanged",
             format_args!("{FOLDER} already exists; `cargo chassis update` updates it"),
         );
@@ -54,7 +54,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     write(&embedded::current()?, &folder)?;
     fs::write(&file, manifest.to_string())?;
     if let Some((file, manifest)) = outer {
-        say(
+        status(
             "Changed",
             format_args!(
                 "{}: the folder is excluded from the workspace",
@@ -64,7 +64,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         fs::write(file, manifest.to_string())?;
     }
     record::set_source(&folder, "vendored")?;
-    say(
+    status(
         "Vendored",
         format_args!(
             "axum-chassis {} in {}",
@@ -72,7 +72,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             folder.join(FOLDER).display()
         ),
     );
-    say(
+    status(
         "Next",
         "run cargo build, which updates Cargo.lock, and commit all files",
     );

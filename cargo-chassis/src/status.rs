@@ -6,6 +6,6 @@ use anstyle::{AnsiColor, Style};
 const VERB: Style = AnsiColor::Green.on_default().bold();
 
 /// `verb` in colour on a terminal; a plain line elsewhere.
-pub(crate) fn say(verb: &str, what: impl std::fmt::Display) {
+pub(crate) fn status(verb: &str, what: impl std::fmt::Display) {
     eprintln!("{VERB}{verb:>12}{VERB:#} {what}");
 }
