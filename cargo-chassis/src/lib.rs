@@ -7,16 +7,16 @@
 //! - [`check`]: compares manifests, image, alerts and dashboards with the binary
 //! - [`embedded`]: the templates and the crate embedded in the tool; [`archive`]: their format
 //! - `rust`: checks the compiler's version
-//! - `template`: the questions, and rendering; `record`: the answers in a project
+//! - `template`: the questions, and rendering; `answers`: the answers in a project
 
 mod add;
+mod answers;
 pub mod archive;
 mod cargo;
 pub mod check;
 pub mod cli;
 pub mod embedded;
 mod new;
-mod record;
 mod rust;
 mod status;
 pub mod template;

@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use git::Git;
 
+use crate::answers::{self, SavedAnswers};
 use crate::embedded::{self, VERSION};
 use crate::new;
-use crate::record::{self, Record};
 use crate::status::status;
 use crate::template::Template;
 
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let folder = project()?;
-    let record = Record::read(&folder)?;
+    let record = SavedAnswers::read(&folder)?;
     let from = embedded::release(&record.template)?;
     if record.template == VERSION {
         status(
@@ -114,14 +114,14 @@ fn project() -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir()?;
     let found = here.ancestors().find(|folder| {
         let manifest = std::fs::read_to_string(folder.join("Cargo.toml"));
-        folder.join(record::FILE).is_file()
-            || manifest.is_ok_and(|text| record::dependency(&text).is_some())
+        folder.join(answers::FILE).is_file()
+            || manifest.is_ok_and(|text| answers::dependency(&text).is_some())
     });
     let found = found.with_context(|| {
         format!(
             "no axum-chassis service found: neither {} nor its parent folders have a {} or a Cargo.toml that depends on axum-chassis",
             here.display(),
-            record::FILE
+            answers::FILE
         )
     })?;
     Ok(found.to_owned())

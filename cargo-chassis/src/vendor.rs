@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use toml_edit::{DocumentMut, Item, Value, value};
 
+use crate::answers;
 use crate::archive::{Archive, refuse_links};
 use crate::embedded::{self, CRATES};
-use crate::record;
 use crate::status::status;
 
 /// Where the crate lies in a service's folder; those of stores lie beside it.
@@ -17,7 +17,7 @@ pub(crate) const FOLDER: &str = "vendor/axum-chassis";
 
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let folder = service()?;
-    for file in ["Cargo.toml", record::FILE] {
+    for file in ["Cargo.toml", answers::FILE] {
         refuse_links(&folder, Path::new(file))?;
     }
     let file = folder.join("Cargo.toml");
@@ -63,7 +63,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         );
         fs::write(file, manifest.to_string())?;
     }
-    record::set_source(&folder, "vendored")?;
+    answers::set_source(&folder, "vendored")?;
     status(
         "Vendored",
         format_args!(
@@ -113,7 +113,7 @@ fn service() -> anyhow::Result<PathBuf> {
         let Ok(manifest) = fs::read_to_string(folder.join("Cargo.toml")) else {
             continue;
         };
-        if record::dependency(&manifest).is_some() {
+        if answers::dependency(&manifest).is_some() {
             return Ok(folder.to_owned());
         }
     }

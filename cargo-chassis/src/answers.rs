@@ -17,7 +17,7 @@ const UNRECORDED: &str = "0.1.0";
 
 /// A project's beginnings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct SavedAnswers {
     /// The version of the template.
     pub(crate) template: String,
     /// The service's name as it was given.
@@ -25,7 +25,7 @@ pub(crate) struct Record {
     pub(crate) answers: Answers,
 }
 
-impl Record {
+impl SavedAnswers {
     /// Reads the record of the service in `folder`; for one of the first release, works it out from Cargo.toml.
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Self> {
         let file = folder.join(FILE);
