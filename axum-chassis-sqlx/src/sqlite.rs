@@ -63,7 +63,7 @@ pub async fn sqlite<S>(
         // Connections to one share a cache, in which a statement fails where it would wait in a file.
         settings.max_connections = 1;
     }
-    let probe = Probe::new(options.clone(), is_in_memory(&url));
+    let probe = FileCheck::new(options.clone(), is_in_memory(&url));
     wait(chassis, name, &settings, &probe).await?;
     chassis.on_error(classify_error);
     open(chassis, name, &settings, pool, options, probe)
@@ -75,13 +75,13 @@ fn is_in_memory(url: &str) -> bool {
 
 /// The readiness check, on a connection of its own. Cheap to clone; all clones are one.
 #[derive(Clone)]
-struct Probe {
+struct FileCheck {
     options: SqliteConnectOptions,
     sql: &'static str,
     connection: Arc<Mutex<Option<SqliteConnection>>>,
 }
 
-impl Probe {
+impl FileCheck {
     fn new(options: SqliteConnectOptions, is_in_memory: bool) -> Self {
         // Unlike `SELECT 1` the other one reads the file.
         let sql = match is_in_memory {
@@ -117,7 +117,7 @@ impl Probe {
     }
 }
 
-impl health::Check for Probe {
+impl health::Check for FileCheck {
     fn check(&self) -> impl Future<Output = anyhow::Result<()>> + Send {
         self.ask()
     }

@@ -55,7 +55,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let manifests = assets.contains(&Asset::Kubernetes) || there(Path::new("k8s"));
 
     let scratch = tempfile::tempdir()?;
-    let carried = embedded::current()?;
+    let current = embedded::current()?;
     let port = project.port.number.to_string();
     let answers = [
         ("chassis", "registry"),
@@ -66,7 +66,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         ("port", &port),
     ];
     let answers = Answers::from(answers.map(|(name, answer)| (name.into(), answer.into())));
-    let rendered = Template::unpack(&carried)?.render(scratch.path(), &project.bin, &answers)?;
+    let rendered = Template::unpack(&current)?.render(scratch.path(), &project.bin, &answers)?;
     let mut files = Archive::default();
     let parts = assets.iter().flat_map(|asset| asset.files());
     // Without manifests, rules and dashboard are in compose/.

@@ -32,14 +32,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let target = Target::parse(&args.path)?;
-    let carried = embedded::current()?;
-    let template = Template::unpack(&carried)?;
+    let current = embedded::current()?;
+    let template = Template::unpack(&current)?;
     let mut answers = template.read(&args.define)?;
     template.complete(&mut answers)?;
 
     let folder = target.path();
     let first = before_its_start(&answers);
-    target.generate(&carried, &template, answers)?;
+    target.generate(&current, &template, answers)?;
     status("Generated", folder.display());
     git_init(&folder);
 
@@ -156,15 +156,15 @@ impl Target {
     /// Makes the folder, whole or not at all.
     fn generate(
         &self,
-        carried: &Archive,
+        current: &Archive,
         template: &Template,
         answers: Answers,
     ) -> anyhow::Result<()> {
         let scratch = tempfile::tempdir()?;
-        let made = make(carried, template, scratch.path(), &self.name, answers)?;
+        let made = make(current, template, scratch.path(), &self.name, answers)?;
         self.can_be_compiled(&made)?;
         // The versions that the template was tested with.
-        if let Some(lock) = carried.get("Cargo.lock") {
+        if let Some(lock) = current.get("Cargo.lock") {
             std::fs::write(made.join("Cargo.lock"), lock)?;
         }
 
@@ -189,7 +189,7 @@ impl Target {
 
 /// Renders the template for a service called `name` into `parent`, with the crate in it if that is the answer.
 pub(crate) fn make(
-    carried: &Archive,
+    current: &Archive,
     template: &Template,
     parent: &Path,
     name: &str,
@@ -214,7 +214,7 @@ pub(crate) fn make(
         .or_insert_with(|| "own".to_owned());
     let folder = template.render(parent, name, &answers)?;
     if vendored {
-        vendor::write(carried, &folder)?;
+        vendor::write(current, &folder)?;
     }
     Ok(folder)
 }

@@ -49,9 +49,9 @@ impl Template {
     /// # Errors
     ///
     /// If it cannot be written, or is none.
-    pub fn unpack(carried: &Archive) -> anyhow::Result<Self> {
+    pub fn unpack(current: &Archive) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        carried
+        current
             .unpack("template", folder.path())
             .context("cannot unpack the template")?;
         let config = fs::read_to_string(folder.path().join("cargo-generate.toml"))?;

@@ -79,13 +79,17 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the crate into a service's folder, and those of stores that it names, their tests and their format left to
-/// whoever makes them; nothing for the first release, which carried none.
-pub(crate) fn write(carried: &Archive, service: &Path) -> anyhow::Result<()> {
+/// Writes the crate into a service's folder, and the stores' crates that the service depends on. Neither tests nor
+/// formatting settings are copied. The archive of the first release has no crates, so nothing is written.
+pub(crate) fn write(current: &Archive, service: &Path) -> anyhow::Result<()> {
     let manifest: DocumentMut = fs::read_to_string(service.join("Cargo.toml"))?.parse()?;
-    for (name, carried_in) in CRATES {
+    for (name, folder_in_archive) in CRATES {
         let wanted = manifest["dependencies"].get(name).is_some();
-        if !wanted || carried.get(&format!("{carried_in}/Cargo.toml")).is_none() {
+        if !wanted
+            || current
+                .get(&format!("{folder_in_archive}/Cargo.toml"))
+                .is_none()
+        {
             continue;
         }
         refuse_links(service, &Path::new("vendor").join(name))?;
@@ -94,8 +98,8 @@ pub(crate) fn write(carried: &Archive, service: &Path) -> anyhow::Result<()> {
             fs::remove_dir_all(&folder)
                 .with_context(|| format!("cannot replace {}", folder.display()))?;
         }
-        carried
-            .unpack(carried_in, &folder)
+        current
+            .unpack(folder_in_archive, &folder)
             .with_context(|| format!("cannot write {}", folder.display()))?;
         // `cargo fmt --all` looks at dependencies by path too.
         fs::write(

@@ -34,7 +34,7 @@ struct Workload<'a> {
     /// Null if the binary refuses them.
     settings: Value,
     /// The setting that names a file of SQLite, if one does.
-    sqlite: Option<stores::File>,
+    sqlite: Option<stores::StoreFile>,
 }
 
 /// Holds everything against everything.
@@ -125,7 +125,7 @@ impl<'a> Workload<'a> {
         Ok(Self {
             deployment,
             container,
-            sqlite: stores::File::named_by(&inputs),
+            sqlite: stores::StoreFile::named_by(&inputs),
             inputs,
             settings,
         })
