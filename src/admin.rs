@@ -88,7 +88,7 @@ impl Validate for Settings {
             && length < SHORTEST
         {
             let message = format!(
-                "is too short: {length} characters, expected {SHORTEST} or more, such as those of `openssl rand -hex 32`"
+                "too short: {length} characters, expected at least {SHORTEST}, for example from `openssl rand -hex 32`"
             );
             errors.add("admin.token", message);
         }

@@ -58,10 +58,7 @@ impl Validate for ChassisSettings {
         self.limits.validate(errors);
         self.shutdown.validate(errors);
         if self.server.port == self.admin.port && self.server.port != 0 {
-            errors.add(
-                "admin.port",
-                "must not be server.port: the listeners are two",
-            );
+            errors.add("admin.port", "must differ from server.port");
         }
         if self.service.start_timeout.is_zero() {
             errors.add("service.start_timeout", "must be longer than 0s");
@@ -98,7 +95,7 @@ fn known_token<S>(loaded: &LoadedSettings<S>, sources: &Sources) -> Option<Strin
     }
     let origin = loaded.effective.origin("admin.token").unwrap_or_default();
     Some(format!(
-        "admin.token ({origin}): is the template's token for development, which everybody knows; \
-         set one of your own, such as that of `openssl rand -hex 32`"
+        "admin.token: public development token of the template, expected a token of your own, \
+         for example from `openssl rand -hex 32` ({origin})"
     ))
 }

@@ -18,10 +18,10 @@ use crate::threads;
 
 const HELP: &str = "\
 Options:
-      --check-config        Check the settings and exit: 0, or 78 with all that is wrong
-      --print-config        Print the settings in force as TOML, redacted, with their origins
+      --check-config        Validate the settings and exit: 0, or 78 with all errors
+      --print-config        Print the effective settings as TOML, redacted, with their origins
       --config-schema       Print the JSON Schema of the settings
-      --health-check [URL]  Ask a running service whether it is ready: exit 0 or 1
+      --health-check [URL]  Check the readiness of a running service: exit 0 or 1
       --set KEY=VALUE       Set a key, such as server.port=8081; may be repeated
       --version             Print name, version, commit and compiler
   -h, --help                Print this
@@ -96,7 +96,7 @@ pub(crate) fn parse(
                 let Some(command) = commands.iter().find(|command| word == command.name) else {
                     let names: Vec<_> = commands.iter().map(|command| command.name).collect();
                     return Err(format!(
-                        "there is no command {word:?}; there are: {}",
+                        "unknown command {word:?}, expected one of: {}",
                         names.join(", ")
                     )
                     .into());
@@ -106,7 +106,9 @@ pub(crate) fn parse(
             Value(_) | Long(_) | Short(_) => return Err(argument.unexpected()),
         };
         if arguments.operation != Operation::Run && arguments.operation != operation {
-            return Err("only one command, or option that prints something, can be given".into());
+            return Err(
+                "conflicting arguments, expected one command or one option that prints".into(),
+            );
         }
         arguments.operation = operation;
     }
@@ -136,7 +138,7 @@ pub(crate) fn answer<B: SettingsSchema>(
                 for warning in loaded.effective.warnings() {
                     complain(&format!("warning: {warning}\n"));
                 }
-                print("the settings are right\n")
+                print("the settings are valid\n")
             }
             Err(error) => fatal(&error),
         }),
@@ -206,8 +208,7 @@ fn help(commands: &[CommandInfo]) -> String {
     }
     let width = commands.iter().map(|command| command.name.len()).max();
     let width = width.unwrap_or_default().max(20);
-    let mut help =
-        String::from("Commands, which have no listeners; without one the service runs:\n");
+    let mut help = String::from("Commands (without listeners; by default the service runs):\n");
     for CommandInfo { name, about } in commands {
         let _ = writeln!(help, "  {name:width$}  {about}");
     }
@@ -247,7 +248,7 @@ fn health_check(url: &str) -> ExitCode {
     match ask(url) {
         Ok(status) if (200..300).contains(&status) => ExitCode::SUCCESS,
         Ok(status) => {
-            complain(&format!("{url} answers {status}\n"));
+            complain(&format!("{url}: status {status}, expected 200\n"));
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -261,9 +262,11 @@ fn health_check(url: &str) -> ExitCode {
 fn ask(url: &str) -> std::io::Result<u16> {
     let wrong =
         |problem: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, problem.to_owned());
-    let uri: http::Uri = url.parse().map_err(|_| wrong("not a URL"))?;
+    let uri: http::Uri = url
+        .parse()
+        .map_err(|_| wrong("invalid URL, expected http://HOST:PORT/PATH"))?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(wrong("not a URL that begins with http://"));
+        return Err(wrong("invalid URL, expected http://HOST:PORT/PATH"));
     };
     let address = (
         authority.host().trim_matches(['[', ']']),
@@ -288,7 +291,7 @@ fn ask(url: &str) -> std::io::Result<u16> {
         .ok()
         .and_then(|head| head.strip_prefix("HTTP/1.1 "))
         .and_then(|rest| rest.get(..3)?.parse().ok())
-        .ok_or_else(|| wrong("the answer is not HTTP/1.1"))
+        .ok_or_else(|| wrong("the response is not HTTP/1.1"))
 }
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
             Some(Self(peer.ip().to_canonical()))
         };
         said.or_else(connected).ok_or_else(|| {
-            let missing = "the listener tells no addresses: serve the router with \
+            let missing = "unknown client address: serve the router with \
                            into_make_service_with_connect_info::<SocketAddr>()";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR).cause(anyhow::Error::msg(missing))
         })

@@ -210,7 +210,7 @@ pub fn milliseconds(duration: Duration) -> f64 {
 
 fn report_dropped(style: Style, lines: u64, out: &mut Vec<u8>) {
     let mut line = Line::start(style, Level::WARN, module_path!());
-    line.message("log lines were dropped because the output does not keep up");
+    line.message("log lines dropped: the output is too slow");
     line.field("dropped", |out| write::integer(out, lines));
     line.finish(None, |line| out.extend_from_slice(line));
 }
@@ -404,8 +404,8 @@ impl std::fmt::Display for SetupError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Filter(error) => error.fmt(f),
-            Self::Thread(_) => f.write_str("the thread that writes logs cannot be started"),
-            Self::Installed => f.write_str("this process has a subscriber or logger already"),
+            Self::Thread(_) => f.write_str("cannot start the thread that writes logs"),
+            Self::Installed => f.write_str("this process already has a subscriber or logger"),
         }
     }
 }

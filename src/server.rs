@@ -120,8 +120,8 @@ impl Validate for Settings {
             }
         }
         if self.trusted_proxies.iter().any(Network::is_everything) {
-            let message = "trusts everyone, and so whatever a client says that it is: \
-                           name the networks of the proxies";
+            let message = "contains every address, so any client could forge its own: \
+                           expected the networks of the proxies";
             errors.add("server.trusted_proxies", message);
         }
     }
@@ -272,7 +272,7 @@ impl Server {
                 Err(error) => {
                     self.http.accept_errors.inc();
                     if pause == FIRST_PAUSE {
-                        tracing::error!(%error, "cannot accept connections, and tries again");
+                        tracing::error!(%error, "cannot accept connections; retrying");
                     }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);

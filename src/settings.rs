@@ -71,7 +71,7 @@
 //! let invalid = axum_chassis::settings::load::<(), Settings>(&sources).unwrap_err();
 //! assert_eq!(
 //!     invalid.to_string(),
-//!     "orders.patence: no such setting (variable APP__ORDERS__PATENCE); did you mean `orders.patience`?"
+//!     "orders.patence: unknown setting (environment variable APP__ORDERS__PATENCE); did you mean `orders.patience`?"
 //! );
 //! # Ok::<(), axum_chassis::settings::Invalid>(())
 //! ```
@@ -179,7 +179,7 @@ fn load_files<A: SettingsSchema, B: SettingsSchema>(
     let [chassis, service] = [&shapes.chassis, &shapes.service].map(Shape::table);
     for (key, _) in chassis.into_iter().flat_map(|table| &table.keys) {
         if service.is_some_and(|table| table.keys.contains_key(key)) {
-            let message = "the chassis has a section of this name already";
+            let message = "reserved section name: the chassis has a section of this name";
             checker
                 .findings
                 .spoil(slice::from_ref(key), &service_struct, message);

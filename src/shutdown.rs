@@ -239,11 +239,11 @@ impl Hooks {
                 Ok(Err(panic)) => panic.to_string(),
                 Err(_) => {
                     task.abort();
-                    "took too long".to_owned()
+                    "timed out".to_owned()
                 }
             };
             failed += 1;
-            tracing::error!(hook, error = problem, "stop hook failed");
+            tracing::error!(hook, error = problem, "shutdown hook failed");
         }
         failed
     }

@@ -112,7 +112,7 @@ fn read(name: &str, settings: &Settings) -> anyhow::Result<Box<PostgresUrl>> {
     match Address::read(&settings.url) {
         Ok(Address::Postgres(url)) => Ok(url),
         Ok(_) => bail!(
-            "{name}.url: expected postgres://USER:PASSWORD@HOST:5432/NAME: it is of another database"
+            "{name}.url: URL of another database, expected postgres://USER:PASSWORD@HOST:5432/NAME"
         ),
         Err(wrong) => bail!("{name}.url: {wrong}"),
     }

@@ -35,12 +35,12 @@ pub async fn sqlite<S>(
     let url = match Address::read(&settings.url) {
         Ok(Address::Sqlite(url)) => url,
         #[cfg(feature = "postgres")]
-        Ok(_) => bail!("{name}.url: expected sqlite:PATH: it is of another database"),
+        Ok(_) => bail!("{name}.url: URL of another database, expected sqlite:PATH"),
         Err(wrong) => bail!("{name}.url: {wrong}"),
     };
     // Its own words may quote the URL.
     let Ok(options) = SqliteConnectOptions::from_str(&url) else {
-        bail!("{name}.url: a parameter after the `?` is not acceptable");
+        bail!("{name}.url: invalid parameter after the `?`");
     };
     let patience = *settings.statement_timeout;
     let options = options

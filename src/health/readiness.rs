@@ -199,7 +199,7 @@ async fn run(check: &Arc<impl Check>, timeout: StdDuration) -> Result<(), String
         Ok(Err(_)) => Err("the check panicked".to_owned()),
         Err(_) => {
             task.abort();
-            Err(format!("no answer within {}", Duration::from(timeout)))
+            Err(format!("no response within {}", Duration::from(timeout)))
         }
     }
 }

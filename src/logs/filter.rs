@@ -23,7 +23,7 @@ impl std::fmt::Display for InvalidFilter {
         let Self { filter, reason } = self;
         write!(
             f,
-            "`{filter}` is not a log filter: {reason}; expected levels such as `info` or `info,sqlx=warn` \
+            "invalid log filter `{filter}`: {reason}; expected levels such as `info` or `info,sqlx=warn` \
              (off, error, warn, info, debug, trace)"
         )
     }
@@ -110,7 +110,7 @@ fn parse(filter: &str) -> Result<Targets, InvalidFilter> {
         return Err(bad("it is empty"));
     }
     if filter.contains(['[', ']', '{', '}']) {
-        return Err(bad("spans and fields cannot be filtered by"));
+        return Err(bad("filters by spans and fields are not supported"));
     }
     for directive in filter.split(',').map(str::trim) {
         let (target, level) = match directive.rsplit_once('=') {

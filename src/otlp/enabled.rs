@@ -160,7 +160,7 @@ impl Export {
             tracing::info!(
                 endpoint = %config.endpoint,
                 sampler = %config.sampling,
-                "traces are exported"
+                "exporting traces"
             );
         }
     }
@@ -204,7 +204,7 @@ impl Export {
             tracing::warn!(
                 spans = running.spans.waiting(),
                 timeout_ms = within.as_millis() as u64,
-                "the last spans could not be exported in time"
+                "spans not exported before the timeout"
             );
         }
     }

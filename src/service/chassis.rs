@@ -79,7 +79,7 @@ impl<S> Chassis<S> {
         let until = self.retry_limit.until(self.readiness.is_started());
         tokio::select! {
             got = retry::until(name, until, attempt) => got,
-            () = self.shutdown.stopping() => anyhow::bail!("{name}: not waited for any more, since the service stops"),
+            () = self.shutdown.stopping() => anyhow::bail!("{name}: stopped waiting because the service is stopping"),
         }
     }
 

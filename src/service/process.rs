@@ -60,8 +60,8 @@ pub(super) fn logged<S: SettingsSchema>(
         Ok(stopped) => stopped.exit_code(),
         Err(error) => {
             let message = match command {
-                None => "the service cannot run",
-                Some(_) => "the command has failed",
+                None => "service failed",
+                Some(_) => "command failed",
             };
             tracing::error!(error = %Chain(&error), "{message}");
             error.exit_code()

@@ -44,7 +44,7 @@ impl Reload {
         let watcher =
             settings::watch::<ChassisSettings, S>(sources, move |loaded| current.replace(loaded));
         if let Err(error) = &watcher {
-            tracing::warn!(%error, "settings are not watched: changes need a restart");
+            tracing::warn!(%error, "cannot watch the settings: changes need a restart");
         }
         Ok(Self {
             _watcher: watcher.ok(),
@@ -109,7 +109,7 @@ impl<S: SettingsSchema> Current<S> {
             Ok(loaded) => self.take_over(loaded),
             Err(invalid) => {
                 self.count("rejected");
-                tracing::error!(error = %invalid, "the changed settings are wrong: the old ones stay");
+                tracing::error!(error = %invalid, "invalid settings: the previous ones stay in force");
             }
         }
     }

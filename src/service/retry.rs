@@ -74,13 +74,13 @@ pub(super) async fn until<T>(
     match got {
         Ok(got) => {
             if last.is_some() {
-                tracing::info!(dependency = name, %waited, "the dependency is there");
+                tracing::info!(dependency = name, %waited, "dependency available");
             }
             Ok(got)
         }
         Err(_) => {
-            let last = last.unwrap_or_else(|| anyhow::anyhow!("no answer"));
-            Err(last.context(format!("{name}: not to be had within {waited}")))
+            let last = last.unwrap_or_else(|| anyhow::anyhow!("no response"));
+            Err(last.context(format!("{name}: not available after {waited}")))
         }
     }
 }
@@ -113,11 +113,11 @@ mod tests {
         let error = until("database", retry_limit.until(false), refused).await;
         assert!(begun.elapsed() < limit);
         let said = format!("{:#}", error.expect_err("nobody comes"));
-        assert_eq!(said, "database: not to be had within 59s: refused");
+        assert_eq!(said, "database: not available after 59s: refused");
 
         let silent = async || std::future::pending::<anyhow::Result<()>>().await;
         let error = until("database", retry_limit.until(true), silent).await;
         let said = format!("{:#}", error.expect_err("nobody answers"));
-        assert_eq!(said, "database: not to be had within 1m: no answer");
+        assert_eq!(said, "database: not available after 1m: no response");
     }
 }

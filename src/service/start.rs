@@ -166,7 +166,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
             router = start(chassis) => router.map_err(Error::Start),
             _ = too_late => Err(Error::StartTimeout(limit)),
             signal = signals.next() => {
-                tracing::info!(signal, "stopping before the start was done");
+                tracing::info!(signal, "stopping during the start");
                 return Ok(StartOutcome::Stopped(teardown.run(&sections.shutdown, &self.trigger).await));
             }
         };

@@ -43,7 +43,7 @@ impl Serving {
             self.trigger.advance(Phase::Closing);
             tracing::info!(
                 connections = self.http.connections.get(),
-                "accepting no more"
+                "no longer accepting connections"
             );
             let _ = (&mut self.server).await;
             self.teardown.tasks.ended().await;

@@ -40,7 +40,7 @@ impl Added {
         let answer = thread::scope(|scope| {
             let thread = thread::Builder::new().name("settings-source".into());
             match thread.spawn_scoped(scope, ask) {
-                Ok(asked) => asked.join().unwrap_or(Err("panicked".into())),
+                Ok(asked) => asked.join().unwrap_or(Err("the source panicked".into())),
                 Err(error) => Err(error.to_string()),
             }
         });

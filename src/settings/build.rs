@@ -6,12 +6,14 @@ use serde_json::{Map, Value as Json, to_value};
 use serde_path_to_error::Segment;
 
 use super::SettingsSchema;
-use super::check::shown;
+use super::check::{invalid, shown};
 use super::fault::{Findings, ValidationErrors};
 use super::layer::{self, Values, holds_secrets, is_private, origin_of, sorted};
 use super::names::{below, flag, variable_for};
 use super::shape::Shape;
 
+/// The origin of a required key that no layer sets.
+const NOT_SET: &str = "not set";
 /// More repairs than any settings need; it ends a search that makes no headway.
 const MAX_REPAIRS: usize = 200;
 
@@ -53,13 +55,13 @@ fn missing(path: &[String], holder: &str, shape: Option<&Shape>, findings: &mut 
         return;
     }
     let expected = shape.map_or("a value".into(), Shape::expected);
-    let message = format!("required, expected {expected}");
+    let message = format!("missing required setting, expected {expected}");
     if path.iter().any(|key| key.parse::<usize>().is_ok()) {
         findings.spoil(path, holder, message);
     } else {
         let variable = variable_for(path);
-        let message = format!("{message}, for example in {variable}");
-        findings.spoil(path, "set nowhere", message);
+        let message = format!("{message}, for example in the environment variable {variable}");
+        findings.spoil(path, NOT_SET, message);
     }
 }
 
@@ -139,14 +141,14 @@ fn refuse(path: &[String], merged: &Value, shape: &Shape, message: &str, finding
     let written = layer::get(merged, path);
     let secret = written.is_some_and(holds_secrets) || shape.hides(path);
     let quoted = written.is_some_and(|value| is_private(value) && is_quoted(value, message));
+    let found = written.map_or("(none)".to_owned(), |value| shown(value, secret));
     let problem = match message.rsplit_once(", expected ") {
-        _ if secret => "not acceptable".to_owned(),
-        Some((_, expected)) => format!("expected {expected}"),
-        None if quoted => "not acceptable".to_owned(),
-        None => message.to_owned(),
+        _ if secret => format!("invalid value {found}"),
+        Some((_, expected)) => invalid(&found, expected),
+        None if quoted => format!("invalid value {found}"),
+        None => format!("invalid value {found}: {message}"),
     };
-    let found = written.map_or("nothing".to_owned(), |value| shown(value, secret));
-    findings.spoil(path, origin, format!("{problem}, found {found}"));
+    findings.spoil(path, origin, problem);
 }
 
 /// Whether a message has a word of the value in it.

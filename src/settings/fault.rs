@@ -48,7 +48,11 @@ impl Findings {
     /// All of them. There is always one: a struct that refuses without a reason is at fault itself.
     pub(super) fn finish(mut self, origin: &str) -> Invalid {
         if self.faults.is_empty() {
-            self.note(&[], origin, "cannot be read from what its schema allows");
+            self.note(
+                &[],
+                origin,
+                "the struct rejects values that its JSON Schema allows",
+            );
         }
         Invalid {
             faults: self.faults,

@@ -99,7 +99,7 @@ pub(super) fn is_secret(value: &Value) -> bool {
 
 /// Whether this comes from where secrets come from: environment variables and flags, too.
 pub(super) fn is_private(value: &Value) -> bool {
-    let places = [SECRET, "variable ", "--set "];
+    let places = [SECRET, "environment variable ", "--set "];
     let is_one = |origin: &str| places.iter().any(|place| origin.starts_with(place));
     value.origin().is_some_and(is_one)
 }

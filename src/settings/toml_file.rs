@@ -31,7 +31,7 @@ fn parse(path: &str, text: &str) -> Result<Values, Vec<Fault>> {
     let faults = errors.iter().map(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         // The error's own Display quotes the line.
-        let problem = format!("not TOML: {}", error.message().replace('\n', ", "));
+        let problem = format!("invalid TOML: {}", error.message().replace('\n', ", "));
         Fault::new(&[], &format!("{path}:{line}:{column}"), problem)
     });
     Err(faults.collect())

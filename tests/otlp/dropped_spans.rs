@@ -51,7 +51,7 @@ fn a_collector_that_hangs_delays_neither_start_nor_stop() {
     }
     eventually("it is asked", || hanging.is_asked());
     let (_, log) = stop(program);
-    let lost = lines(&log, "the last spans could not be exported in time");
+    let lost = lines(&log, "spans not exported before the timeout");
     assert_eq!(lost.len(), 1, "{log:#?}");
     assert_eq!(lost[0]["spans"], 3);
     let stopped = lines(&log, "stopped")[0]["duration_ms"].as_f64().unwrap();
@@ -170,5 +170,5 @@ fn a_collector_that_wants_none_is_not_asked_again() {
     let (_, log) = stop(program);
     let said = lines(&log, "spans are lost");
     assert_eq!(said[0]["error"], "the collector answers 401 Unauthorized");
-    assert_eq!(lines(&log, "the collector takes spans again").len(), 1);
+    assert_eq!(lines(&log, "the collector accepts spans again").len(), 1);
 }

@@ -251,7 +251,7 @@ fn requests_that_are_aborted_at_the_deadline_are_exported_as_errors() {
     assert_eq!(code, Some(1), "{log:#?}");
     let said = |message: &str| log.iter().find(|line| line["message"] == message);
     assert_eq!(
-        said("the last spans could not be exported in time"),
+        said("spans not exported before the timeout"),
         None,
         "a part of the deadline is kept for them"
     );
@@ -366,7 +366,7 @@ fn variables_say_who_exports_and_how() {
     assert_eq!(span.resource["deployment.environment.name"], "a,b");
     let said = log
         .iter()
-        .find(|line| line["message"] == "traces are exported")
+        .find(|line| line["message"] == "exporting traces")
         .unwrap();
     assert_eq!(said["sampler"], "parentbased_always_on");
     assert!(said["endpoint"].as_str().unwrap().ends_with("/v1/traces"));

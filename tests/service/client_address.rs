@@ -128,12 +128,10 @@ fn a_list_that_is_wrong_is_told_item_by_item_before_anything_starts() {
         .run("--check-config");
     assert_eq!(said.code, Some(78), "{}", said.stderr);
     for told in [
-        "server.trusted_proxies.0: expected a prefix from 0 to 32 bits of an IPv4 address, found a text of 11 characters",
-        "server.trusted_proxies.1: expected \"10.0.0.0/8\" for the network, or \"10.1.2.3\" for the address alone, \
-         found a text of 10 characters",
-        "server.trusted_proxies.2: expected an address or a network such as \"10.0.0.7\" or \"10.0.0.0/8\", \
-         found a text of 5 characters",
-        "server.forwarded_header: expected one of \"x-forwarded-for\", \"forwarded\", found a text of 9 characters",
+        "server.trusted_proxies.0: invalid value (text of 11 characters), expected a prefix from 0 to 32 bits of an IPv4 address",
+        "server.trusted_proxies.1: invalid value (text of 10 characters), expected \"10.0.0.0/8\" for the network, or \"10.1.2.3\" for the address alone",
+        "server.trusted_proxies.2: invalid value (text of 5 characters), expected an address or a network such as \"10.0.0.7\" or \"10.0.0.0/8\"",
+        "server.forwarded_header: invalid value (text of 9 characters), expected one of \"x-forwarded-for\", \"forwarded\"",
     ] {
         assert!(said.stderr.contains(told), "no {told} in {}", said.stderr);
     }

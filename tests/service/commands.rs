@@ -37,7 +37,7 @@ fn a_command_that_fails_ends_with_1_and_runs_its_hooks() {
         .wait();
     assert_eq!(ended.code, Some(1));
     assert_eq!(
-        ended.message("the command has failed")["error"],
+        ended.message("command failed")["error"],
         "the command failed: the table is locked"
     );
     ended.message("hook runs");

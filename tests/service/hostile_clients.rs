@@ -156,7 +156,7 @@ fn the_file_limit_is_survived() {
     assert_eq!(code, Some(0));
     let said = log
         .iter()
-        .filter(|line| line["message"] == "cannot accept connections, and tries again");
+        .filter(|line| line["message"] == "cannot accept connections; retrying");
     assert!((1..10).contains(&said.count()), "said once a burst");
 }
 

@@ -41,7 +41,7 @@ fn a_dependency_that_comes_late_is_waited_for_alive_and_not_ready() {
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 
     let _here = TcpListener::bind(address).unwrap();
-    process.wait_for_message("the dependency is there");
+    process.wait_for_message("dependency available");
     process.wait_for_message("started");
     process.wait_until_ready();
     TcpStream::connect(main).unwrap();
@@ -62,7 +62,7 @@ fn a_dependency_that_does_not_come_is_named_by_service_and_command() {
             .wait();
         assert_eq!(ended.code, Some(1));
         let said = failure(&ended);
-        assert!(said.contains("store: not to be had within"), "{said}");
+        assert!(said.contains("store: not available after"), "{said}");
         assert!(said.contains("refused"), "{said}");
     }
 }

@@ -354,7 +354,7 @@ fn a_signal_during_the_start_ends_it_in_order() {
     process.wait_for_line(|line| line["listener"] == "admin");
     let ended = process.stop();
     assert_eq!(ended.code, Some(0), "{ended:#?}");
-    ended.message("stopping before the start was done");
+    ended.message("stopping during the start");
     assert!(!ended.log.iter().any(|line| line["listener"] == "main"));
 }
 
@@ -370,17 +370,17 @@ fn a_start_that_fails_or_takes_too_long_says_so_and_runs_its_hooks() {
     let cases = [
         (
             broken,
-            "the service's own start failed: the store cannot be opened: connection refused",
+            "the service's start failed: the store cannot be opened: connection refused",
         ),
         (
             slow,
-            "the service's own start took longer than service.start_timeout (100ms)",
+            "the service's start took longer than service.start_timeout (100ms)",
         ),
     ];
     for (setup, error) in cases {
         let ended = setup.launch().wait();
         assert_eq!(ended.code, Some(1));
-        assert_eq!(ended.message("the service cannot run")["error"], error);
+        assert_eq!(ended.message("service failed")["error"], error);
         ended.message("hook runs");
     }
 }
@@ -394,9 +394,7 @@ fn a_port_that_is_taken_is_named() {
             .set(&format!("{listener}.port"), address.port())
             .launch()
             .wait();
-        let error = ended.message("the service cannot run")["error"]
-            .as_str()
-            .unwrap();
+        let error = ended.message("service failed")["error"].as_str().unwrap();
         assert!(error.contains(&address.to_string()), "{error}");
         assert_eq!(ended.code, Some(1));
     }

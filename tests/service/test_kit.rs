@@ -33,7 +33,7 @@ fn one_that_ends_before_it_is_ready_is_told_with_its_code_and_its_words() {
     for part in [
         "sh did not open its admin listener\n",
         "it ended with exit code 78",
-        "stderr:   servr.port: no such setting",
+        "stderr:   servr.port: unknown setting",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }

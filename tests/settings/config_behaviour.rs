@@ -176,33 +176,33 @@ fn keys_of_a_source_are_paths_at_the_first_level_and_as_they_stand_below_it() {
         (
             "orders.tags[0]",
             json!("x"),
-            Err("orders.\"tags[0]\": no such setting"),
+            Err("orders.\"tags[0]\": unknown setting"),
         ),
         (
             "orders.tags[99999999999]",
             json!("x"),
-            Err("orders.\"tags[99999999999]\": no such setting"),
+            Err("orders.\"tags[99999999999]\": unknown setting"),
         ),
         (
             "orders.tags.0",
             json!("x"),
-            Err("orders.tags: expected a list, each a string, found a table"),
+            Err("orders.tags: invalid value (a table), expected a list, each a string"),
         ),
         (
             "server..port",
             json!(81),
-            Err("server.\"\": no such setting"),
+            Err("server.\"\": unknown setting"),
         ),
-        ("SERVER.PORT", json!(81), Err("SERVER: no such setting")),
+        ("SERVER.PORT", json!(81), Err("SERVER: unknown setting")),
         (
             "server",
             json!({ "Port": 81 }),
-            Err("server.Port: no such setting"),
+            Err("server.Port: unknown setting"),
         ),
         (
             "server",
             json!({ "a.b": 81 }),
-            Err("server.\"a.b\": no such setting"),
+            Err("server.\"a.b\": unknown setting"),
         ),
     ] {
         let fixture = Fixture::new().source(Says::one(key, value(json)));
@@ -237,52 +237,64 @@ fn a_value_of_a_source_is_of_its_key_s_type_or_a_fault() {
         ("orders.weights", "1,2".into(), Ok("[1,2]")),
         ("orders.note", "12".into(), Ok("\"12\"")),
         ("orders.note", "".into(), Ok("null")),
-        ("server.port", "on".into(), Err("found \"on\"")),
-        ("server.port", "1.6".into(), Err("found \"1.6\"")),
-        ("logs.access", "yes".into(), Err("found \"yes\"")),
+        ("server.port", "on".into(), Err("invalid value \"on\"")),
+        ("server.port", "1.6".into(), Err("invalid value \"1.6\"")),
+        ("logs.access", "yes".into(), Err("invalid value \"yes\"")),
         // The rest becomes nothing else.
         ("server.port", 81.into(), Ok("81")),
         ("server.port", 81_u64.into(), Ok("81")),
         ("server.port", 81_i128.into(), Ok("81")),
         ("server.port", 81_u128.into(), Ok("81")),
-        ("server.port", 80.0.into(), Err("found 80.0")),
-        ("server.port", true.into(), Err("found true")),
-        ("logs.access", 1.into(), Err("found 1")),
-        ("logs.filter", 5.into(), Err("found 5")),
+        ("server.port", 80.0.into(), Err("invalid value 80.0")),
+        ("server.port", true.into(), Err("invalid value true")),
+        ("logs.access", 1.into(), Err("invalid value 1")),
+        ("logs.filter", 5.into(), Err("invalid value 5")),
         ("orders.share", 1.into(), Ok("1.0")),
-        ("orders.share", f64::NAN.into(), Err("found \"NaN\"")),
-        ("orders.share", f64::INFINITY.into(), Err("found \"inf\"")),
+        (
+            "orders.share",
+            f64::NAN.into(),
+            Err("invalid value \"NaN\""),
+        ),
+        (
+            "orders.share",
+            f64::INFINITY.into(),
+            Err("invalid value \"inf\""),
+        ),
         ("orders.min", i64::MIN.into(), Ok("-9223372036854775808")),
         (
             "orders.min",
             u64::MAX.into(),
-            Err("found 18446744073709551615"),
+            Err("invalid value 18446744073709551615"),
         ),
         (
             "orders.min",
             i128::MAX.into(),
-            Err("found \"170141183460469231731687303715884105727\""),
+            Err("invalid value \"170141183460469231731687303715884105727\""),
         ),
         (
             "orders.min",
             u128::MAX.into(),
-            Err("found \"340282366920938463463374607431768211455\""),
+            Err("invalid value \"340282366920938463463374607431768211455\""),
         ),
         // Nil unsets what may be unset.
         ("orders.note", ValueKind::Nil, Ok("null")),
-        ("server.port", ValueKind::Nil, Err("found nothing")),
-        ("server", ValueKind::Nil, Err("found nothing")),
+        ("server.port", ValueKind::Nil, Err("invalid value (none)")),
+        ("server", ValueKind::Nil, Err("invalid value (none)")),
         // Lists and tables.
         ("orders.weights", vec![1, 2].into(), Ok("[1,2]")),
-        ("orders.weights", vec![256].into(), Err("found 256")),
-        ("orders.weights", 1.into(), Err("found 1")),
-        ("orders.note", vec!["a"].into(), Err("found a list")),
+        ("orders.weights", vec![256].into(), Err("invalid value 256")),
+        ("orders.weights", 1.into(), Err("invalid value 1")),
+        (
+            "orders.note",
+            vec!["a"].into(),
+            Err("invalid value (a list)"),
+        ),
         (
             "orders.note",
             Map::<String, Value>::new().into(),
-            Err("found a table"),
+            Err("invalid value (a table)"),
         ),
-        ("orders", "x".into(), Err("found \"x\"")),
+        ("orders", "x".into(), Err("invalid value \"x\"")),
         // `config` has no dates: its TOML makes text of them, as ours does.
         ("orders.note", "1979-05-27".into(), Ok("\"1979-05-27\"")),
     ] {
@@ -404,7 +416,7 @@ fn a_table_that_is_one_value_has_the_origin_of_what_is_in_it() {
     }
     let mode = |rate| Sources::empty().with_var("APP__MODE__ON__RATE", rate);
     let loaded = load::<(), Moded>(&mode("3")).unwrap();
-    let variable = "variable APP__MODE__ON__RATE";
+    let variable = "environment variable APP__MODE__ON__RATE";
     assert_eq!(loaded.effective.origin("mode"), Some(variable));
     let invalid = load::<(), Moded>(&mode("0")).map(|_| ()).unwrap_err();
     assert_eq!(invalid.faults()[0].origin, variable);

@@ -313,7 +313,7 @@ fn loads_or_tells(all: Vec<Written>) -> Result<(), TestCaseError> {
 
 fn is_origin(origin: &str) -> bool {
     let starts = [
-        "variable ",
+        "environment variable ",
         "--set ",
         "secret file /var/secrets/",
         "config/default.",
@@ -325,6 +325,6 @@ fn is_origin(origin: &str) -> bool {
     ];
     // `config` tells a file's path from the working directory, which may share a part with it.
     let yaml = origin.ends_with("/orders.yaml");
-    yaml || ["default", "set nowhere"].contains(&origin)
+    yaml || ["default", "not set"].contains(&origin)
         || starts.iter().any(|start| origin.starts_with(start))
 }

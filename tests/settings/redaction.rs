@@ -135,7 +135,7 @@ fn one_warning_names_the_fields_that_should_be_secrets_and_so_does_the_schema() 
         warnings,
         [
             "auth.issuer, payment.accounts.password, payment.any, payment.api_key, payment.broker, payment.headers.x-api-key, \
-             payment.pin_token: hidden because of their looks: make them `Secret`, or \
+             payment.pin_token: redacted because their names look like secrets: make them `Secret`, or \
              `#[schemars(extend(\"writeOnly\" = false))]` if they may be shown"
         ]
     );
@@ -166,9 +166,9 @@ fn a_wrong_value_with_the_name_of_a_secret_is_not_quoted_and_neither_is_userinfo
     assert_eq!(
         faults,
         [
-            "expected a string, found a number of 4 characters",
-            "expected a whole number from 0 to 4294967295, found \"amqp://[redacted]@h\"",
-            "expected a whole number, at least 0, found a text of 7 characters",
+            "invalid value (number of 4 characters), expected a string",
+            "invalid value \"amqp://[redacted]@h\", expected a whole number from 0 to 4294967295",
+            "invalid value (text of 7 characters), expected a whole number, at least 0",
         ]
     );
 }
@@ -196,7 +196,7 @@ fn secret_files_that_can_be_no_setting_are_ignored_and_told() {
         "keystore.p12",
         "tls/server.pem",
     ]
-    .map(|name| format!("secret file {folder}/{name}: ignored: not the name of a setting"));
+    .map(|name| format!("secret file {folder}/{name}: ignored, because its name is not a setting"));
     assert_eq!(ignored, expected);
 
     // What is in a section, looks like a key or is written as a variable is meant as a setting.
@@ -226,19 +226,19 @@ fn a_run_env_without_a_file_is_told_where_others_have_one() {
         let loaded = load::<(), Settings>(&sources).unwrap();
         let warnings = loaded.effective.warnings().iter().map(ToString::to_string);
         warnings
-            .filter(|warning| warning.starts_with("variable"))
+            .filter(|warning| warning.starts_with("environment variable"))
             .collect::<Vec<_>>()
     };
     let files = ["default.toml", "production.toml", "dev.toml"];
     assert_eq!(
         warnings("prodcution", &files),
         [
-            "variable RUN_ENV: no file prodcution.toml, found dev.toml, production.toml; did you mean `production`?"
+            "environment variable RUN_ENV: no file prodcution.toml, found dev.toml, production.toml; did you mean `production`?"
         ]
     );
     assert_eq!(
         warnings("eu", &files),
-        ["variable RUN_ENV: no file eu.toml, found dev.toml, production.toml"]
+        ["environment variable RUN_ENV: no file eu.toml, found dev.toml, production.toml"]
     );
     assert_eq!(warnings("production", &files), [""; 0]);
     assert_eq!(warnings("eu", &["default.toml"]), [""; 0]);

@@ -223,7 +223,10 @@ impl Port {
                 }
             }
         }
-        Ok(Self::new(8080, "nothing says which; -d port=NUMBER does"))
+        Ok(Self::new(
+            8080,
+            "default, no port found; set it with -d port=NUMBER",
+        ))
     }
 
     fn new(number: u16, origin: impl fmt::Display) -> Self {

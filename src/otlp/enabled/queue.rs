@@ -114,7 +114,7 @@ impl Spans {
             };
             match result {
                 Ok(()) => {
-                    tracing::warn!(lost = new, "spans are lost: the collector does not keep up")
+                    tracing::warn!(lost = new, "spans dropped: the collector is too slow")
                 }
                 Err(error) => {
                     let problem = lock(&self.problem).take();
@@ -122,14 +122,14 @@ impl Spans {
                     tracing::warn!(
                         lost = new,
                         error,
-                        "spans are lost: the collector does not take them"
+                        "spans dropped: the collector rejects them"
                     );
                 }
             }
         } else if result.is_ok() && reports.failing {
             reports.failing = false;
             let lost = lost - std::mem::replace(&mut reports.lost, lost);
-            tracing::info!(lost, "the collector takes spans again");
+            tracing::info!(lost, "the collector accepts spans again");
         }
     }
 }

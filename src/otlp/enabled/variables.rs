@@ -126,7 +126,8 @@ impl VariableReader<'_> {
         match value.into_string() {
             Ok(value) => Some(value.trim().to_owned()),
             Err(_) => {
-                self.wrong.push(format!("{name}: is not UTF-8"));
+                self.wrong
+                    .push(format!("environment variable {name}: invalid UTF-8"));
                 None
             }
         }
@@ -143,8 +144,9 @@ impl VariableReader<'_> {
     }
 
     fn fault(&mut self, name: &str, value: &str, expected: &str) {
-        self.wrong
-            .push(format!("{name}: expected {expected}, found {value:?}"));
+        self.wrong.push(format!(
+            "environment variable {name}: invalid value {value:?}, expected {expected}"
+        ));
     }
 
     fn number(&mut self, name: &str, default: u64, least: u64) -> u64 {
@@ -182,7 +184,7 @@ impl VariableReader<'_> {
         {
             // Not repeated: it holds a password.
             self.wrong.push(format!(
-                "{name}: has a user or password, which belong into OTEL_EXPORTER_OTLP_HEADERS"
+                "environment variable {name}: the URL has a user or password, expected them in OTEL_EXPORTER_OTLP_HEADERS"
             ));
             return None;
         }
@@ -215,8 +217,8 @@ impl VariableReader<'_> {
                 let key = pair.split_once('=').map_or("", |(key, _)| key.trim());
                 // The value is not repeated: it may be a secret.
                 self.wrong.push(format!(
-                    "{name}: expected headers as in \"key=value,key=value\", percent-encoded, \
-                     found something else for {key:?}"
+                    "environment variable {name}: invalid header {key:?}, \
+                     expected \"key=value,key=value\", percent-encoded"
                 ));
             }
         }
