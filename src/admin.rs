@@ -64,7 +64,7 @@ pub struct Settings {
     /// `/`, `/status`, `/config` and `/log`. At least 16 characters. Unset, everyone may read, and requests from localhost
     /// may change the log filter, but not in a container.
     pub token: Option<Secret>,
-    /// Who may read once there is a token: requests `with-token`, or `everyone`.
+    /// Read access once a token is set: requests `with-token`, or `everyone`.
     pub read: Read,
 }
 
@@ -97,10 +97,10 @@ impl Validate for Settings {
 
 /// How long a request of this listener may take to arrive.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// What a request may bring at most, in bytes: a filter and a token.
+/// The longest request body in bytes: a filter and a token.
 const LONGEST_BODY: usize = 1024;
 
-/// What a build is called, for `/version` and `build_info`.
+/// Name, version and origin of the build, for `/version` and `build_info`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Build {
     pub(crate) name: &'static str,
@@ -110,7 +110,7 @@ pub(crate) struct Build {
     pub(crate) rustc: &'static str,
 }
 
-/// What the admin listener shows.
+/// The state that the admin listener shows.
 pub(crate) struct Admin {
     pub(crate) build: Build,
     access: Access,
@@ -122,9 +122,9 @@ pub(crate) struct Admin {
     pub(crate) effective: RwLock<Effective>,
     logs: Logs,
     shutdown: Shutdown,
-    /// How long a stop may take.
+    /// The deadline of a shutdown.
     deadline: Duration,
-    /// Why the service's runtime has as many threads as it has.
+    /// The reason for the number of worker threads.
     threads: OnceLock<String>,
     samples: Mutex<Samples>,
     started: Instant,
@@ -166,7 +166,7 @@ impl Admin {
             .unwrap_or_else(PoisonError::into_inner) = effective;
     }
 
-    /// Says why the service's runtime has as many threads as it has.
+    /// Sets the reason for the number of worker threads.
     pub(crate) fn set_threads(&self, reason: String) {
         let _ = self.threads.set(reason);
     }
@@ -212,7 +212,7 @@ impl Admin {
     }
 }
 
-/// Answers 408 in place of a request that takes too long to arrive: the places of this listener are few.
+/// Responds 408 to a request that takes too long to arrive, because this listener has few connections.
 async fn in_time(request: Request, next: Next) -> Response {
     let late = "the request did not arrive in time";
     let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT).detail(late);
@@ -220,14 +220,14 @@ async fn in_time(request: Request, next: Next) -> Response {
     answer.map_err(late).into_response()
 }
 
-/// What a GET shows. All of them are one type to axum, which compiles a good deal for each type of a handler.
+/// The response to a GET. A function pointer, because axum compiles much code for each handler type.
 type Show = fn(&Admin, &HeaderMap) -> Response;
 
 fn get_route(show: Show) -> MethodRouter<Arc<Admin>> {
     get(async move |State(admin): State<Arc<Admin>>, headers: HeaderMap| show(&admin, &headers))
 }
 
-/// The same for those whom [`Access`] lets read.
+/// The same, for requests that [`Access`] allows to read.
 fn guarded(show: Show) -> MethodRouter<Arc<Admin>> {
     get(
         async move |State(admin): State<Arc<Admin>>,
@@ -242,7 +242,7 @@ fn guarded(show: Show) -> MethodRouter<Arc<Admin>> {
     )
 }
 
-/// No browser takes an answer for something else than it says.
+/// Browsers use the content type of each response, and do not guess another.
 async fn no_sniffing(mut answer: Response) -> Response {
     let nosniff = HeaderValue::from_static("nosniff");
     answer
@@ -263,7 +263,7 @@ pub(crate) fn probes(readiness: Readiness) -> Router {
         .route("/health/readiness", get(probe(&readiness, verdict)))
 }
 
-/// What answers a request without a valid `Host`, whatever it asks for, on both listeners.
+/// Responds 400 to requests without a valid `Host`, on both listeners.
 pub(crate) fn invalid_host(readiness: &Readiness) -> Router {
     let refusal: fn(&Readiness) -> Response = |_| {
         let detail = "a request of HTTP/1.1 has one Host header, which names a host";
@@ -272,7 +272,7 @@ pub(crate) fn invalid_host(readiness: &Readiness) -> Router {
     Router::new().fallback(probe(readiness, refusal))
 }
 
-/// One type of handler for all that asks nothing but the readiness, or not even that: see [`Show`].
+/// One handler type for the routes that need at most the readiness; see [`Show`].
 fn probe(
     readiness: &Readiness,
     show: fn(&Readiness) -> Response,

@@ -113,7 +113,7 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// The error in words, with its causes: for who keeps it beyond the task that failed, since its own words
+/// Converts an error and its causes to text, to keep it beyond the task that failed: its own `Display`
 /// may panic.
 pub(crate) fn in_words(error: anyhow::Error) -> anyhow::Error {
     anyhow::Error::msg(Chain(error.as_ref()).to_string())

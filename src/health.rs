@@ -4,7 +4,7 @@
 //! has started, is not stopping, and what it depends on answers. Dependencies never decide liveness:
 //! restarting a service does not mend its database.
 //!
-//! Nothing here waits for a dependency when a probe asks: checks run in the background, and a probe
+//! A probe never waits for a dependency: checks run in the background, and a probe
 //! reads their last verdicts.
 
 mod check;

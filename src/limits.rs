@@ -28,7 +28,7 @@ use crate::settings::{Duration, Size, Validate, ValidationErrors};
 #[serde(default)]
 pub struct Settings {
     /// How long a request may take until its response begins: 504 after it, or 408 where the
-    /// client has not sent all of its body by then. 0s means for ever.
+    /// client has not sent all of its body by then. 0s disables it.
     pub request_timeout: Duration,
     /// How large a request body may be that an extractor buffers (JSON, form, bytes, text): 413
     /// beyond it. A route may set its own with axum's `DefaultBodyLimit`.
@@ -118,7 +118,7 @@ impl Limits {
 
     /// Reads the memory limit again: Kubernetes resizes containers in place. Whether it has changed.
     pub(crate) fn follow(&self) -> bool {
-        // A file that cannot be read now, as when there are no file descriptors, lifts no limit.
+        // If the file cannot be read now, for example without file descriptors, the limit stays.
         let Some(memory) = cgroup::memory_limit() else {
             return false;
         };

@@ -94,7 +94,7 @@ pub struct Logs {
     shared: Arc<LogsState>,
 }
 
-/// What an access line tells about a request.
+/// The fields of an access log line.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessLine<'a> {
     /// When the response had ended: just now.
@@ -103,7 +103,7 @@ pub struct AccessLine<'a> {
     pub method: &'a Method,
     /// The pattern of the route that answered.
     pub route: &'a str,
-    /// The path that was asked for, without its query.
+    /// The requested path, without its query.
     pub path: &'a str,
     /// The status that was answered.
     pub status: u16,
@@ -113,7 +113,7 @@ pub struct AccessLine<'a> {
     pub request_bytes: u64,
     /// Bytes of the response's body that were sent.
     pub response_bytes: u64,
-    /// Who asked.
+    /// The client's address.
     pub client: Option<IpAddr>,
     /// The ids of the request.
     pub ids: &'a Ids,
@@ -259,7 +259,7 @@ impl Output {
         }
     }
 
-    /// Says that the output is a terminal, and whether it shows colours.
+    /// Marks the output as a terminal, with or without colours.
     #[must_use]
     pub fn terminal(self, colours: bool) -> Self {
         Self {
@@ -282,7 +282,7 @@ fn unbuffered(stdout: io::Stdout) -> Box<dyn Write + Send> {
 // === impl Logs ===
 
 impl Logs {
-    /// What `tracing` is to be told to log here: for tests, and for a `main` of one's own.
+    /// The `tracing` subscriber that writes these logs, for tests and for programs with their own `main`.
     pub fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
         tracing_subscriber::registry().with(layer::Lines(self.shared.clone()))
     }
@@ -291,7 +291,7 @@ impl Logs {
     ///
     /// # Errors
     ///
-    /// Says what is wrong with `filter`; then the old one stays.
+    /// If `filter` is invalid; then the old one stays.
     pub fn set_filter(&self, filter: &str) -> Result<(), InvalidFilter> {
         self.shared.filter.set(filter)?;
         tracing::callsite::rebuild_interest_cache();

@@ -49,7 +49,7 @@ impl Metrics {
         self.registered(IntCounter::new(name, help)?)
     }
 
-    /// Counters told apart by labels. Each combination of values costs memory for good.
+    /// A counter with labels. Every label combination is kept until the process ends.
     pub fn counter_vec(
         &self,
         name: &str,
@@ -64,7 +64,7 @@ impl Metrics {
         self.registered(Gauge::new(name, help)?)
     }
 
-    /// Gauges told apart by labels.
+    /// A gauge with labels.
     pub fn gauge_vec(
         &self,
         name: &str,
@@ -74,7 +74,7 @@ impl Metrics {
         self.registered(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    /// Observations counted by size; `buckets` are the upper bounds.
+    /// A histogram of observations; `buckets` are the upper bounds.
     pub fn histogram(
         &self,
         name: &str,
@@ -85,7 +85,7 @@ impl Metrics {
         self.registered(Histogram::with_opts(options)?)
     }
 
-    /// Histograms told apart by labels.
+    /// A histogram with labels.
     pub fn histogram_vec(
         &self,
         name: &str,
@@ -133,7 +133,7 @@ impl Metrics {
         http::Http::register(self)
     }
 
-    /// Adds `process_*` and `cgroup_*`, those that this machine tells.
+    /// Adds `process_*` and `cgroup_*`, as far as this machine provides them.
     pub fn machine(&self) -> Result<(), prometheus::Error> {
         machine::process(self)?;
         machine::cgroup(self)
@@ -144,7 +144,7 @@ impl Metrics {
         machine::runtime(self, handle)
     }
 
-    /// Adds `build_info`, always 1, whose labels tell what runs.
+    /// Adds `build_info`, always 1, with the build in its labels.
     pub fn build_info(&self, labels: &[(&str, &str)]) -> Result<(), prometheus::Error> {
         self.gauge_fn("build_info", "What runs, in the labels.", labels, || 1.0)
     }

@@ -34,7 +34,7 @@ pub struct Network {
     prefix: u32,
 }
 
-/// Text that is not a [`Network`]; its `Display` says what would have been.
+/// Text that is not a [`Network`]; its `Display` is the expected form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidNetwork(String);
 

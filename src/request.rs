@@ -85,7 +85,7 @@ impl RequestLayer {
         ))
     }
 
-    /// Says what errors mean that handlers return by `?`, as
+    /// Maps errors that handlers return with `?` to responses, as
     /// [`Chassis::on_error`](crate::Chassis::on_error) does.
     #[must_use]
     pub fn on_error(
@@ -115,14 +115,14 @@ impl RequestLayer {
         }))
     }
 
-    /// Believes these proxies when they say whose request it is.
+    /// Trusts the forwarding header of these proxies.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: Proxies) -> Self {
         Arc::make_mut(&mut self.0).proxies = proxies;
         self
     }
 
-    /// Has a span of each request exported.
+    /// Exports a span for each request.
     #[cfg(feature = "otlp")]
     #[must_use]
     pub fn with_tracing(mut self, export: &Export) -> Self {

@@ -73,8 +73,8 @@ pub struct Settings {
     /// How many requests may be under way at once on one HTTP/2 connection.
     #[schemars(range(min = 1))]
     pub max_streams: u32,
-    /// The proxies in front of the service, as addresses and networks: only they are believed when
-    /// they say whose request it is. With none, the client is the peer of the connection.
+    /// The proxies in front of the service, as addresses and networks: only they are trusted to
+    /// forward a client's address. Without any, the client is the peer of the connection.
     pub trusted_proxies: Vec<Network>,
     /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` after
     /// RFC 7239. The other one is never read, since they pass it on as clients send it.
@@ -157,7 +157,7 @@ impl Bound {
         bind().map_err(Error::bind(name, format_args!("{host}:{port}")))
     }
 
-    /// Where it listens: with the port the system chose, if it was asked to.
+    /// The bound address, with the actual port for port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -363,7 +363,7 @@ fn is_of_the_client(error: &io::Error) -> bool {
     )
 }
 
-/// What `future` has to say without being waited for.
+/// The output of `future`, if it is ready at once.
 async fn now<F: Future>(future: F) -> Option<F::Output> {
     tokio::select! {
         biased;

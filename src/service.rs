@@ -179,13 +179,13 @@ impl<S: SettingsSchema> Service<S> {
     /// ```
     ///
     /// It has the settings, the log, the stores and the background tasks of the service, and neither
-    /// listeners nor `service.start_timeout`. What it needs to be told are settings: `--set` goes
+    /// listeners nor `service.start_timeout`. It takes parameters from settings, and `--set` goes
     /// with it. `--help` lists it.
     ///
     /// The exit code is 0 once it has returned `Ok`, 78 if the settings are wrong, and 1 if it
-    /// failed. SIGTERM tells it to stop by [`Chassis::shutdown`]; at `shutdown.deadline`, or at a
-    /// second signal, it is cut, and the exit code is 1. Work that blocks belongs in
-    /// `spawn_blocking`: what blocks here is not cut before the process is.
+    /// failed. SIGTERM triggers [`Chassis::shutdown`]; at `shutdown.deadline`, or at a
+    /// second signal, it is aborted, and the exit code is 1. Blocking work belongs in
+    /// `spawn_blocking`, because blocking code here cannot be aborted.
     #[must_use]
     pub fn command(
         mut self,
@@ -236,11 +236,11 @@ impl<S: SettingsSchema> Service<S> {
     }
 
     /// The whole of a process: flags, settings, logs, the admin listener, the runtime, `start`, the
-    /// main listener, and the orderly stop on SIGTERM or SIGINT.
+    /// main listener, and the graceful shutdown on SIGTERM or SIGINT.
     ///
     /// `start` runs inside the runtime, live and not yet ready, and returns the service's routes.
-    /// The exit code is 0 after an orderly stop, 78 if the settings are wrong, and 1 if the start
-    /// failed or the stop had to cut something off.
+    /// The exit code is 0 after a graceful shutdown, 78 if the settings are invalid, and 1 if the start
+    /// failed or the shutdown had to abort something.
     pub fn run(self, start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>) -> ExitCode {
         let given = self
             .arguments
@@ -322,12 +322,12 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where the service's routes are.
+    /// The address of the main listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin routes are.
+    /// The address of the admin listener.
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }
@@ -340,20 +340,20 @@ impl Running {
     }
 }
 
-/// How a stop went.
+/// The result of a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stopped {
-    /// Connections that were still open at the deadline, and were cut.
+    /// Connections that were still open at the deadline, and were aborted.
     pub aborted: usize,
-    /// Background tasks, or a command, that still ran at the deadline, and were cut.
+    /// Background tasks, or a command, that still ran at the deadline, and were aborted.
     pub aborted_tasks: usize,
-    /// Hooks that failed, or took too long.
+    /// Hooks that failed or timed out.
     pub failed_hooks: usize,
 }
 
 impl Stopped {
-    /// Whether nothing was cut off and nothing failed.
+    /// Whether nothing was aborted and nothing failed.
     pub fn is_graceful(&self) -> bool {
         *self == Self::default()
     }

@@ -1,7 +1,7 @@
 //! Request IDs and W3C trace context of the current request.
 //!
 //! The request layer sets them for as long as the handler runs, log lines carry them, [`current`]
-//! tells them, and [`inject`] hands them to a service that is called on behalf of the request:
+//! returns them, and [`inject`] passes them to a service that is called on behalf of the request:
 //!
 //! ```
 //! let mut request = http::Request::get("http://stock/items/7").body(())?;
@@ -39,7 +39,7 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The header in which tracing systems add what is theirs to a trace context.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The standard asks for 512 at least.
+/// The standard requires at least 512.
 const MAX_TRACESTATE: usize = 4096;
 
 tokio::task_local! {
@@ -77,7 +77,7 @@ pub(crate) fn scoped<F: Future>(ids: Ids, otel_context: OtelContext, future: F) 
     CURRENT.scope(ids, otel_context.within(future))
 }
 
-/// What identifies one request in logs and towards other services.
+/// The IDs of one request, for logs and for calls to other services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ids {
     /// The caller's `x-request-id` where it was valid, else one made here.

@@ -15,7 +15,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::limits::Limits;
 
-/// What is known about the body of a request. Cheap to clone; all clones are one.
+/// The state of a request body. Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub(crate) struct Upload(Arc<UploadState>);
 
@@ -125,7 +125,7 @@ impl Upload {
         self.0.stage.load(Ordering::Relaxed) == BROKEN
     }
 
-    /// Keeps what is not read, for [`rest`](Self::rest). Otherwise the reader's drop tells hyper that nobody wants it.
+    /// Keeps what is not read, for [`rest`](Self::rest). Otherwise dropping the reader makes hyper discard it.
     pub(crate) fn keep_rest(&self) {
         self.0.keeps_rest.store(true, Ordering::Relaxed);
     }
@@ -186,7 +186,7 @@ impl AsRef<[u8]> for HeldBytes {
 
 impl Drop for HeldBytes {
     fn drop(&mut self) {
-        // Whoever has collected the whole body has copied its pieces, and has dropped them for that. A reader that goes on after
+        // A reader that collects the whole body copies its pieces and drops them. A reader that goes on after
         // the request has ended keeps nothing for it.
         let is_kept = self.state.keeps_held.load(Ordering::Relaxed);
         if !is_kept || self.state.has_ended.load(Ordering::Relaxed) {

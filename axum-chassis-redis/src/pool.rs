@@ -46,7 +46,7 @@ const AFTER_FAILOVER: Duration = Duration::from_secs(1);
 /// At the stop, once the last request is gone, the connections are closed.
 ///
 /// # Errors
-/// If the URL is none of Redis, or if Redis cannot be had within `service.start_timeout`.
+/// If the URL is not a Redis URL, or if Redis is not available within `service.start_timeout`.
 pub async fn redis<S>(
     chassis: &Chassis<S>,
     name: &str,
@@ -149,7 +149,7 @@ impl Pool {
         self.at(next % self.0.managers.len())
     }
 
-    /// For connections of one's own: for commands that block or watch, or for a subscription.
+    /// Opens connections outside of the pool, for commands that block or watch, or for a subscription.
     pub fn client(&self) -> Client {
         let client = self.0.client.read();
         client.unwrap_or_else(PoisonError::into_inner).clone()
@@ -160,7 +160,7 @@ impl Pool {
         manager.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lets the connection go, and has a new one made by whoever needs it.
+    /// Drops the connection; the next command opens a new one.
     fn renew(&self, at: usize) -> RedisResult<()> {
         let fresh = self.0.fresh()?;
         *self.0.managers[at]

@@ -22,7 +22,7 @@ pub struct Settings {
     pub pool_size: u32,
     /// How long it may take to connect.
     pub connect_timeout: Duration,
-    /// How long an answer may take: 503 after it. 0s means for ever.
+    /// Response timeout of a command: 503 after it. 0s disables it.
     pub response_timeout: Duration,
     /// Whether the service is ready without it: `gate` means no, `inform` means that only requests which need it fail.
     pub readiness: Role,

@@ -33,7 +33,7 @@ use crate::{Settings, classify_error};
 /// name unless the URL has one.
 ///
 /// # Errors
-/// If the URL is none of PostgreSQL, or if the database cannot be had within `service.start_timeout`.
+/// If the URL is not a PostgreSQL URL, or if the database is not available within `service.start_timeout`.
 pub async fn postgres<S>(
     chassis: &Chassis<S>,
     name: &str,

@@ -17,16 +17,16 @@ use crate::address::Address;
 use crate::open::{open, wait};
 use crate::{Settings, classify_error};
 
-/// How long a statement waits for a lock that was to be waited for "for ever".
+/// How long a statement waits for a lock if the timeout is disabled.
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Opens a file of SQLite, which is made if there is none.
+/// Opens an SQLite file, and creates it if it is missing.
 ///
 /// Writers do not keep readers waiting (WAL), and wait for each other for `statement_timeout`;
 /// foreign keys are held. `name` is what the service's settings call it, such as `database`.
 ///
 /// # Errors
-/// If the URL is none of SQLite, or if the file cannot be opened within `service.start_timeout`.
+/// If the URL is not an SQLite URL, or if the file cannot be opened within `service.start_timeout`.
 pub async fn sqlite<S>(
     chassis: &Chassis<S>,
     name: &str,

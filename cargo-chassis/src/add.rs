@@ -84,7 +84,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             files.insert(file, text.into());
         }
     }
-    // What the project says, the files say: no build needs an argument.
+    // The files contain the project's names, so no build needs an argument.
     for dockerfile in ["Dockerfile", "Dockerfile.distroless"] {
         files.edit(dockerfile, |text| adapted(text, &project));
     }

@@ -18,12 +18,12 @@ const SAMPLES: usize = 121;
 const APART: usize = 12;
 /// Samples of each route: as long.
 const ROUTE_SAMPLES: usize = 11;
-/// How many routes are told apart.
+/// How many routes are counted separately.
 const ROUTES: usize = 100;
-/// What the others are, together.
+/// The name of the sum of all other routes.
 const OTHERS: &str = "(other routes)";
 
-/// Requests up to a moment, or within a time. Numbers wrap around, which no difference of ten minutes minds.
+/// Requests up to a moment, or within a time. Numbers wrap around, which differences within ten minutes tolerate.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestCounts {
     /// Those that were answered with a 5xx.
@@ -43,7 +43,7 @@ pub(super) struct Snapshot {
 pub(super) struct Samples {
     totals: VecDeque<Totals>,
     routes: VecDeque<(Instant, Vec<RequestCounts>)>,
-    /// The routes that are told apart, the first that were asked for; before them, what the others are together.
+    /// The routes with counts of their own, in the order of their first request. The first entry is the sum of all others.
     names: Vec<String>,
     taken: usize,
 }

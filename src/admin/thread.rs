@@ -45,7 +45,7 @@ impl AdminThread {
             (bound.address(), bound.listen("admin")?)
         };
         let handle = runtime.handle().clone();
-        // Its own traffic is no metric of the service: these are registered nowhere that is scraped.
+        // Requests to the admin port are not counted: these metrics are in a registry that is never scraped.
         let uncounted = Metrics::new().http().map_err(Error::Metrics)?;
         let trigger = Trigger::new();
         let shutdown = trigger.watch();

@@ -65,7 +65,7 @@ impl Readiness {
 
     /// Adds a check, whose role may come from the settings.
     ///
-    /// The error's text is shown to whoever asks the admin listener. A check of the same name is
+    /// The admin listener shows the error's text. A check of the same name is
     /// replaced. A run that panics has failed.
     ///
     /// # Panics
@@ -97,12 +97,12 @@ impl Readiness {
         tasks.insert(name, tokio::spawn(boxed(repeat)).abort_handle());
     }
 
-    /// Says that the service's own start is done.
+    /// Marks the service's own start as done.
     pub fn set_started(&self) {
         self.0.started.get_or_init(Instant::now);
     }
 
-    /// Says that the service is about to stop: not ready any more, whatever the checks say.
+    /// Marks the service as stopping: it is not ready any more, whatever the checks' state.
     pub fn set_stopping(&self) {
         self.0.stopping.get_or_init(Instant::now);
     }
@@ -144,7 +144,7 @@ impl Readiness {
         }
     }
 
-    /// Notes a run of a check, and says whether the check counts as up.
+    /// Records a run of a check, and returns whether the check counts as up.
     fn record(&self, name: &str, outcome: Result<(), String>, took: StdDuration) -> bool {
         let mut checks = self.checks();
         let Some(check) = checks.get_mut(name) else {
@@ -162,7 +162,7 @@ impl Readiness {
         up
     }
 
-    /// A verdict older than this says nothing: whole rounds of the check are missing.
+    /// The age at which a result is stale, because whole rounds of the check are missing.
     fn stale(&self) -> StdDuration {
         let Settings {
             interval,

@@ -71,7 +71,7 @@ impl Verdict {
         self.failures_total += u64::from(!succeeded);
         self.took = took;
         self.checked = Instant::now();
-        // It is shown to whoever asks the admin listener.
+        // The admin listener shows it.
         let error = outcome.err();
         self.error = error.map(|error| redact::userinfo(&error).into_owned());
         if let Some(error) = &self.error {
@@ -110,7 +110,7 @@ pub(crate) struct ReadinessReport {
     pub(crate) ready: bool,
     pub(crate) started: bool,
     pub(crate) stopping: bool,
-    /// Since when it has been what [`ReadinessReport::status`] says.
+    /// Since when [`ReadinessReport::status`] has had its value.
     pub(crate) since: Instant,
     pub(crate) checks: BTreeMap<String, Verdict>,
 }

@@ -83,7 +83,7 @@ impl Line {
         } = self;
         out.clear();
         keys.clear();
-        // One huge line should not be remembered for ever.
+        // One huge line should not keep its memory.
         if out.capacity() <= 64 * 1024 {
             let _ = BUFFERS.try_with(|buffers| buffers.set(Buffers { out, keys }));
         }
@@ -121,7 +121,7 @@ impl Line {
         }
     }
 
-    /// Writes a message, unless it is empty; says whether it has.
+    /// Writes a message unless it is empty; returns whether it did.
     pub(super) fn message_if_any(&mut self, message: impl fmt::Display) -> bool {
         let start = self.out.len();
         self.message(message);

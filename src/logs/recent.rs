@@ -25,7 +25,7 @@ struct RecentLines {
 }
 
 impl super::LogsState {
-    /// Queues a line, and keeps it too if it tells of something wrong.
+    /// Queues a line, and keeps it too if it is a warning or an error.
     pub(super) fn push(&self, level: Level, line: &[u8]) {
         self.recent.push(level, line);
         self.queue.push(level, line);

@@ -21,7 +21,7 @@ use crate::upload::Upload;
 /// A request under way. Dropped before its end, the client has gone away.
 pub(super) struct InFlight {
     endpoint: Arc<Endpoint>,
-    /// The route, where it is not the one that the endpoint knows.
+    /// The route, if it differs from the endpoint's usual one.
     route: Option<Arc<Route>>,
     admitted: bool,
     ids: Ids,

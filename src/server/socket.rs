@@ -21,7 +21,7 @@ const SMALL: usize = 1024;
 /// How long a client that still sends what nobody is going to read is listened to, so that it gets its answer.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
-/// The socket, which tells when something arrives and when nothing can leave.
+/// The socket, which records when something arrives and when nothing can be sent.
 pub(super) struct Socket<Slot> {
     stream: TcpStream,
     server: Arc<Server>,

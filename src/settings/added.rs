@@ -16,10 +16,10 @@ pub(super) struct Added {
     source: Arc<dyn Source + Send + Sync>,
 }
 
-/// What a source output when it was asked.
+/// The output of a source.
 pub(super) struct SourceOutput {
     pub(super) name: String,
-    /// Values that all have origins; otherwise why there are none.
+    /// Values, all with origins, or the source's error.
     pub(super) table: Result<Values, String>,
 }
 

@@ -135,7 +135,7 @@ fn missing_field(message: &str) -> Option<&str> {
     message.strip_prefix("missing field `")?.split('`').next()
 }
 
-/// What serde said, unless it may quote a secret.
+/// Reports serde's error, unless it may quote a secret.
 fn refuse(path: &[String], merged: &Value, shape: &Shape, message: &str, findings: &mut Findings) {
     let origin = origin_of(merged, path);
     let written = layer::get(merged, path);

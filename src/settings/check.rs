@@ -158,7 +158,7 @@ impl<'a> Checker<'a> {
                 self.strings = Strings::Text;
                 read
             }
-            // Of an enum's names schemars lists those that are no `alias`.
+            // schemars lists an enum's names without serde's `alias`es.
             (Kind::Choice(words), ValueKind::String(text)) => {
                 let is_known = words.contains(text) || (self.takes)(path, text);
                 is_known.then(|| text.as_str().into())
@@ -203,7 +203,7 @@ impl<'a> Checker<'a> {
         self.findings.warnings.push(warning);
     }
 
-    /// A key that nobody knows. Its value is never shown: it may be a secret under a misspelt name.
+    /// An unknown key. Its value is never shown: it may be a secret under a misspelt name.
     fn unknown(&mut self, path: &[String], origin: &str) {
         if path.iter().all(String::is_empty) {
             let message = "missing key, expected one such as server.port";

@@ -26,7 +26,7 @@ pub struct Effective {
 struct Entry {
     value: Json,
     origin: String,
-    /// What a secret really is, only to tell whether it changed.
+    /// The value of a secret, only to detect changes.
     secret: Option<Secret>,
 }
 
@@ -101,7 +101,7 @@ impl Effective {
         }
     }
 
-    /// What is right and will not be for ever, such as a key by an old name.
+    /// Warnings, such as a deprecated name of a key.
     pub fn warnings(&self) -> &[Fault] {
         &self.warnings
     }

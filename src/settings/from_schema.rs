@@ -64,7 +64,7 @@ impl SchemaReader<'_> {
         }
     }
 
-    /// The shape of a single `type`; what the schema says beside the type narrows it.
+    /// The shape of a single `type`; other keywords of the schema narrow it.
     fn typed(self, name: &str, schema: &Json) -> Shape {
         let format = schema["format"].as_str();
         let number = |key: &str| schema[key].as_f64();
@@ -214,7 +214,7 @@ fn either(shapes: impl IntoIterator<Item = Shape>) -> Shape {
     joined
 }
 
-/// A schema that says two things of the same value.
+/// Joins two schemas of the same value.
 fn both(one: Shape, other: Shape) -> Shape {
     let kinds = match (&one.kinds[..], &other.kinds[..]) {
         ([Kind::Table(one)], [Kind::Table(other)]) => {

@@ -118,7 +118,7 @@ pub(super) fn holds_secrets(value: &Value) -> bool {
 /// in another order.
 pub(super) fn to_json(value: &Value) -> Result<Json, ConfigError> {
     let mut json: Json = value.clone().try_deserialize()?;
-    // For whoever has serde_json keep the order of insertion.
+    // For programs that enable serde_json's `preserve_order`.
     json.sort_all_objects();
     Ok(json)
 }

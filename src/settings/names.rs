@@ -60,7 +60,7 @@ impl Shape {
         starts.find(|path| list(path).is_some())
     }
 
-    /// Whether a secret file is there for somebody else, such as `ca.crt` for a client of a library: its name is none of
+    /// Whether a secret file is there for somebody else, such as `ca.crt` for a client of a library: its name is not one of
     /// ours, is in no section and looks like no key.
     pub(super) fn is_foreign(&self, file: &str) -> bool {
         let path = secret_file(file);
@@ -136,7 +136,7 @@ pub(super) fn variable(name: &str) -> Option<Vec<String>> {
     after_prefix(name, PREFIX)
 }
 
-/// The path in `APP_SERVER__PORT`, which lacks an underscore. `APP_SERVER_PORT` is none: it may
+/// The path in `APP_SERVER__PORT`, which lacks an underscore. `APP_SERVER_PORT` is not one: it may
 /// well be Kubernetes' link to a service called `app-server`.
 pub(super) fn near_variable(name: &str) -> Option<Vec<String>> {
     let path = after_prefix(name, NEAR_PREFIX)?;

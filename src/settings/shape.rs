@@ -21,7 +21,7 @@ pub(super) struct Shape {
     pub(super) public: bool,
     /// `null` is a value, so an empty string means "unset".
     pub(super) optional: bool,
-    /// What the struct that holds the key says of it.
+    /// The default in the struct that contains the key.
     pub(super) default: Option<Json>,
 }
 
@@ -121,9 +121,9 @@ impl Shape {
         Some(shape)
     }
 
-    /// The lowest layer: the sections as the structs that hold them say, which may differ from
-    /// what a section's own struct says of its keys. Left to serde are secrets, which no schema
-    /// tells, and variants, of which only one can be.
+    /// The lowest layer: the sections' defaults in the structs that contain them, which may differ from
+    /// the defaults of a section's own struct. Left to serde are secrets, which no schema
+    /// contains, and variants, of which only one can be set.
     pub(super) fn defaults(&self) -> Value {
         let keys = self.table().into_iter().flat_map(|table| &table.keys);
         let plain = keys.filter(|(_, shape)| {

@@ -88,7 +88,7 @@ impl TraceContext {
         (self.trace, self.span, self.parent)
     }
 
-    /// Whether this trace is recorded: by the caller's word, or where this service exports its
+    /// Whether this trace is recorded: by the caller's decision, or if this service exports its
     /// traces (feature `otlp`), by its sampler's.
     pub fn is_sampled(&self) -> bool {
         self.sampled

@@ -1,7 +1,7 @@
 //! `cargo xtask sync`: writes the generated files and the copies of this repository.
 //!
 //! cargo-generate skips symlinks, so `template/` holds copies of the Dockerfiles; and `k8s/` in the root, and what
-//! belongs to it, is what a service named `service` gets. The template also says its version.
+//! belongs to it, is what a service named `service` gets. The template also contains its version.
 
 mod settings_page;
 

@@ -19,11 +19,11 @@ use crate::open::wait;
 const TRIES: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How often the lock that excludes other migrations is asked for.
+/// How often the lock against concurrent migrations is requested.
 const TURN: Duration = Duration::from_millis(250);
 const REMINDER: Duration = Duration::from_secs(30);
 
-/// A setting of no meaning: where a connection does not have it, a pooler did not pass it on.
+/// A marker setting. A connection that lacks it goes through a pooler, which did not forward it.
 const MARK: &str = "axum_chassis.direct";
 
 /// Applies the migrations that the database has not seen, once it answers.

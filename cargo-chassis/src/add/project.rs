@@ -25,7 +25,7 @@ pub(super) struct Project {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Port {
     pub(super) number: u16,
-    /// Who says so.
+    /// The file or flag that sets it.
     origin: String,
 }
 
@@ -40,7 +40,7 @@ struct Program {
     is_default: bool,
 }
 
-/// What `-d` can say.
+/// The values of `-d`.
 #[derive(Debug, Default)]
 struct Defines {
     package: Option<String>,
@@ -189,7 +189,7 @@ fn programs(metadata: &Value) -> Vec<Program> {
 }
 
 impl Port {
-    /// What settings, a Dockerfile or the sources say; 8080 where none does.
+    /// The port in the settings, a Dockerfile or the sources; otherwise 8080.
     fn found(root: &Path, program: &Program) -> anyhow::Result<Self> {
         for file in ["config/default.toml", "config/production.toml"] {
             let Ok(text) = fs::read_to_string(program.folder.join(file)) else {

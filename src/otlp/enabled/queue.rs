@@ -95,7 +95,7 @@ impl Spans {
         count.fetch_add(spans as u64, Ordering::Relaxed);
     }
 
-    /// Says that spans are lost, now and then, and that they are not any more.
+    /// Logs dropped spans at a limited rate, and the end of the losses.
     fn report(&self, result: &OTelSdkResult) {
         let Counts {
             no_room, refused, ..

@@ -71,7 +71,7 @@ impl Ids {
 }
 
 impl TraceContext {
-    /// Says that this process exports traces, and whether it exports this one.
+    /// Records that this process exports traces, and whether it exports this one.
     pub(crate) fn decide(&mut self, sampled: bool) {
         self.sampled = sampled;
         self.exporting = true;

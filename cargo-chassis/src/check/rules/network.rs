@@ -203,7 +203,7 @@ fn timeout(
     faults: &mut Faults,
 ) {
     let patience = rule["timeouts"]["request"].as_str().and_then(seconds);
-    // 0s is for ever.
+    // 0s means unlimited.
     let Some(patience) = patience.filter(|patience| *patience > 0.0) else {
         return;
     };

@@ -61,7 +61,7 @@ pub(super) fn check(
 fn deployment<'a>(overlay: &'a Overlay, autoscaler: &'a Resource) -> &'a Value {
     let name = autoscaler.at("/spec/scaleTargetRef/name");
     match autoscaler.text("/spec/scaleTargetRef/kind") {
-        // KEDA means a Deployment if nothing is said.
+        // KEDA's default is a Deployment.
         "Deployment" | "" => name,
         "Rollout" => overlay
             .find("Rollout", name.as_str().unwrap_or_default())
