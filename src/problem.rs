@@ -32,8 +32,8 @@ use crate::trace::{self, RequestId};
 /// ```
 ///
 /// Anything that converts into [`anyhow::Error`] becomes a 500 through `?`: its causes go to the
-/// log, and the client learns no more than the request's id. What such an error means beyond that (no
-/// connection to the store: 503) is said once, by [`Chassis::on_error`](crate::Chassis::on_error).
+/// log, and the client learns no more than the request's id. A mapping of such errors to other responses (no
+/// connection to the store: 503) is registered once, with [`Chassis::on_error`](crate::Chassis::on_error).
 #[derive(Debug)]
 pub struct Problem(Box<ProblemParts>);
 

@@ -148,10 +148,10 @@ impl<S: SettingsSchema> Service<S> {
     /// # Ok::<(), axum_chassis::settings::Invalid>(())
     /// ```
     ///
-    /// What it says is checked as the other layers are, and each value's origin is told wherever
-    /// theirs are; a value without one is called by the source's type. An origin that begins with
-    /// `secret ` keeps the value from being shown, whatever its key. A key with dots is a path, and
-    /// text becomes the type of its key, as in variables.
+    /// Its values are validated like those of other layers, and shown with their origins. The origin of a
+    /// value without one is the source's type. Values whose origin begins with `secret ` are always
+    /// redacted. A key with dots is a path, and text is converted to the type of its key, as in
+    /// environment variables.
     ///
     /// A source that fails is a fault of the settings (exit code 78). While the service runs, files
     /// and sources are read every five seconds; one that fails then is logged and counted, and the

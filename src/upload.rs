@@ -94,7 +94,7 @@ impl Upload {
         let _ = self.0.limits.set(limits.clone());
     }
 
-    /// The request has ended, and what it holds is nobody's any more.
+    /// The request has ended, and its memory is released.
     pub(crate) fn let_go(&self) {
         self.0.has_ended.store(true, Ordering::Relaxed);
         self.0.let_go(u64::MAX);

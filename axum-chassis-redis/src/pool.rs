@@ -225,7 +225,7 @@ impl Pool {
                 self.renew(at)?;
                 match ping().await {
                     Ok(answer) => answer,
-                    Err(_) => bail!("no answer within {ANSWER:?}"),
+                    Err(_) => bail!("no response within {ANSWER:?}"),
                 }
             }
         };

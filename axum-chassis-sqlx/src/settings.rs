@@ -60,7 +60,7 @@ impl Validate for Settings {
         if self.statement_timeout > LONGEST_STATEMENT {
             errors.add(
                 "statement_timeout",
-                format!("must be at most {LONGEST_STATEMENT}; 0s means for ever"),
+                format!("must be at most {LONGEST_STATEMENT}; 0s disables it"),
             );
         }
     }

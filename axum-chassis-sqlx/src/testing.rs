@@ -104,7 +104,7 @@ impl Database {
                 };
                 match timeout(PATIENCE, work).await {
                     Ok(done) => done.map_err(|error| error.to_string()),
-                    Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+                    Err(_) => Err(format!("no response within {PATIENCE:?}")),
                 }
             })
         };

@@ -303,7 +303,7 @@ mod tests {
         let hangs = || std::future::pending::<Result<(), String>>();
         assert_eq!(
             run(&Arc::new(hangs), timeout).await,
-            Err("no answer within 2s".to_owned())
+            Err("no response within 2s".to_owned())
         );
         let panics = || async { panic!("boom") as Result<(), String> };
         assert_eq!(

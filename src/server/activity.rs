@@ -144,7 +144,7 @@ impl Activity {
         self.foreign.load(Ordering::Relaxed)
     }
 
-    /// Tells the connection to close, for another.
+    /// Requests that the connection closes, for another.
     pub(super) fn make_room(&self) {
         self.make_room.store(true, Ordering::Relaxed);
     }
@@ -264,7 +264,7 @@ impl Drop for UnderWay {
         }
         let activity = &self.activity;
         activity.idle_since.store(activity.now(), Ordering::Relaxed);
-        // Whoever sees no request any more sees since when.
+        // A thread that sees no request any more also sees since when.
         activity.under_way.fetch_sub(1, Ordering::Release);
     }
 }

@@ -160,7 +160,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
     }
 }
 
-/// A waker that notes its wake-up. It tells a future that is to be polled again from one that is still waiting:
+/// A waker that notes its wake-up. It distinguishes a future that has to be polled again from one that is still waiting:
 /// a connection wakes for each request, and what is rarely ready need not be asked each time. The phase of the stop, though
 /// all have it in common, cannot say that instead: it is there a moment before its wake-up.
 struct NotedWake {
@@ -191,7 +191,7 @@ impl Wake for NotedWake {
     }
 }
 
-/// The one timer of a connection. Early is harmless: whoever is woken looks how late it is.
+/// The one timer of a connection. Waking early is harmless: the task checks the time.
 struct Timer<'a> {
     sleep: Pin<&'a mut Sleep>,
     /// It will wake the task. Asked again at each wake-up, the timer would only repeat itself.

@@ -34,7 +34,7 @@ impl Registry {
         }
     }
 
-    /// Tells the connection to close that has been idle longest; with none, the one that has waited longest for its client
+    /// Closes the connection that has been idle longest; without one, the one that has waited longest for its client
     /// within a request. Whether there was one.
     pub(super) fn make_room(&self) -> bool {
         let now = Instant::now();

@@ -42,7 +42,7 @@ impl Slots {
     }
 }
 
-/// Tells that a listener is at its limit: once, and again after a while.
+/// Logs that a listener is at its limit: once, and again after a while.
 #[derive(Default)]
 pub(super) struct Full(Option<Instant>);
 

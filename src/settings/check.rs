@@ -129,7 +129,7 @@ impl<'a> Checker<'a> {
         Some(Value::new(Some(&origin.to_owned()), kind?))
     }
 
-    /// The value as one of several kinds would have it; its faults are nobody's business.
+    /// The value as one of several kinds would have it; its errors are discarded.
     fn attempt(&mut self, path: &[String], value: &Value, kind: &Kind) -> Option<ValueKind> {
         let mut trial = Checker::new(self.shape, self.takes);
         trial.strings = self.strings;

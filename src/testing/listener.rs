@@ -156,7 +156,7 @@ impl Response {
     /// Its body as text.
     ///
     /// # Panics
-    /// If it is none.
+    /// If it is something else.
     #[must_use]
     #[track_caller]
     pub fn text(&self) -> &str {
@@ -166,7 +166,7 @@ impl Response {
     /// Its body as JSON.
     ///
     /// # Panics
-    /// If it is none.
+    /// If it is something else.
     #[must_use]
     #[track_caller]
     pub fn json(&self) -> Value {

@@ -210,7 +210,7 @@ fn an_upload_that_its_client_breaks_off_is_a_499_with_what_arrived() {
         counted(&program, "POST", "/bytes", 499) == 2.0
     });
     assert_eq!(program.metric("http_server_request_bytes_total"), 10.0);
-    // Whose framing is wrong is still there, and is told.
+    // A client with wrong framing is still connected, and gets a response.
     let mut client = Connection::open(program.main).unwrap();
     client
         .send(

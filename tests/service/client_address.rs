@@ -142,7 +142,7 @@ fn a_list_that_is_wrong_is_told_item_by_item_before_anything_starts() {
     assert!(
         everyone
             .stderr
-            .contains("server.trusted_proxies: trusts everyone"),
+            .contains("server.trusted_proxies: contains every address"),
         "{}",
         everyone.stderr
     );

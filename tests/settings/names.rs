@@ -232,7 +232,7 @@ fn lists_are_separated_by_commas_or_written_as_toml() {
             "orders.weights",
             "[1,2]",
         ),
-        // This starts like TOML, but is none.
+        // This starts like TOML, but is not TOML.
         (
             |f| f.var("APP__ORDERS__PEERS", "[::1]:80,[::1]:81"),
             "orders.peers",

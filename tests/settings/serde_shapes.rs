@@ -30,7 +30,7 @@ struct Settings {
 
 impl Validate for Settings {}
 
-/// As serde has enums unless it is told otherwise.
+/// serde's default representation of enums.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum External {
@@ -325,7 +325,7 @@ fn what_serde_would_drop_in_silence_is_told() {
             whole.contains(r#""certificate":"/c""#),
             "{layer:?}: {whole}"
         );
-        // What a struct reads and does not print is none of it.
+        // A value that the struct reads and does not print is not reported.
         let unprinted = [("flat.pin", "\"1234\""), ("flat.note", "\"\"")];
         let unprinted = told("", layer, &unprinted, "flat");
         assert!(unprinted.contains("name"), "{layer:?}: {unprinted}");
@@ -404,7 +404,7 @@ fn text_is_what_serde_s_order_and_aliases_make_of_it() {
         in_file("1e40", "ratio"),
         "ratio: invalid value 1e40, expected a number of 32 bits"
     );
-    // A wrong word is told though a later layer covers it.
+    // An invalid word is reported even if a later layer overrides it.
     let covered = told(
         "level = 'wrning'\n",
         Layer::Flag,

@@ -30,7 +30,7 @@ const MARK: &str = "axum_chassis.direct";
 ///
 /// Beside a service that goes on: a statement that does not get its lock within half of
 /// `acquire_timeout`, so that requests behind it wait and do not fail, is rolled back and tried again, ten
-/// times with growing pauses. Migrations without a transaction, such as `CREATE INDEX CONCURRENTLY`, keep
+/// times with exponential backoff. Migrations without a transaction, such as `CREATE INDEX CONCURRENTLY`, keep
 /// nobody waiting and have no such limit. None has a `statement_timeout`, whatever the role has.
 ///
 /// One migration runs at a time, also beside sqlx's own command; others wait and log it.

@@ -86,7 +86,7 @@ async fn rotate(
     let limit = settings.acquire_timeout;
     match tokio::time::timeout(*limit, new.connect()).await {
         Ok(connected) => drop(connected?),
-        Err(_) => bail!("no answer within {limit}"),
+        Err(_) => bail!("no response within {limit}"),
     }
     pool.set_connect_options(new.options());
     used.follow(&new).await;

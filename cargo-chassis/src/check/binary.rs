@@ -358,7 +358,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // It has nothing worth an orderly stop.
+        // It has nothing that needs a graceful shutdown.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -125,8 +125,8 @@ impl Git {
         let base = self.commit(&then, None, "what the template made")?;
         let change = self.commit(&now, Some(&base), subject)?;
         let mut pick = self.command(["cherry-pick", "--no-commit", &change]);
-        // The last step, and the only one that changes something: whoever interrupts this program does not stop it
-        // midway, and what it says goes to a file, which is there when nobody listens any more.
+        // The last step, and the only one that changes something: interrupting this program does not stop it
+        // midway, and its output goes to a file, which exists even after the terminal has closed.
         let words = self.scratch.path().join("picked");
         let picked = pick
             .process_group(0)

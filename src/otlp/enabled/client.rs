@@ -68,7 +68,7 @@ impl Client {
         let result = sent.unwrap_or_else(|_| {
             // The error of the last attempt is more useful than the timeout.
             last.unwrap_or_else(|| {
-                Err(format!("no answer within {} ms", self.timeout.as_millis()).into())
+                Err(format!("no response within {} ms", self.timeout.as_millis()).into())
             })
         });
         match &result {

@@ -30,7 +30,7 @@ const FOREIGN: [&str; 17] = [
 /// What the language brings, and we.
 const OWN: [&str; 5] = ["alloc", "axum_chassis", "core", "std", "u64"];
 
-/// The crate's API with all features, by rustdoc's JSON. A stable rustdoc writes that only if it is told to
+/// The crate's API with all features, by rustdoc's JSON. A stable rustdoc writes that only if it is made to
 /// take itself for a nightly one; apart from the other builds, which that would have compile anew.
 fn api() -> PublicApi {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -87,7 +87,7 @@ fn services(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut Faults) 
                             port["name"].as_str().unwrap_or_default()
                         ),
                         format!(
-                            "{target} is no port of Deployment {}: it has {}",
+                            "{target} is not a port of Deployment {}: it has {}",
                             workload.deployment.name(),
                             workload.ports()
                         ),

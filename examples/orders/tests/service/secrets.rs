@@ -56,7 +56,7 @@ impl Collector {
     }
 }
 
-/// Asks for all that the service tells of itself, and holds it against the passwords.
+/// Requests everything that the service shows, and searches it for the passwords.
 pub(crate) fn tells_nothing(service: &Process) {
     for path in [
         "/",

@@ -168,7 +168,7 @@ fn a_pool_without_a_free_connection_is_503_for_those_who_need_one_and_nothing_fo
         let answer = request(main, method, path, "").expect("an answer");
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    // Long enough for several rounds of the check: busy is no reason to send requests elsewhere.
+    // Long enough for several rounds of the check: a busy pool is not a reason to send requests elsewhere.
     wait_for("a second", || {
         (locked.elapsed() > Duration::from_secs(1)).then_some(())
     });
@@ -323,7 +323,7 @@ fn a_stop_during_queries_loses_nothing() {
     assert_eq!(
         kept.len(),
         taken,
-        "nothing was kept that nobody was told of"
+        "every stored order was confirmed to a client"
     );
 }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::tool::{chassis, read};
 
-/// A copy of a project that is none of a generator's making.
+/// A copy of a project that was not generated.
 fn project(name: &str) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let fixture = root().join("tests/e2e/fixtures").join(name);

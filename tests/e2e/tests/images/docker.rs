@@ -63,7 +63,7 @@ fn run(command: &mut Command) -> String {
         .to_owned()
 }
 
-/// Held by whoever builds: by one alone where the time that it takes matters.
+/// Held during a build; exclusively if its time is measured.
 static BUILDING: RwLock<()> = RwLock::new(());
 
 /// Builds what no project has a part in, before anything else: two builds that run these steps at once leave BuildKit with
@@ -369,7 +369,7 @@ fn ask(address: &str, request: &str) -> Option<String> {
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
-    // A connection that is cut off, as Docker's proxy does before the service listens, is no answer.
+    // A connection that is cut off, as Docker's proxy does before the service listens, is not a response.
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
 }

@@ -69,7 +69,7 @@ fn its_own_ci_builds_and_tries_both_images() {
 }
 
 /// Everything that the release workflow runs itself, in its order: on GitHub's machines it would also push, and have
-/// others sign. `kustomize` is not to be had here: a script in its place makes the one edit that it makes.
+/// others sign. `kustomize` is not available here: a script in its place makes the one edit that it makes.
 #[test]
 #[ignore = "needs Docker, kubectl and check-jsonschema"]
 fn a_tag_becomes_an_image_that_the_overlay_of_production_names() {

@@ -1,5 +1,5 @@
 //! A store that a service adds itself: NATS, whose protocol is simple enough that its client fits below. With
-//! async-nats in its place the store reads the same. docs/stores.md tells how it is made.
+//! async-nats in its place the store reads the same. docs/stores.md explains it.
 
 use std::process::ExitCode;
 
@@ -39,7 +39,7 @@ impl Validate for Settings {
     }
 }
 
-/// Connects once NATS answers, and tells the chassis of it.
+/// Connects once NATS answers, and registers it with the chassis.
 pub async fn nats<S>(chassis: &Chassis<S>, name: &str, from: &Settings) -> anyhow::Result<Client> {
     let Some(address) = from.url.expose().strip_prefix("nats://") else {
         bail!("{name}.url: expected nats://HOST:PORT");

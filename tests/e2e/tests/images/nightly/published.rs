@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::docker::{Build, Image};
 
-/// A program, unpacked as whoever publishes it wrote it.
+/// A published program, unpacked.
 fn published(name: &str, version: &str) -> TempDir {
     let reader = tempfile::tempdir().expect("a folder");
     let manifest = format!(
