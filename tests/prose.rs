@@ -137,3 +137,56 @@ fn snippets_name_the_version_of_this_workspace() {
         }
     }
 }
+
+/// The rows of a Markdown table, as cells.
+fn rows(page: &str) -> Vec<Vec<String>> {
+    let lines = page.lines().filter(|line| line.starts_with("| "));
+    let cells = |line: &str| {
+        let inner = line.trim_matches('|').split(" | ");
+        inner.map(|cell| cell.trim().to_owned()).collect()
+    };
+    lines.map(cells).collect()
+}
+
+#[test]
+fn a_term_to_search_for_is_on_the_page_that_is_about_it() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let index = include_str!("../docs/README.md");
+    let (mut terms, mut missing) = (0, Vec::new());
+    for row in rows(index).iter().skip(1) {
+        let [_, link, about] = &row[..] else {
+            panic!("{row:?}")
+        };
+        let page = link.split_once("](").expect("a link").1;
+        let page = page.trim_end_matches(')');
+        if !page.ends_with(".md") {
+            continue;
+        }
+        let text = fs::read_to_string(root.join("docs").join(page)).expect("a page");
+        // A term may be broken at the end of a line.
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for term in about.split([',', '(', ')']).map(str::trim) {
+            terms += usize::from(!term.is_empty());
+            if !text.to_lowercase().contains(&term.to_lowercase()) {
+                missing.push(format!("{page}: {term}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
+    assert!(terms > 30, "{terms} terms");
+}
+
+#[test]
+fn the_readme_and_the_module_list_the_same_admin_routes() {
+    let routes = |text: &str, prefix: &str| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
+        let cells = lines.filter_map(|line| Some(line.strip_prefix("| `/")?.split(" | ").next()?));
+        let names = cells.flat_map(|cell| cell.split('`').filter(|part| !part.starts_with(',')));
+        let names = names.map(|name| name.trim_start_matches('/').to_owned());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let readme = routes(include_str!("../README.md"), "");
+    let module = routes(include_str!("../src/admin.rs"), "//! ");
+    assert_eq!(readme, module);
+    assert!(readme.contains("metrics"), "{readme:?}");
+}

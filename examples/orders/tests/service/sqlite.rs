@@ -96,7 +96,7 @@ fn a_url_that_is_none_is_said_before_anything_starts() {
         ),
         (
             "mysql://orders:hunter2@db/orders",
-            "database.url: expected postgres://",
+            "database.url: unknown URL scheme `mysql`: expected postgres://",
         ),
         (
             "postgres://orders:hun/ter2@db/orders",
