@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use axum::routing::get;
 use axum::{Json, Router};
-use axum_chassis::Sections;
+use axum_chassis::ChassisSettings;
 use axum_chassis::health::Readiness;
 use axum_chassis::metrics::Metrics;
 use axum_chassis::request::RequestLayer;
@@ -21,7 +21,7 @@ use http::StatusCode;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let settings = settings::load::<Sections, ()>(&Sources::from_env())?.chassis;
+    let settings = settings::load::<ChassisSettings, ()>(&Sources::from_env())?.chassis;
     let logs = logs::install(&settings.logs)?;
     let metrics = Metrics::new();
     let readiness = Readiness::new(settings.health);
@@ -30,7 +30,8 @@ async fn main() -> anyhow::Result<()> {
 
     // Routes get the layer; what is asked all the time by machines does not.
     let routes = Router::new().route("/", get("hello\n")).layer(
-        RequestLayer::new(&settings.limits, &logs, &metrics)?.behind(settings.server.proxies()),
+        RequestLayer::new(&settings.limits, &logs, &metrics)?
+            .trusted_proxies(settings.server.proxies()),
     );
     let scrape = metrics.clone();
     let routes = routes

@@ -17,14 +17,15 @@ use axum::{Json, Router};
 use axum_chassis::health::Check;
 use axum_chassis::prometheus::IntCounter;
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Problems, Validate};
+use axum_chassis::settings::{Validate, ValidationErrors};
 use axum_chassis::{Chassis, Problem, Service};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 fn main() -> ExitCode {
     Service::<Settings>::new("service", env!("CARGO_PKG_VERSION"))
-        .build(option_env!("REVISION"), option_env!("CREATED"))
+        .revision(option_env!("REVISION"))
+        .built_at(option_env!("CREATED"))
         .run(start)
 }
 
@@ -50,9 +51,9 @@ impl Default for NotesSettings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         if self.notes.capacity == 0 {
-            problems.add("notes.capacity", "must be at least 1");
+            errors.add("notes.capacity", "must be at least 1");
         }
     }
 }

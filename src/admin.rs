@@ -19,9 +19,9 @@ mod access;
 mod log;
 mod page;
 mod resources;
-mod running;
 mod samples;
 mod status;
+mod thread;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -38,19 +38,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::background::Tasks;
+use crate::background::BackgroundTasks;
 use crate::health::{Heartbeat, Readiness};
 use crate::logs::Logs;
 use crate::metrics::{self, Metrics};
 use crate::problem::Problem;
-use crate::settings::{Effective, Problems, Secret, Validate};
+use crate::settings::{Effective, Secret, Validate, ValidationErrors};
 use crate::shutdown::Shutdown;
 
 pub use self::access::Read;
 use self::access::{Access, Action};
-pub(crate) use self::log::Filter;
-pub(crate) use self::running::Running;
-use self::samples::{Reading, Samples};
+pub(crate) use self::log::TemporaryFilter;
+use self::samples::{Samples, Snapshot};
+pub(crate) use self::thread::AdminThread;
 
 /// `[admin]`: the admin listener.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -80,7 +80,7 @@ impl Default for Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         /// As many hexadecimal digits are 64 bits: too many to try.
         const SHORTEST: usize = 16;
         let length = |token: &Secret| token.expose().trim().chars().count();
@@ -88,9 +88,9 @@ impl Validate for Settings {
             && length < SHORTEST
         {
             let message = format!(
-                "is too short: {length} characters, expected {SHORTEST} or more, such as those of `openssl rand -hex 32`"
+                "too short: {length} characters, expected at least {SHORTEST}, for example from `openssl rand -hex 32`"
             );
-            problems.add("admin.token", message);
+            errors.add("admin.token", message);
         }
     }
 }
@@ -116,9 +116,9 @@ pub(crate) struct Admin {
     access: Access,
     pub(crate) readiness: Readiness,
     pub(crate) heartbeat: Heartbeat,
-    pub(crate) tasks: Tasks,
+    pub(crate) tasks: BackgroundTasks,
     pub(crate) metrics: Metrics,
-    pub(crate) filter: Filter,
+    pub(crate) filter: TemporaryFilter,
     pub(crate) effective: RwLock<Effective>,
     logs: Logs,
     shutdown: Shutdown,
@@ -134,7 +134,7 @@ impl Admin {
     pub(crate) fn new(
         build: Build,
         settings: &Settings,
-        (readiness, heartbeat, tasks): (Readiness, Heartbeat, Tasks),
+        (readiness, heartbeat, tasks): (Readiness, Heartbeat, BackgroundTasks),
         (shutdown, deadline): (Shutdown, Duration),
         metrics: Metrics,
         logs: Logs,
@@ -146,7 +146,7 @@ impl Admin {
             readiness,
             heartbeat,
             tasks,
-            filter: Filter::new(logs.clone(), &metrics)?,
+            filter: TemporaryFilter::new(logs.clone(), &metrics)?,
             effective: RwLock::new(effective),
             logs,
             shutdown,
@@ -178,8 +178,8 @@ impl Admin {
     /// Takes samples of the metrics for as long as the admin thread lives.
     async fn sample(self: Arc<Self>) {
         loop {
-            let reading = Reading::of(&self.metrics);
-            self.samples().take(&reading);
+            let snapshot = Snapshot::of(&self.metrics);
+            self.samples().take(&snapshot);
             tokio::time::sleep(samples::INTERVAL).await;
         }
     }
@@ -197,16 +197,16 @@ impl Admin {
         let log = log.layer((from_fn(in_time), DefaultBodyLimit::max(LONGEST_BODY)));
         Router::new()
             .route("/", guarded(page::show))
-            .route("/health/liveness", shown(liveness))
-            .route("/health/readiness", shown(readiness))
-            .route("/health/startup", shown(startup))
-            .route("/metrics", shown(scrape))
+            .route("/health/liveness", get_route(liveness))
+            .route("/health/readiness", get_route(readiness))
+            .route("/health/startup", get_route(startup))
+            .route("/metrics", get_route(scrape))
             .route("/config", guarded(config))
             .route("/log", log)
             .route("/status", guarded(status::show))
-            .route("/page.css", shown(page::style))
-            .route("/page.js", shown(page::script))
-            .route("/version", shown(version))
+            .route("/page.css", get_route(page::style))
+            .route("/page.js", get_route(page::script))
+            .route("/version", get_route(version))
             .layer(map_response(no_sniffing))
             .with_state(self)
     }
@@ -223,7 +223,7 @@ async fn in_time(request: Request, next: Next) -> Response {
 /// What a GET shows. All of them are one type to axum, which compiles a good deal for each type of a handler.
 type Show = fn(&Admin, &HeaderMap) -> Response;
 
-fn shown(show: Show) -> MethodRouter<Arc<Admin>> {
+fn get_route(show: Show) -> MethodRouter<Arc<Admin>> {
     get(async move |State(admin): State<Arc<Admin>>, headers: HeaderMap| show(&admin, &headers))
 }
 
@@ -264,7 +264,7 @@ pub(crate) fn probes(readiness: Readiness) -> Router {
 }
 
 /// What answers a request without a valid `Host`, whatever it asks for, on both listeners.
-pub(crate) fn misaddressed(readiness: &Readiness) -> Router {
+pub(crate) fn invalid_host(readiness: &Readiness) -> Router {
     let refusal: fn(&Readiness) -> Response = |_| {
         let detail = "a request of HTTP/1.1 has one Host header, which names a host";
         Problem::bad_request(detail).into_response()

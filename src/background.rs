@@ -20,29 +20,29 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// All background tasks of a service. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
-pub(crate) struct Tasks(Arc<Inner>);
+pub(crate) struct BackgroundTasks(Arc<TaskList>);
 
 #[derive(Default)]
-struct Inner {
-    known: Mutex<Vec<(AbortHandle, Task)>>,
+struct TaskList {
+    known: Mutex<Vec<(AbortHandle, TaskReport)>>,
     running: watch::Sender<usize>,
 }
 
 /// What is known of one task.
 #[derive(Clone, Debug)]
-pub(crate) struct Task {
+pub(crate) struct TaskReport {
     pub(crate) name: String,
-    pub(crate) state: State,
+    pub(crate) state: TaskState,
     /// How often it was started.
     pub(crate) starts: u64,
     /// How its runs ended, and how often so.
-    pub(crate) ends: BTreeMap<End, u64>,
+    pub(crate) ends: BTreeMap<RunEnd, u64>,
     /// In the words of its last failure.
     pub(crate) error: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum TaskState {
     Running,
     /// Between a failure and the next start.
     Pausing,
@@ -52,15 +52,15 @@ pub(crate) enum State {
 
 /// How a run of a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum End {
+pub(crate) enum RunEnd {
     Done,
     Failed,
     Panicked,
 }
 
-// === impl Tasks ===
+// === impl BackgroundTasks ===
 
-impl Tasks {
+impl BackgroundTasks {
     /// Starts a task on the current runtime.
     pub(crate) fn spawn<F, Fut>(&self, name: String, shutdown: Shutdown, work: F)
     where
@@ -68,19 +68,19 @@ impl Tasks {
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let mut known = self.known();
-        let record = Record {
+        let entry = TaskEntry {
             tasks: self.clone(),
             at: known.len(),
         };
         self.0.running.send_modify(|running| *running += 1);
-        let task = Task::new(name.clone());
+        let task = TaskReport::new(name.clone());
         let work = Arc::new(move |shutdown| boxed(work(shutdown)));
-        let supervised = supervise(name, work, shutdown, record);
+        let supervised = supervise(name, work, shutdown, entry);
         known.push((tokio::spawn(boxed(supervised)).abort_handle(), task));
     }
 
     /// Each task, in the order of their start.
-    pub(crate) fn report(&self) -> Vec<Task> {
+    pub(crate) fn report(&self) -> Vec<TaskReport> {
         self.known().iter().map(|(_, task)| task.clone()).collect()
     }
 
@@ -101,7 +101,7 @@ impl Tasks {
     }
 
     /// Cuts the tasks that are left, and says how many.
-    pub(crate) fn cut(&self) -> usize {
+    pub(crate) fn abort_all(&self) -> usize {
         let running = self.running();
         for (supervisor, _) in self.known().iter() {
             supervisor.abort();
@@ -109,17 +109,17 @@ impl Tasks {
         running
     }
 
-    fn known(&self) -> MutexGuard<'_, Vec<(AbortHandle, Task)>> {
+    fn known(&self) -> MutexGuard<'_, Vec<(AbortHandle, TaskReport)>> {
         // Nothing panics while it holds the lock; if it did, the data would still be whole.
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Task {
+impl TaskReport {
     fn new(name: String) -> Self {
         Self {
             name,
-            state: State::Running,
+            state: TaskState::Running,
             starts: 0,
             ends: BTreeMap::new(),
             error: None,
@@ -127,7 +127,7 @@ impl Task {
     }
 }
 
-impl State {
+impl TaskState {
     /// One word for it.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -138,7 +138,7 @@ impl State {
     }
 }
 
-impl End {
+impl RunEnd {
     pub(crate) const ALL: [Self; 3] = [Self::Done, Self::Failed, Self::Panicked];
 
     /// One word for it.
@@ -152,13 +152,13 @@ impl End {
 }
 
 /// Where one task is noted. Dropped, the task has ended, whatever ended it.
-struct Record {
-    tasks: Tasks,
+struct TaskEntry {
+    tasks: BackgroundTasks,
     at: usize,
 }
 
-impl Record {
-    fn note(&self, change: impl FnOnce(&mut Task)) {
+impl TaskEntry {
+    fn note(&self, change: impl FnOnce(&mut TaskReport)) {
         if let Some((_, task)) = self.tasks.known().get_mut(self.at) {
             change(task);
         }
@@ -166,14 +166,14 @@ impl Record {
 
     fn started(&self) {
         self.note(|task| {
-            task.state = State::Running;
+            task.state = TaskState::Running;
             task.starts += 1;
         });
     }
 
-    fn ended(&self, end: End, error: Option<String>) {
+    fn ended(&self, end: RunEnd, error: Option<String>) {
         self.note(|task| {
-            task.state = State::Pausing;
+            task.state = TaskState::Pausing;
             *task.ends.entry(end).or_default() += 1;
             // It is shown to whoever asks the admin listener.
             let error = error.map(|error| redact::userinfo(&error).into_owned());
@@ -182,23 +182,23 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for TaskEntry {
     fn drop(&mut self) {
-        self.note(|task| task.state = State::Ended);
+        self.note(|task| task.state = TaskState::Ended);
         self.tasks.0.running.send_modify(|running| *running -= 1);
     }
 }
 
 type Work = dyn Fn(Shutdown) -> Boxed<anyhow::Result<()>> + Send + Sync;
 
-async fn supervise(name: String, work: Arc<Work>, shutdown: Shutdown, record: Record) {
+async fn supervise(name: String, work: Arc<Work>, shutdown: Shutdown, entry: TaskEntry) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
-        record.started();
+        entry.started();
         let begun = Instant::now();
         let (end, error) = run(work.clone(), shutdown.clone()).await;
-        record.ended(end, error.clone());
-        if end == End::Done {
+        entry.ended(end, error.clone());
+        if end == RunEnd::Done {
             tracing::info!(task = name, "background task is done");
             return;
         }
@@ -222,17 +222,17 @@ async fn supervise(name: String, work: Arc<Work>, shutdown: Shutdown, record: Re
     }
 }
 
-async fn run(work: Arc<Work>, shutdown: Shutdown) -> (End, Option<String>) {
+async fn run(work: Arc<Work>, shutdown: Shutdown) -> (RunEnd, Option<String>) {
     // A task of its own, so that a panic ends this run only; in a set, so that it is cut with us. The
     // error is put into words within it, as that may panic, too.
     let mut alone = JoinSet::new();
     alone.spawn(boxed(async move { work(shutdown).await.map_err(in_words) }));
     match alone.join_next().await {
-        Some(Ok(Ok(()))) | None => (End::Done, None),
-        Some(Ok(Err(error))) => (End::Failed, Some(error.to_string())),
+        Some(Ok(Ok(()))) | None => (RunEnd::Done, None),
+        Some(Ok(Err(error))) => (RunEnd::Failed, Some(error.to_string())),
         // What it said may be a secret, and the error is shown: the log has it.
         Some(Err(_)) => (
-            End::Panicked,
+            RunEnd::Panicked,
             Some("panicked; the log has the message".to_owned()),
         ),
     }
@@ -247,7 +247,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_fails_or_panics_is_started_again_until_it_is_done() {
-        let (tasks, trigger) = (Tasks::default(), Trigger::new());
+        let (tasks, trigger) = (BackgroundTasks::default(), Trigger::new());
         let runs = Arc::new(AtomicU32::new(0));
         let counted = runs.clone();
         tasks.spawn("outbox".to_owned(), trigger.watch(), move |_| {
@@ -271,15 +271,19 @@ mod tests {
         let [task] = &tasks.report()[..] else {
             panic!("one task")
         };
-        assert_eq!((task.state, task.starts), (State::Ended, 4));
-        let ends = BTreeMap::from([(End::Done, 1), (End::Failed, 2), (End::Panicked, 1)]);
+        assert_eq!((task.state, task.starts), (TaskState::Ended, 4));
+        let ends = BTreeMap::from([
+            (RunEnd::Done, 1),
+            (RunEnd::Failed, 2),
+            (RunEnd::Panicked, 1),
+        ]);
         assert_eq!(task.ends, ends);
         assert_eq!(task.error.as_deref(), Some("no connection"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stop_ends_the_pause_and_what_is_left_can_be_cut() {
-        let (tasks, trigger) = (Tasks::default(), Trigger::new());
+    async fn a_stop_ends_the_pause_and_what_is_left_can_be_aborted() {
+        let (tasks, trigger) = (BackgroundTasks::default(), Trigger::new());
         let fails = async |_| anyhow::bail!("no");
         tasks.spawn("fails".to_owned(), trigger.watch(), fails);
         let hangs = async |_| std::future::pending().await;
@@ -294,7 +298,7 @@ mod tests {
         trigger.advance(Phase::Closing);
         let ended = tokio::time::timeout(Duration::from_millis(100), tasks.ended()).await;
         assert!(ended.is_err());
-        assert_eq!(tasks.cut(), 1);
+        assert_eq!(tasks.abort_all(), 1);
         tasks.ended().await;
         assert_eq!(tasks.running(), 0);
     }

@@ -19,7 +19,7 @@ impl Chunks {
     }
 
     /// The first piece of a frame, or the frame if it is no longer than that.
-    pub(crate) fn cut(&mut self, frame: Frame<Bytes>, longest: usize) -> Frame<Bytes> {
+    pub(crate) fn split(&mut self, frame: Frame<Bytes>, longest: usize) -> Frame<Bytes> {
         match frame.into_data() {
             Ok(mut data) if data.len() > longest => {
                 self.0 = data.split_off(longest);

@@ -1,4 +1,4 @@
-//! Command-line flags of every service.
+//! CommandInfo-line flags of every service.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -10,18 +10,18 @@ use std::time::Duration;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::admin::Build;
+use crate::chassis_settings::{self, ChassisSettings};
 use crate::error::{Chain, Error};
 use crate::limits::Limits;
-use crate::sections::{self, Sections};
-use crate::settings::{self, Section, Sources};
+use crate::settings::{self, SettingsSchema, Sources};
 use crate::threads;
 
 const HELP: &str = "\
 Options:
-      --check-config        Check the settings and exit: 0, or 78 with all that is wrong
-      --print-config        Print the settings in force as TOML, redacted, with their origins
+      --check-config        Validate the settings and exit: 0, or 78 with all errors
+      --print-config        Print the effective settings as TOML, redacted, with their origins
       --config-schema       Print the JSON Schema of the settings
-      --health-check [URL]  Ask a running service whether it is ready: exit 0 or 1
+      --health-check [URL]  Check the readiness of a running service: exit 0 or 1
       --set KEY=VALUE       Set a key, such as server.port=8081; may be repeated
       --version             Print name, version, commit and compiler
   -h, --help                Print this
@@ -36,14 +36,14 @@ const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A command of the service, as `--help` lists it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Command {
+pub(crate) struct CommandInfo {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
 }
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Task {
+pub(crate) enum Operation {
     Run,
     Command(&'static str),
     CheckConfig,
@@ -56,25 +56,25 @@ pub(crate) enum Task {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
-    pub(crate) task: Task,
+    pub(crate) operation: Operation,
     sets: Vec<String>,
 }
 
 /// Reads a command line, without the program's name.
 pub(crate) fn parse(
     words: impl IntoIterator<Item = OsString>,
-    commands: &[Command],
+    commands: &[CommandInfo],
 ) -> Result<Arguments, lexopt::Error> {
     let mut parser = lexopt::Parser::from_args(words);
     let mut arguments = Arguments {
-        task: Task::Run,
+        operation: Operation::Run,
         sets: Vec::new(),
     };
     while let Some(argument) = parser.next()? {
-        let task = match argument {
-            Long("check-config") => Task::CheckConfig,
-            Long("print-config") => Task::PrintConfig,
-            Long("config-schema") => Task::ConfigSchema,
+        let operation = match argument {
+            Long("check-config") => Operation::CheckConfig,
+            Long("print-config") => Operation::PrintConfig,
+            Long("config-schema") => Operation::ConfigSchema,
             Long("health-check") => {
                 let given = parser.optional_value();
                 let url = match given {
@@ -84,31 +84,33 @@ pub(crate) fn parse(
                         rest.next_if(|word| !word.to_string_lossy().starts_with('-'))
                     }),
                 };
-                Task::HealthCheck(url.map(|url| url.string()).transpose()?)
+                Operation::HealthCheck(url.map(|url| url.string()).transpose()?)
             }
             Long("set") => {
                 arguments.sets.push(parser.value()?.string()?);
                 continue;
             }
-            Long("version") | Short('V') => Task::Version,
-            Long("help") | Short('h') => Task::Help,
+            Long("version") | Short('V') => Operation::Version,
+            Long("help") | Short('h') => Operation::Help,
             Value(word) if !commands.is_empty() => {
                 let Some(command) = commands.iter().find(|command| word == command.name) else {
                     let names: Vec<_> = commands.iter().map(|command| command.name).collect();
                     return Err(format!(
-                        "there is no command {word:?}; there are: {}",
+                        "unknown command {word:?}, expected one of: {}",
                         names.join(", ")
                     )
                     .into());
                 };
-                Task::Command(command.name)
+                Operation::Command(command.name)
             }
             Value(_) | Long(_) | Short(_) => return Err(argument.unexpected()),
         };
-        if arguments.task != Task::Run && arguments.task != task {
-            return Err("only one command, or option that prints something, can be given".into());
+        if arguments.operation != Operation::Run && arguments.operation != operation {
+            return Err(
+                "conflicting arguments, expected one command or one option that prints".into(),
+            );
         }
-        arguments.task = task;
+        arguments.operation = operation;
     }
     Ok(arguments)
 }
@@ -122,38 +124,41 @@ pub(crate) fn sources(arguments: &Arguments) -> Sources {
 }
 
 /// Does what was asked for, if that is not to run the service.
-pub(crate) fn answer<B: Section>(
+pub(crate) fn answer<B: SettingsSchema>(
     arguments: &Arguments,
     sources: &Sources,
     build: &Build,
-    commands: &[Command],
+    commands: &[CommandInfo],
 ) -> Option<ExitCode> {
-    let load = || settings::load::<Sections, B>(sources);
-    match &arguments.task {
-        Task::Run | Task::Command(_) => None,
-        Task::CheckConfig => Some(match sections::load::<B>(sources) {
+    let load = || settings::load::<ChassisSettings, B>(sources);
+    match &arguments.operation {
+        Operation::Run | Operation::Command(_) => None,
+        Operation::CheckConfig => Some(match chassis_settings::load::<B>(sources) {
             Ok((loaded, _)) => {
                 for warning in loaded.effective.warnings() {
                     complain(&format!("warning: {warning}\n"));
                 }
-                print("the settings are right\n")
+                print("the settings are valid\n")
             }
             Err(error) => fatal(&error),
         }),
-        Task::PrintConfig => Some(match load() {
+        Operation::PrintConfig => Some(match load() {
             Ok(loaded) => print(&(loaded.effective.to_toml() + &derived(&loaded.chassis))),
             Err(invalid) => fatal(&Error::Settings(invalid.into())),
         }),
-        Task::ConfigSchema => Some(print(&format!("{:#}\n", settings::schema::<Sections, B>()))),
-        Task::HealthCheck(Some(url)) => Some(health_check(url)),
-        Task::HealthCheck(None) => Some(match load() {
+        Operation::ConfigSchema => Some(print(&format!(
+            "{:#}\n",
+            settings::schema::<ChassisSettings, B>()
+        ))),
+        Operation::HealthCheck(Some(url)) => Some(health_check(url)),
+        Operation::HealthCheck(None) => Some(match load() {
             Ok(loaded) => {
                 let port = loaded.chassis.admin.port;
                 health_check(&format!("http://127.0.0.1:{port}/health/readiness"))
             }
             Err(invalid) => fatal(&Error::Settings(invalid.into())),
         }),
-        Task::Version => {
+        Operation::Version => {
             let Build {
                 name,
                 version,
@@ -165,7 +170,7 @@ pub(crate) fn answer<B: Section>(
                 "{name} {version} (commit {revision}, built {created}, rustc {rustc})\n"
             )))
         }
-        Task::Help => {
+        Operation::Help => {
             let Build { name, version, .. } = build;
             let usage = if commands.is_empty() {
                 "[OPTIONS]"
@@ -181,7 +186,7 @@ pub(crate) fn answer<B: Section>(
 }
 
 /// What applies where a setting is left to where the process runs, as comments.
-fn derived(sections: &Sections) -> String {
+fn derived(sections: &ChassisSettings) -> String {
     let limits = Limits::new(&sections.limits, sections.server.max_connections).to_string();
     let delay = settings::Duration::from(sections.shutdown.delay());
     let mut text = String::from("\n# In force here:\n");
@@ -197,22 +202,21 @@ fn derived(sections: &Sections) -> String {
 }
 
 /// Commands and options.
-fn help(commands: &[Command]) -> String {
+fn help(commands: &[CommandInfo]) -> String {
     if commands.is_empty() {
         return HELP.to_owned();
     }
     let width = commands.iter().map(|command| command.name.len()).max();
     let width = width.unwrap_or_default().max(20);
-    let mut help =
-        String::from("Commands, which have no listeners; without one the service runs:\n");
-    for Command { name, about } in commands {
+    let mut help = String::from("Commands (without listeners; by default the service runs):\n");
+    for CommandInfo { name, about } in commands {
         let _ = writeln!(help, "  {name:width$}  {about}");
     }
     help + "\n" + HELP
 }
 
 /// Says what is wrong with the command line: exit code 64, `EX_USAGE`.
-pub(crate) fn usage_error(error: &lexopt::Error, commands: &[Command]) -> ExitCode {
+pub(crate) fn usage_error(error: &lexopt::Error, commands: &[CommandInfo]) -> ExitCode {
     complain(&format!("error: {error}\n\n{}", help(commands)));
     ExitCode::from(64)
 }
@@ -244,7 +248,7 @@ fn health_check(url: &str) -> ExitCode {
     match ask(url) {
         Ok(status) if (200..300).contains(&status) => ExitCode::SUCCESS,
         Ok(status) => {
-            complain(&format!("{url} answers {status}\n"));
+            complain(&format!("{url}: status {status}, expected 200\n"));
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -258,9 +262,11 @@ fn health_check(url: &str) -> ExitCode {
 fn ask(url: &str) -> std::io::Result<u16> {
     let wrong =
         |problem: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, problem.to_owned());
-    let uri: http::Uri = url.parse().map_err(|_| wrong("not a URL"))?;
+    let uri: http::Uri = url
+        .parse()
+        .map_err(|_| wrong("invalid URL, expected http://HOST:PORT/PATH"))?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(wrong("not a URL that begins with http://"));
+        return Err(wrong("invalid URL, expected http://HOST:PORT/PATH"));
     };
     let address = (
         authority.host().trim_matches(['[', ']']),
@@ -285,7 +291,7 @@ fn ask(url: &str) -> std::io::Result<u16> {
         .ok()
         .and_then(|head| head.strip_prefix("HTTP/1.1 "))
         .and_then(|rest| rest.get(..3)?.parse().ok())
-        .ok_or_else(|| wrong("the answer is not HTTP/1.1"))
+        .ok_or_else(|| wrong("the response is not HTTP/1.1"))
 }
 
 #[cfg(test)]
@@ -293,7 +299,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Arguments, String> {
-        let commands = [Command {
+        let commands = [CommandInfo {
             name: "migrate",
             about: "Applies the migrations",
         }];
@@ -304,24 +310,24 @@ mod tests {
     #[test]
     fn flags_say_what_to_do() {
         let cases = [
-            ("", Task::Run),
-            ("--check-config", Task::CheckConfig),
-            ("--health-check", Task::HealthCheck(None)),
+            ("", Operation::Run),
+            ("--check-config", Operation::CheckConfig),
+            ("--health-check", Operation::HealthCheck(None)),
             (
                 "--health-check http://x:1/y",
-                Task::HealthCheck(Some("http://x:1/y".to_owned())),
+                Operation::HealthCheck(Some("http://x:1/y".to_owned())),
             ),
             (
                 "--health-check=http://x:1/y",
-                Task::HealthCheck(Some("http://x:1/y".to_owned())),
+                Operation::HealthCheck(Some("http://x:1/y".to_owned())),
             ),
-            ("--health-check --set a=b", Task::HealthCheck(None)),
-            ("-h", Task::Help),
-            ("migrate --set a=b", Task::Command("migrate")),
-            ("--set a=b migrate", Task::Command("migrate")),
+            ("--health-check --set a=b", Operation::HealthCheck(None)),
+            ("-h", Operation::Help),
+            ("migrate --set a=b", Operation::Command("migrate")),
+            ("--set a=b migrate", Operation::Command("migrate")),
         ];
-        for (line, task) in cases {
-            assert_eq!(parsed(line).expect(line).task, task, "{line}");
+        for (line, operation) in cases {
+            assert_eq!(parsed(line).expect(line).operation, operation, "{line}");
         }
         let sets = parsed("--set a=b --set=c=d").expect("two keys").sets;
         assert_eq!(sets, ["a=b", "c=d"]);

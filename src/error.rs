@@ -61,19 +61,19 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Settings(_) => f.write_str("the settings are wrong"),
-            Self::Logs(_) => f.write_str("the log could not be set up"),
-            Self::Runtime(_) => f.write_str("the runtime could not be set up"),
-            Self::Metrics(_) => f.write_str("a metric could not be registered"),
+            Self::Settings(_) => f.write_str("invalid settings"),
+            Self::Logs(_) => f.write_str("cannot set up logging"),
+            Self::Runtime(_) => f.write_str("cannot set up the runtime"),
+            Self::Metrics(_) => f.write_str("cannot register a metric"),
             Self::Bind {
                 listener, address, ..
             } => {
-                write!(f, "the {listener} listener could not bind {address}")
+                write!(f, "cannot bind the {listener} listener to {address}")
             }
-            Self::Start(_) => f.write_str("the service's own start failed"),
+            Self::Start(_) => f.write_str("the service's start failed"),
             Self::StartTimeout(limit) => write!(
                 f,
-                "the service's own start took longer than service.start_timeout ({limit:?})"
+                "the service's start took longer than service.start_timeout ({limit:?})"
             ),
             Self::Command(_) => f.write_str("the command failed"),
         }

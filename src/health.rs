@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 pub use self::check::{Check, Role};
 pub(crate) use self::heartbeat::Heartbeat;
 pub use self::readiness::Readiness;
-pub(crate) use self::report::Report;
-use crate::settings::{Duration, Problems, Validate};
+pub(crate) use self::report::ReadinessReport;
+use crate::settings::{Duration, Validate, ValidationErrors};
 
 /// `[health]`: how readiness checks and the heartbeat run.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -52,14 +52,14 @@ impl Default for Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         for (key, value) in [
             ("health.interval", self.interval),
             ("health.timeout", self.timeout),
             ("health.stall", self.stall),
         ] {
             if value.is_zero() {
-                problems.add(key, "must be longer than 0s");
+                errors.add(key, "must be longer than 0s");
             }
         }
     }

@@ -32,7 +32,7 @@
 //! - `openapi`, a feature: error responses in an OpenAPI description of the routes.
 //! - `otlp`, a feature: exports traces to an OpenTelemetry collector.
 //! - [`request`]: the middleware around every route, and all outcomes of a request.
-//! - [`client`]: the client's address, also behind proxies.
+//! - [`client_ip`]: the client's address, also behind proxies.
 //! - [`server`], [`admin`]: the two listeners.
 //! - [`shutdown`]: graceful shutdown.
 //! - [`limits`]: request timeout, body limit and load shedding.
@@ -60,7 +60,7 @@ pub mod trace;
 pub mod settings;
 mod threads;
 
-pub mod client;
+pub mod client_ip;
 pub mod health;
 pub mod limits;
 pub mod logs;
@@ -76,7 +76,7 @@ pub mod admin;
 pub mod request;
 pub mod server;
 
-mod sections;
+mod chassis_settings;
 
 mod cli;
 
@@ -85,10 +85,10 @@ mod service;
 #[cfg(all(unix, feature = "testing"))]
 pub mod testing;
 
-pub use client::ClientAddress;
+pub use chassis_settings::{ChassisSettings, LoadedSettings};
+pub use client_ip::ClientAddress;
 pub use error::Error;
 pub use problem::Problem;
-pub use sections::{LoadedSettings, Sections};
 pub use service::{Chassis, Running, Service, Stopped};
 
 #[cfg(feature = "openapi")]

@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{self, MemoryLimit};
-use crate::settings::{Duration, Problems, Size, Validate};
+use crate::settings::{Duration, Size, Validate, ValidationErrors};
 
 /// `[limits]`: bounds on requests. All of them can be changed while the service runs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -53,7 +53,7 @@ impl Default for Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, _: &mut Problems) {}
+    fn validate(&self, _: &mut ValidationErrors) {}
 }
 
 /// Connections and requests that are accepted where the container has no memory limit, or a large one.
@@ -65,10 +65,10 @@ const FEWEST: u64 = 16;
 
 /// The limits in force. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
-pub(crate) struct Limits(Arc<Values>);
+pub(crate) struct Limits(Arc<LimitValues>);
 
 #[derive(Debug)]
-struct Values {
+struct LimitValues {
     request_timeout_ms: AtomicU64,
     body: AtomicU64,
     concurrency: AtomicU64,
@@ -94,7 +94,7 @@ impl Limits {
     }
 
     fn with(settings: &Settings, connections: Option<usize>, memory: Option<MemoryLimit>) -> Self {
-        let limits = Self(Arc::new(Values {
+        let limits = Self(Arc::new(LimitValues {
             request_timeout_ms: AtomicU64::new(0),
             body: AtomicU64::new(0),
             concurrency: AtomicU64::new(0),

@@ -32,12 +32,12 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 
 use self::filter::Filter;
-pub use self::filter::{BadFilter, check as check_filter};
+pub use self::filter::{InvalidFilter, check as check_filter};
 use self::line::{Line, Style};
-use self::queue::Queue;
+use self::queue::LineQueue;
 use self::recent::Recent;
 use crate::otlp::Export;
-use crate::settings::{Problems, Size, Validate};
+use crate::settings::{Size, Validate, ValidationErrors};
 use crate::trace::{self, Ids};
 
 /// The section `logs` of the settings.
@@ -77,9 +77,9 @@ pub struct Output {
 /// Why logs could not be started.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Error {
+pub enum SetupError {
     /// The filter in the settings cannot be read.
-    Filter(BadFilter),
+    Filter(InvalidFilter),
     /// The thread that writes could not be started.
     Thread(io::Error),
     /// Another subscriber or logger is installed in this process.
@@ -91,7 +91,7 @@ pub enum Error {
 /// Lines still queued when the last handle goes are written, and then the thread ends.
 #[derive(Clone)]
 pub struct Logs {
-    shared: Arc<Shared>,
+    shared: Arc<LogsState>,
 }
 
 /// What an access line tells about a request.
@@ -121,11 +121,11 @@ pub struct AccessLine<'a> {
     pub error: Option<&'a str>,
 }
 
-struct Shared {
+struct LogsState {
     style: Style,
     access: bool,
     filter: Filter,
-    queue: Arc<Queue>,
+    queue: Arc<LineQueue>,
     recent: Recent,
     panics: AtomicU64,
 }
@@ -136,7 +136,7 @@ struct Shared {
 /// # Errors
 ///
 /// If the filter cannot be read, the thread cannot be started, or the process logs already.
-pub fn install(settings: &Settings) -> Result<Logs, Error> {
+pub fn install(settings: &Settings) -> Result<Logs, SetupError> {
     install_beside(settings, &Export::off())
 }
 
@@ -147,19 +147,19 @@ pub fn install(settings: &Settings) -> Result<Logs, Error> {
 ///
 /// As [`install`]'s.
 #[cfg(feature = "otlp")]
-pub fn install_exporting(settings: &Settings, export: &Export) -> Result<Logs, Error> {
+pub fn install_with_tracing(settings: &Settings, export: &Export) -> Result<Logs, SetupError> {
     let logs = install_beside(settings, export)?;
     export.announce();
     Ok(logs)
 }
 
-pub(crate) fn install_beside(settings: &Settings, export: &Export) -> Result<Logs, Error> {
+pub(crate) fn install_beside(settings: &Settings, export: &Export) -> Result<Logs, SetupError> {
     let logs = start(settings, Output::stdout())?;
     let lines = layer::Lines(logs.shared.clone());
     let subscriber = export.registry().with(lines);
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::Installed)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| SetupError::Installed)?;
     log::set_boxed_logger(Box::new(bridge::Bridge(logs.shared.clone())))
-        .map_err(|_| Error::Installed)?;
+        .map_err(|_| SetupError::Installed)?;
     bridge::set_max_level(logs.shared.filter.max_level());
     std::panic::set_hook(Box::new(panics::hook(logs.shared.clone())));
     Ok(logs)
@@ -170,7 +170,7 @@ pub(crate) fn install_beside(settings: &Settings, export: &Export) -> Result<Log
 /// # Errors
 ///
 /// If the filter cannot be read or the thread cannot be started.
-pub fn start(settings: &Settings, output: Output) -> Result<Logs, Error> {
+pub fn start(settings: &Settings, output: Output) -> Result<Logs, SetupError> {
     let style = match settings.format {
         Format::Json => Style::Json,
         Format::Auto if !output.terminal => Style::Json,
@@ -179,11 +179,11 @@ pub fn start(settings: &Settings, output: Output) -> Result<Logs, Error> {
         },
     };
     let report = move |lines, out: &mut Vec<u8>| report_dropped(style, lines, out);
-    let filter = Filter::new(&settings.filter).map_err(Error::Filter)?;
+    let filter = Filter::new(&settings.filter).map_err(SetupError::Filter)?;
     let bound = usize::try_from(settings.buffer.bytes()).unwrap_or(usize::MAX);
-    let queue = writer::start(output.write, bound, Box::new(report)).map_err(Error::Thread)?;
+    let queue = writer::start(output.write, bound, Box::new(report)).map_err(SetupError::Thread)?;
     Ok(Logs {
-        shared: Arc::new(Shared {
+        shared: Arc::new(LogsState {
             style,
             access: settings.access,
             filter,
@@ -210,7 +210,7 @@ pub fn milliseconds(duration: Duration) -> f64 {
 
 fn report_dropped(style: Style, lines: u64, out: &mut Vec<u8>) {
     let mut line = Line::start(style, Level::WARN, module_path!());
-    line.message("log lines were dropped because the output does not keep up");
+    line.message("log lines dropped: the output is too slow");
     line.field("dropped", |out| write::integer(out, lines));
     line.finish(None, |line| out.extend_from_slice(line));
 }
@@ -229,9 +229,9 @@ impl Default for Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         if let Err(error) = check_filter(&self.filter) {
-            problems.add("logs.filter", error.to_string());
+            errors.add("logs.filter", error.to_string());
         }
     }
 }
@@ -292,7 +292,7 @@ impl Logs {
     /// # Errors
     ///
     /// Says what is wrong with `filter`; then the old one stays.
-    pub fn set_filter(&self, filter: &str) -> Result<(), BadFilter> {
+    pub fn set_filter(&self, filter: &str) -> Result<(), InvalidFilter> {
         self.shared.filter.set(filter)?;
         tracing::callsite::rebuild_interest_cache();
         bridge::set_max_level(self.shared.filter.max_level());
@@ -392,25 +392,25 @@ impl std::fmt::Debug for Logs {
     }
 }
 
-impl Drop for Shared {
+impl Drop for LogsState {
     fn drop(&mut self) {
         self.queue.close();
     }
 }
 
-// === impl Error ===
+// === impl SetupError ===
 
-impl std::fmt::Display for Error {
+impl std::fmt::Display for SetupError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Filter(error) => error.fmt(f),
-            Self::Thread(_) => f.write_str("the thread that writes logs cannot be started"),
-            Self::Installed => f.write_str("this process has a subscriber or logger already"),
+            Self::Thread(_) => f.write_str("cannot start the thread that writes logs"),
+            Self::Installed => f.write_str("this process already has a subscriber or logger"),
         }
     }
 }
 
-impl std::error::Error for Error {
+impl std::error::Error for SetupError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Thread(error) => Some(error),

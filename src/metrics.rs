@@ -13,9 +13,9 @@
 //! ```
 
 mod encode;
+mod fn_collector;
 pub mod http;
 mod machine;
-mod reading;
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -24,7 +24,7 @@ use prometheus::{
 };
 
 pub use self::encode::{accepts_gzip, gzip};
-use self::reading::Reading;
+use self::fn_collector::FnCollector;
 
 /// A handle on the registry of the service.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +107,7 @@ impl Metrics {
         labels: &[(&str, &str)],
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), prometheus::Error> {
-        self.register(Box::new(Reading::counter(name, help, labels, read)?))
+        self.register(Box::new(FnCollector::counter(name, help, labels, read)?))
     }
 
     /// A gauge that is kept elsewhere and read at each scrape.
@@ -120,7 +120,7 @@ impl Metrics {
         labels: &[(&str, &str)],
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), prometheus::Error> {
-        self.register(Box::new(Reading::gauge(name, help, labels, read)?))
+        self.register(Box::new(FnCollector::gauge(name, help, labels, read)?))
     }
 
     /// Anything else that the `prometheus` crate can collect.

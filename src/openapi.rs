@@ -47,7 +47,7 @@ use aide::transform::TransformOpenApi;
 use aide::util::iter_operations_mut;
 use aide::{OperationInput, OperationOutput};
 
-use crate::client::ClientAddress;
+use crate::client_ip::ClientAddress;
 use crate::problem::Problem;
 
 /// Has every route fail with a [`Problem`]: as its default response, which stands for all that the chassis may answer in

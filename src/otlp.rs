@@ -30,7 +30,7 @@ use crate::trace::Ids;
 
 /// What is known of a request when it has ended.
 #[cfg_attr(not(feature = "otlp"), allow(dead_code))]
-pub(crate) struct Ended<'a> {
+pub(crate) struct FinishedRequest<'a> {
     pub(crate) ids: &'a Ids,
     pub(crate) method: &'a Method,
     /// The pattern of the route; `None` if none matched.

@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
 
-mod meaning;
+mod error_map;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-pub(crate) use self::meaning::Meanings;
-use self::meaning::Unforeseen;
+pub(crate) use self::error_map::ErrorMap;
+use self::error_map::UnmappedError;
 use crate::error::Chain;
 use crate::trace::{self, RequestId};
 
@@ -35,11 +35,11 @@ use crate::trace::{self, RequestId};
 /// log, and the client learns no more than the request's id. What such an error means beyond that (no
 /// connection to the store: 503) is said once, by [`Chassis::on_error`](crate::Chassis::on_error).
 #[derive(Debug)]
-pub struct Problem(Box<Parts>);
+pub struct Problem(Box<ProblemParts>);
 
 /// Boxed, so that a `Result<_, Problem>` costs a handler that succeeds no more than a pointer.
 #[derive(Debug)]
-struct Parts {
+struct ProblemParts {
     status: StatusCode,
     title: Option<Cow<'static, str>>,
     kind: Option<Cow<'static, str>>,
@@ -48,18 +48,18 @@ struct Parts {
     retry_after: Option<Duration>,
     cause: Option<anyhow::Error>,
     /// It is a 500 for want of anything better: the error came by `?`.
-    unforeseen: bool,
+    unmapped: bool,
 }
 
 /// Put on every response that is a problem already, so that no layer renders it again; with its
 /// error, if that may mean more than the status says.
 #[derive(Clone)]
-pub(crate) struct Rendered(Option<Arc<Unforeseen>>);
+pub(crate) struct Rendered(Option<Arc<UnmappedError>>);
 
 impl Problem {
     /// A problem of this status, titled with the status's standard phrase.
     pub fn new(status: StatusCode) -> Self {
-        Self(Box::new(Parts {
+        Self(Box::new(ProblemParts {
             status,
             title: None,
             kind: None,
@@ -67,7 +67,7 @@ impl Problem {
             fields: Map::new(),
             retry_after: None,
             cause: None,
-            unforeseen: false,
+            unmapped: false,
         }))
     }
 
@@ -142,10 +142,10 @@ impl Problem {
     pub(crate) fn render(self, request: Option<&RequestId>) -> Response {
         let problem = *self.0;
         // In a request, our layer gets to see the response, and asks what the error means.
-        let mut unforeseen = None;
+        let mut unmapped = None;
         match problem.cause {
-            Some(cause) if problem.unforeseen && request.is_some() => {
-                unforeseen = Some(Arc::new(Unforeseen::new(cause)));
+            Some(cause) if problem.unmapped && request.is_some() => {
+                unmapped = Some(Arc::new(UnmappedError::new(cause)));
             }
             Some(cause) => log(problem.status, &cause),
             None => {}
@@ -174,7 +174,7 @@ impl Problem {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, seconds.into());
         }
-        response.extensions_mut().insert(Rendered(unforeseen));
+        response.extensions_mut().insert(Rendered(unmapped));
         response
     }
 }
@@ -199,7 +199,7 @@ impl IntoResponse for Problem {
 impl<E: Into<anyhow::Error>> From<E> for Problem {
     fn from(error: E) -> Self {
         let mut problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR).cause(error);
-        problem.0.unforeseen = true;
+        problem.0.unmapped = true;
         problem
     }
 }

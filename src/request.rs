@@ -17,10 +17,10 @@
 //!
 //! A fast request costs no timer, no span and no allocation of its own.
 
-mod body;
+mod in_flight;
 mod nested;
 mod outcome;
-mod record;
+mod response_body;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -37,32 +37,32 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower::{Layer, Service};
 
-use self::body::Departing;
-use self::record::Record;
-use crate::client::Proxies;
+use self::in_flight::InFlight;
+use self::response_body::ResponseBody;
+use crate::client_ip::Proxies;
 use crate::limits::{self, Limits};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::metrics::http::{Http, Route, UNMATCHED};
 use crate::otlp::{Export, Span};
-use crate::problem::{Meanings, Problem};
+use crate::problem::{ErrorMap, Problem};
 use crate::shutdown::{Phase, Shutdown};
-use crate::trace::{self, Ids, Place};
+use crate::trace::{self, Ids, OtelContext};
 use crate::upload::Upload;
 
 /// The layer. Put it onto a router with [`axum::Router::layer`], last.
 #[derive(Clone)]
-pub struct RequestLayer(Arc<Shared>);
+pub struct RequestLayer(Arc<LayerState>);
 
 #[derive(Clone)]
-struct Shared {
+struct LayerState {
     proxies: Proxies,
     limits: Limits,
     logs: Logs,
     http: Http,
     shutdown: Option<Shutdown>,
     export: Export,
-    meanings: Meanings,
+    error_map: ErrorMap,
 }
 
 impl RequestLayer {
@@ -81,7 +81,7 @@ impl RequestLayer {
             metrics.http()?,
             None,
             Export::off(),
-            Meanings::default(),
+            ErrorMap::default(),
         ))
     }
 
@@ -90,9 +90,9 @@ impl RequestLayer {
     #[must_use]
     pub fn on_error(
         self,
-        meaning: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
+        classify: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
     ) -> Self {
-        self.0.meanings.add(meaning);
+        self.0.error_map.add(classify);
         self
     }
 
@@ -102,22 +102,22 @@ impl RequestLayer {
         http: Http,
         shutdown: Option<Shutdown>,
         export: Export,
-        meanings: Meanings,
+        error_map: ErrorMap,
     ) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(LayerState {
             proxies: Proxies::default(),
             limits,
             logs,
             http,
             shutdown,
             export,
-            meanings,
+            error_map,
         }))
     }
 
     /// Believes these proxies when they say whose request it is.
     #[must_use]
-    pub fn behind(mut self, proxies: Proxies) -> Self {
+    pub fn trusted_proxies(mut self, proxies: Proxies) -> Self {
         Arc::make_mut(&mut self.0).proxies = proxies;
         self
     }
@@ -125,7 +125,7 @@ impl RequestLayer {
     /// Has a span of each request exported.
     #[cfg(feature = "otlp")]
     #[must_use]
-    pub fn exporting(mut self, export: &Export) -> Self {
+    pub fn with_tracing(mut self, export: &Export) -> Self {
         Arc::make_mut(&mut self.0).export = export.clone();
         self
     }
@@ -155,7 +155,7 @@ pub struct RequestService<S> {
 }
 
 struct Endpoint {
-    shared: Arc<Shared>,
+    shared: Arc<LayerState>,
     /// The metrics of the route this endpoint serves, looked up by the first request.
     route: OnceLock<Arc<Route>>,
     /// The same for requests of which axum names no route: what `nest_service` serves, and the fallback.
@@ -203,7 +203,7 @@ where
         let client = self.endpoint.shared.proxies.identify(&mut request);
         let upload = Upload::watch(&mut request);
         let has_body = upload.is_some();
-        let record = Record::begin(
+        let in_flight = InFlight::begin(
             self.endpoint.clone(),
             &request,
             client,
@@ -212,20 +212,20 @@ where
             upload,
         );
         let version = request.version();
-        let state = if record.admitted() {
+        let state = if in_flight.admitted() {
             if has_body {
                 let limits = &self.endpoint.shared.limits;
-                record.hold_body_within(limits);
+                in_flight.hold_body_within(limits);
                 DefaultBodyLimit::max(limits.body()).apply(&mut request);
             }
             // A handler that is not async runs in `call` already.
-            let place = Place::of(&ids);
-            let call = || place.enter(|| self.inner.call(request));
+            let otel_context = OtelContext::of(&ids);
+            let call = || otel_context.enter(|| self.inner.call(request));
             match catch_unwind(AssertUnwindSafe(call)) {
-                Ok(future) => State::Running {
-                    future: trace::scoped(ids, place, future),
+                Ok(future) => HandlerState::Running {
+                    future: trace::scoped(ids, otel_context, future),
                 },
-                Err(_) => State::Answered {
+                Err(_) => HandlerState::Answered {
                     response: Some(outcome::panicked(&ids)),
                 },
             }
@@ -233,7 +233,7 @@ where
             let busy = Problem::unavailable("the service is at its limit of concurrent requests")
                 .retry_after(Duration::from_secs(1));
             let response = busy.render(Some(&ids.request));
-            State::Answered {
+            HandlerState::Answered {
                 // Many refusals may come on a connection of HTTP/2, and a body waits for the client's window.
                 response: Some(match version < Version::HTTP_2 {
                     true => response,
@@ -245,14 +245,14 @@ where
             state,
             timeout: None,
             version,
-            record: Some(record),
+            in_flight: Some(in_flight),
         }
     }
 }
 
 pin_project! {
-    #[project = StateProj]
-    enum State<F> {
+    #[project = HandlerStateProj]
+    enum HandlerState<F> {
         Running { #[pin] future: trace::Scoped<F> },
         Answered { response: Option<Response> },
     }
@@ -262,12 +262,12 @@ pin_project! {
     /// The response, once the outcome is decided.
     pub struct ResponseFuture<F> {
         #[pin]
-        state: State<F>,
+        state: HandlerState<F>,
         // Set once the handler has not answered at once: most do, and need no timer. Boxed, as
         // this future is moved a few times before it is polled.
         timeout: Option<Pin<Box<Sleep>>>,
         version: Version,
-        record: Option<Record>,
+        in_flight: Option<InFlight>,
     }
 }
 
@@ -279,59 +279,63 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Some(record) = this.record.as_ref() else {
+        let Some(in_flight) = this.in_flight.as_ref() else {
             return Poll::Pending; // polled after it was done
         };
         let response = match this.state.project() {
-            StateProj::Answered { response } => response.take().unwrap_or_default(),
-            StateProj::Running { future } => {
+            HandlerStateProj::Answered { response } => response.take().unwrap_or_default(),
+            HandlerStateProj::Running { future } => {
                 match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
                     Ok(Poll::Ready(Ok(response))) => response,
                     Ok(Poll::Pending) => {
                         if this.timeout.is_none() {
                             let timer = |deadline| Box::pin(tokio::time::sleep_until(deadline));
-                            *this.timeout = record.deadline().map(timer);
+                            *this.timeout = in_flight.deadline().map(timer);
                         }
                         match this
                             .timeout
                             .as_mut()
                             .map(|timer| timer.as_mut().poll(context))
                         {
-                            Some(Poll::Ready(())) => outcome::timed_out(record),
+                            Some(Poll::Ready(())) => outcome::timed_out(in_flight),
                             _ => return Poll::Pending,
                         }
                     }
-                    Err(_) => outcome::panicked(record.ids()),
+                    Err(_) => outcome::panicked(in_flight.ids()),
                 }
             }
         };
-        let response = match record.has_no_room() {
-            true => outcome::no_room(record),
+        let response = match in_flight.has_no_room() {
+            true => outcome::no_room(in_flight),
             false => response,
         };
-        let mut response = outcome::shape(response, record.ids(), record.meanings());
+        let mut response = outcome::shape(response, in_flight.ids(), in_flight.error_map());
         // An upgrade has to keep its `Connection`.
         let is_over = response.status() != StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
-        headers.insert(trace::REQUEST_ID, record.ids().request.header());
-        if is_over && record.is_draining() && *this.version < Version::HTTP_2 {
+        headers.insert(trace::REQUEST_ID, in_flight.ids().request.header());
+        if is_over && in_flight.is_draining() && *this.version < Version::HTTP_2 {
             // The client leaves before the socket does.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Poll::Ready(Ok(Departing::watch(response, this.record, *this.version)))
+        Poll::Ready(Ok(ResponseBody::watch(
+            response,
+            this.in_flight,
+            *this.version,
+        )))
     }
 }
 
-impl Shared {
+impl LayerState {
     fn is_draining(&self) -> bool {
         self.shutdown
             .as_ref()
             .is_some_and(|shutdown| shutdown.phase() >= Phase::Draining)
     }
 
-    fn is_cut(&self) -> bool {
+    fn is_aborted(&self) -> bool {
         self.shutdown
             .as_ref()
-            .is_some_and(|shutdown| shutdown.phase() == Phase::Cut)
+            .is_some_and(|shutdown| shutdown.phase() == Phase::Abort)
     }
 }

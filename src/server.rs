@@ -29,16 +29,16 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::activity::Limits;
+use self::activity::TimeLimits;
 use self::connection::Connection;
 use self::refusal::Refusals;
 use self::registry::Registry;
 use self::slots::{Full, Slots};
-use self::tasks::Tasks;
-use crate::client::{AcceptIds, ForwardedHeader, Proxies};
+use self::tasks::ConnectionTasks;
+use crate::client_ip::{AcceptIds, ForwardedHeader, Proxies};
 use crate::error::Error;
 use crate::metrics::http::Http;
-use crate::settings::{Duration, Network, Problems, Validate};
+use crate::settings::{Duration, Network, Validate, ValidationErrors};
 use crate::shutdown::{Phase, Shutdown};
 
 /// Longest block of request headers, in bytes; also what one HTTP/1 connection buffers at most.
@@ -117,20 +117,20 @@ impl Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         for (key, value) in [
             ("server.header_timeout", self.header_timeout),
             ("server.idle_timeout", self.idle_timeout),
             ("server.send_timeout", self.send_timeout),
         ] {
             if value.is_zero() {
-                problems.add(key, "must be longer than 0s");
+                errors.add(key, "must be longer than 0s");
             }
         }
         if self.trusted_proxies.iter().any(Network::is_everything) {
-            let message = "trusts everyone, and so whatever a client says that it is: \
-                           name the networks of the proxies";
-            problems.add("server.trusted_proxies", message);
+            let message = "contains every address, so any client could forge its own: \
+                           expected the networks of the proxies";
+            errors.add("server.trusted_proxies", message);
         }
     }
 }
@@ -187,24 +187,24 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Serves `router`, and what has no valid `Host` by `misaddressed`, until `shutdown` closes it, and then until the last connection is gone.
+    /// Serves `router`, and what has no valid `Host` by `invalid_host`, until `shutdown` closes it, and then until the last connection is gone.
     ///
     /// At [`Shutdown`]'s last phase what is left is dropped: at once, unless a handler blocks.
     pub(crate) async fn serve(
         self,
-        [router, misaddressed]: [Router; 2],
+        [router, invalid_host]: [Router; 2],
         settings: Settings,
         limits: crate::limits::Limits,
         shutdown: Shutdown,
         http: Http,
     ) {
-        let tasks = Tasks::new(*settings.send_timeout, http.send_timeouts.clone());
+        let tasks = ConnectionTasks::new(*settings.send_timeout, http.send_timeouts.clone());
         let server = Arc::new(Server {
             // Without it axum would build each route and its layers again for every request.
             router: router.with_state(()),
-            misaddressed: misaddressed.with_state(()),
+            invalid_host: invalid_host.with_state(()),
             protocols: protocols(&settings, tasks.clone()),
-            limits: Limits {
+            limits: TimeLimits {
                 header: *settings.header_timeout,
                 idle: *settings.idle_timeout,
                 send: *settings.send_timeout,
@@ -239,9 +239,9 @@ impl Listening {
 /// What all connections of a listener share.
 struct Server {
     router: Router,
-    misaddressed: Router,
-    protocols: auto::Builder<Tasks>,
-    limits: Limits,
+    invalid_host: Router,
+    protocols: auto::Builder<ConnectionTasks>,
+    limits: TimeLimits,
     registry: Arc<Registry>,
     refusals: Refusals,
     shutdown: Shutdown,
@@ -250,7 +250,12 @@ struct Server {
 
 impl Server {
     /// Accepts until the listener closes.
-    async fn accept(self: &Arc<Self>, listener: &TcpListener, slots: &mut Slots, tasks: &Tasks) {
+    async fn accept(
+        self: &Arc<Self>,
+        listener: &TcpListener,
+        slots: &mut Slots,
+        tasks: &ConnectionTasks,
+    ) {
         const FIRST_PAUSE: StdDuration = StdDuration::from_millis(5);
         const LONGEST_PAUSE: StdDuration = StdDuration::from_secs(1);
         let mut pause = FIRST_PAUSE;
@@ -275,7 +280,7 @@ impl Server {
                 Err(error) => {
                     self.http.accept_errors.inc();
                     if pause == FIRST_PAUSE {
-                        tracing::error!(%error, "cannot accept connections, and tries again");
+                        tracing::error!(%error, "cannot accept connections; retrying");
                     }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -313,7 +318,7 @@ impl Server {
         stream: TcpStream,
         peer: SocketAddr,
         slot: Option<OwnedSemaphorePermit>,
-        tasks: &Tasks,
+        tasks: &ConnectionTasks,
     ) {
         // Without it small responses wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
@@ -334,7 +339,7 @@ fn take(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-fn protocols(settings: &Settings, tasks: Tasks) -> auto::Builder<Tasks> {
+fn protocols(settings: &Settings, tasks: ConnectionTasks) -> auto::Builder<ConnectionTasks> {
     let mut builder = auto::Builder::new(tasks);
     builder
         .http1()

@@ -2,14 +2,14 @@
 //! commands, and a test holds [`Running`].
 
 mod chassis;
-mod collect;
+mod collectors;
 mod command;
-mod last;
-mod life;
+mod process;
 mod reload;
+mod retry;
 mod start;
 mod stop;
-mod wait;
+mod teardown;
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -28,9 +28,9 @@ use tower::Layer;
 pub use self::chassis::Chassis;
 use self::command::Command;
 use crate::admin::Build;
-use crate::cli::{self, Task};
+use crate::cli::{self, Operation};
 use crate::error::Error;
-use crate::settings::{Section, Sources};
+use crate::settings::{SettingsSchema, Sources};
 
 /// A service that is about to run. `S` holds its own settings; `()` if it has none.
 pub struct Service<S = ()> {
@@ -40,6 +40,14 @@ pub struct Service<S = ()> {
     sources: Sources,
     commands: Vec<Command<S>>,
     outer: Outer,
+}
+
+/// The commit and the build time of a build that does not set them.
+const UNKNOWN: &str = "unknown";
+
+/// A build argument that is missing or empty is unknown.
+fn known(value: Option<&'static str>) -> &'static str {
+    value.filter(|value| !value.is_empty()).unwrap_or(UNKNOWN)
 }
 
 /// Layers around all that the main listener answers, from the innermost.
@@ -53,16 +61,15 @@ impl Outer {
     }
 }
 
-impl<S: Section> Service<S> {
+impl<S: SettingsSchema> Service<S> {
     /// A service of this name and version; give it `env!("CARGO_PKG_NAME")` and
     /// `env!("CARGO_PKG_VERSION")`.
     pub fn new(name: &'static str, version: &'static str) -> Self {
-        let unknown = "unknown";
         let build = Build {
             name,
             version,
-            revision: unknown,
-            created: unknown,
+            revision: UNKNOWN,
+            created: UNKNOWN,
             rustc: env!("CHASSIS_RUSTC"),
         };
         Self {
@@ -74,15 +81,18 @@ impl<S: Section> Service<S> {
         }
     }
 
-    /// Says what was built: the commit, and the time. Give it `option_env!("REVISION")` and
-    /// `option_env!("CREATED")`, which the Dockerfiles set.
+    /// Sets the commit that was built, for `/version` and `build_info`. Give it `option_env!("REVISION")`,
+    /// which the Dockerfiles set.
     #[must_use]
-    pub fn build(mut self, revision: Option<&'static str>, created: Option<&'static str>) -> Self {
-        let known = |value: Option<&'static str>| {
-            value.filter(|value| !value.is_empty()).unwrap_or("unknown")
-        };
-        self.build.revision = known(revision);
-        self.build.created = known(created);
+    pub fn revision(mut self, revision: impl Into<Option<&'static str>>) -> Self {
+        self.build.revision = known(revision.into());
+        self
+    }
+
+    /// Sets the time of the build, for `/version`. Give it `option_env!("CREATED")`, which the Dockerfiles set.
+    #[must_use]
+    pub fn built_at(mut self, time: impl Into<Option<&'static str>>) -> Self {
+        self.build.created = known(time.into());
         self
     }
 
@@ -132,7 +142,7 @@ impl<S: Section> Service<S> {
     /// #     Ok(vec![("limits/body".into(), "1MiB".into())])
     /// # }
     /// let sources = axum_chassis::settings::Sources::empty().source(Consul { prefix: "orders" });
-    /// let loaded = axum_chassis::settings::load::<axum_chassis::Sections, ()>(&sources)?;
+    /// let loaded = axum_chassis::settings::load::<axum_chassis::ChassisSettings, ()>(&sources)?;
     /// assert_eq!(loaded.chassis.limits.body.to_string(), "1MiB");
     /// assert_eq!(loaded.effective.origin("limits.body"), Some("consul orders/limits/body"));
     /// # Ok::<(), axum_chassis::settings::Invalid>(())
@@ -244,10 +254,11 @@ impl<S: Section> Service<S> {
         if let Some(code) = cli::answer::<S>(&arguments, &sources, &self.build, &commands) {
             return code;
         }
-        let is_chosen = |command: &Command<S>| arguments.task == Task::Command(command.listed.name);
+        let is_chosen =
+            |command: &Command<S>| arguments.operation == Operation::Command(command.listed.name);
         let code = match self.commands.into_iter().find(is_chosen) {
             Some(command) => command::run(self.build, sources, command),
-            None => life::run(self.build, sources, self.outer, start),
+            None => process::run(self.build, sources, self.outer, start),
         };
         code.unwrap_or_else(|error| cli::fatal(&error))
     }
@@ -266,7 +277,7 @@ impl<S: Section> Service<S> {
     /// let routes = async |_| Ok(Router::new().route("/", get("hello")));
     /// let running = service.start(Sources::empty(), routes).await?;
     /// assert!(running.address().port() > 0);
-    /// assert!(running.stop().await.is_orderly());
+    /// assert!(running.stop().await.is_graceful());
     /// # Ok(()) }
     /// ```
     ///
@@ -285,7 +296,7 @@ impl<S: Section> Service<S> {
                     .set(format!("{listener}.port"), "0")
             },
         );
-        life::start(self.build, sources, self.outer, start).await
+        process::start(self.build, sources, self.outer, start).await
     }
 }
 
@@ -334,21 +345,21 @@ impl Running {
 #[non_exhaustive]
 pub struct Stopped {
     /// Connections that were still open at the deadline, and were cut.
-    pub cut: usize,
+    pub aborted: usize,
     /// Background tasks, or a command, that still ran at the deadline, and were cut.
-    pub cut_tasks: usize,
+    pub aborted_tasks: usize,
     /// Hooks that failed, or took too long.
     pub failed_hooks: usize,
 }
 
 impl Stopped {
     /// Whether nothing was cut off and nothing failed.
-    pub fn is_orderly(&self) -> bool {
+    pub fn is_graceful(&self) -> bool {
         *self == Self::default()
     }
 
     fn exit_code(self) -> ExitCode {
-        if self.is_orderly() {
+        if self.is_graceful() {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE

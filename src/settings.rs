@@ -33,7 +33,7 @@
 //!
 //! ```
 //! use axum_chassis::schemars::{self, JsonSchema};
-//! use axum_chassis::settings::{Duration, Problems, Sources, Validate};
+//! use axum_chassis::settings::{Duration, ValidationErrors, Sources, Validate};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -56,9 +56,9 @@
 //! }
 //!
 //! impl Validate for Settings {
-//!     fn validate(&self, problems: &mut Problems) {
+//!     fn validate(&self, errors: &mut ValidationErrors) {
 //!         if self.orders.patience.is_zero() {
-//!             problems.add("orders.patience", "must be longer than nothing");
+//!             errors.add("orders.patience", "must be longer than nothing");
 //!         }
 //!     }
 //! }
@@ -71,7 +71,7 @@
 //! let invalid = axum_chassis::settings::load::<(), Settings>(&sources).unwrap_err();
 //! assert_eq!(
 //!     invalid.to_string(),
-//!     "orders.patence: no such setting (variable APP__ORDERS__PATENCE); did you mean `orders.patience`?"
+//!     "orders.patence: unknown setting (environment variable APP__ORDERS__PATENCE); did you mean `orders.patience`?"
 //! );
 //! # Ok::<(), axum_chassis::settings::Invalid>(())
 //! ```
@@ -84,8 +84,8 @@ mod fault;
 mod files;
 mod from_schema;
 mod layer;
-mod looks;
 mod names;
+mod redaction;
 mod reload;
 mod schema;
 mod secret;
@@ -103,7 +103,7 @@ use serde::de::DeserializeOwned;
 
 pub use crate::network::{InvalidNetwork, Network};
 pub use effective::Effective;
-pub use fault::{Fault, Invalid, Problems};
+pub use fault::{Fault, Invalid, ValidationErrors};
 pub use reload::{Watcher, watch};
 pub use schema::schema;
 pub use secret::Secret;
@@ -120,9 +120,9 @@ use shape::Shape;
 
 /// Rules between keys, which types cannot state.
 pub trait Validate {
-    /// Adds what is wrong to `problems`. Called only when every value by itself is right.
-    fn validate(&self, problems: &mut Problems) {
-        let _ = problems;
+    /// Adds what is wrong to `errors`. Called only when every value by itself is right.
+    fn validate(&self, errors: &mut ValidationErrors) {
+        let _ = errors;
     }
 }
 
@@ -130,13 +130,13 @@ impl Validate for () {}
 
 /// A struct of settings. Its JSON Schema must be true: it decides which keys there are, which are
 /// secret, and how text becomes a value.
-pub trait Section:
+pub trait SettingsSchema:
     Serialize + DeserializeOwned + JsonSchema + Validate + Clone + Send + Sync + 'static
 {
 }
 
 impl<T: Serialize + DeserializeOwned + JsonSchema + Validate + Clone + Send + Sync + 'static>
-    Section for T
+    SettingsSchema for T
 {
 }
 
@@ -157,11 +157,13 @@ pub struct Loaded<A, B> {
 ///
 /// Anything unknown, malformed, out of range, missing or against the structs' own rules, in any
 /// layer, even where a later layer sets the same key.
-pub fn load<A: Section, B: Section>(sources: &Sources) -> Result<Loaded<A, B>, Invalid> {
+pub fn load<A: SettingsSchema, B: SettingsSchema>(
+    sources: &Sources,
+) -> Result<Loaded<A, B>, Invalid> {
     load_files(sources, &sources.read())
 }
 
-fn load_files<A: Section, B: Section>(
+fn load_files<A: SettingsSchema, B: SettingsSchema>(
     sources: &Sources,
     files: &Files,
 ) -> Result<Loaded<A, B>, Invalid> {
@@ -177,7 +179,7 @@ fn load_files<A: Section, B: Section>(
     let [chassis, service] = [&shapes.chassis, &shapes.service].map(Shape::table);
     for (key, _) in chassis.into_iter().flat_map(|table| &table.keys) {
         if service.is_some_and(|table| table.keys.contains_key(key)) {
-            let message = "the chassis has a section of this name already";
+            let message = "reserved section name: the chassis has a section of this name";
             checker
                 .findings
                 .spoil(slice::from_ref(key), &service_struct, message);
@@ -197,7 +199,7 @@ fn load_files<A: Section, B: Section>(
 }
 
 /// Merges the layers and reads the structs from them; `None` if anything is wrong, now or before.
-fn settle<A: Section, B: Section>(
+fn settle<A: SettingsSchema, B: SettingsSchema>(
     layers: Vec<Vec<Value>>,
     shapes: &Shapes,
     findings: &mut Findings,

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::boxed::{Boxed, boxed};
-use crate::settings::{Duration, Problems, Validate};
+use crate::settings::{Duration, Validate, ValidationErrors};
 
 /// `[shutdown]`: how a stop goes.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -55,9 +55,9 @@ impl Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         if self.delay() + *self.hook_timeout >= *self.deadline {
-            problems.add(
+            errors.add(
                 "shutdown.deadline",
                 format!(
                     "must be longer than shutdown.delay ({}) and shutdown.hook_timeout ({}) together",
@@ -79,11 +79,11 @@ pub(crate) enum Phase {
     /// Accepts nothing new; what is in flight may finish.
     Closing,
     /// What is left is dropped.
-    Cut,
+    Abort,
 }
 
 impl Phase {
-    const ALL: [Self; 4] = [Self::Running, Self::Draining, Self::Closing, Self::Cut];
+    const ALL: [Self; 4] = [Self::Running, Self::Draining, Self::Closing, Self::Abort];
 }
 
 /// A view of the stop, for whoever has to take part in it. Cheap to clone.
@@ -108,7 +108,7 @@ impl Shutdown {
 
     pub(crate) fn phase(&self) -> Phase {
         let phase = usize::from(self.phase.load(Ordering::Acquire));
-        Phase::ALL.get(phase).copied().unwrap_or(Phase::Cut)
+        Phase::ALL.get(phase).copied().unwrap_or(Phase::Abort)
     }
 
     /// Completes in this phase, and wakes its task at each change before.
@@ -239,11 +239,11 @@ impl Hooks {
                 Ok(Err(panic)) => panic.to_string(),
                 Err(_) => {
                     task.abort();
-                    "took too long".to_owned()
+                    "timed out".to_owned()
                 }
             };
             failed += 1;
-            tracing::error!(hook, error = problem, "stop hook failed");
+            tracing::error!(hook, error = problem, "shutdown hook failed");
         }
         failed
     }

@@ -18,7 +18,7 @@
 //!
 //! let ended = service.stop();
 //! assert_eq!(ended.code, Some(0));
-//! assert_eq!(ended.stopped()["cut"], 0);
+//! assert_eq!(ended.stopped()["aborted"], 0);
 //!
 //! // In another: the binary's own word on its settings.
 //! let ended = Program::new(env!("CARGO_BIN_EXE_orders"))
@@ -37,14 +37,14 @@
 //! - [`SettingsTable`] is what it can be told, for its README.
 //!
 //! All of it blocks, and nothing sleeps: the kit waits for lines of the log and for the end of the process, and no
-//! longer than [`Program::patience`]. What does not come is a panic that says what was waited for, what the process
+//! longer than [`Program::timeout`]. What does not come is a panic that says what was waited for, what the process
 //! said so far, and with which exit code it ended if it did.
 //!
 //! Processes and signals are those of Unix, so the module is there on Unix only.
 
 mod listener;
+mod output;
 mod process;
-mod said;
 mod settings_table;
 mod subject;
 
@@ -55,13 +55,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use listener::{Answer, Listener};
-pub use process::{Ended, Held, Process};
+pub use listener::{Listener, Response};
+pub use process::{Ended, HeldOutput, Process};
 pub use rustix::process::Signal;
 pub use settings_table::SettingsTable;
 
-/// Longer than a service's own patience (`service.start_timeout`, `shutdown.deadline`): its words say more.
-const PATIENCE: Duration = Duration::from_secs(70);
+/// Longer than a service's own timeout (`service.start_timeout`, `shutdown.deadline`): its words say more.
+const TIMEOUT: Duration = Duration::from_secs(70);
 
 /// What a service would read, of the variables of whoever runs the tests, by name or by beginning.
 const NOT_INHERITED: [&str; 9] = [
@@ -90,7 +90,7 @@ pub struct Program {
     arguments: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
-    patience: Duration,
+    timeout: Duration,
     kept: Kept,
 }
 
@@ -103,7 +103,7 @@ impl Program {
             arguments: Vec::new(),
             variables: Vec::new(),
             folder: None,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
             kept: Kept::default(),
         };
         program
@@ -155,8 +155,8 @@ impl Program {
     /// How long anything may take that is waited for, each time: 70 s unless set, a little longer than a service gives
     /// itself to start.
     #[must_use]
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -189,7 +189,7 @@ impl Program {
         let spawned = self.command().spawn();
         let child =
             spawned.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.path.display()));
-        Process::watch(self.name(), child, self.patience, self.kept)
+        Process::watch(self.name(), child, self.timeout, self.kept)
     }
 
     /// Runs it to its end: for commands, and flags such as `--print-config`.

@@ -1,11 +1,11 @@
 //! Request IDs and W3C trace context of the current request.
 //!
 //! The request layer sets them for as long as the handler runs, log lines carry them, [`current`]
-//! tells them, and [`pass_on`] hands them to a service that is called on behalf of the request:
+//! tells them, and [`inject`] hands them to a service that is called on behalf of the request:
 //!
 //! ```
 //! let mut request = http::Request::get("http://stock/items/7").body(())?;
-//! axum_chassis::trace::pass_on(request.headers_mut());
+//! axum_chassis::trace::inject(request.headers_mut());
 //! # Ok::<(), http::Error>(())
 //! ```
 //!
@@ -13,11 +13,11 @@
 //! unless its future is wrapped in [`scope`].
 
 #[cfg(feature = "otlp")]
-#[path = "trace/place.rs"]
-mod place;
+#[path = "trace/otel_context/enabled.rs"]
+mod otel_context;
 #[cfg(not(feature = "otlp"))]
-#[path = "trace/no_place.rs"]
-mod place;
+#[path = "trace/otel_context/disabled.rs"]
+mod otel_context;
 
 mod context;
 mod digits;
@@ -29,7 +29,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use self::context::TraceContext;
 pub(crate) use self::digits::digits;
-pub(crate) use self::place::Place;
+pub(crate) use self::otel_context::OtelContext;
 pub use self::request_id::RequestId;
 
 /// The header a request id travels in, both ways.
@@ -56,24 +56,25 @@ pub(crate) fn with_current<R>(read: impl FnOnce(&Ids) -> R) -> Option<R> {
     CURRENT.try_with(read).ok()
 }
 
-/// Puts the current ids into the headers of an outgoing request, as [`Ids::pass_on`] does.
+/// Puts the current ids into the headers of an outgoing request, as [`Ids::inject`] does.
 ///
 /// Where no request is being served, nothing happens.
-pub fn pass_on(headers: &mut HeaderMap) {
-    with_current(|ids| ids.pass_on(headers));
+pub fn inject(headers: &mut HeaderMap) {
+    with_current(|ids| ids.inject(headers));
 }
 
 /// Runs `future` with `ids` as the current ones; for tasks that outlive their request.
 pub fn scope<F: Future>(ids: Ids, future: F) -> impl Future<Output = F::Output> {
-    let place = Place::of(&ids);
-    scoped(ids, place, future)
+    let otel_context = OtelContext::of(&ids);
+    scoped(ids, otel_context, future)
 }
 
 /// What [`scope`] returns, by name.
-pub(crate) type Scoped<F> = tokio::task::futures::TaskLocalFuture<Ids, place::Within<F>>;
+pub(crate) type Scoped<F> =
+    tokio::task::futures::TaskLocalFuture<Ids, otel_context::WithContext<F>>;
 
-pub(crate) fn scoped<F: Future>(ids: Ids, place: Place, future: F) -> Scoped<F> {
-    CURRENT.scope(ids, place.within(future))
+pub(crate) fn scoped<F: Future>(ids: Ids, otel_context: OtelContext, future: F) -> Scoped<F> {
+    CURRENT.scope(ids, otel_context.within(future))
 }
 
 /// What identifies one request in logs and towards other services.
@@ -130,7 +131,7 @@ impl Ids {
 
     /// Puts the ids into the headers of a request that is made on behalf of this one:
     /// `traceparent`, `x-request-id`, and `tracestate` as the caller sent it.
-    pub fn pass_on(&self, headers: &mut HeaderMap) {
+    pub fn inject(&self, headers: &mut HeaderMap) {
         headers.insert(REQUEST_ID, self.request.header());
         if let Ok(value) = HeaderValue::try_from(self.trace.traceparent()) {
             headers.insert(TRACEPARENT, value);
@@ -183,7 +184,7 @@ mod tests {
         let ids = Ids::from_headers(&incoming);
 
         let mut outgoing = HeaderMap::new();
-        ids.pass_on(&mut outgoing);
+        ids.inject(&mut outgoing);
         assert_eq!(outgoing[REQUEST_ID], "abc");
         assert_eq!(outgoing[TRACESTATE], "a=1,b=2");
         assert_eq!(outgoing[TRACEPARENT], ids.trace.traceparent());
@@ -200,17 +201,17 @@ mod tests {
             TRACEPARENT,
             HeaderValue::from_static("00-no-traceparent-01"),
         );
-        Ids::from_headers(&incoming).pass_on(&mut outgoing);
+        Ids::from_headers(&incoming).inject(&mut outgoing);
         assert!(!outgoing.contains_key(TRACESTATE));
     }
 
     #[tokio::test]
-    async fn only_a_request_has_ids_to_pass_on() {
+    async fn only_a_request_has_ids_to_inject() {
         let mut headers = HeaderMap::new();
-        pass_on(&mut headers);
+        inject(&mut headers);
         assert!(headers.is_empty());
         let ids = Ids::from_headers(&headers);
-        scope(ids.clone(), async { pass_on(&mut headers) }).await;
+        scope(ids.clone(), async { inject(&mut headers) }).await;
         assert_eq!(headers[TRACEPARENT], ids.trace.traceparent());
     }
 

@@ -17,9 +17,9 @@ use crate::limits::Limits;
 
 /// What is known about the body of a request. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub(crate) struct Upload(Arc<State>);
+pub(crate) struct Upload(Arc<UploadState>);
 
-struct State {
+struct UploadState {
     received: AtomicU64,
     /// Whose room its bytes take, once that is known.
     limits: OnceLock<Limits>,
@@ -66,7 +66,7 @@ impl Upload {
         if let Some(upload) = request.extensions().get::<Self>() {
             return upload.clone();
         }
-        let upload = Self(Arc::new(State {
+        let upload = Self(Arc::new(UploadState {
             received: AtomicU64::new(0),
             limits: OnceLock::new(),
             taken: AtomicU64::new(0),
@@ -137,7 +137,7 @@ impl Upload {
     }
 }
 
-impl State {
+impl UploadState {
     /// Data that takes room for as long as it lives, if there is room.
     fn hold(self: &Arc<Self>, data: Bytes) -> Option<Bytes> {
         let bytes = data.len() as u64;
@@ -153,7 +153,7 @@ impl State {
             return None;
         }
         self.held.fetch_add(takes, Ordering::Relaxed);
-        Some(Bytes::from_owner(Held {
+        Some(Bytes::from_owner(HeldBytes {
             data,
             state: self.clone(),
         }))
@@ -173,18 +173,18 @@ impl State {
 }
 
 /// A piece of a body that takes room.
-struct Held {
+struct HeldBytes {
     data: Bytes,
-    state: Arc<State>,
+    state: Arc<UploadState>,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for HeldBytes {
     fn as_ref(&self) -> &[u8] {
         &self.data
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldBytes {
     fn drop(&mut self) {
         // Whoever has collected the whole body has copied its pieces, and has dropped them for that. A reader that goes on after
         // the request has ended keeps nothing for it.

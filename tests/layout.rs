@@ -1,6 +1,7 @@
 //! The order of the modules: lower rows never import higher ones, and files of one row never import
 //! each other.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,10 +11,17 @@ const ROWS: [&[&str]; 9] = [
         "backoff", "boxed", "cgroup", "chunks", "network", "redact", "trace", "error",
     ],
     &["otlp", "problem", "settings", "threads"],
-    &["logs", "metrics", "health", "shutdown", "limits", "client"],
+    &[
+        "logs",
+        "metrics",
+        "health",
+        "shutdown",
+        "limits",
+        "client_ip",
+    ],
     &["background", "openapi", "upload"],
     &["server", "request", "admin"],
-    &["sections"],
+    &["chassis_settings"],
     &["cli"],
     &["service"],
     &["testing"],
@@ -149,4 +157,54 @@ fn files_stay_short() {
             file.display()
         );
     }
+}
+/// Types that several modules have by design: each module's section of the settings, each subcommand's arguments.
+const IN_MANY_MODULES: [&str; 2] = ["Settings", "Args"];
+
+/// Crates whose types are compared.
+const CRATES: [&str; 6] = [
+    "src",
+    "axum-chassis-redis/src",
+    "axum-chassis-sqlx/src",
+    "cargo-chassis/src",
+    "xtask/src",
+    "examples/orders/src",
+];
+
+#[test]
+fn a_name_is_one_type_within_a_crate() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = BTreeMap::<(&str, String), BTreeSet<String>>::new();
+    for folder in CRATES {
+        for file in files(&root.join(folder)) {
+            let text = fs::read_to_string(&file).expect("text");
+            // Alternatives: one is compiled, and both have the same API.
+            let is_alternative = file.ends_with("disabled.rs");
+            let code = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+            for line in code.lines().filter(|_| !is_alternative) {
+                if let Some(name) = defined(line)
+                    && !IN_MANY_MODULES.contains(&name)
+                {
+                    let places = seen.entry((folder, name.to_owned())).or_default();
+                    places.insert(file.display().to_string());
+                }
+            }
+        }
+    }
+    seen.retain(|_, places| places.len() > 1);
+    assert!(seen.is_empty(), "{seen:#?}");
+}
+
+/// The type that a line begins to define.
+fn defined(line: &str) -> Option<&str> {
+    let mut words = line
+        .split_whitespace()
+        .filter(|word| !word.starts_with("pub"));
+    let keyword = words.next()?;
+    let name = words.next()?;
+    let end = name
+        .find(|c: char| !c.is_alphanumeric())
+        .unwrap_or(name.len());
+    let is_type = ["struct", "enum", "trait", "union"].contains(&keyword);
+    (is_type && end > 0).then_some(&name[..end])
 }

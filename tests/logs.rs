@@ -211,7 +211,7 @@ fn nothing_that_is_logged_can_break_or_forge_a_line() {
 fn an_error_is_written_with_its_causes() {
     let lines = logged(|| {
         let cause = io::Error::other("connection reset");
-        let error = logs::Error::Thread(cause);
+        let error = logs::SetupError::Thread(cause);
         error!(error = &error as &dyn std::error::Error, "cannot start");
     });
     let text = lines[0]["error"].as_str().unwrap();

@@ -26,8 +26,8 @@ fn a_problem_is_a_pointer() {
 #[test]
 fn every_error_is_at_most_half_of_what_clippy_refuses() {
     at_most::<Error>(64);
-    at_most::<logs::Error>(64);
-    at_most::<logs::BadFilter>(64);
+    at_most::<logs::SetupError>(64);
+    at_most::<logs::InvalidFilter>(64);
     at_most::<settings::Invalid>(64);
     at_most::<settings::InvalidUnit>(64);
     at_most::<settings::InvalidNetwork>(64);

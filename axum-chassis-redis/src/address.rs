@@ -15,9 +15,9 @@ pub(crate) fn read(url: &Secret) -> Result<ConnectionInfo, String> {
         ""
     };
     if url.is_empty() {
-        return Err(format!("has to be set, to {TCP}{tls}"));
+        return Err(format!("missing, expected {TCP}{tls}"));
     }
-    check(url.expose().trim()).map_err(|wrong| format!("expected {TCP}{tls}: {wrong}"))
+    check(url.expose().trim()).map_err(|wrong| format!("invalid URL: {wrong}; expected {TCP}{tls}"))
 }
 
 /// Whether others on the network can read what is sent: it goes to another host without TLS.
@@ -35,14 +35,15 @@ pub(crate) fn is_readable(info: &ConnectionInfo) -> bool {
 }
 
 fn check(text: &str) -> Result<ConnectionInfo, &'static str> {
-    const PASSWORD: &str = "a `/`, `?`, `#` or `@` of the password is written %2F, %3F, %23 or %40";
+    const PASSWORD: &str =
+        "a `/`, `?`, `#` or `@` in the password has to be written %2F, %3F, %23 or %40";
     let (scheme, _) = text.split_once(':').unwrap_or_default();
     let parameters: &[&str] = match scheme {
         "redis" | "valkey" => &["protocol"],
         "rediss" | "valkeys" if cfg!(feature = "tls") => &["protocol"],
-        "rediss" | "valkeys" => return Err("TLS is the feature `tls` of axum-chassis-redis"),
+        "rediss" | "valkeys" => return Err("TLS needs the feature `tls` of axum-chassis-redis"),
         "unix" | "redis+unix" | "valkey+unix" => &["db", "user", "pass", "protocol"],
-        _ => return Err("the scheme is another"),
+        _ => return Err("unknown URL scheme"),
     };
     let Some(url) = redis::parse_redis_url(text) else {
         return Err(
@@ -122,9 +123,9 @@ mod tests {
     #[test]
     fn what_is_said_of_a_wrong_one_helps_and_does_not_quote_it() {
         for (url, helps) in [
-            ("", "has to be set, to redis://USER:PASSWORD@HOST:6379/0"),
-            ("hunter2", "the scheme is another"),
-            ("http://:hunter2@cache", "the scheme is another"),
+            ("", "missing, expected redis://USER:PASSWORD@HOST:6379/0"),
+            ("hunter2", "unknown URL scheme"),
+            ("http://:hunter2@cache", "unknown URL scheme"),
             ("redis://:hun/ter2@cache", "%XX"),
             ("redis://user:12/hunter2@cache", "%2F"),
             ("redis://user:12?hunter2@cache", "%3F"),

@@ -5,7 +5,7 @@
 //!
 //! use axum::{Router, extract::State, routing::post};
 //! use axum_chassis::schemars::{self, JsonSchema};
-//! use axum_chassis::settings::{Problems, Validate};
+//! use axum_chassis::settings::{ValidationErrors, Validate};
 //! use axum_chassis::{Problem, Service};
 //! use axum_chassis_redis::{Pool, redis::AsyncTypedCommands};
 //! use serde::{Deserialize, Serialize};
@@ -17,8 +17,8 @@
 //! }
 //!
 //! impl Validate for Settings {
-//!     fn validate(&self, problems: &mut Problems) {
-//!         problems.within("redis", &self.redis);
+//!     fn validate(&self, errors: &mut ValidationErrors) {
+//!         errors.within("redis", &self.redis);
 //!     }
 //! }
 //!
@@ -35,7 +35,7 @@
 //! ```
 //!
 //! The call waits until Redis answers, for `service.start_timeout` at most. From then on a readiness
-//! check asks it, and errors that reach the client by `?` mean what they should (see [`meaning`]).
+//! check asks it, and errors that reach the client by `?` mean what they should (see [`classify_error`]).
 //!
 //! # Why the redis crate, and what a pool is here
 //!
@@ -65,12 +65,12 @@
 #![forbid(unsafe_code)]
 
 mod address;
-mod meaning;
+mod classify_error;
 mod pool;
 mod rotation;
 mod settings;
 
-pub use meaning::meaning;
+pub use classify_error::classify_error;
 pub use pool::{Pool, redis};
 pub use rotation::redis_rotating;
 pub use settings::Settings;

@@ -17,7 +17,7 @@ use redis::{
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::{Settings, address, meaning};
+use crate::{Settings, address, classify_error};
 
 /// Connections to Redis. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -98,7 +98,7 @@ pub async fn redis<S>(
                 }
             }
         }
-        meaning(error)
+        classify_error(error)
     });
     tokio::spawn(mend(pool.clone(), suspected));
     let closing = pool.clone();

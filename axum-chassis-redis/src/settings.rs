@@ -2,7 +2,7 @@
 
 use axum_chassis::health::Role;
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Duration, Problems, Secret, Validate};
+use axum_chassis::settings::{Duration, Secret, Validate, ValidationErrors};
 use serde::{Deserialize, Serialize};
 
 use crate::address;
@@ -10,7 +10,7 @@ use crate::address;
 /// A section such as `[redis]`, to embed in a service's own settings.
 ///
 /// Embedded as `redis`, its `url` may also be given by the variable `REDIS_URL` or the secret file
-/// `redis-url`. The settings around it check it with [`Problems::within`]`("redis", &self.redis)`.
+/// `redis-url`. The settings around it check it with [`ValidationErrors::within`]`("redis", &self.redis)`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[non_exhaustive]
@@ -42,12 +42,12 @@ impl Default for Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         if let Err(wrong) = address::read(&self.url) {
-            problems.add("url", wrong);
+            errors.add("url", wrong);
         }
         if self.connect_timeout.is_zero() {
-            problems.add("connect_timeout", "must be longer than 0s");
+            errors.add("connect_timeout", "must be longer than 0s");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the errors of Redis mean to a client, as the real server returns them.
 
-use axum_chassis_redis::meaning;
+use axum_chassis_redis::classify_error;
 use axum_chassis_redis::redis::aio::MultiplexedConnection;
 use axum_chassis_redis::redis::{self, Client};
 
@@ -18,7 +18,7 @@ async fn run(
 }
 
 fn status(error: &redis::RedisError) -> u16 {
-    meaning(error).map_or(500, |problem| {
+    classify_error(error).map_or(500, |problem| {
         let response = axum::response::IntoResponse::into_response(problem);
         assert_eq!(response.headers()["retry-after"], "5");
         response.status().as_u16()

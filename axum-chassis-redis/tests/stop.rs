@@ -53,7 +53,7 @@ async fn connections_are_closed_once_the_last_request_is_gone() {
         .await;
     let running = running.expect("Redis is there");
     assert_eq!(clients(&mut own).await.expect("an answer"), 4);
-    assert!(running.stop().await.is_orderly());
+    assert!(running.stop().await.is_graceful());
 }
 
 #[tokio::test]
@@ -76,5 +76,5 @@ async fn a_user_without_the_right_to_ping_starts_and_is_ready() {
     let running = Service::<Settings>::new("counter", "1.0.0")
         .start(sources, start)
         .await;
-    assert!(running.expect("a start").stop().await.is_orderly());
+    assert!(running.expect("a start").stop().await.is_graceful());
 }

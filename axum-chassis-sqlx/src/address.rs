@@ -20,23 +20,35 @@ impl Address {
         let expected = expected();
         let url = url.expose().trim();
         if url.is_empty() {
-            return Err(format!("has to be set, to {expected}"));
+            return Err(format!("missing, expected {expected}"));
         }
         let (scheme, rest) = url.split_once(':').unwrap_or_default();
         match scheme {
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => PostgresUrl::read(url)
                 .map(|read| Self::Postgres(Box::new(read)))
-                .map_err(|wrong| format!("expected {expected}: {wrong}")),
+                .map_err(|wrong| format!("invalid URL: {wrong}; expected {expected}")),
             "sqlite" if cfg!(feature = "sqlite") => {
                 let path = rest.trim_start_matches("//");
                 if path.is_empty() || path.starts_with('?') {
-                    return Err(format!("expected {expected}: the path is missing"));
+                    return Err(format!(
+                        "invalid URL: the path is missing; expected {expected}"
+                    ));
                 }
                 Ok(Self::Sqlite(url.to_owned()))
             }
-            _ => Err(format!("expected {expected}: the scheme is another")),
+            _ => Err(format!("{}: expected {expected}", unknown_scheme(url))),
         }
+    }
+}
+
+/// The scheme, if the text has the form of a URL; otherwise it may be anything, a password included.
+fn unknown_scheme(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            format!("unknown URL scheme `{scheme}`")
+        }
+        _ => "missing URL scheme".to_owned(),
     }
 }
 
@@ -101,10 +113,13 @@ mod tests {
         for (url, helps) in [
             (
                 "",
-                "has to be set, to postgres://USER:PASSWORD@HOST:5432/NAME or sqlite:PATH",
+                "missing, expected postgres://USER:PASSWORD@HOST:5432/NAME or sqlite:PATH",
             ),
-            ("hunter2", "the scheme is another"),
-            ("mysql://orders:hunter2@db/orders", "the scheme is another"),
+            ("hunter2", "missing URL scheme: expected postgres://"),
+            (
+                "mysql://orders:hunter2@db/orders",
+                "unknown URL scheme `mysql`: expected postgres://",
+            ),
             ("postgres://orders:hun/ter2@db/orders", "%2F"),
             ("postgres://orders:12/hunter2@db/orders", "%2F"),
             ("postgres://orders:12?hunter2@db/orders", "%3F"),

@@ -6,7 +6,7 @@
 //!
 //! use axum::{Router, extract::State, routing::get};
 //! use axum_chassis::schemars::{self, JsonSchema};
-//! use axum_chassis::settings::{Problems, Validate};
+//! use axum_chassis::settings::{ValidationErrors, Validate};
 //! use axum_chassis::{Problem, Service};
 //! use serde::{Deserialize, Serialize};
 //! use sqlx::PgPool;
@@ -18,8 +18,8 @@
 //! }
 //!
 //! impl Validate for Settings {
-//!     fn validate(&self, problems: &mut Problems) {
-//!         problems.within("database", &self.database);
+//!     fn validate(&self, errors: &mut ValidationErrors) {
+//!         errors.within("database", &self.database);
 //!     }
 //! }
 //!
@@ -40,7 +40,7 @@
 //!
 //! The call waits until the database answers, for `service.start_timeout` at most. From then on a
 //! readiness check asks it, pool metrics tell of its connections, errors that reach the client by
-//! `?` mean what they should (see [`meaning`]), and the pool is closed when the last request is gone.
+//! `?` mean what they should (see [`classify_error`]), and the pool is closed when the last request is gone.
 //! What comes back is sqlx's own pool: queries, transactions and migrations are sqlx's.
 //!
 //! # Features
@@ -56,7 +56,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
-mod meaning;
+mod classify_error;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod open;
 #[cfg(feature = "postgres")]
@@ -67,7 +67,7 @@ mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use meaning::meaning;
+pub use classify_error::classify_error;
 #[cfg(all(feature = "migrate", feature = "postgres"))]
 pub use postgres::migrate;
 #[cfg(feature = "postgres")]

@@ -21,7 +21,7 @@ pub(crate) async fn wait<S>(
         // Not with the pool, which would only return that its time was up.
         match tokio::time::timeout(*limit, probe.check()).await {
             Ok(answer) => answer,
-            Err(_) => anyhow::bail!("no answer within {limit}"),
+            Err(_) => anyhow::bail!("no response within {limit}"),
         }
     };
     chassis.wait_for(name, attempt).await

@@ -22,7 +22,7 @@ pub(crate) use self::upkeep::is_stale_plan;
 pub(crate) use self::url::PostgresUrl;
 use crate::address::Address;
 use crate::open::{open, wait};
-use crate::{Settings, meaning};
+use crate::{Settings, classify_error};
 
 /// Opens a pool of connections to PostgreSQL, once it answers.
 ///
@@ -57,7 +57,7 @@ async fn connect<S>(
     let noted = upkeep.clone();
     chassis.on_error(move |error| {
         noted.note(error);
-        meaning(error)
+        classify_error(error)
     });
     let suspected = upkeep.suspected.clone();
     let connecting = probe.clone();
@@ -112,7 +112,7 @@ fn read(name: &str, settings: &Settings) -> anyhow::Result<Box<PostgresUrl>> {
     match Address::read(&settings.url) {
         Ok(Address::Postgres(url)) => Ok(url),
         Ok(_) => bail!(
-            "{name}.url: expected postgres://USER:PASSWORD@HOST:5432/NAME: it is of another database"
+            "{name}.url: URL of another database, expected postgres://USER:PASSWORD@HOST:5432/NAME"
         ),
         Err(wrong) => bail!("{name}.url: {wrong}"),
     }

@@ -2,7 +2,7 @@
 
 use axum_chassis::health::Role;
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Duration, Problems, Secret, Validate};
+use axum_chassis::settings::{Duration, Secret, Validate, ValidationErrors};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
@@ -14,7 +14,7 @@ const LONGEST_STATEMENT: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 ///
 /// Embedded as `database`, its `url` may also be given by the variable `DATABASE_URL` or the secret
 /// file `database-url`. The settings around it check it with
-/// [`Problems::within`]`("database", &self.database)`.
+/// [`ValidationErrors::within`]`("database", &self.database)`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[non_exhaustive]
@@ -50,15 +50,15 @@ impl Default for Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         if let Err(wrong) = Address::read(&self.url) {
-            problems.add("url", wrong);
+            errors.add("url", wrong);
         }
         if self.acquire_timeout.is_zero() {
-            problems.add("acquire_timeout", "must be longer than 0s");
+            errors.add("acquire_timeout", "must be longer than 0s");
         }
         if self.statement_timeout > LONGEST_STATEMENT {
-            problems.add(
+            errors.add(
                 "statement_timeout",
                 format!("must be at most {LONGEST_STATEMENT}; 0s means for ever"),
             );

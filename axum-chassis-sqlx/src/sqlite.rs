@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::address::Address;
 use crate::open::{open, wait};
-use crate::{Settings, meaning};
+use crate::{Settings, classify_error};
 
 /// How long a statement waits for a lock that was to be waited for "for ever".
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -35,12 +35,12 @@ pub async fn sqlite<S>(
     let url = match Address::read(&settings.url) {
         Ok(Address::Sqlite(url)) => url,
         #[cfg(feature = "postgres")]
-        Ok(_) => bail!("{name}.url: expected sqlite:PATH: it is of another database"),
+        Ok(_) => bail!("{name}.url: URL of another database, expected sqlite:PATH"),
         Err(wrong) => bail!("{name}.url: {wrong}"),
     };
     // Its own words may quote the URL.
     let Ok(options) = SqliteConnectOptions::from_str(&url) else {
-        bail!("{name}.url: a parameter after the `?` is not acceptable");
+        bail!("{name}.url: invalid parameter after the `?`");
     };
     let patience = *settings.statement_timeout;
     let options = options
@@ -63,9 +63,9 @@ pub async fn sqlite<S>(
         // Connections to one share a cache, in which a statement fails where it would wait in a file.
         settings.max_connections = 1;
     }
-    let probe = Probe::new(options.clone(), is_in_memory(&url));
+    let probe = FileCheck::new(options.clone(), is_in_memory(&url));
     wait(chassis, name, &settings, &probe).await?;
-    chassis.on_error(meaning);
+    chassis.on_error(classify_error);
     open(chassis, name, &settings, pool, options, probe)
 }
 
@@ -75,13 +75,13 @@ fn is_in_memory(url: &str) -> bool {
 
 /// The readiness check, on a connection of its own. Cheap to clone; all clones are one.
 #[derive(Clone)]
-struct Probe {
+struct FileCheck {
     options: SqliteConnectOptions,
     sql: &'static str,
     connection: Arc<Mutex<Option<SqliteConnection>>>,
 }
 
-impl Probe {
+impl FileCheck {
     fn new(options: SqliteConnectOptions, is_in_memory: bool) -> Self {
         // Unlike `SELECT 1` the other one reads the file.
         let sql = match is_in_memory {
@@ -117,7 +117,7 @@ impl Probe {
     }
 }
 
-impl health::Check for Probe {
+impl health::Check for FileCheck {
     fn check(&self) -> impl Future<Output = anyhow::Result<()>> + Send {
         self.ask()
     }

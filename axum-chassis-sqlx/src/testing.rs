@@ -50,7 +50,7 @@ impl Database {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let server = env::var("DATABASE_URL").unwrap_or_else(|_| server.to_owned());
         let Ok(mut url) = Url::parse(&server) else {
-            panic!("the URL of the PostgreSQL to test on, DATABASE_URL, is none");
+            panic!("invalid DATABASE_URL, expected the URL of a PostgreSQL server for tests");
         };
         // Several machines may share a server.
         let now = SystemTime::now()
@@ -70,8 +70,8 @@ impl Database {
             // Otherwise it would be dropped, in vain.
             std::mem::forget(database);
             panic!(
-                "no database to test on: {reason}. Tests need PostgreSQL at {host}:{port}, or wherever DATABASE_URL \
-                 says, with a user who may create databases"
+                "no database to test on: {reason}. Tests need PostgreSQL at {host}:{port}, or at DATABASE_URL, with \
+                 a user that may create databases"
             );
         }
         database

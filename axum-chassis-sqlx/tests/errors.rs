@@ -2,13 +2,13 @@
 
 #![cfg(feature = "postgres")]
 
-use axum_chassis_sqlx::meaning;
+use axum_chassis_sqlx::classify_error;
 use axum_chassis_sqlx::sqlx::{self, AssertSqlSafe, Connection, PgConnection};
 use stores::Postgres;
 
 /// The status of the answer, and when to come back; a 500 is an error that means nothing else.
 fn answer(error: &sqlx::Error) -> (u16, Option<String>) {
-    let Some(problem) = meaning(error) else {
+    let Some(problem) = classify_error(error) else {
         return (500, None);
     };
     let response = axum::response::IntoResponse::into_response(problem);

@@ -63,7 +63,7 @@ fn with_service(sources: Sources, test: impl FnOnce(SocketAddr)) {
         let running = running.expect("the database is there");
         let main = running.address();
         tokio::task::block_in_place(|| test(main));
-        assert!(running.stop().await.is_orderly());
+        assert!(running.stop().await.is_graceful());
     });
 }
 

@@ -11,8 +11,8 @@ use anyhow::Context;
 use project::Project;
 
 use crate::archive::Archive;
-use crate::carried;
-use crate::say::say;
+use crate::embedded;
+use crate::status::status;
 use crate::template::{Answers, Template};
 
 /// Its flags.
@@ -48,14 +48,14 @@ const SETTINGS: [&str; 2] = ["config/default.toml", "config/production.toml"];
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let project = Project::around(&std::env::current_dir()?, &args.define)?;
-    say("Found", &project);
+    status("Found", &project);
 
     let assets: BTreeSet<Asset> = args.assets.into_iter().collect();
     let there = |path: &Path| project.root.join(path).symlink_metadata().is_ok();
     let manifests = assets.contains(&Asset::Kubernetes) || there(Path::new("k8s"));
 
     let scratch = tempfile::tempdir()?;
-    let carried = carried::current()?;
+    let current = embedded::current()?;
     let port = project.port.number.to_string();
     let answers = [
         ("chassis", "registry"),
@@ -66,7 +66,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         ("port", &port),
     ];
     let answers = Answers::from(answers.map(|(name, answer)| (name.into(), answer.into())));
-    let rendered = Template::unpack(&carried)?.render(scratch.path(), &project.bin, &answers)?;
+    let rendered = Template::unpack(&current)?.render(scratch.path(), &project.bin, &answers)?;
     let mut files = Archive::default();
     let parts = assets.iter().flat_map(|asset| asset.files());
     // Without manifests, rules and dashboard are in compose/.
@@ -100,16 +100,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         .unpack("", &project.root)
         .with_context(|| format!("cannot write to {}", project.root.display()))?;
     for path in new {
-        say("Added", path.display());
+        status("Added", path.display());
     }
     for path in kept {
-        say(
+        status(
             "Kept",
             format_args!("{}: it already exists; --force replaces it", path.display()),
         );
     }
     for line in assets.into_iter().flat_map(|asset| asset.next(&project)) {
-        say("Next", line);
+        status("Next", line);
     }
     Ok(ExitCode::SUCCESS)
 }

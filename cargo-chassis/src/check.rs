@@ -100,7 +100,7 @@ impl Check {
     pub fn run(&self) -> anyhow::Result<Vec<Fault>> {
         let overlays = render::overlays(&self.manifests, &self.only)?;
         let binary = binary::Binary::new(&self.binary, self.secrets.as_deref())?;
-        if let Some(reason) = binary.stranger() {
+        if let Some(reason) = binary.foreign_binary() {
             eprintln!(
                 "{} does not use axum-chassis ({reason}): its settings, routes and metrics are not checked\n",
                 self.binary.display()

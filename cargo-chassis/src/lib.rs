@@ -5,20 +5,20 @@
 //! - `add`: adds single parts of the template to an existing Cargo project
 //! - `update`: merges changes of the template
 //! - [`check`]: compares manifests, image, alerts and dashboards with the binary
-//! - [`carried`]: the templates and the crate embedded in the tool; [`archive`]: their format
+//! - [`embedded`]: the templates and the crate embedded in the tool; [`archive`]: their format
 //! - `rust`: checks the compiler's version
-//! - `template`: the questions, and rendering; `record`: the answers in a project
+//! - `template`: the questions, and rendering; `answers`: the answers in a project
 
 mod add;
+mod answers;
 pub mod archive;
 mod cargo;
-pub mod carried;
 pub mod check;
 pub mod cli;
+pub mod embedded;
 mod new;
-mod record;
 mod rust;
-mod say;
+mod status;
 pub mod template;
 mod update;
 mod vendor;

@@ -9,9 +9,9 @@ use anyhow::{Context, bail, ensure};
 
 use crate::archive::Archive;
 use crate::cargo::cargo;
-use crate::carried;
+use crate::embedded;
 use crate::rust;
-use crate::say::say;
+use crate::status::status;
 use crate::template::{Answers, Template};
 use crate::vendor;
 
@@ -32,18 +32,18 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let target = Target::parse(&args.path)?;
-    let carried = carried::current()?;
-    let template = Template::unpack(&carried)?;
+    let current = embedded::current()?;
+    let template = Template::unpack(&current)?;
     let mut answers = template.read(&args.define)?;
     template.complete(&mut answers)?;
 
     let folder = target.path();
     let first = before_its_start(&answers);
-    target.generate(&carried, &template, answers)?;
-    say("Generated", folder.display());
+    target.generate(&current, &template, answers)?;
+    status("Generated", folder.display());
     git_init(&folder);
 
-    say(
+    status(
         "Building",
         "the service; the first build compiles every dependency: a minute or two",
     );
@@ -62,7 +62,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return run::run(&target.name, &folder);
     }
     let and = if first.is_empty() { "" } else { " && " };
-    say(
+    status(
         "Built",
         format_args!(
             "the service; to start it: cd {} && {first}{and}cargo run",
@@ -156,15 +156,15 @@ impl Target {
     /// Makes the folder, whole or not at all.
     fn generate(
         &self,
-        carried: &Archive,
+        current: &Archive,
         template: &Template,
         answers: Answers,
     ) -> anyhow::Result<()> {
         let scratch = tempfile::tempdir()?;
-        let made = make(carried, template, scratch.path(), &self.name, answers)?;
+        let made = make(current, template, scratch.path(), &self.name, answers)?;
         self.can_be_compiled(&made)?;
         // The versions that the template was tested with.
-        if let Some(lock) = carried.get("Cargo.lock") {
+        if let Some(lock) = current.get("Cargo.lock") {
             std::fs::write(made.join("Cargo.lock"), lock)?;
         }
 
@@ -189,7 +189,7 @@ impl Target {
 
 /// Renders the template for a service called `name` into `parent`, with the crate in it if that is the answer.
 pub(crate) fn make(
-    carried: &Archive,
+    current: &Archive,
     template: &Template,
     parent: &Path,
     name: &str,
@@ -214,7 +214,7 @@ pub(crate) fn make(
         .or_insert_with(|| "own".to_owned());
     let folder = template.render(parent, name, &answers)?;
     if vendored {
-        vendor::write(carried, &folder)?;
+        vendor::write(current, &folder)?;
     }
     Ok(folder)
 }
@@ -229,7 +229,7 @@ fn git_init(folder: &Path) {
         git.is_ok_and(|output| output.status.success())
     };
     if !git(&["rev-parse", "--is-inside-work-tree"]) && !git(&["init"]) {
-        say(
+        status(
             "Warning",
             "git init failed; the service has no git repository",
         );

@@ -49,9 +49,9 @@ impl Template {
     /// # Errors
     ///
     /// If it cannot be written, or is none.
-    pub fn unpack(carried: &Archive) -> anyhow::Result<Self> {
+    pub fn unpack(current: &Archive) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        carried
+        current
             .unpack("template", folder.path())
             .context("cannot unpack the template")?;
         let config = fs::read_to_string(folder.path().join("cargo-generate.toml"))?;
@@ -204,15 +204,16 @@ impl Question {
     fn check(&self, answer: &str) -> Result<(), String> {
         if !self.choices.is_empty() && !self.choices.iter().any(|choice| choice == answer) {
             return Err(format!(
-                "{} has to be one of {}",
+                "{}: expected one of {}",
                 self.name,
                 self.choices.join(", ")
             ));
         }
         match &self.pattern {
-            Some(pattern) if !pattern.is_match(answer) => {
-                Err(format!("{} has to match the pattern {pattern}", self.name))
-            }
+            Some(pattern) if !pattern.is_match(answer) => Err(format!(
+                "{}: expected a match of the pattern {pattern}",
+                self.name
+            )),
             _ => Ok(()),
         }
     }

@@ -12,10 +12,10 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use git::Git;
 
-use crate::carried::{self, VERSION};
+use crate::answers::{self, SavedAnswers};
+use crate::embedded::{self, VERSION};
 use crate::new;
-use crate::record::{self, Record};
-use crate::say::say;
+use crate::status::status;
 use crate::template::Template;
 
 /// Its flags.
@@ -28,17 +28,17 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let folder = project()?;
-    let record = Record::read(&folder)?;
-    let from = carried::release(&record.template)?;
+    let record = SavedAnswers::read(&folder)?;
+    let from = embedded::release(&record.template)?;
     if record.template == VERSION {
-        say(
+        status(
             "Current",
             format_args!("the service has the tool's template version, {VERSION}"),
         );
         return Ok(ExitCode::SUCCESS);
     }
     if args.check {
-        say(
+        status(
             "Waiting",
             format_args!(
                 "an update from {} to {VERSION}; run cargo chassis update",
@@ -72,7 +72,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     // A service that was renamed here and there only is still closer to its old name.
     then.sort_by_key(|(edited, ..)| *edited);
     let (_, name, then) = then.swap_remove(0);
-    let now = carried::current()?;
+    let now = embedded::current()?;
     let parent = scratch.path().join("now");
     std::fs::create_dir(&parent)?;
     let mut answers = record.answers.clone();
@@ -81,7 +81,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let made = new::make(&now, &Template::unpack(&now)?, &parent, &name, answers)?;
     let now = git.tree_of(&made)?;
 
-    say(
+    status(
         "Merging",
         format_args!(
             "changes of the template from {} to {VERSION} into {name}",
@@ -90,19 +90,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     );
     let merge = git.merge(&then, &now, &format!("axum-chassis template {VERSION}"))?;
     for path in &merge.left_deleted {
-        say(
+        status(
             "Left out",
             format_args!("{path}: the template changed it, and it was deleted here"),
         );
     }
     for (verb, path) in &merge.done {
-        say(verb, path);
+        status(verb, path);
     }
     if merge.conflicts {
-        say("Next", "resolve the conflicts, run cargo test, and commit");
+        status("Next", "resolve the conflicts, run cargo test, and commit");
         return Ok(ExitCode::FAILURE);
     }
-    say(
+    status(
         "Next",
         "review with git diff --cached, run cargo test, and commit; git reset --hard undoes the update",
     );
@@ -114,14 +114,14 @@ fn project() -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir()?;
     let found = here.ancestors().find(|folder| {
         let manifest = std::fs::read_to_string(folder.join("Cargo.toml"));
-        folder.join(record::FILE).is_file()
-            || manifest.is_ok_and(|text| record::dependency(&text).is_some())
+        folder.join(answers::FILE).is_file()
+            || manifest.is_ok_and(|text| answers::dependency(&text).is_some())
     });
     let found = found.with_context(|| {
         format!(
             "no axum-chassis service found: neither {} nor its parent folders have a {} or a Cargo.toml that depends on axum-chassis",
             here.display(),
-            record::FILE
+            answers::FILE
         )
     })?;
     Ok(found.to_owned())

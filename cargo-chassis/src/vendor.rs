@@ -7,17 +7,17 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use toml_edit::{DocumentMut, Item, Value, value};
 
+use crate::answers;
 use crate::archive::{Archive, refuse_links};
-use crate::carried::{self, CRATES};
-use crate::record;
-use crate::say::say;
+use crate::embedded::{self, CRATES};
+use crate::status::status;
 
 /// Where the crate lies in a service's folder; those of stores lie beside it.
 pub(crate) const FOLDER: &str = "vendor/axum-chassis";
 
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let folder = service()?;
-    for file in ["Cargo.toml", record::FILE] {
+    for file in ["Cargo.toml", answers::FILE] {
         refuse_links(&folder, Path::new(file))?;
     }
     let file = folder.join("Cargo.toml");
@@ -27,7 +27,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot read {}", file.display()))?;
     let path = manifest["dependencies"]["axum-chassis"].get("path");
     if path.and_then(Item::as_str) == Some(FOLDER) && folder.join(FOLDER).exists() {
-        say(
+        status(
             "Unchanged",
             format_args!("{FOLDER} already exists; `cargo chassis update` updates it"),
         );
@@ -51,10 +51,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     }
     let outer = exclude(&folder, &mut manifest)?;
 
-    write(&carried::current()?, &folder)?;
+    write(&embedded::current()?, &folder)?;
     fs::write(&file, manifest.to_string())?;
     if let Some((file, manifest)) = outer {
-        say(
+        status(
             "Changed",
             format_args!(
                 "{}: the folder is excluded from the workspace",
@@ -63,29 +63,33 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         );
         fs::write(file, manifest.to_string())?;
     }
-    record::set_source(&folder, "vendored")?;
-    say(
+    answers::set_source(&folder, "vendored")?;
+    status(
         "Vendored",
         format_args!(
             "axum-chassis {} in {}",
-            carried::VERSION,
+            embedded::VERSION,
             folder.join(FOLDER).display()
         ),
     );
-    say(
+    status(
         "Next",
         "run cargo build, which updates Cargo.lock, and commit all files",
     );
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the crate into a service's folder, and those of stores that it names, their tests and their format left to
-/// whoever makes them; nothing for the first release, which carried none.
-pub(crate) fn write(carried: &Archive, service: &Path) -> anyhow::Result<()> {
+/// Writes the crate into a service's folder, and the stores' crates that the service depends on. Neither tests nor
+/// formatting settings are copied. The archive of the first release has no crates, so nothing is written.
+pub(crate) fn write(current: &Archive, service: &Path) -> anyhow::Result<()> {
     let manifest: DocumentMut = fs::read_to_string(service.join("Cargo.toml"))?.parse()?;
-    for (name, carried_in) in CRATES {
+    for (name, folder_in_archive) in CRATES {
         let wanted = manifest["dependencies"].get(name).is_some();
-        if !wanted || carried.get(&format!("{carried_in}/Cargo.toml")).is_none() {
+        if !wanted
+            || current
+                .get(&format!("{folder_in_archive}/Cargo.toml"))
+                .is_none()
+        {
             continue;
         }
         refuse_links(service, &Path::new("vendor").join(name))?;
@@ -94,8 +98,8 @@ pub(crate) fn write(carried: &Archive, service: &Path) -> anyhow::Result<()> {
             fs::remove_dir_all(&folder)
                 .with_context(|| format!("cannot replace {}", folder.display()))?;
         }
-        carried
-            .unpack(carried_in, &folder)
+        current
+            .unpack(folder_in_archive, &folder)
             .with_context(|| format!("cannot write {}", folder.display()))?;
         // `cargo fmt --all` looks at dependencies by path too.
         fs::write(
@@ -113,7 +117,7 @@ fn service() -> anyhow::Result<PathBuf> {
         let Ok(manifest) = fs::read_to_string(folder.join("Cargo.toml")) else {
             continue;
         };
-        if record::dependency(&manifest).is_some() {
+        if answers::dependency(&manifest).is_some() {
             return Ok(folder.to_owned());
         }
     }

@@ -17,7 +17,7 @@ use tracing::Level;
 
 use super::{Action, Admin};
 use crate::boxed::boxed;
-use crate::logs::{BadFilter, Logs};
+use crate::logs::{InvalidFilter, Logs};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::settings::Duration;
@@ -30,7 +30,7 @@ const LONGEST: StdDuration = StdDuration::from_secs(24 * 60 * 60);
 
 /// The log filter in force, and the one of the settings to go back to. All clones are one.
 #[derive(Clone)]
-pub(crate) struct Filter {
+pub(crate) struct TemporaryFilter {
     logs: Logs,
     changes: IntCounterVec,
     state: Arc<Mutex<Changed>>,
@@ -45,7 +45,7 @@ struct Changed {
     number: u64,
 }
 
-impl Filter {
+impl TemporaryFilter {
     pub(super) fn new(logs: Logs, metrics: &Metrics) -> prometheus::Result<Self> {
         let changes = metrics.counter_vec(
             "log_filter_changes_total",
@@ -68,7 +68,7 @@ impl Filter {
     }
 
     /// Takes over another filter from the settings: now, or when a change by hand reverts.
-    pub(crate) fn set_base(&self, filter: &str) -> Result<(), BadFilter> {
+    pub(crate) fn set_base(&self, filter: &str) -> Result<(), InvalidFilter> {
         let mut state = self.state();
         if state.until.is_none() {
             self.logs.set_filter(filter)?;
@@ -84,7 +84,7 @@ impl Filter {
         ttl: StdDuration,
         client: IpAddr,
         id: &RequestId,
-    ) -> Result<(), BadFilter> {
+    ) -> Result<(), InvalidFilter> {
         let filter = filter.trim();
         let mut state = self.state();
         let before = self.logs.filter();

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Admin;
-use super::samples::{Reading, Span};
+use super::samples::{Interval, Snapshot};
 use crate::metrics::http::RESPONSE_BYTES;
 
 /// One of them.
@@ -18,7 +18,7 @@ pub(super) struct Resource {
     pub(super) why: Option<String>,
 }
 
-pub(super) fn of(admin: &Admin, now: &Reading, last: Option<&Span>) -> Vec<Resource> {
+pub(super) fn of(admin: &Admin, now: &Snapshot, last: Option<&Interval>) -> Vec<Resource> {
     let quota = "cgroup_cpu_quota_cores";
     let mut resources = vec![Resource {
         name: "CPU".to_owned(),

@@ -25,7 +25,7 @@ const OTHERS: &str = "(other routes)";
 
 /// Requests up to a moment, or within a time. Numbers wrap around, which no difference of ten minutes minds.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Requests {
+pub(super) struct RequestCounts {
     /// Those that were answered with a 5xx.
     pub(super) errors: u32,
     /// What was sent in bodies.
@@ -35,14 +35,14 @@ pub(super) struct Requests {
 }
 
 /// Everything that is measured, at a moment.
-pub(super) struct Reading {
+pub(super) struct Snapshot {
     pub(super) at: Instant,
     families: Vec<MetricFamily>,
 }
 
 pub(super) struct Samples {
     totals: VecDeque<Totals>,
-    routes: VecDeque<(Instant, Vec<Requests>)>,
+    routes: VecDeque<(Instant, Vec<RequestCounts>)>,
     /// The routes that are told apart, the first that were asked for; before them, what the others are together.
     names: Vec<String>,
     taken: usize,
@@ -50,7 +50,7 @@ pub(super) struct Samples {
 
 struct Totals {
     at: Instant,
-    requests: Requests,
+    requests: RequestCounts,
     in_flight: f64,
     cpu_seconds: f64,
     throttled_seconds: f64,
@@ -58,17 +58,17 @@ struct Totals {
 
 /// What happened between two samples.
 #[derive(Clone, Debug)]
-pub(super) struct Span {
+pub(super) struct Interval {
     pub(super) seconds: f64,
-    pub(super) requests: Requests,
+    pub(super) requests: RequestCounts,
     pub(super) in_flight: f64,
     pub(super) cpu_cores: f64,
     pub(super) throttled: f64,
 }
 
-// === impl Requests ===
+// === impl RequestCounts ===
 
-impl Requests {
+impl RequestCounts {
     pub(super) fn total(&self) -> u32 {
         let counts = self.buckets.iter();
         counts.fold(0, |sum, count| sum.wrapping_add(*count))
@@ -118,9 +118,9 @@ impl Requests {
     }
 }
 
-// === impl Reading ===
+// === impl Snapshot ===
 
-impl Reading {
+impl Snapshot {
     pub(super) fn of(metrics: &Metrics) -> Self {
         Self {
             at: Instant::now(),
@@ -163,8 +163,8 @@ impl Reading {
     }
 
     /// The requests of each route of `names`, which grows with the routes that are new.
-    fn by_route(&self, names: &mut Vec<String>) -> Vec<Requests> {
-        let mut routes = vec![Requests::default(); names.len()];
+    fn by_route(&self, names: &mut Vec<String>) -> Vec<RequestCounts> {
+        let mut routes = vec![RequestCounts::default(); names.len()];
         for metric in self.family(DURATIONS) {
             let route = label(metric, "http_route");
             let known = names.iter().position(|name| name == route);
@@ -172,7 +172,7 @@ impl Reading {
                 Some(at) => at,
                 None if names.len() <= ROUTES => {
                     names.push(route.to_owned());
-                    routes.push(Requests::default());
+                    routes.push(RequestCounts::default());
                     names.len() - 1
                 }
                 None => 0,
@@ -188,7 +188,7 @@ impl Reading {
     }
 
     fn totals(&self) -> Totals {
-        let mut requests = Requests::default();
+        let mut requests = RequestCounts::default();
         for metric in self.family(DURATIONS) {
             requests.add(metric);
         }
@@ -227,17 +227,17 @@ impl Default for Samples {
 
 impl Samples {
     /// Takes another sample.
-    pub(super) fn take(&mut self, reading: &Reading) {
-        push(&mut self.totals, reading.totals(), SAMPLES);
+    pub(super) fn take(&mut self, snapshot: &Snapshot) {
+        push(&mut self.totals, snapshot.totals(), SAMPLES);
         if self.taken.is_multiple_of(APART) {
-            let routes = reading.by_route(&mut self.names);
-            push(&mut self.routes, (reading.at, routes), ROUTE_SAMPLES);
+            let routes = snapshot.by_route(&mut self.names);
+            push(&mut self.routes, (snapshot.at, routes), ROUTE_SAMPLES);
         }
         self.taken += 1;
     }
 
     /// What happened between each two samples, oldest first; the last one ends with `now`.
-    pub(super) fn spans(&self, now: &Reading) -> Vec<Span> {
+    pub(super) fn intervals(&self, now: &Snapshot) -> Vec<Interval> {
         let now = now.totals();
         let later = self.totals.iter().skip(1).chain([&now]);
         let both = self.totals.iter().zip(later);
@@ -246,7 +246,7 @@ impl Samples {
     }
 
     /// The requests of each route within the last ten minutes, and how many seconds those are so far.
-    pub(super) fn routes(&self, now: &Reading) -> (f64, Vec<(String, Requests)>) {
+    pub(super) fn routes(&self, now: &Snapshot) -> (f64, Vec<(String, RequestCounts)>) {
         let mut names = self.names.clone();
         let mut routes = now.by_route(&mut names);
         let mut seconds = 0.0;
@@ -273,9 +273,9 @@ fn push<T>(ring: &mut VecDeque<T>, value: T, bound: usize) {
 
 impl Totals {
     /// `None` for two that are too near to each other to divide by the time between them.
-    fn between(one: &Self, other: &Self) -> Option<Span> {
+    fn between(one: &Self, other: &Self) -> Option<Interval> {
         let seconds = (other.at - one.at).as_secs_f64();
-        (seconds >= 1.0).then(|| Span {
+        (seconds >= 1.0).then(|| Interval {
             seconds,
             requests: other.requests.since(&one.requests),
             in_flight: other.in_flight,

@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::resources::{self, Resource};
-use super::samples::{Reading, Requests, Span};
+use super::samples::{Interval, RequestCounts, Snapshot};
 use super::{Admin, Build};
-use crate::health::{Report, Role};
+use crate::health::{ReadinessReport, Role};
 use crate::redact;
 use crate::shutdown::Phase;
 
@@ -33,15 +33,15 @@ pub(super) struct Status<'a> {
     /// What is wrong, in a sentence each.
     pub(super) findings: Vec<String>,
     pub(super) stop: Option<Stop>,
-    pub(super) checks: Vec<Check>,
-    pub(super) tasks: Vec<Task>,
+    pub(super) checks: Vec<CheckStatus>,
+    pub(super) tasks: Vec<TaskStatus>,
     pub(super) traffic: Vec<Point>,
     /// How many seconds `routes` is about.
     pub(super) routes_seconds: f64,
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Vec<RouteStatus>,
     pub(super) resources: Vec<Resource>,
     /// The last warnings and errors, newest first.
-    pub(super) log: Vec<Line>,
+    pub(super) log: Vec<LogLine>,
     pub(super) log_filter: Value,
     pub(super) settings: Vec<Setting>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Status<'a> {
 /// How far a stop has come.
 #[derive(Serialize)]
 pub(super) struct Stop {
-    /// `draining`, `closing` or `cutting`.
+    /// `draining`, `closing` or `aborting`.
     pub(super) phase: &'static str,
     pub(super) seconds: u64,
     pub(super) deadline_seconds: u64,
@@ -59,7 +59,7 @@ pub(super) struct Stop {
 }
 
 #[derive(Serialize)]
-pub(super) struct Check {
+pub(super) struct CheckStatus {
     pub(super) name: String,
     /// `gate` or `inform`.
     pub(super) role: Role,
@@ -86,7 +86,7 @@ pub(super) struct Change {
 }
 
 #[derive(Serialize)]
-pub(super) struct Task {
+pub(super) struct TaskStatus {
     pub(super) name: String,
     pub(super) state: &'static str,
     pub(super) starts: u64,
@@ -107,7 +107,7 @@ pub(super) struct Point {
 }
 
 #[derive(Serialize)]
-pub(super) struct Route {
+pub(super) struct RouteStatus {
     pub(super) route: String,
     pub(super) requests: u32,
     pub(super) requests_per_second: f64,
@@ -121,7 +121,7 @@ pub(super) struct Route {
 
 /// A line as it is in the log.
 #[derive(Serialize)]
-pub(super) struct Line {
+pub(super) struct LogLine {
     pub(super) level: &'static str,
     pub(super) line: String,
 }
@@ -141,18 +141,18 @@ pub(super) fn show(admin: &Admin, _: &HeaderMap) -> Response {
 
 impl<'a> Status<'a> {
     pub(super) fn of(admin: &'a Admin) -> Self {
-        let now = Reading::of(&admin.metrics);
+        let now = Snapshot::of(&admin.metrics);
         let report = admin.readiness.report();
-        let (spans, (routes_seconds, routes)) = {
+        let (intervals, (routes_seconds, routes)) = {
             let samples = admin.samples();
-            (samples.spans(&now), samples.routes(&now))
+            (samples.intervals(&now), samples.routes(&now))
         };
         let stalled = admin.heartbeat.stalled().map(|silent| silent.as_secs_f64());
-        let checks: Vec<Check> = checks(&report);
-        let tasks: Vec<Task> = tasks(admin);
-        let routes: Vec<Route> = routes
+        let checks: Vec<CheckStatus> = checks(&report);
+        let tasks: Vec<TaskStatus> = tasks(admin);
+        let routes: Vec<RouteStatus> = routes
             .into_iter()
-            .map(|(route, requests)| Route::of(route, &requests, routes_seconds))
+            .map(|(route, requests)| RouteStatus::of(route, &requests, routes_seconds))
             .collect();
         Self {
             build: &admin.build,
@@ -164,10 +164,10 @@ impl<'a> Status<'a> {
             stop: stop(admin, &report, &now),
             checks,
             tasks,
-            traffic: spans.iter().map(Point::of).collect(),
+            traffic: intervals.iter().map(Point::of).collect(),
             routes_seconds,
             routes,
-            resources: resources::of(admin, &now, spans.last()),
+            resources: resources::of(admin, &now, intervals.last()),
             log: log(admin),
             log_filter: admin.filter.to_json(),
             settings: settings(admin),
@@ -177,16 +177,16 @@ impl<'a> Status<'a> {
 
 fn findings(
     stalled: Option<f64>,
-    checks: &[Check],
-    tasks: &[Task],
-    routes: &[Route],
+    checks: &[CheckStatus],
+    tasks: &[TaskStatus],
+    routes: &[RouteStatus],
 ) -> Vec<String> {
     let mut findings = Vec::new();
     if let Some(seconds) = stalled {
         findings.push(format!("The runtime has run no task for {seconds:.0} s"));
     }
     for check in checks.iter().filter(|check| !check.up) {
-        let Check { name, seconds, .. } = check;
+        let CheckStatus { name, seconds, .. } = check;
         let error = check.error.as_deref().unwrap_or_default();
         findings.push(format!("Check {name} is down for {seconds} s: {error}"));
     }
@@ -210,9 +210,9 @@ fn findings(
     findings
 }
 
-fn checks(report: &Report) -> Vec<Check> {
+fn checks(report: &ReadinessReport) -> Vec<CheckStatus> {
     let ago = |at: Instant| at.elapsed().as_secs();
-    let checks = report.checks.iter().map(|(name, check)| Check {
+    let checks = report.checks.iter().map(|(name, check)| CheckStatus {
         name: name.clone(),
         role: check.role,
         up: check.up,
@@ -236,8 +236,8 @@ fn checks(report: &Report) -> Vec<Check> {
     checks.collect()
 }
 
-fn tasks(admin: &Admin) -> Vec<Task> {
-    let tasks = admin.tasks.report().into_iter().map(|task| Task {
+fn tasks(admin: &Admin) -> Vec<TaskStatus> {
+    let tasks = admin.tasks.report().into_iter().map(|task| TaskStatus {
         name: task.name,
         state: task.state.word(),
         starts: task.starts,
@@ -246,12 +246,12 @@ fn tasks(admin: &Admin) -> Vec<Task> {
     tasks.collect()
 }
 
-fn stop(admin: &Admin, report: &Report, now: &Reading) -> Option<Stop> {
+fn stop(admin: &Admin, report: &ReadinessReport, now: &Snapshot) -> Option<Stop> {
     let phase = match admin.shutdown.phase() {
         Phase::Running => return None,
         Phase::Draining => "draining",
         Phase::Closing => "closing",
-        Phase::Cut => "cutting",
+        Phase::Abort => "aborting",
     };
     let value = |name| now.value(name).unwrap_or_default();
     Some(Stop {
@@ -264,9 +264,9 @@ fn stop(admin: &Admin, report: &Report, now: &Reading) -> Option<Stop> {
     })
 }
 
-fn log(admin: &Admin) -> Vec<Line> {
+fn log(admin: &Admin) -> Vec<LogLine> {
     let lines = admin.logs.recent().into_iter();
-    let lines = lines.map(|(level, line)| Line {
+    let lines = lines.map(|(level, line)| LogLine {
         level: level.as_str(),
         line: redact::userinfo(&plain(line)).into_owned(),
     });
@@ -307,25 +307,25 @@ fn settings(admin: &Admin) -> Vec<Setting> {
 // === impl Point ===
 
 impl Point {
-    fn of(span: &Span) -> Self {
-        let requests = &span.requests;
+    fn of(interval: &Interval) -> Self {
+        let requests = &interval.requests;
         Self {
-            seconds: span.seconds,
-            requests_per_second: f64::from(requests.total()) / span.seconds,
+            seconds: interval.seconds,
+            requests_per_second: f64::from(requests.total()) / interval.seconds,
             errors: share(requests),
             p50_ms: requests.quantile_ms(0.5),
             p99_ms: requests.quantile_ms(0.99),
-            in_flight: span.in_flight,
-            cpu_cores: span.cpu_cores,
-            throttled: span.throttled,
+            in_flight: interval.in_flight,
+            cpu_cores: interval.cpu_cores,
+            throttled: interval.throttled,
         }
     }
 }
 
-// === impl Route ===
+// === impl RouteStatus ===
 
-impl Route {
-    fn of(route: String, requests: &Requests, seconds: f64) -> Self {
+impl RouteStatus {
+    fn of(route: String, requests: &RequestCounts, seconds: f64) -> Self {
         let ms = |share| requests.quantile_ms(share).unwrap_or_default();
         Self {
             route,
@@ -339,6 +339,6 @@ impl Route {
     }
 }
 
-fn share(requests: &Requests) -> f64 {
+fn share(requests: &RequestCounts) -> f64 {
     f64::from(requests.errors) / f64::from(requests.total().max(1))
 }

@@ -9,16 +9,16 @@ use tokio::task::{AbortHandle, Id};
 
 use super::Settings;
 use super::check::{Check, Role};
-use super::report::{Report, Verdict};
+use super::report::{ReadinessReport, Verdict};
 use crate::boxed::boxed;
 use crate::error::in_words;
 use crate::settings::Duration;
 
 /// Decides whether the service is ready. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Readiness(Arc<Inner>);
+pub struct Readiness(Arc<ReadinessState>);
 
-struct Inner {
+struct ReadinessState {
     settings: Settings,
     created: Instant,
     started: OnceLock<Instant>,
@@ -31,7 +31,7 @@ struct Inner {
 impl Readiness {
     /// Not started, not stopping, no checks.
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ReadinessState {
             settings,
             created: Instant::now(),
             started: OnceLock::new(),
@@ -121,7 +121,7 @@ impl Readiness {
     }
 
     /// The present verdict with all that led to it.
-    pub(crate) fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> ReadinessReport {
         let stale = self.stale();
         let mut checks = self.checks().clone();
         for check in checks.values_mut() {
@@ -138,7 +138,7 @@ impl Readiness {
             (_, Some(started), Some(down)) => down.max(*started),
             (_, Some(started), None) => last_up.map_or(*started, |up| up.max(*started)),
         };
-        Report {
+        ReadinessReport {
             ready: started.is_some() && stopping.is_none() && first_down.is_none(),
             started: started.is_some(),
             stopping: stopping.is_some(),
@@ -220,7 +220,7 @@ async fn run(check: &Arc<impl Check>, timeout: StdDuration) -> Result<(), String
         Ok(Err(_)) => Err("the check panicked".to_owned()),
         Err(_) => {
             task.abort();
-            Err(format!("no answer within {}", Duration::from(timeout)))
+            Err(format!("no response within {}", Duration::from(timeout)))
         }
     }
 }

@@ -106,16 +106,16 @@ impl Verdict {
 
 /// A moment's verdict.
 #[derive(Clone, Debug)]
-pub(crate) struct Report {
+pub(crate) struct ReadinessReport {
     pub(crate) ready: bool,
     pub(crate) started: bool,
     pub(crate) stopping: bool,
-    /// Since when it has been what [`Report::status`] says.
+    /// Since when it has been what [`ReadinessReport::status`] says.
     pub(crate) since: Instant,
     pub(crate) checks: BTreeMap<String, Verdict>,
 }
 
-impl Report {
+impl ReadinessReport {
     /// One word for it.
     pub(crate) fn status(&self) -> &'static str {
         match self {

@@ -7,11 +7,11 @@ use log::kv::{self, VisitSource, VisitValue};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-use super::Shared;
+use super::LogsState;
 use super::line::{self, Line};
 use super::write;
 
-pub(super) struct Bridge(pub(super) Arc<Shared>);
+pub(super) struct Bridge(pub(super) Arc<LogsState>);
 
 impl log::Log for Bridge {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {

@@ -13,23 +13,23 @@ pub(super) const ACCESS: &str = "access";
 
 /// A filter that cannot be read, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadFilter {
+pub struct InvalidFilter {
     filter: String,
     reason: String,
 }
 
-impl std::fmt::Display for BadFilter {
+impl std::fmt::Display for InvalidFilter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { filter, reason } = self;
         write!(
             f,
-            "`{filter}` is not a log filter: {reason}; expected levels such as `info` or `info,sqlx=warn` \
+            "invalid log filter `{filter}`: {reason}; expected levels such as `info` or `info,sqlx=warn` \
              (off, error, warn, info, debug, trace)"
         )
     }
 }
 
-impl std::error::Error for BadFilter {}
+impl std::error::Error for InvalidFilter {}
 
 /// The filter in force. It is asked once for each place in the code that logs, and again when it
 /// changes, so that a line that is not wanted costs one atomic load.
@@ -41,7 +41,7 @@ pub(super) struct Filter {
 // === impl Filter ===
 
 impl Filter {
-    pub(super) fn new(filter: &str) -> Result<Self, BadFilter> {
+    pub(super) fn new(filter: &str) -> Result<Self, InvalidFilter> {
         let targets = parse(filter)?;
         Ok(Self {
             access: wants_access(&targets).into(),
@@ -50,7 +50,7 @@ impl Filter {
     }
 
     /// Puts `filter` in force. The caller has the callsites asked again.
-    pub(super) fn set(&self, filter: &str) -> Result<(), BadFilter> {
+    pub(super) fn set(&self, filter: &str) -> Result<(), InvalidFilter> {
         let targets = parse(filter)?;
         self.access.store(wants_access(&targets), Ordering::Relaxed);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) =
@@ -97,12 +97,12 @@ impl Filter {
 /// # Errors
 ///
 /// Says what is wrong with it.
-pub fn check(filter: &str) -> Result<(), BadFilter> {
+pub fn check(filter: &str) -> Result<(), InvalidFilter> {
     parse(filter).map(drop)
 }
 
-fn parse(filter: &str) -> Result<Targets, BadFilter> {
-    let bad = |reason: &str| BadFilter {
+fn parse(filter: &str) -> Result<Targets, InvalidFilter> {
+    let bad = |reason: &str| InvalidFilter {
         filter: filter.to_owned(),
         reason: reason.to_owned(),
     };
@@ -110,7 +110,7 @@ fn parse(filter: &str) -> Result<Targets, BadFilter> {
         return Err(bad("it is empty"));
     }
     if filter.contains(['[', ']', '{', '}']) {
-        return Err(bad("spans and fields cannot be filtered by"));
+        return Err(bad("filters by spans and fields are not supported"));
     }
     for directive in filter.split(',').map(str::trim) {
         let (target, level) = match directive.rsplit_once('=') {

@@ -11,13 +11,13 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::Shared;
+use super::LogsState;
 use super::line::{Line, with_ids};
 use super::write;
 use crate::error::Chain;
 
 /// Writes a line for each event that the filter wants.
-pub(super) struct Lines(pub(super) Arc<Shared>);
+pub(super) struct Lines(pub(super) Arc<LogsState>);
 
 /// The fields of a span, as they are written in each line within it.
 struct SpanFields(Vec<(&'static str, Vec<u8>)>);
@@ -49,7 +49,7 @@ where
         }
         if let Some(span) = context.span(id) {
             let mut fields = SpanFields(Vec::new());
-            attributes.record(&mut Values::to(|name, write| fields.set(name, write)));
+            attributes.record(&mut FieldValues::to(|name, write| fields.set(name, write)));
             span.extensions_mut().insert(fields);
         }
     }
@@ -63,7 +63,7 @@ where
             extensions.insert(SpanFields(Vec::new()));
         }
         if let Some(fields) = extensions.get_mut::<SpanFields>() {
-            values.record(&mut Values::to(|name, write| fields.set(name, write)));
+            values.record(&mut FieldValues::to(|name, write| fields.set(name, write)));
         }
     }
 
@@ -81,7 +81,7 @@ where
             if ids.is_some() {
                 line.in_request();
             }
-            event.record(&mut Values::to(|name, write| {
+            event.record(&mut FieldValues::to(|name, write| {
                 if name != "message" {
                     line.field(name, write);
                 }
@@ -112,17 +112,17 @@ impl SpanFields {
 }
 
 /// Calls its function with each field's name and a writer of its value as JSON.
-struct Values<F>(F);
+struct FieldValues<F>(F);
 
-// === impl Values ===
+// === impl FieldValues ===
 
-impl<F: FnMut(&'static str, &dyn Fn(&mut Vec<u8>))> Values<F> {
+impl<F: FnMut(&'static str, &dyn Fn(&mut Vec<u8>))> FieldValues<F> {
     fn to(function: F) -> Self {
         Self(function)
     }
 }
 
-impl<F: FnMut(&'static str, &dyn Fn(&mut Vec<u8>))> Visit for Values<F> {
+impl<F: FnMut(&'static str, &dyn Fn(&mut Vec<u8>))> Visit for FieldValues<F> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         (self.0)(field.name(), &|out| {
             write::display(out, format_args!("{value:?}"))

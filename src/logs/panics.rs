@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::line::{self, Line};
-use super::{Shared, write};
+use super::{LogsState, write};
 
 /// How long the last line of a process may take to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const PERHAPS_LAST: Duration = Duration::from_millis(50);
 
 /// What the process does when a thread panics: one line, counted and written out.
-pub(super) fn hook(shared: Arc<Shared>) -> impl Fn(&PanicHookInfo<'_>) {
+pub(super) fn hook(shared: Arc<LogsState>) -> impl Fn(&PanicHookInfo<'_>) {
     move |panic| {
         shared.panics.fetch_add(1, Ordering::Relaxed);
         report(&shared, panic);
@@ -31,7 +31,7 @@ pub(super) fn hook(shared: Arc<Shared>) -> impl Fn(&PanicHookInfo<'_>) {
     }
 }
 
-fn report(shared: &Shared, panic: &PanicHookInfo<'_>) {
+fn report(shared: &LogsState, panic: &PanicHookInfo<'_>) {
     let backtrace = match std::env::var_os("RUST_BACKTRACE") {
         Some(off) if off == "0" => Backtrace::disabled(),
         _ => Backtrace::force_capture(),

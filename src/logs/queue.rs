@@ -17,9 +17,9 @@ use super::sync::{Condvar, Mutex, MutexGuard};
 /// How long a line may wait for company.
 const LINGER: Duration = Duration::from_millis(5);
 
-pub(super) struct Queue {
+pub(super) struct LineQueue {
     bound: usize,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// Tells the writer that there is something to do.
     work: Condvar,
     /// Tells those who wait for a flush that something was written.
@@ -27,7 +27,7 @@ pub(super) struct Queue {
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     /// Lines that wait.
     bytes: Vec<u8>,
     /// Bytes the writer is writing.
@@ -49,9 +49,9 @@ struct State {
     closed: bool,
 }
 
-// === impl Queue ===
+// === impl LineQueue ===
 
-impl Queue {
+impl LineQueue {
     /// One that holds up to `bound` bytes.
     pub(super) fn new(bound: usize) -> Self {
         Self {
@@ -170,15 +170,15 @@ impl Queue {
         self.written.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         // Nothing panics while it holds the lock; and if it did, logs should go on.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl State ===
+// === impl QueueState ===
 
-impl State {
+impl QueueState {
     fn owes_report(&self) -> bool {
         (self.unreported > 0 || self.reporting) && !self.failing
     }

@@ -16,15 +16,15 @@ const END: usize = 512;
 
 /// A ring of lines, as they are in the log.
 #[derive(Default)]
-pub(super) struct Recent(Mutex<Kept>);
+pub(super) struct Recent(Mutex<RecentLines>);
 
 #[derive(Default)]
-struct Kept {
+struct RecentLines {
     lines: VecDeque<(Level, Box<[u8]>)>,
     bytes: usize,
 }
 
-impl super::Shared {
+impl super::LogsState {
     /// Queues a line, and keeps it too if it tells of something wrong.
     pub(super) fn push(&self, level: Level, line: &[u8]) {
         self.recent.push(level, line);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_are_cut_and_all_take_no_more_than_their_share_of_memory() {
+    fn long_lines_are_shortened_and_all_take_no_more_than_their_share_of_memory() {
         let recent = Recent::default();
         for _ in 0..LINES {
             recent.push(Level::ERROR, &vec![b'x'; 1024 * 1024]);

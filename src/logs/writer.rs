@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::queue::Queue;
+use super::queue::LineQueue;
 
 /// What a buffer keeps for itself between bursts.
 const KEEP: usize = 256 * 1024;
@@ -13,15 +13,15 @@ const KEEP: usize = 256 * 1024;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Writes the line that reports how many were dropped.
-pub(super) type Report = Box<dyn Fn(u64, &mut Vec<u8>) + Send>;
+pub(super) type DropReport = Box<dyn Fn(u64, &mut Vec<u8>) + Send>;
 
 /// Starts the thread that writes to `output` what is put into the queue.
 pub(super) fn start(
     output: Box<dyn Write + Send>,
     bound: usize,
-    report: Report,
-) -> io::Result<Arc<Queue>> {
-    let queue = Arc::new(Queue::new(bound));
+    report: DropReport,
+) -> io::Result<Arc<LineQueue>> {
+    let queue = Arc::new(LineQueue::new(bound));
     let writer = Writer {
         queue: queue.clone(),
         output,
@@ -35,9 +35,9 @@ pub(super) fn start(
 }
 
 struct Writer {
-    queue: Arc<Queue>,
+    queue: Arc<LineQueue>,
     output: Box<dyn Write + Send>,
-    report: Report,
+    report: DropReport,
     /// The last write ended within a line.
     torn: bool,
 }
@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    fn report() -> Report {
+    fn report() -> DropReport {
         Box::new(|lines, out| writeln!(out, "dropped {lines}").unwrap())
     }
 

@@ -9,7 +9,7 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
+enum TextFormat {
     Prometheus,
     OpenMetrics,
 }
@@ -18,10 +18,10 @@ enum Format {
 pub(super) fn encode(families: &[MetricFamily], accept: Option<&str>) -> (&'static str, String) {
     let open = quality(accept, "application/openmetrics-text");
     let (format, content_type) = match open > 0.0 && open >= quality(accept, "text/plain") {
-        true => (Format::OpenMetrics, OPEN_METRICS),
-        false => (Format::Prometheus, PROMETHEUS),
+        true => (TextFormat::OpenMetrics, OPEN_METRICS),
+        false => (TextFormat::Prometheus, PROMETHEUS),
     };
-    let mut text = Text {
+    let mut text = TextEncoder {
         out: String::with_capacity(16 * 1024),
         format,
         labels: String::new(),
@@ -30,7 +30,7 @@ pub(super) fn encode(families: &[MetricFamily], accept: Option<&str>) -> (&'stat
     for family in families {
         text.push_family(family);
     }
-    if format == Format::OpenMetrics {
+    if format == TextFormat::OpenMetrics {
         text.out.push_str("# EOF\n");
     }
     (content_type, text.out)
@@ -67,18 +67,18 @@ fn quality(header: Option<&str>, wanted: &str) -> f32 {
 }
 
 /// The text so far, and what the next lines have in common.
-struct Text {
+struct TextEncoder {
     out: String,
-    format: Format,
+    format: TextFormat,
     /// Those of a metric, which each of its samples has.
     labels: String,
     /// Bounds of buckets as they are written: the histograms of a family mostly have the same.
     bounds: Vec<(f64, String)>,
 }
 
-impl Text {
+impl TextEncoder {
     fn push_family(&mut self, family: &MetricFamily) {
-        let open = self.format == Format::OpenMetrics;
+        let open = self.format == TextFormat::OpenMetrics;
         let kind = family.get_field_type();
         let (type_name, counter) = match kind {
             MetricType::COUNTER => ("counter", true),

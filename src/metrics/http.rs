@@ -15,7 +15,7 @@ use prometheus::proto::{self, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use super::Metrics;
-use super::reading::{counter, family, label};
+use super::fn_collector::{counter, family, label};
 
 /// The name of the family of histograms that tells how long requests took.
 pub(crate) const DURATIONS: &str = "http_server_request_duration_seconds";
@@ -70,7 +70,7 @@ pub struct Http {
     /// Connections ever accepted.
     pub connections_total: IntCounter,
     /// Connections cut at the deadline of a stop.
-    pub connections_cut: IntCounter,
+    pub connections_aborted: IntCounter,
     /// Answers given up because their client took nothing of them.
     pub send_timeouts: IntCounter,
     /// Bytes of answers of a known length that wait for their clients.
@@ -166,7 +166,7 @@ impl Http {
                 &["reason"],
             )?,
             connections_total: counter("http_server_connections_total", "Connections accepted.")?,
-            connections_cut: counter(
+            connections_aborted: counter(
                 "http_server_connections_cut_total",
                 "Connections cut at the deadline of a stop.",
             )?,

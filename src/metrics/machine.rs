@@ -15,10 +15,10 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Adds `process_*`, by the names every Prometheus client gives them.
 pub(super) fn process(metrics: &Metrics) -> Result {
-    if Process::read().is_none() {
+    if ProcessStat::read().is_none() {
         return Ok(()); // not Linux
     }
-    type Read = fn(&Process) -> f64;
+    type Read = fn(&ProcessStat) -> f64;
     let counters: [(&str, &str, Read); 1] = [(
         "process_cpu_seconds_total",
         "User and system CPU time of the process.",
@@ -41,12 +41,12 @@ pub(super) fn process(metrics: &Metrics) -> Result {
     ];
     for (name, help, read) in counters {
         metrics.counter_fn(name, help, &[], move || {
-            Process::read().as_ref().map_or(0.0, read)
+            ProcessStat::read().as_ref().map_or(0.0, read)
         })?;
     }
     for (name, help, read) in gauges {
         metrics.gauge_fn(name, help, &[], move || {
-            Process::read().as_ref().map_or(0.0, read)
+            ProcessStat::read().as_ref().map_or(0.0, read)
         })?;
     }
     let started = started();
@@ -164,16 +164,16 @@ pub(super) fn runtime(metrics: &Metrics, handle: &Handle) -> Result {
 }
 
 /// A part of `/proc/self/stat`.
-struct Process {
+struct ProcessStat {
     cpu_seconds: f64,
     threads: f64,
     started_ticks: f64,
     virtual_bytes: f64,
 }
 
-// === impl Process ===
+// === impl ProcessStat ===
 
-impl Process {
+impl ProcessStat {
     fn read() -> Option<Self> {
         Self::parse(&fs::read_to_string("/proc/self/stat").ok()?)
     }
@@ -207,7 +207,7 @@ fn started() -> f64 {
     let uptime = fs::read_to_string("/proc/uptime").ok();
     let since = uptime.as_deref().and_then(|text| {
         let uptime: f64 = text.split_whitespace().next()?.parse().ok()?;
-        let age = uptime - Process::read()?.started_ticks / TICKS_PER_SECOND;
+        let age = uptime - ProcessStat::read()?.started_ticks / TICKS_PER_SECOND;
         Duration::try_from_secs_f64(age).ok()
     });
     let now = SystemTime::now()
@@ -234,7 +234,7 @@ mod tests {
     fn a_process_may_have_any_name() {
         let stat =
             "7 (a) b (c) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 4 0 1000 8192000 500 184";
-        let process = Process::parse(stat).expect("a stat line");
+        let process = ProcessStat::parse(stat).expect("a stat line");
         assert_eq!(process.cpu_seconds, 3.0);
         assert_eq!(process.threads, 4.0);
         assert_eq!(process.started_ticks, 1000.0);

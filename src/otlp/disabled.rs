@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use tracing_subscriber::Registry;
 
-use super::{Counts, Ended};
+use super::{Counts, FinishedRequest};
 use crate::trace::TraceContext;
 
 /// What no variable says.
@@ -57,5 +57,5 @@ impl Span {
         Self
     }
 
-    pub(crate) fn end(&mut self, _: &Ended<'_>) {}
+    pub(crate) fn end(&mut self, _: &FinishedRequest<'_>) {}
 }

@@ -24,9 +24,9 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Layered, SubscriberExt};
 
 use self::client::Client;
-use self::queue::{Queue, Reporting, Spans};
+use self::queue::{Reporting, SpanQueue, Spans};
 pub(crate) use self::span::Span;
-use self::variables::{Variables, Wrong};
+use self::variables::{InvalidVariables, Variables};
 use super::Counts;
 use crate::error::Error;
 use crate::trace::TraceContext;
@@ -39,7 +39,7 @@ impl Config {
     ///
     /// # Errors
     /// All that is wrong with them. Where nothing is exported, nothing is.
-    pub(crate) fn from_environment() -> Result<Self, Wrong> {
+    pub(crate) fn from_environment() -> Result<Self, InvalidVariables> {
         variables::read(&|name| std::env::var_os(name)).map(Self)
     }
 }
@@ -55,9 +55,9 @@ impl Config {
 /// #[tokio::main]
 /// async fn main() -> anyhow::Result<()> {
 ///     let export = Export::from_env(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))?;
-///     let logs = logs::install_exporting(&logs::Settings::default(), &export)?;
+///     let logs = logs::install_with_tracing(&logs::Settings::default(), &export)?;
 ///     let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new())?;
-///     let routes = Router::new().route("/", get("hello")).layer(layer.exporting(&export));
+///     let routes = Router::new().route("/", get("hello")).layer(layer.with_tracing(&export));
 ///
 ///     let listener = tokio::net::TcpListener::bind("0.0.0.0:8080").await?;
 ///     let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
@@ -69,11 +69,11 @@ impl Config {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct Export(Option<Arc<Running>>);
+pub struct Export(Option<Arc<Exporter>>);
 
-struct Running {
+struct Exporter {
     config: Variables,
-    queue: Queue,
+    queue: SpanQueue,
     spans: Arc<Spans>,
     provider: SdkTracerProvider,
     tracer: SdkTracer,
@@ -129,7 +129,7 @@ impl Export {
             .build();
         let resource = resource(&config, name, version);
         let batches = BatchSpanProcessor::new(Reporting::new(exporter, spans.clone()), batch);
-        let queue = Queue::new(batches, &resource, spans.clone());
+        let queue = SpanQueue::new(batches, &resource, spans.clone());
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
             .with_sampler(config.sampling.sampler())
@@ -138,7 +138,7 @@ impl Export {
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
             .with_version(env!("CARGO_PKG_VERSION"))
             .build();
-        Ok(Self(Some(Arc::new(Running {
+        Ok(Self(Some(Arc::new(Exporter {
             tracer: provider.tracer_with_scope(scope.clone()),
             config,
             queue,
@@ -156,11 +156,11 @@ impl Export {
 
     /// Says where traces go.
     pub(crate) fn announce(&self) {
-        if let Some(Running { config, .. }) = self.0.as_deref() {
+        if let Some(Exporter { config, .. }) = self.0.as_deref() {
             tracing::info!(
                 endpoint = %config.endpoint,
                 sampler = %config.sampling,
-                "traces are exported"
+                "exporting traces"
             );
         }
     }
@@ -204,13 +204,13 @@ impl Export {
             tracing::warn!(
                 spans = running.spans.waiting(),
                 timeout_ms = within.as_millis() as u64,
-                "the last spans could not be exported in time"
+                "spans not exported before the timeout"
             );
         }
     }
 }
 
-impl Running {
+impl Exporter {
     /// Whether this trace is exported: asked once, by the request.
     fn samples(&self, trace: &TraceContext) -> bool {
         let (id, _, parent) = trace.as_numbers();

@@ -10,8 +10,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{StatusCode, header};
 
-use super::record::Record;
-use crate::problem::{Meanings, Problem, Rendered};
+use super::in_flight::InFlight;
+use crate::problem::{ErrorMap, Problem, Rendered};
 use crate::trace::Ids;
 
 /// A plain-text error body longer than this is a document, not a message.
@@ -22,22 +22,22 @@ pub(super) fn panicked(ids: &Ids) -> Response {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR).render(Some(&ids.request))
 }
 
-pub(super) fn timed_out(record: &Record) -> Response {
-    let problem = match record.is_arriving() {
+pub(super) fn timed_out(in_flight: &InFlight) -> Response {
+    let problem = match in_flight.is_arriving() {
         true => Problem::new(StatusCode::REQUEST_TIMEOUT)
             .detail("the request's body did not arrive in time"),
         false => {
             Problem::new(StatusCode::GATEWAY_TIMEOUT).detail("the service did not answer in time")
         }
     };
-    problem.render(Some(&record.ids().request))
+    problem.render(Some(&in_flight.ids().request))
 }
 
-pub(super) fn no_room(record: &Record) -> Response {
+pub(super) fn no_room(in_flight: &InFlight) -> Response {
     let busy = "the service has no room for more of this request's body";
     Problem::unavailable(busy)
         .retry_after(Duration::from_secs(1))
-        .render(Some(&record.ids().request))
+        .render(Some(&in_flight.ids().request))
 }
 
 pub(super) fn without_body(response: Response) -> Response {
@@ -51,13 +51,13 @@ pub(super) fn without_body(response: Response) -> Response {
 ///
 /// A body that says what it is (JSON, HTML) stays as the service made it. A problem that an error
 /// became by `?` gets the status that the error means.
-pub(super) fn shape(response: Response, ids: &Ids, meanings: &Meanings) -> Response {
+pub(super) fn shape(response: Response, ids: &Ids, error_map: &ErrorMap) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
     if response.extensions().get::<Rendered>().is_some() {
-        return meanings.answer(response, ids);
+        return error_map.answer(response, ids);
     }
     if !is_plain(&response) {
         return response;

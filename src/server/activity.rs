@@ -19,7 +19,7 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// Which of a connection's limits comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit {
+pub(super) enum TimeLimit {
     /// The headers of a request have to be there.
     Head,
     /// The next request has to be there.
@@ -30,7 +30,7 @@ pub(super) enum Limit {
 
 /// The time limits of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct TimeLimits {
     pub(super) header: Duration,
     pub(super) idle: Duration,
     pub(super) send: Duration,
@@ -224,7 +224,7 @@ impl Activity {
     }
 
     /// When the connection has lasted too long, as things are now, and by which limit.
-    pub(super) fn limit(&self, limits: &Limits) -> Option<(Limit, Instant)> {
+    pub(super) fn limit(&self, limits: &TimeLimits) -> Option<(TimeLimit, Instant)> {
         let stuck = self.stuck_since.load(Ordering::Relaxed);
         if self.head_begun.load(Ordering::Relaxed) {
             self.head_begun.store(false, Ordering::Relaxed);
@@ -232,14 +232,14 @@ impl Activity {
         }
         let head = self.head_since.load(Ordering::Relaxed);
         let (kind, since, limit) = if stuck > 0 {
-            (Limit::Send, stuck, limits.send)
+            (TimeLimit::Send, stuck, limits.send)
         } else if self.under_way.load(Ordering::Acquire) > 0 {
             return None;
         } else if head > 0 {
-            (Limit::Head, head, limits.header)
+            (TimeLimit::Head, head, limits.header)
         } else {
             let idle = self.idle_since.load(Ordering::Relaxed);
-            (Limit::Idle, idle, limits.idle)
+            (TimeLimit::Idle, idle, limits.idle)
         };
         Some((kind, self.epoch + (Duration::from_nanos(since) + limit)))
     }

@@ -17,9 +17,9 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 
 use super::Server;
-use super::activity::{Activity, Limit};
-use super::exchange::Requests;
-use super::refusal::Kind;
+use super::activity::{Activity, TimeLimit};
+use super::exchange::RouterService;
+use super::refusal::RefusalKind;
 use super::socket::{LINGER, Socket};
 use crate::shutdown::Phase;
 
@@ -61,13 +61,13 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
             activity,
             peer,
         } = self;
-        let service = Requests::new(server.clone(), activity.clone(), peer);
+        let service = RouterService::new(server.clone(), activity.clone(), peer);
         let protocol = server
             .protocols
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut protocol = pin!(protocol);
         // Outside tokio's budget: a poll that it puts off has not looked.
-        let mut stop = pin!(unconstrained(server.shutdown.reached(Phase::Cut)));
+        let mut stop = pin!(unconstrained(server.shutdown.reached(Phase::Abort)));
         let mut noted = None;
         let mut entry = None;
         let mut closing = None;
@@ -116,14 +116,14 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                 let mut limit = activity.limit(&server.limits);
                 // Told to leave: the moment is for requests of HTTP/2 that crossed the GOAWAY.
                 if let Some(since) = leaving
-                    && let Some((Limit::Idle | Limit::Head, _)) = limit
+                    && let Some((TimeLimit::Idle | TimeLimit::Head, _)) = limit
                 {
                     let idle = activity.idle_since(Instant::now());
                     let going = match activity.may_be_sending() {
                         true => LINGER + GOING,
                         false => GOING,
                     };
-                    limit = Some((Limit::Idle, idle.unwrap_or(since).max(since) + going));
+                    limit = Some((TimeLimit::Idle, idle.unwrap_or(since).max(since) + going));
                 }
                 if let Some((_, ends)) = limit {
                     timer.bring_forward(ends);
@@ -136,12 +136,12 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                     Some((_, ends)) if ends > now => timer.set(ends),
                     None => timer.set(now + server.limits.header),
                     // A client of HTTP/2 that hears of it sends nothing more, instead of into a closed socket.
-                    Some((Limit::Idle, _)) if leaving.is_none() => {
+                    Some((TimeLimit::Idle, _)) if leaving.is_none() => {
                         leaving = Some(now);
                         protocol.as_mut().graceful_shutdown();
                     }
                     Some((limit, _)) => {
-                        if limit == Limit::Send {
+                        if limit == TimeLimit::Send {
                             server.http.send_timeouts.inc();
                         }
                         return Poll::Ready(Ok(()));
@@ -154,7 +154,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         // Else its end is the client's affair: its requests have been accounted for.
         if let Err(error) = ended
             && !activity.is_foreign()
-            && let Some(kind) = Kind::of_error(&*error)
+            && let Some(kind) = RefusalKind::of_error(&*error)
         {
             server.refusals.note(kind, peer, Some(&*error));
         }

@@ -31,27 +31,27 @@ use crate::upload::Upload;
 fn extensions(peer: SocketAddr) -> Extensions {
     let mut extensions = Extensions::new();
     extensions.insert(ConnectInfo(peer));
-    extensions.insert(Room::<1>);
-    extensions.insert(Room::<2>);
-    extensions.insert(Room::<3>);
-    extensions.remove::<Room<1>>();
-    extensions.remove::<Room<2>>();
-    extensions.remove::<Room<3>>();
+    extensions.insert(ReservedSlot::<1>);
+    extensions.insert(ReservedSlot::<2>);
+    extensions.insert(ReservedSlot::<3>);
+    extensions.remove::<ReservedSlot<1>>();
+    extensions.remove::<ReservedSlot<2>>();
+    extensions.remove::<ReservedSlot<3>>();
     extensions
 }
 
 /// Takes a place in a map until it is removed.
 #[derive(Clone)]
-struct Room<const PLACE: usize>;
+struct ReservedSlot<const PLACE: usize>;
 
 /// The router, as hyper wants it.
-pub(super) struct Requests {
+pub(super) struct RouterService {
     server: Arc<Server>,
     activity: Arc<Activity>,
     extensions: Extensions,
 }
 
-impl Requests {
+impl RouterService {
     /// Those of a connection.
     pub(super) fn new(server: Arc<Server>, activity: Arc<Activity>, peer: SocketAddr) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Requests {
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for Requests {
+impl hyper::service::Service<Request<Incoming>> for RouterService {
     type Response = Response<Tracked>;
     type Error = Infallible;
     type Future = Responding;
@@ -72,9 +72,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let under_way = self.activity.begin(version);
         let own = std::mem::replace(request.extensions_mut(), self.extensions.clone());
         request.extensions_mut().extend(own);
-        let router = match host::is_named(&request) {
+        let router = match host::has_valid_host(&request) {
             true => &self.server.router,
-            false => &self.server.misaddressed,
+            false => &self.server.invalid_host,
         };
         let has_body = !request.body().is_end_stream();
         let mut request = request.map(|body| match has_body {
@@ -225,7 +225,7 @@ impl HttpBody for Tracked {
         let frame = match chunks.next(chunks::HTTP2) {
             Some(piece) => Some(Ok(piece)),
             None => ready!(body.poll_frame(context))
-                .map(|frame| frame.map(|frame| chunks.cut(frame, chunks::HTTP2))),
+                .map(|frame| frame.map(|frame| chunks.split(frame, chunks::HTTP2))),
         };
         if frame.is_some() {
             set_waits(true);

@@ -8,7 +8,7 @@ use http::{Request, Version, header};
 ///
 /// With two, or with one that everybody reads in a way of their own, this service and a proxy
 /// before it might each believe that another host is meant.
-pub(super) fn is_named<B>(request: &Request<B>) -> bool {
+pub(super) fn has_valid_host<B>(request: &Request<B>) -> bool {
     let version = request.version();
     let mut host = None;
     // Requests have few headers: looking at each is cheaper than a hash.

@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a request cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RefusalKind {
     Malformed,
     HeadTooLarge,
     Http2,
@@ -22,7 +22,7 @@ pub(super) enum Kind {
     Tls,
 }
 
-impl Kind {
+impl RefusalKind {
     /// The kind that the first bytes of a connection show, if they are not HTTP.
     pub(super) fn of_first_bytes(first: &[u8]) -> Option<Self> {
         const VERSION_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -105,7 +105,12 @@ impl Refusals {
     }
 
     /// Counts a refusal, and logs it unless another one was logged in the last ten seconds.
-    pub(super) fn note(&self, kind: Kind, peer: SocketAddr, error: Option<&(dyn Error + 'static)>) {
+    pub(super) fn note(
+        &self,
+        kind: RefusalKind,
+        peer: SocketAddr,
+        error: Option<&(dyn Error + 'static)>,
+    ) {
         self.counter.with_label_values(&[kind.label()]).inc();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.last.is_some_and(|last| last.elapsed() < PAUSE) {

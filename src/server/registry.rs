@@ -23,12 +23,12 @@ impl Registry {
     }
 
     /// Enters a connection, whose task this wakes, until the entry is dropped.
-    pub(super) fn enter(self: &Arc<Self>, activity: Arc<Activity>, task: Waker) -> Entry {
+    pub(super) fn enter(self: &Arc<Self>, activity: Arc<Activity>, task: Waker) -> OpenConnection {
         let mut connections = self.lock();
         connections.last += 1;
         let number = connections.last;
         connections.open.insert(number, (activity, task));
-        Entry {
+        OpenConnection {
             registry: self.clone(),
             number,
         }
@@ -57,12 +57,12 @@ impl Registry {
 }
 
 /// The entry of a connection that is open.
-pub(super) struct Entry {
+pub(super) struct OpenConnection {
     registry: Arc<Registry>,
     number: u64,
 }
 
-impl Drop for Entry {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.registry.lock().open.remove(&self.number);
     }

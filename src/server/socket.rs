@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::Server;
 use super::activity::Activity;
-use super::refusal::Kind;
+use super::refusal::RefusalKind;
 use crate::metrics::http::Held;
 
 /// Responses up to this length, in bytes, are written in one piece.
@@ -70,7 +70,7 @@ impl<Slot> Socket<Slot> {
     /// Looks whether the client speaks HTTP at all.
     fn begin(&mut self, first: &[u8]) {
         self.is_new = false;
-        if let Some(kind) = Kind::of_first_bytes(first) {
+        if let Some(kind) = RefusalKind::of_first_bytes(first) {
             self.activity.set_foreign();
             self.server.refusals.note(kind, self.peer, None);
         }

@@ -22,9 +22,9 @@ tokio::task_local! {
 
 /// Since when the answer of a stream waits for its client.
 #[derive(Clone)]
-pub(super) struct Wait(Arc<State>);
+pub(super) struct Wait(Arc<WaitState>);
 
-struct State {
+struct WaitState {
     epoch: Instant,
     /// In nanoseconds after `epoch`; 0 while it does not wait.
     since: AtomicU64,
@@ -32,7 +32,7 @@ struct State {
 
 impl Wait {
     fn new() -> Self {
-        Self(Arc::new(State {
+        Self(Arc::new(WaitState {
             epoch: Instant::now(),
             since: AtomicU64::new(0),
         }))
@@ -63,7 +63,7 @@ impl Wait {
 
 pin_project! {
     /// What answers a stream. Dropped, it resets the stream.
-    pub(super) struct Stream<F> {
+    pub(super) struct TimedStream<F> {
         #[pin]
         answer: TaskLocalFuture<Wait, F>,
         wait: Wait,
@@ -73,7 +73,7 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = ()>> Stream<F> {
+impl<F: Future<Output = ()>> TimedStream<F> {
     pub(super) fn new(answer: F, limit: Duration, timeouts: IntCounter) -> Self {
         let wait = Wait::new();
         Self {
@@ -86,7 +86,7 @@ impl<F: Future<Output = ()>> Stream<F> {
     }
 }
 
-impl<F: Future<Output = ()>> Future for Stream<F> {
+impl<F: Future<Output = ()>> Future for TimedStream<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {

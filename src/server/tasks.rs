@@ -7,19 +7,19 @@ use hyper::rt::Executor;
 use prometheus::IntCounter;
 use tokio::sync::watch;
 
-use super::stream::Stream;
+use super::stream::TimedStream;
 
 /// What serves connections and the streams of HTTP/2: each holds a receiver until it has ended,
 /// with all its requests, and each socket one for as long as it is open.
 #[derive(Clone)]
-pub(super) struct Tasks {
+pub(super) struct ConnectionTasks {
     running: watch::Sender<()>,
     send_timeout: Duration,
     /// Counts streams that were reset by it.
     timeouts: IntCounter,
 }
 
-impl Tasks {
+impl ConnectionTasks {
     pub(super) fn new(send_timeout: Duration, timeouts: IntCounter) -> Self {
         Self {
             running: watch::Sender::new(()),
@@ -48,12 +48,12 @@ impl Tasks {
 }
 
 /// hyper has the streams of HTTP/2 executed, and nothing else.
-impl<F> Executor<F> for Tasks
+impl<F> Executor<F> for ConnectionTasks
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.spawn(Stream::new(
+        self.spawn(TimedStream::new(
             future,
             self.send_timeout,
             self.timeouts.clone(),

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::wait::{self, Patience};
-use crate::background::Tasks;
+use super::retry::{self, RetryLimit};
+use crate::background::BackgroundTasks;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
-use crate::problem::{Meanings, Problem};
+use crate::problem::{ErrorMap, Problem};
 use crate::shutdown::{Hooks, Shutdown};
 
 /// What the service's own start and its commands get, and may keep. Cheap to clone; all clones are one.
@@ -20,10 +20,10 @@ pub struct Chassis<S> {
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,
     pub(super) shutdown: Shutdown,
-    pub(super) meanings: Meanings,
-    pub(super) tasks: Tasks,
+    pub(super) error_map: ErrorMap,
+    pub(super) tasks: BackgroundTasks,
     pub(super) hooks: Arc<Mutex<Hooks>>,
-    pub(super) patience: Patience,
+    pub(super) retry_limit: RetryLimit,
 }
 
 impl<S> Chassis<S> {
@@ -76,10 +76,10 @@ impl<S> Chassis<S> {
         name: &str,
         attempt: impl AsyncFn() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let until = self.patience.until(self.readiness.is_started());
+        let until = self.retry_limit.until(self.readiness.is_started());
         tokio::select! {
-            got = wait::until(name, until, attempt) => got,
-            () = self.shutdown.stopping() => anyhow::bail!("{name}: not waited for any more, since the service stops"),
+            got = retry::until(name, until, attempt) => got,
+            () = self.shutdown.stopping() => anyhow::bail!("{name}: stopped waiting because the service is stopping"),
         }
     }
 
@@ -98,14 +98,14 @@ impl<S> Chassis<S> {
     /// # }
     /// ```
     ///
-    /// `meaning` is asked about each error of the chain, outermost first, and the first answer
+    /// `classify` is asked about each error of the chain, outermost first, and the first answer
     /// counts. The error itself is logged, never sent. A [`Problem`] that a handler makes itself is
     /// left alone.
     pub fn on_error(
         &self,
-        meaning: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
+        classify: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
     ) {
-        self.meanings.add(meaning);
+        self.error_map.add(classify);
     }
 
     /// Starts background work, such as a worker of a queue.

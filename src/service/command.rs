@@ -11,57 +11,57 @@ use tokio::sync::watch;
 
 use super::Stopped;
 use super::chassis::Chassis;
-use super::last::{self, Last};
-use super::life;
-use super::wait::Patience;
+use super::process;
+use super::retry::RetryLimit;
+use super::teardown::{self, Teardown};
 use crate::admin::Build;
-use crate::background::Tasks;
+use crate::background::BackgroundTasks;
+use crate::chassis_settings::LoadedSettings;
 use crate::cli;
 use crate::error::Error;
 use crate::health::Readiness;
 use crate::logs;
 use crate::metrics::Metrics;
 use crate::otlp::Export;
-use crate::problem::Meanings;
-use crate::sections::LoadedSettings;
-use crate::settings::{Section, Sources};
+use crate::problem::ErrorMap;
+use crate::settings::{SettingsSchema, Sources};
 use crate::shutdown::{self, Phase, Signals, Trigger};
 use crate::threads;
 
 type Run<S> = dyn FnOnce(Chassis<S>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
 pub(super) struct Command<S> {
-    pub(super) listed: cli::Command,
+    pub(super) listed: cli::CommandInfo,
     run: Box<Run<S>>,
 }
 
-impl<S: Section> Command<S> {
+impl<S: SettingsSchema> Command<S> {
     pub(super) fn new(
         name: &'static str,
         about: &'static str,
         run: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<()> + 'static,
     ) -> Self {
         Self {
-            listed: cli::Command { name, about },
+            listed: cli::CommandInfo { name, about },
             run: Box::new(|chassis| Box::pin(async move { run(chassis).await })),
         }
     }
 }
 
 /// A whole process, from its settings to its exit code.
-pub(super) fn run<S: Section>(
+pub(super) fn run<S: SettingsSchema>(
     build: Build,
     sources: Sources,
     command: Command<S>,
 ) -> Result<ExitCode, Error> {
     let name = command.listed.name;
-    life::logged(&build, &sources, Some(name), |loaded, _, export| {
+    process::logged(&build, &sources, Some(name), |loaded, _, export| {
         let (runtime, _) = threads::runtime(loaded.chassis.service.threads)?;
-        last::block_on(runtime, Box::pin(work(loaded, export, command)))
+        teardown::block_on(runtime, Box::pin(work(loaded, export, command)))
     })
 }
 
-async fn work<S: Section>(
+async fn work<S: SettingsSchema>(
     loaded: LoadedSettings<S>,
     export: Export,
     command: Command<S>,
@@ -73,8 +73,8 @@ async fn work<S: Section>(
     let initial = Arc::new(loaded.service);
     // Nothing changes them; whoever watches waits.
     let settings = watch::Sender::new(initial.clone());
-    let last = Last {
-        tasks: Tasks::default(),
+    let teardown = Teardown {
+        tasks: BackgroundTasks::default(),
         hooks: Arc::default(),
         export,
         service: Handle::current(),
@@ -85,10 +85,10 @@ async fn work<S: Section>(
         readiness: Readiness::new(sections.health),
         metrics: Metrics::new(),
         shutdown: trigger.watch(),
-        meanings: Meanings::default(),
-        tasks: last.tasks.clone(),
-        hooks: last.hooks.clone(),
-        patience: Patience::of_command(*sections.service.start_timeout),
+        error_map: ErrorMap::default(),
+        tasks: teardown.tasks.clone(),
+        hooks: teardown.hooks.clone(),
+        retry_limit: RetryLimit::of_command(*sections.service.start_timeout),
     });
 
     let mut end = sections.shutdown;
@@ -99,7 +99,7 @@ async fn work<S: Section>(
             tracing::info!(signal, "stopping");
             trigger.advance(Phase::Closing);
             let told = Instant::now();
-            let in_time = last.time_before(&end);
+            let in_time = teardown.time_before(&end);
             let result = tokio::select! {
                 biased;
                 result = tokio::time::timeout(in_time, &mut work) => result.ok(),
@@ -113,7 +113,7 @@ async fn work<S: Section>(
     };
     // Cut, it must not go on while its stores are closed.
     drop(work);
-    let stopped = last.run(&end, &trigger).await;
+    let stopped = teardown.run(&end, &trigger).await;
     let duration_ms = logs::milliseconds(begun.elapsed());
     match result {
         Some(Ok(())) => {
@@ -122,10 +122,10 @@ async fn work<S: Section>(
         }
         Some(Err(error)) => Err(Error::Command(error)),
         None => {
-            tracing::warn!(duration_ms, "the command was cut");
-            let cut_tasks = stopped.cut_tasks + 1;
+            tracing::warn!(duration_ms, "command aborted");
+            let aborted_tasks = stopped.aborted_tasks + 1;
             Ok(Stopped {
-                cut_tasks,
+                aborted_tasks,
                 ..stopped
             })
         }

@@ -6,11 +6,11 @@ use prometheus::{Gauge, IntCounterVec};
 use tokio::sync::watch;
 
 use crate::admin::Admin;
+use crate::chassis_settings::{ChassisSettings, LoadedSettings};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::sections::{LoadedSettings, Sections};
-use crate::settings::{self, Effective, Fault, Invalid, Section, Sources};
+use crate::settings::{self, Effective, Fault, Invalid, SettingsSchema, Sources};
 
 /// The chassis's keys that take effect at once. So do all of the service's own, by its watch.
 const RELOADABLE: [&str; 2] = ["logs.filter", "limits."];
@@ -31,7 +31,7 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    pub(super) fn watch<S: Section>(
+    pub(super) fn watch<S: SettingsSchema>(
         sources: Sources,
         in_force: Effective,
         limits: Limits,
@@ -42,9 +42,9 @@ impl Reload {
         let mut current =
             Current::new(in_force, limits, admin, service, metrics).map_err(Error::Metrics)?;
         let watcher =
-            settings::watch::<Sections, S>(sources, move |loaded| current.replace(loaded));
+            settings::watch::<ChassisSettings, S>(sources, move |loaded| current.replace(loaded));
         if let Err(error) = &watcher {
-            tracing::warn!(%error, "settings are not watched: changes need a restart");
+            tracing::warn!(%error, "cannot watch the settings: changes need a restart");
         }
         Ok(Self {
             _watcher: watcher.ok(),
@@ -73,7 +73,7 @@ struct Current<S> {
     last_success: Gauge,
 }
 
-impl<S: Section> Current<S> {
+impl<S: SettingsSchema> Current<S> {
     fn new(
         in_force: Effective,
         limits: Limits,
@@ -109,7 +109,7 @@ impl<S: Section> Current<S> {
             Ok(loaded) => self.take_over(loaded),
             Err(invalid) => {
                 self.count("rejected");
-                tracing::error!(error = %invalid, "the changed settings are wrong: the old ones stay");
+                tracing::error!(error = %invalid, "invalid settings: the previous ones stay in force");
             }
         }
     }

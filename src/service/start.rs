@@ -8,14 +8,15 @@ use axum::Router;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::last::Last;
 use super::reload::Reload;
+use super::retry::RetryLimit;
 use super::stop::Serving;
-use super::wait::Patience;
-use super::{Chassis, Outer, Stopped, collect};
+use super::teardown::Teardown;
+use super::{Chassis, Outer, Stopped, collectors};
 use crate::admin::{self, Admin, Build};
-use crate::background::Tasks;
+use crate::background::BackgroundTasks;
 use crate::boxed::boxed;
+use crate::chassis_settings::LoadedSettings;
 use crate::error::Error;
 use crate::health::{Heartbeat, Readiness};
 use crate::limits::Limits;
@@ -23,15 +24,14 @@ use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
 use crate::metrics::http::Http;
 use crate::otlp::Export;
-use crate::problem::Meanings;
+use crate::problem::ErrorMap;
 use crate::request::RequestLayer;
-use crate::sections::LoadedSettings;
 use crate::server::Bound;
-use crate::settings::{Section, Sources};
+use crate::settings::{SettingsSchema, Sources};
 use crate::shutdown::{Signals, Trigger};
 
 /// All there is before the service's own start.
-pub(super) struct Parts<S> {
+pub(super) struct ServiceParts<S> {
     sources: Sources,
     pub(super) loaded: LoadedSettings<S>,
     logs: Logs,
@@ -42,18 +42,18 @@ pub(super) struct Parts<S> {
     heartbeat: Heartbeat,
     limits: Limits,
     trigger: Trigger,
-    tasks: Tasks,
+    tasks: BackgroundTasks,
     pub(super) admin: Arc<Admin>,
 }
 
 /// What came of the start.
-pub(super) enum Begun {
+pub(super) enum StartOutcome {
     Serving(Box<Serving>),
     /// A signal came first.
     Stopped(Stopped),
 }
 
-impl<S: Section> Parts<S> {
+impl<S: SettingsSchema> ServiceParts<S> {
     pub(super) fn assemble(
         build: Build,
         sources: Sources,
@@ -65,7 +65,7 @@ impl<S: Section> Parts<S> {
         let readiness = Readiness::new(sections.health.clone());
         let heartbeat = Heartbeat::new(*sections.health.stall);
         let metrics = Metrics::new();
-        let tasks = Tasks::default();
+        let tasks = BackgroundTasks::default();
         let limits = Limits::new(&sections.limits, sections.server.max_connections);
         let register = || {
             metrics.build_info(&[
@@ -75,8 +75,8 @@ impl<S: Section> Parts<S> {
                 ("rustc", build.rustc),
             ])?;
             metrics.machine()?;
-            collect::register(&metrics, &readiness, &tasks, &logs, &export)?;
-            collect::limits(&metrics, &limits)?;
+            collectors::register(&metrics, &readiness, &tasks, &logs, &export)?;
+            collectors::limits(&metrics, &limits)?;
             metrics.http()
         };
         let http = register().map_err(Error::Metrics)?;
@@ -107,8 +107,8 @@ impl<S: Section> Parts<S> {
         })
     }
 
-    pub(super) fn admin(&self) -> Result<admin::Running, Error> {
-        let running = admin::Running::start(&self.loaded.chassis.admin, self.admin.clone())?;
+    pub(super) fn admin(&self) -> Result<admin::AdminThread, Error> {
+        let running = admin::AdminThread::start(&self.loaded.chassis.admin, self.admin.clone())?;
         tracing::info!(listener = "admin", address = %running.address, "listening");
         Ok(running)
     }
@@ -116,11 +116,11 @@ impl<S: Section> Parts<S> {
     /// Binds, runs the service's own start, and serves.
     pub(super) async fn begin(
         self,
-        admin: &admin::Running,
+        admin: &admin::AdminThread,
         mut signals: Signals,
         outer: Outer,
         start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
-    ) -> Result<Begun, Error> {
+    ) -> Result<StartOutcome, Error> {
         let began = Instant::now();
         let sections = self.loaded.chassis.clone();
         tokio::spawn(boxed(self.heartbeat.clone().beat()));
@@ -130,8 +130,8 @@ impl<S: Section> Parts<S> {
         let initial = Arc::new(self.loaded.service.clone());
         let settings = watch::Sender::new(initial.clone());
         let limit = *sections.service.start_timeout;
-        let meanings = Meanings::default();
-        let last = Last {
+        let error_map = ErrorMap::default();
+        let teardown = Teardown {
             tasks: self.tasks,
             hooks: Arc::default(),
             export: self.export.clone(),
@@ -143,10 +143,10 @@ impl<S: Section> Parts<S> {
             readiness: self.readiness.clone(),
             metrics: self.metrics.clone(),
             shutdown: self.trigger.watch(),
-            meanings: meanings.clone(),
-            tasks: last.tasks.clone(),
-            hooks: last.hooks.clone(),
-            patience: Patience::of_start(limit),
+            error_map: error_map.clone(),
+            tasks: teardown.tasks.clone(),
+            hooks: teardown.hooks.clone(),
+            retry_limit: RetryLimit::of_start(limit),
         };
         tracing::info!(reason = limits_line(&self.limits), "limits sized");
         admin.spawn(follow(self.limits.clone()));
@@ -166,14 +166,14 @@ impl<S: Section> Parts<S> {
             router = start(chassis) => router.map_err(Error::Start),
             _ = too_late => Err(Error::StartTimeout(limit)),
             signal = signals.next() => {
-                tracing::info!(signal, "stopping before the start was done");
-                return Ok(Begun::Stopped(last.run(&sections.shutdown, &self.trigger).await));
+                tracing::info!(signal, "stopping during the start");
+                return Ok(StartOutcome::Stopped(teardown.run(&sections.shutdown, &self.trigger).await));
             }
         };
         let router = match router {
             Ok(router) => router,
             Err(error) => {
-                last.run(&sections.shutdown, &self.trigger).await;
+                teardown.run(&sections.shutdown, &self.trigger).await;
                 return Err(error);
             }
         };
@@ -184,24 +184,24 @@ impl<S: Section> Parts<S> {
             self.http.clone(),
             Some(self.trigger.watch()),
             self.export,
-            meanings,
+            error_map,
         )
-        .behind(sections.server.proxies());
+        .trusted_proxies(sections.server.proxies());
         // The probes first: of two default fallbacks, merging keeps the second.
         let router = admin::probes(self.readiness.clone()).merge(router.layer(layer.clone()));
         // A request without a valid Host never meets a route.
-        let misaddressed = admin::misaddressed(&self.readiness).layer(layer);
-        let [router, misaddressed] = [router, misaddressed].map(|router| outer.around(router));
+        let invalid_host = admin::invalid_host(&self.readiness).layer(layer);
+        let [router, invalid_host] = [router, invalid_host].map(|router| outer.around(router));
         // Not before: who connects during the start is refused and goes elsewhere, instead of waiting for its end.
         let listening = match bound.listen("main") {
             Ok(listening) => listening,
             Err(error) => {
-                last.run(&sections.shutdown, &self.trigger).await;
+                teardown.run(&sections.shutdown, &self.trigger).await;
                 return Err(error);
             }
         };
         let served = listening.serve(
-            [router, misaddressed],
+            [router, invalid_host],
             sections.server,
             self.limits,
             self.trigger.watch(),
@@ -212,14 +212,14 @@ impl<S: Section> Parts<S> {
         tracing::info!(listener = "main", %address, "listening");
         tracing::info!(duration_ms = logs::milliseconds(began.elapsed()), "started");
 
-        Ok(Begun::Serving(Box::new(Serving {
+        Ok(StartOutcome::Serving(Box::new(Serving {
             address,
             signals,
             readiness: self.readiness,
             trigger: self.trigger,
             http: self.http,
             settings: sections.shutdown,
-            last,
+            teardown,
             server,
             _reload: reload,
         })))

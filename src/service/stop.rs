@@ -7,8 +7,8 @@ use std::time::Instant;
 use tokio::task::JoinHandle;
 
 use super::Stopped;
-use super::last::{LAST_MOMENT, Last};
 use super::reload::Reload;
+use super::teardown::{LAST_MOMENT, Teardown};
 use crate::health::Readiness;
 use crate::logs;
 use crate::metrics::http::Http;
@@ -22,7 +22,7 @@ pub(super) struct Serving {
     pub(super) trigger: Trigger,
     pub(super) http: Http,
     pub(super) settings: Settings,
-    pub(super) last: Last,
+    pub(super) teardown: Teardown,
     pub(super) server: JoinHandle<()>,
     pub(super) _reload: Reload,
 }
@@ -37,16 +37,16 @@ impl Serving {
 
         self.readiness.set_stopping();
         self.trigger.advance(Phase::Draining);
-        let in_time = self.last.time_before(&self.settings);
+        let in_time = self.teardown.time_before(&self.settings);
         let drained = async {
             tokio::time::sleep(delay).await;
             self.trigger.advance(Phase::Closing);
             tracing::info!(
                 connections = self.http.connections.get(),
-                "accepting no more"
+                "no longer accepting connections"
             );
             let _ = (&mut self.server).await;
-            self.last.tasks.ended().await;
+            self.teardown.tasks.ended().await;
         };
         let hurried = tokio::select! {
             drained = tokio::time::timeout(in_time, drained) => {
@@ -54,34 +54,39 @@ impl Serving {
             }
             signal = self.signals.next() => Some(signal),
         };
-        let (cut, cut_tasks) = match hurried {
+        let (aborted, aborted_tasks) = match hurried {
             None => (0, 0),
-            Some(reason) => (self.cut(reason).await, self.last.cut_tasks().await),
+            Some(reason) => (self.abort(reason).await, self.teardown.abort_tasks().await),
         };
         let deadline = began + *self.settings.deadline;
-        let failed_hooks = self.last.finish(&self.settings, deadline.into()).await;
+        let failed_hooks = self.teardown.finish(&self.settings, deadline.into()).await;
         tracing::info!(
-            cut,
-            cut_tasks,
+            aborted,
+            aborted_tasks,
             failed_hooks,
             duration_ms = logs::milliseconds(began.elapsed()),
             "stopped"
         );
         Stopped {
-            cut,
-            cut_tasks,
+            aborted,
+            aborted_tasks,
             failed_hooks,
         }
     }
 
-    async fn cut(&mut self, reason: &str) -> usize {
+    async fn abort(&mut self, reason: &str) -> usize {
         let connections = self.http.connections.get();
         let requests = self.http.active_requests.get();
-        self.trigger.advance(Phase::Cut);
+        self.trigger.advance(Phase::Abort);
         self.http
-            .connections_cut
+            .connections_aborted
             .inc_by(u64::try_from(connections).unwrap_or_default());
-        tracing::warn!(connections, requests, reason, "cutting what is left");
+        tracing::warn!(
+            connections,
+            requests,
+            reason,
+            "aborting the remaining requests"
+        );
         // A task that has ended must not be awaited again.
         if !self.server.is_finished() {
             let _ = tokio::time::timeout(LAST_MOMENT, &mut self.server).await;

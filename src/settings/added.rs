@@ -8,7 +8,7 @@ use std::thread;
 use config::{ConfigError, Source, Value, ValueKind};
 
 use super::fault::one_line;
-use super::layer::{Table, number, to_json};
+use super::layer::{Values, number, to_json};
 
 #[derive(Clone)]
 pub(super) struct Added {
@@ -16,11 +16,11 @@ pub(super) struct Added {
     source: Arc<dyn Source + Send + Sync>,
 }
 
-/// What a source said when it was asked.
-pub(super) struct Said {
+/// What a source output when it was asked.
+pub(super) struct SourceOutput {
     pub(super) name: String,
     /// Values that all have origins; otherwise why there are none.
-    pub(super) table: Result<Table, String>,
+    pub(super) table: Result<Values, String>,
 }
 
 impl Added {
@@ -35,24 +35,24 @@ impl Added {
 
     /// On a thread of its own: clients that block refuse to within a runtime, and a panic in one is
     /// a fault of that source.
-    pub(super) fn ask(&self) -> Said {
+    pub(super) fn ask(&self) -> SourceOutput {
         let ask = || self.source.collect().map_err(|error| problem(&error));
         let answer = thread::scope(|scope| {
             let thread = thread::Builder::new().name("settings-source".into());
             match thread.spawn_scoped(scope, ask) {
-                Ok(asked) => asked.join().unwrap_or(Err("panicked".into())),
+                Ok(asked) => asked.join().unwrap_or(Err("the source panicked".into())),
                 Err(error) => Err(error.to_string()),
             }
         });
         let settle = |(key, value)| (key, settled(value, &self.name));
-        Said {
+        SourceOutput {
             name: self.name.clone(),
             table: answer.map(|table| table.into_iter().map(settle).collect()),
         }
     }
 }
 
-impl Hash for Said {
+impl Hash for SourceOutput {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let table = self.table.as_ref();
         let text = table.map(|table| to_json(&table.clone().into()).map(|json| json.to_string()));
@@ -66,7 +66,7 @@ pub(super) fn settled(value: Value, holder: &str) -> Value {
     let kind = match value.kind {
         ValueKind::Table(table) => {
             let entry = |(key, value)| (key, settled(value, &origin));
-            table.into_iter().map(entry).collect::<Table>().into()
+            table.into_iter().map(entry).collect::<Values>().into()
         }
         ValueKind::Array(items) => {
             let item = |item| settled(item, &origin);
@@ -92,19 +92,19 @@ fn problem(error: &ConfigError) -> String {
             let boxed = || cause.downcast_ref::<Box<ConfigError>>().map(Box::as_ref);
             match cause.downcast_ref().or_else(boxed) {
                 Some(inner) => return problem(inner),
-                None => (cut(&cause.to_string(), '"'), uri),
+                None => (text_before(&cause.to_string(), '"'), uri),
             }
         }
         error => (error.to_string(), &None),
     };
-    let line = cut(&cause, '\n');
+    let line = text_before(&cause, '\n');
     match place {
         Some(place) => format!("{line} in {place}"),
         None => line,
     }
 }
 
-fn cut(text: &str, at: char) -> String {
+fn text_before(text: &str, at: char) -> String {
     match text.split_once(at) {
         Some((start, _)) => format!("{}...", start.trim_end()),
         None => text.to_owned(),

@@ -5,13 +5,15 @@ use config::{Value, ValueKind};
 use serde_json::{Map, Value as Json, to_value};
 use serde_path_to_error::Segment;
 
-use super::Section;
-use super::check::shown;
-use super::fault::{Findings, Problems};
-use super::layer::{self, Table, holds_secrets, is_private, origin_of, sorted};
+use super::SettingsSchema;
+use super::check::{invalid, shown};
+use super::fault::{Findings, ValidationErrors};
+use super::layer::{self, Values, holds_secrets, is_private, origin_of, sorted};
 use super::names::{below, flag, variable_for};
 use super::shape::Shape;
 
+/// The origin of a required key that no layer sets.
+const NOT_SET: &str = "not set";
 /// More repairs than any settings need; it ends a search that makes no headway.
 const MAX_REPAIRS: usize = 200;
 
@@ -31,7 +33,7 @@ pub(super) fn require(value: &mut Value, shape: &Shape, path: &[String], finding
                     continue;
                 }
                 if shape.section().is_some() && !shape.optional {
-                    values.insert(key.clone(), Table::new().into());
+                    values.insert(key.clone(), Values::new().into());
                 } else {
                     missing(&below(path, key), &holder, Some(shape), findings);
                 }
@@ -53,19 +55,19 @@ fn missing(path: &[String], holder: &str, shape: Option<&Shape>, findings: &mut 
         return;
     }
     let expected = shape.map_or("a value".into(), Shape::expected);
-    let message = format!("required, expected {expected}");
+    let message = format!("missing required setting, expected {expected}");
     if path.iter().any(|key| key.parse::<usize>().is_ok()) {
         findings.spoil(path, holder, message);
     } else {
         let variable = variable_for(path);
-        let message = format!("{message}, for example in {variable}");
-        findings.spoil(path, "set nowhere", message);
+        let message = format!("{message}, for example in the environment variable {variable}");
+        findings.spoil(path, NOT_SET, message);
     }
 }
 
 /// One of the two structs, from those of the keys that are its own. What serde refuses is reported
 /// and replaced, so that it may find the next fault.
-pub(super) fn build<T: Section>(
+pub(super) fn build<T: SettingsSchema>(
     merged: &Value,
     json: &Json,
     shape: &Shape,
@@ -139,14 +141,14 @@ fn refuse(path: &[String], merged: &Value, shape: &Shape, message: &str, finding
     let written = layer::get(merged, path);
     let secret = written.is_some_and(holds_secrets) || shape.hides(path);
     let quoted = written.is_some_and(|value| is_private(value) && is_quoted(value, message));
+    let found = written.map_or("(none)".to_owned(), |value| shown(value, secret));
     let problem = match message.rsplit_once(", expected ") {
-        _ if secret => "not acceptable".to_owned(),
-        Some((_, expected)) => format!("expected {expected}"),
-        None if quoted => "not acceptable".to_owned(),
-        None => message.to_owned(),
+        _ if secret => format!("invalid value {found}"),
+        Some((_, expected)) => invalid(&found, expected),
+        None if quoted => format!("invalid value {found}"),
+        None => format!("invalid value {found}: {message}"),
     };
-    let found = written.map_or("nothing".to_owned(), |value| shown(value, secret));
-    findings.spoil(path, origin, format!("{problem}, found {found}"));
+    findings.spoil(path, origin, problem);
 }
 
 /// Whether a message has a word of the value in it.
@@ -181,7 +183,7 @@ fn repair(json: &mut Json, path: &[String], shape: &Shape) -> bool {
 
 /// Whether serde takes a word that the schema does not list: an `alias`, which schemars does not read. Not where it takes
 /// any word at all.
-pub(super) fn takes<T: Section>(path: &[String], word: &str, shape: &Shape) -> bool {
+pub(super) fn takes<T: SettingsSchema>(path: &[String], word: &str, shape: &Shape) -> bool {
     let refuses = |word: &str| {
         let nested = path.iter().enumerate().rev();
         let json = nested.fold(Json::from(word), |inner, (at, key)| {
@@ -207,7 +209,7 @@ struct Written<'a> {
 impl Written<'_> {
     /// Reports what serde drops in silence: a part of a flattened optional section, a key of another variant. The struct
     /// does not print it, and reads whatever stands there.
-    fn find_unread<T: Section>(
+    fn find_unread<T: SettingsSchema>(
         &self,
         written: &Json,
         printed: &Json,
@@ -235,7 +237,7 @@ impl Written<'_> {
     }
 
     /// Whether the struct takes nonsense for this value.
-    fn is_unread<T: Section>(&self, path: &[String], value: &Json) -> bool {
+    fn is_unread<T: SettingsSchema>(&self, path: &[String], value: &Json) -> bool {
         let mut json = self.json.clone();
         let place = path
             .iter()
@@ -249,17 +251,20 @@ impl Written<'_> {
     }
 }
 
-fn validate<T: Section>(built: &T, merged: &Value, findings: &mut Findings) {
-    let mut problems = Problems::default();
-    built.validate(&mut problems);
-    for (key, message) in problems.0 {
+fn validate<T: SettingsSchema>(built: &T, merged: &Value, findings: &mut Findings) {
+    let mut errors = ValidationErrors::default();
+    built.validate(&mut errors);
+    for (key, message) in errors.0 {
         let path = flag(&key);
         findings.note(&path, origin_of(merged, &path), message);
     }
 }
 
 /// Both structs as they print themselves, in one table.
-pub(super) fn print(chassis: &impl Section, service: &impl Section) -> serde_json::Result<Json> {
+pub(super) fn print(
+    chassis: &impl SettingsSchema,
+    service: &impl SettingsSchema,
+) -> serde_json::Result<Json> {
     let mut all = Map::new();
     for printed in [to_value(chassis)?, to_value(service)?] {
         // One of them may be the unit.

@@ -8,7 +8,7 @@ use config::{Value, ValueKind};
 
 use super::added::settled;
 use super::fault::{Fault, Findings};
-use super::layer::{Table as Values, from_json, is_private, nested, number, sorted};
+use super::layer::{Values, from_json, is_private, nested, number, sorted};
 use super::names::{are_alike, below, dotted};
 use super::shape::{Kind, Shape, Table};
 use super::toml_file;
@@ -73,7 +73,7 @@ impl<'a> Checker<'a> {
         let (path, shape) = match self.shape.resolve(keys) {
             Ok(found) => found,
             Err(path) => {
-                let whole = r#"a list, set as a whole: "a,b" or '["a", "b"]'"#;
+                let whole = r#"cannot set one item of a list, expected the whole list: "a,b" or '["a", "b"]'"#;
                 return match self.shape.list_in(&path) {
                     Some(list) => self.findings.note(list, origin, whole),
                     None => self.unknown(&path, origin),
@@ -84,7 +84,7 @@ impl<'a> Checker<'a> {
             self.old(keys, origin, &path);
         }
         let Some(text) = text.to_str() else {
-            let message = "expected UTF-8, found something else";
+            let message = "invalid UTF-8";
             return self.findings.spoil(&path, origin, message);
         };
         self.strings = Strings::Text;
@@ -119,9 +119,11 @@ impl<'a> Checker<'a> {
                 }
                 _ => "",
             };
-            let expected =
-                message.unwrap_or_else(|| format!("expected {}{form}", shape.expected()));
-            let message = format!("{expected}, found {found}");
+            let expected = format!("{}{form}", shape.expected());
+            let message = match message {
+                Some(message) => format!("invalid value {found}, {message}"),
+                None => invalid(&found, &expected),
+            };
             self.findings.spoil(path, origin, message);
         }
         Some(Value::new(Some(&origin.to_owned()), kind?))
@@ -179,7 +181,7 @@ impl<'a> Checker<'a> {
                 continue;
             };
             if key != name && (values.contains_key(key) || seen.contains(key)) {
-                let message = format!("set already by another name of `{key}`");
+                let message = format!("already set by another name of `{key}`");
                 self.findings.note(&written, origin, message);
                 continue;
             }
@@ -196,16 +198,20 @@ impl<'a> Checker<'a> {
 
     /// A key by an old name, which the struct still lists.
     fn old(&mut self, written: &[String], origin: &str, now: &[String]) {
-        let message = format!("an old name of `{}`", dotted(now));
+        let message = format!("deprecated name, use `{}`", dotted(now));
         let warning = Fault::new(written, origin, message);
         self.findings.warnings.push(warning);
     }
 
     /// A key that nobody knows. Its value is never shown: it may be a secret under a misspelt name.
     fn unknown(&mut self, path: &[String], origin: &str) {
+        if path.iter().all(String::is_empty) {
+            let message = "missing key, expected one such as server.port";
+            return self.findings.note(&[], origin, message);
+        }
         self.findings.faults.push(Fault {
             suggestion: self.shape.nearest(path),
-            ..Fault::new(path, origin, "no such setting")
+            ..Fault::new(path, origin, "unknown setting")
         });
     }
 }
@@ -214,9 +220,9 @@ impl<'a> Checker<'a> {
 /// described instead.
 pub(super) fn shown(value: &Value, hidden: bool) -> String {
     let text = match &value.kind {
-        ValueKind::Table(_) => return "a table".into(),
-        ValueKind::Array(_) => return "a list".into(),
-        ValueKind::Nil => return "nothing".into(),
+        ValueKind::Table(_) => return "(a table)".into(),
+        ValueKind::Array(_) => return "(a list)".into(),
+        ValueKind::Nil => return "(none)".into(),
         _ if hidden || is_private(value) => return described(&value.kind),
         // With its point: `80.0` is not `80`.
         ValueKind::Float(number) => return format!("{number:?}"),
@@ -229,23 +235,28 @@ pub(super) fn shown(value: &Value, hidden: bool) -> String {
     }
 }
 
+/// The message of a value that its key does not take.
+pub(super) fn invalid(found: &str, expected: &str) -> String {
+    format!("invalid value {found}, expected {expected}")
+}
+
 /// The kind and the length of a value that is not shown.
 fn described(value: &ValueKind) -> String {
     let text = match value {
-        ValueKind::Boolean(_) => return "a boolean".into(),
+        ValueKind::Boolean(_) => return "(a boolean)".into(),
         scalar => scalar.to_string(),
     };
     let is_number = text.parse::<f64>().is_ok_and(f64::is_finite);
-    let kind = if is_number { "a number" } else { "a text" };
+    let kind = if is_number { "number" } else { "text" };
     let spaces = if text.trim() == text {
         ""
     } else {
         " with spaces around it"
     };
     match text.chars().count() {
-        0 => "an empty text".into(),
-        1 => format!("{kind} of 1 character{spaces}"),
-        length => format!("{kind} of {length} characters{spaces}"),
+        0 => "(empty text)".into(),
+        1 => format!("({kind} of 1 character{spaces})"),
+        length => format!("({kind} of {length} characters{spaces})"),
     }
 }
 

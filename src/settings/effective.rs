@@ -94,7 +94,8 @@ impl Effective {
         }
         keys.sort_unstable();
         if !keys.is_empty() {
-            let warning = format!("hidden because of their looks: {UNDECLARED_REMEDY}");
+            let warning =
+                format!("redacted because their names look like secrets: {UNDECLARED_REMEDY}");
             self.warnings
                 .push(Fault::new(&[], &keys.join(", "), warning));
         }
@@ -183,7 +184,7 @@ impl Effective {
         text
     }
 
-    /// `{"settings": {..}, "origins": {"server.port": "variable PORT", ..}}`
+    /// `{"settings": {..}, "origins": {"server.port": "environment variable PORT", ..}}`
     pub fn to_json(&self) -> Json {
         let (mut settings, mut origins) = (json!({}), json!({}));
         for (path, entry) in &self.entries {

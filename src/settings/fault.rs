@@ -28,7 +28,7 @@ pub struct Fault {
 
 /// Where [`Validate`](super::Validate) puts what it finds.
 #[derive(Debug, Default)]
-pub struct Problems(pub(super) Vec<(String, String)>);
+pub struct ValidationErrors(pub(super) Vec<(String, String)>);
 
 /// The faults found so far, and what they leave in doubt.
 #[derive(Default)]
@@ -48,7 +48,11 @@ impl Findings {
     /// All of them. There is always one: a struct that refuses without a reason is at fault itself.
     pub(super) fn finish(mut self, origin: &str) -> Invalid {
         if self.faults.is_empty() {
-            self.note(&[], origin, "cannot be read from what its schema allows");
+            self.note(
+                &[],
+                origin,
+                "the struct rejects values that its JSON Schema allows",
+            );
         }
         Invalid {
             faults: self.faults,
@@ -132,9 +136,9 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-// === impl Problems ===
+// === impl ValidationErrors ===
 
-impl Problems {
+impl ValidationErrors {
     /// Says what is wrong at a key, such as `"orders.max"`, `"must be at least orders.min"`.
     pub fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.0.push((key.into(), message.into()));
@@ -144,16 +148,16 @@ impl Problems {
     /// `database.url` within `database`.
     ///
     /// ```
-    /// use axum_chassis::settings::{Problems, Validate};
+    /// use axum_chassis::settings::{ValidationErrors, Validate};
     ///
     /// struct Database {
     ///     url: String,
     /// }
     ///
     /// impl Validate for Database {
-    ///     fn validate(&self, problems: &mut Problems) {
+    ///     fn validate(&self, errors: &mut ValidationErrors) {
     ///         if self.url.is_empty() {
-    ///             problems.add("url", "must be set");
+    ///             errors.add("url", "must be set");
     ///         }
     ///     }
     /// }
@@ -163,8 +167,8 @@ impl Problems {
     /// }
     ///
     /// impl Validate for Settings {
-    ///     fn validate(&self, problems: &mut Problems) {
-    ///         problems.within("database", &self.database);
+    ///     fn validate(&self, errors: &mut ValidationErrors) {
+    ///         errors.within("database", &self.database);
     ///     }
     /// }
     /// ```
@@ -189,16 +193,16 @@ mod tests {
     struct Database;
 
     impl Validate for Database {
-        fn validate(&self, problems: &mut Problems) {
-            problems.add("url", "must be set");
+        fn validate(&self, errors: &mut ValidationErrors) {
+            errors.add("url", "must be set");
         }
     }
 
     #[test]
     fn a_sections_problems_are_those_of_its_keys_where_it_stands() {
-        let mut problems = Problems::default();
-        problems.within("stores.main", &Database);
+        let mut errors = ValidationErrors::default();
+        errors.within("stores.main", &Database);
         let expected = [("stores.main.url".to_owned(), "must be set".to_owned())];
-        assert_eq!(problems.0, expected);
+        assert_eq!(errors.0, expected);
     }
 }

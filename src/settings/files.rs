@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
-use super::added::{Added, Said};
+use super::added::{Added, SourceOutput};
 
 /// Kubernetes allows no larger Secret or ConfigMap.
 const MAX_SIZE: u64 = 1 << 20;
@@ -22,7 +22,7 @@ pub(super) struct Files {
     /// Lowest layer first.
     pub(super) config: Vec<File>,
     /// Lowest layer first.
-    pub(super) added: Vec<Said>,
+    pub(super) added: Vec<SourceOutput>,
     pub(super) secrets: Vec<File>,
     /// The names of the files of other environments, where this one has none.
     pub(super) other_environments: Vec<String>,
@@ -103,7 +103,7 @@ impl File {
 
     /// A file that somebody wrote in vain.
     fn foreign(directory: &Path, name: &str) -> Option<Self> {
-        let why = "not read: settings are TOML, in files that end in .toml";
+        let why = "unsupported format, expected TOML in a file that ends in .toml";
         let exists = directory.join(name).is_file();
         exists.then(|| Self::new(directory, name, Err(why.to_owned())))
     }
@@ -143,15 +143,18 @@ fn read_text(path: &Path) -> io::Result<String> {
     let metadata = std::fs::metadata(path)?;
     // A pipe would block for ever.
     if !metadata.is_file() {
-        return Err(io::Error::other("expected a file, found something else"));
+        return Err(io::Error::other("not a regular file"));
     }
     if metadata.len() > MAX_SIZE {
-        let found = format!("expected at most 1 MiB, found {} bytes", metadata.len());
+        let found = format!(
+            "too large: {} bytes, expected at most 1 MiB",
+            metadata.len()
+        );
         return Err(io::Error::other(found));
     }
     String::from_utf8(std::fs::read(path)?).map_err(|error| {
         let at = error.utf8_error().valid_up_to() + 1;
-        io::Error::other(format!("expected UTF-8, found something else at byte {at}"))
+        io::Error::other(format!("invalid UTF-8 at byte {at}"))
     })
 }
 

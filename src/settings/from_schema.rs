@@ -15,7 +15,7 @@ const ALIASES: &str = "x-aliases";
 const MAX_REFERENCES: usize = 4;
 
 pub(super) fn shape(schema: &Json, definitions: &Map<String, Json>) -> Shape {
-    Reader {
+    SchemaReader {
         definitions,
         references: 0,
     }
@@ -23,12 +23,12 @@ pub(super) fn shape(schema: &Json, definitions: &Map<String, Json>) -> Shape {
 }
 
 #[derive(Clone, Copy)]
-struct Reader<'a> {
+struct SchemaReader<'a> {
     definitions: &'a Map<String, Json>,
     references: usize,
 }
 
-impl Reader<'_> {
+impl SchemaReader<'_> {
     fn read(self, schema: &Json) -> Shape {
         let choices = [items(schema, "const"), items(schema, "enum")].concat();
         let own = if let Some(Json::String(name)) = schema.get("$ref") {

@@ -4,7 +4,7 @@
 use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 use serde_json::Value as Json;
 
-pub(super) type Table = Map<String, Value>;
+pub(super) type Values = Map<String, Value>;
 
 /// The origin of what nobody wrote; such a value has none.
 pub(super) const DEFAULT: &str = "default";
@@ -18,12 +18,12 @@ pub(super) fn merge(tables: Vec<Value>) -> Result<Value, ConfigError> {
     // A `Config` is a source itself.
     let source = |table| {
         let mut source = Config::default();
-        source.cache = Table::from([(ROOT.to_owned(), table)]).into();
+        source.cache = Values::from([(ROOT.to_owned(), table)]).into();
         source
     };
     let sources: Vec<Config> = tables.into_iter().map(source).collect();
     let merged = Config::builder().add_source(sources).build()?.collect()?;
-    Ok(merged.get(ROOT).cloned().unwrap_or(Table::new().into()))
+    Ok(merged.get(ROOT).cloned().unwrap_or(Values::new().into()))
 }
 
 /// A whole number, of 64 bits: what they do not hold stays text, and so is found to be none.
@@ -42,12 +42,12 @@ pub(super) fn number(digits: &str, radix: u32) -> ValueKind {
 pub(super) fn nested(path: &[String], value: Value) -> Value {
     path.iter().rev().fold(value, |inner, key| {
         let origin = inner.origin().map(str::to_owned);
-        Value::new(origin.as_ref(), Table::from([(key.clone(), inner)]))
+        Value::new(origin.as_ref(), Values::from([(key.clone(), inner)]))
     })
 }
 
 /// By key.
-pub(super) fn sorted(table: &Table) -> Vec<(&String, &Value)> {
+pub(super) fn sorted(table: &Values) -> Vec<(&String, &Value)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_unstable_by_key(|(key, _)| *key);
     entries
@@ -99,7 +99,7 @@ pub(super) fn is_secret(value: &Value) -> bool {
 
 /// Whether this comes from where secrets come from: environment variables and flags, too.
 pub(super) fn is_private(value: &Value) -> bool {
-    let places = [SECRET, "variable ", "--set "];
+    let places = [SECRET, "environment variable ", "--set "];
     let is_one = |origin: &str| places.iter().any(|place| origin.starts_with(place));
     value.origin().is_some_and(is_one)
 }
@@ -135,7 +135,7 @@ pub(super) fn from_json(json: &Json) -> Value {
         Json::Object(table) => table
             .iter()
             .map(|(key, json)| (key.clone(), from_json(json)))
-            .collect::<Table>()
+            .collect::<Values>()
             .into(),
     };
     kind.into()

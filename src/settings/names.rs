@@ -169,7 +169,7 @@ pub(super) fn flag(key: &str) -> Vec<String> {
 
 /// What the origin of a variable's value is called.
 pub(super) fn origin(variable: &str) -> String {
-    format!("variable {variable}")
+    format!("environment variable {variable}")
 }
 
 /// The variable that sets a key, for hints.

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use super::{Invalid, Loaded, Section, Sources, load_files};
+use super::{Invalid, Loaded, SettingsSchema, Sources, load_files};
 
 /// How often the files are looked at. Kubernetes itself takes up to a minute to deliver a change.
 const EVERY: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub struct Watcher {
 /// `..data`, a rename-over or a network file system all look the same, there is no limit on
 /// watchers to run into, and what is loaded is what was compared. Where neither directory
 /// exists, nothing is watched.
-pub fn watch<A: Section, B: Section>(
+pub fn watch<A: SettingsSchema, B: SettingsSchema>(
     sources: Sources,
     mut on_change: impl FnMut(Result<Loaded<A, B>, Invalid>) + Send + 'static,
 ) -> std::io::Result<Watcher> {

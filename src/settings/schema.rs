@@ -6,11 +6,11 @@ use schemars::{Schema, json_schema};
 use serde_json::{Map, Value as Json, json};
 
 use super::shape::Shape;
-use super::{Section, from_schema};
+use super::{SettingsSchema, from_schema};
 
 /// The JSON Schema of all settings: doc comments as descriptions, defaults, secrets as `writeOnly`. `x-undeclared-secrets`
 /// lists the keys that have the name of a secret and are not declared as one.
-pub fn schema<A: Section, B: Section>() -> Json {
+pub fn schema<A: SettingsSchema, B: SettingsSchema>() -> Json {
     let (mut halves, definitions) = halves::<A, B>();
     let mut schema = json_schema!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -46,7 +46,7 @@ pub(super) struct Shapes {
     pub(super) service: Shape,
 }
 
-pub(super) fn shapes<A: Section, B: Section>() -> Shapes {
+pub(super) fn shapes<A: SettingsSchema, B: SettingsSchema>() -> Shapes {
     let (halves, definitions) = halves::<A, B>();
     let read = |schema: &Json| from_schema::shape(schema, &definitions);
     Shapes {
@@ -56,7 +56,7 @@ pub(super) fn shapes<A: Section, B: Section>() -> Shapes {
     }
 }
 
-fn halves<A: Section, B: Section>() -> ([Json; 2], Map<String, Json>) {
+fn halves<A: SettingsSchema, B: SettingsSchema>() -> ([Json; 2], Map<String, Json>) {
     let mut settings = SchemaSettings::draft2020_12();
     settings.inline_subschemas = true;
     settings.meta_schema = None;

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use config::Value;
 use serde_json::Value as Json;
 
-use super::layer::{Table as Values, from_json};
+use super::layer::{Values, from_json};
 use super::units::{DURATION_EXPECTED, SIZE_EXPECTED};
 use crate::network::NETWORK_EXPECTED;
 

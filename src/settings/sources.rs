@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use config::{ConfigError, Source, Value};
 
 use super::added::Added;
-use super::check::{Checker, Strings, shown};
+use super::check::{Checker, Strings, invalid, shown};
 use super::fault::{Fault, Findings, Invalid};
 use super::files::{Files, printable};
 use super::layer::{nested, sorted};
@@ -161,12 +161,11 @@ impl Sources {
         for (name, directory) in directories {
             let missing = directory.as_deref().filter(|path| !path.is_dir());
             if let (Some(_), Some(path)) = (self.var(name), missing) {
-                let message = format!("expected a directory, found none at {}", printable(path));
+                let message = format!("directory not found: {}", printable(path));
                 findings.unreadable(&names::origin(name), message);
             }
         }
         if !self.run_env.to_str().is_some_and(is_file_name) {
-            let expected = "expected a name such as \"production\"";
             let found = shown(
                 &Value::new(
                     Some(&names::origin(RUN_ENV)),
@@ -174,7 +173,7 @@ impl Sources {
                 ),
                 false,
             );
-            let message = format!("{expected}, found {found}");
+            let message = invalid(&found, "a name such as \"production\"");
             findings.unreadable(&names::origin(RUN_ENV), message);
         } else if !files.other_environments.is_empty() {
             let run_env = self.run_env.to_string_lossy();
@@ -212,7 +211,7 @@ impl Sources {
                 && let Ok((path, _)) = checker.shape.resolve(&path)
             {
                 let variable = names::variable_for(&path);
-                let message = format!("not read from here, but from {variable}");
+                let message = format!("misspelled environment variable, expected {variable}");
                 checker.findings.note(&path, &origin, message);
             }
             entries.extend(names::variable(&name).map(|path| (path, value.as_os_str(), origin)));
@@ -229,7 +228,7 @@ impl Sources {
             } else {
                 // It may be a value, and a secret one.
                 let origin = format!("--set number {}", at + 1);
-                let message = "expected KEY=VALUE, found no \"=\"";
+                let message = "missing \"=\", expected KEY=VALUE";
                 checker.findings.note(&[], &origin, message);
             }
         }
@@ -254,16 +253,16 @@ fn check_config(files: &Files, checker: &mut Checker<'_>) {
 
 /// As `config` has it, a key with dots is a path; a database of keys and values has no other keys.
 fn check_added(files: &Files, checker: &mut Checker<'_>) {
-    for said in &files.added {
+    for output in &files.added {
         checker.begin_layer();
-        match &said.table {
+        match &output.table {
             Ok(table) => {
                 for (key, value) in sorted(table) {
                     let table = nested(&names::flag(key), value.clone());
                     checker.table(&table, Strings::Text);
                 }
             }
-            Err(problem) => checker.findings.unreadable(&said.name, problem),
+            Err(problem) => checker.findings.unreadable(&output.name, problem),
         }
     }
 }
@@ -273,7 +272,7 @@ fn check_secrets(files: &Files, checker: &mut Checker<'_>) {
     for file in &files.secrets {
         let origin = format!("secret file {}", file.path);
         if checker.shape.is_foreign(&file.name) {
-            let ignored = Fault::new(&[], &origin, "ignored: not the name of a setting");
+            let ignored = Fault::new(&[], &origin, "ignored, because its name is not a setting");
             checker.findings.warnings.push(ignored);
             continue;
         }
@@ -298,7 +297,7 @@ fn check_entries(entries: Vec<(Vec<String>, &OsStr, String)>, checker: &mut Chec
         let known = checker.shape.resolve(&written);
         let path = known.map_or_else(|unknown| unknown, |(path, _)| path);
         if let Some((_, _, first)) = unique.get(&path) {
-            let message = format!("set already by {first}");
+            let message = format!("already set by {first}");
             checker.findings.note(&path, &origin, message);
         } else {
             unique.insert(path, (written, text, origin));

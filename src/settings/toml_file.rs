@@ -6,14 +6,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Invalid};
 use super::files::File;
-use super::layer::{Table, number};
+use super::layer::{Values, number};
 
 impl Source for File {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
         Box::new(self.clone())
     }
 
-    fn collect(&self) -> Result<Table, ConfigError> {
+    fn collect(&self) -> Result<Values, ConfigError> {
         let unread = |problem: &String| vec![Fault::new(&[], &self.path, problem)];
         let text = self.text.as_ref().map_err(unread);
         let table = text.and_then(|text| parse(&self.path, text));
@@ -21,7 +21,7 @@ impl Source for File {
     }
 }
 
-fn parse(path: &str, text: &str) -> Result<Table, Vec<Fault>> {
+fn parse(path: &str, text: &str) -> Result<Values, Vec<Fault>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
@@ -31,7 +31,7 @@ fn parse(path: &str, text: &str) -> Result<Table, Vec<Fault>> {
     let faults = errors.iter().map(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         // The error's own Display quotes the line.
-        let problem = format!("not TOML: {}", error.message().replace('\n', ", "));
+        let problem = format!("invalid TOML: {}", error.message().replace('\n', ", "));
         Fault::new(&[], &format!("{path}:{line}:{column}"), problem)
     });
     Err(faults.collect())
@@ -45,7 +45,7 @@ pub(super) fn parse_value(text: &str, origin: &str) -> Option<Value> {
     }))
 }
 
-fn from_table(table: &DeTable<'_>, place: &dyn Fn(usize) -> String) -> Table {
+fn from_table(table: &DeTable<'_>, place: &dyn Fn(usize) -> String) -> Values {
     let entries = table.iter().map(|(key, value)| {
         let origin = place(key.span().start);
         let value = from_value(value.get_ref(), origin, place);

@@ -3,7 +3,7 @@
 
 use config::{Value, ValueKind};
 
-use super::layer::Table as Values;
+use super::layer::Values;
 use super::shape::{Kind, Shape, Table};
 
 /// Removes the values of a variant from `lower` where `upper` has another.

@@ -25,7 +25,7 @@ pub struct Listener<'a> {
 /// What came back for a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Answer {
+pub struct Response {
     /// Such as 200.
     pub status: u16,
     /// Its headers.
@@ -52,7 +52,7 @@ impl<'a> Listener<'a> {
     /// # Panics
     /// If there is no answer; and within async code, which must not be blocked.
     #[track_caller]
-    pub fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Response {
         self.request("GET", path, &[], Bytes::new())
     }
 
@@ -61,7 +61,7 @@ impl<'a> Listener<'a> {
     /// # Panics
     /// As [`get`](Self::get).
     #[track_caller]
-    pub fn post(&self, path: &str, json: impl ToString) -> Answer {
+    pub fn post(&self, path: &str, json: impl ToString) -> Response {
         let kind = [("content-type", "application/json")];
         self.request("POST", path, &kind, json.to_string())
     }
@@ -77,7 +77,7 @@ impl<'a> Listener<'a> {
         path: &str,
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
-    ) -> Answer {
+    ) -> Response {
         match self.ask(method, path, headers, body.into()) {
             Ok(answer) => answer,
             Err(error) => self
@@ -92,7 +92,7 @@ impl<'a> Listener<'a> {
         path: &str,
         headers: &[(&str, &str)],
         body: Bytes,
-    ) -> Result<Answer, String> {
+    ) -> Result<Response, String> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -106,13 +106,13 @@ impl<'a> Listener<'a> {
                 .headers_mut()
                 .extend(host.ok().map(|host| (header::HOST, host)));
         }
-        let patience = self.subject.patience;
+        let timeout = self.subject.timeout;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         runtime.map_err(|error| error.to_string())?.block_on(async {
-            let answer = tokio::time::timeout(patience, send(self.address, request)).await;
-            let answer = answer.map_err(|_| format!("nothing came within {patience:?}"))?;
+            let answer = tokio::time::timeout(timeout, send(self.address, request)).await;
+            let answer = answer.map_err(|_| format!("nothing came within {timeout:?}"))?;
             answer.map_err(|error| Chain(error.as_ref()).to_string())
         })
     }
@@ -121,12 +121,12 @@ impl<'a> Listener<'a> {
 async fn send(
     to: SocketAddr,
     request: Request<Body>,
-) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(to).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let answer = async {
         let (head, body) = sender.send_request(request).await?.into_parts();
-        Ok(Answer {
+        Ok(Response {
             status: head.status.as_u16(),
             headers: head.headers,
             body: axum::body::to_bytes(Body::new(body), usize::MAX).await?,
@@ -139,9 +139,9 @@ async fn send(
     }
 }
 
-// === impl Answer ===
+// === impl Response ===
 
-impl Answer {
+impl Response {
     /// A header by its name; of several the first.
     ///
     /// # Panics

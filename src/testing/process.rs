@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
 use super::Kept;
-use super::listener::{Answer, Listener};
-use super::said::{Ending, Stream};
+use super::listener::{Listener, Response};
+use super::output::{Ending, OutputStream};
 use super::subject::Subject;
 
 /// A program that runs, on free ports of this machine. Dropped, it is killed.
@@ -42,21 +42,21 @@ pub struct Ended {
 
 /// While it is there, nobody reads what the process says.
 #[derive(Debug)]
-pub struct Held<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, ()>);
+pub struct HeldOutput<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, ()>);
 
 // === impl Process ===
 
 impl Process {
-    pub(super) fn watch(name: String, mut child: Child, patience: Duration, kept: Kept) -> Self {
-        let subject = Subject::new(name, patience);
-        let said = &subject.said;
+    pub(super) fn watch(name: String, mut child: Child, timeout: Duration, kept: Kept) -> Self {
+        let subject = Subject::new(name, timeout);
+        let output = &subject.output;
         if let Some(stdout) = child.stdout.take() {
-            said.read(Stream::Out, stdout);
+            output.read(OutputStream::Out, stdout);
         }
         if let Some(stderr) = child.stderr.take() {
-            said.read(Stream::Err, stderr);
+            output.read(OutputStream::Err, stderr);
         }
-        let (told, id) = (said.clone(), WaitId::Pid(Pid::from_child(&child)));
+        let (told, id) = (output.clone(), WaitId::Pid(Pid::from_child(&child)));
         let waiter = thread::spawn(move || {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             let ended = rustix::io::retry_on_intr(|| waitid(id.clone(), options));
@@ -114,12 +114,12 @@ impl Process {
         let deadline = self.subject.deadline();
         let admin = self.admin();
         loop {
-            let seen = self.subject.said.lock().log.len();
+            let seen = self.subject.output.lock().log.len();
             let answer = admin.ask("GET", "/health/readiness", &[], Bytes::new());
             if answer.as_ref().is_ok_and(|answer| answer.status == 200) {
                 return;
             }
-            let more = self.subject.said.wait_until(deadline, |state| {
+            let more = self.subject.output.wait_until(deadline, |state| {
                 let more = state.log.len() > seen;
                 (more || state.no_more()).then_some(more)
             });
@@ -135,7 +135,7 @@ impl Process {
     /// # Panics
     /// If there is no answer.
     #[track_caller]
-    pub fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Response {
         self.main().get(path)
     }
 
@@ -144,7 +144,7 @@ impl Process {
     /// # Panics
     /// If there is no answer.
     #[track_caller]
-    pub fn post(&self, path: &str, json: impl ToString) -> Answer {
+    pub fn post(&self, path: &str, json: impl ToString) -> Response {
         self.main().post(path, json)
     }
 
@@ -159,14 +159,14 @@ impl Process {
         path: &str,
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
-    ) -> Answer {
+    ) -> Response {
         self.main().request(method, path, headers, body)
     }
 
     /// The lines of its log so far. A line of standard output that is no JSON object is none of them.
     #[must_use]
     pub fn log(&self) -> Vec<Value> {
-        self.subject.said.lock().log.clone()
+        self.subject.output.lock().log.clone()
     }
 
     /// The first line of its log that is wanted, from its beginning; waits for it.
@@ -196,7 +196,7 @@ impl Process {
         loop {
             // Looked at outside of the lock: `wanted` may ask the process something itself. One at a time: the lines
             // that are wanted most are among the first of many.
-            let next = self.subject.said.wait_until(deadline, |state| {
+            let next = self.subject.output.wait_until(deadline, |state| {
                 let next = state.log.get(seen).cloned();
                 (next.is_some() || state.no_more()).then_some(next)
             });
@@ -212,8 +212,8 @@ impl Process {
 
     /// Until the guard is dropped, nobody reads what it says: for a test of a service whose log is stuck.
     #[must_use]
-    pub fn hold_output(&self) -> Held<'_> {
-        Held(self.subject.said.hold())
+    pub fn hold_output(&self) -> HeldOutput<'_> {
+        HeldOutput(self.subject.output.hold())
     }
 
     /// Its number.
@@ -261,14 +261,14 @@ impl Process {
     pub fn wait(self) -> Ended {
         let over = self
             .subject
-            .said
+            .output
             .wait_until(self.subject.deadline(), |state| {
                 state.no_more().then_some(state.flooded)
             });
         if over != Some(false) {
             self.subject.give_up("come to its end");
         }
-        let mut state = self.subject.said.lock();
+        let mut state = self.subject.output.lock();
         let text =
             |bytes: &mut Vec<u8>| String::from_utf8_lossy(&std::mem::take(bytes)).into_owned();
         Ended {
@@ -308,7 +308,7 @@ impl Ended {
     }
 
     /// How its stop went, in the fields of the log's line `stopped`: `cut`, the connections that were still open at
-    /// the deadline, `cut_tasks`, `failed_hooks`, and `duration_ms`.
+    /// the deadline, `aborted_tasks`, `failed_hooks`, and `duration_ms`.
     ///
     /// # Panics
     /// If it did not stop in order, with all of the log.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::sections::Sections;
+use crate::chassis_settings::ChassisSettings;
 use crate::settings;
 
 const BEGIN: &str = "<!-- settings: begin -->";
@@ -55,7 +55,7 @@ impl SettingsTable {
     /// Only those that the chassis does not bring.
     #[must_use]
     pub fn own(mut self) -> Self {
-        let brought = Self::new(&settings::schema::<Sections, ()>()).rows;
+        let brought = Self::new(&settings::schema::<ChassisSettings, ()>()).rows;
         self.rows
             .retain(|row| brought.iter().all(|brought| brought.key != row.key));
         self
@@ -155,7 +155,7 @@ mod tests {
         let keys: Vec<&str> = own.rows.iter().map(|row| row.key.as_str()).collect();
         assert_eq!(keys, ["greeting", "store.pool.size", "store.url"]);
 
-        let brought = settings::schema::<Sections, ()>();
+        let brought = settings::schema::<ChassisSettings, ()>();
         assert_eq!(SettingsTable::new(&brought).own().to_string(), "None.\n");
     }
 

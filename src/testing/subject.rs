@@ -3,15 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::said::Said;
+use super::output::ProcessOutput;
 
 /// A process by its name and by what it says.
 #[derive(Debug)]
 pub(super) struct Subject {
     name: String,
-    pub(super) said: Said,
+    pub(super) output: ProcessOutput,
     /// How long anything may take.
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
     /// Whether a panic has shown what it said.
     shown: AtomicBool,
 }
@@ -19,29 +19,29 @@ pub(super) struct Subject {
 // === impl Subject ===
 
 impl Subject {
-    pub(super) fn new(name: String, patience: Duration) -> Self {
+    pub(super) fn new(name: String, timeout: Duration) -> Self {
         Self {
             name,
-            said: Said::default(),
-            patience,
+            output: ProcessOutput::default(),
+            timeout,
             shown: AtomicBool::new(false),
         }
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.patience
+        Instant::now() + self.timeout
     }
 
     /// Panics with what it did not do in time, or will never do.
     #[track_caller]
     pub(super) fn give_up(&self, what: &str) -> ! {
-        let state = self.said.lock();
+        let state = self.output.lock();
         let why = if state.flooded {
             ": it said more than a test can keep".to_owned()
         } else if state.is_over() {
             String::new()
         } else {
-            format!(" within {:?}", self.patience)
+            format!(" within {:?}", self.timeout)
         };
         drop(state);
         self.fail(&format!("did not {what}{why}"));
@@ -51,14 +51,14 @@ impl Subject {
     #[track_caller]
     pub(super) fn fail(&self, problem: &str) -> ! {
         self.shown.store(true, Ordering::Relaxed);
-        let (name, tail) = (&self.name, self.said.lock().tail());
+        let (name, tail) = (&self.name, self.output.lock().tail());
         panic!("{name} {problem}\n{tail}");
     }
 
     /// Shows what it said, unless a panic has done so.
     pub(super) fn show(&self) {
         if !self.shown.load(Ordering::Relaxed) {
-            eprintln!("{}: {}", self.name, self.said.lock().tail());
+            eprintln!("{}: {}", self.name, self.output.lock().tail());
         }
     }
 }

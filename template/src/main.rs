@@ -23,7 +23,8 @@ use store::Store;
 
 fn main() -> ExitCode {
     Service::<Settings>::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-        .build(option_env!("REVISION"), option_env!("CREATED"))
+        .revision(option_env!("REVISION"))
+        .built_at(option_env!("CREATED"))
         {%- if database != "none" %}
         .command(
             "migrate",

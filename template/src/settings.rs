@@ -1,7 +1,7 @@
 //! This service's own settings. The chassis' (`server`, `logs`, ...) stand beside them.
 
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Problems, Validate};
+use axum_chassis::settings::{ValidationErrors, Validate};
 use serde::{Deserialize, Serialize};
 
 {% if database == "none" -%}
@@ -22,14 +22,14 @@ pub(crate) struct Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         {%- if database == "none" %}
-        problems.within("store", &self.store);
+        errors.within("store", &self.store);
         {%- else %}
-        problems.within("database", &self.database);
+        errors.within("database", &self.database);
         {%- endif %}
         {%- if redis == "yes" %}
-        problems.within("redis", &self.redis);
+        errors.within("redis", &self.redis);
         {%- endif %}
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use axum::http::StatusCode;
 use axum_chassis::health::Check;
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Problems, Validate};
+use axum_chassis::settings::{ValidationErrors, Validate};
 use axum_chassis::{Chassis, Problem};
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +27,9 @@ impl Default for Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         if self.capacity == 0 {
-            problems.add("capacity", "must be at least 1");
+            errors.add("capacity", "must be at least 1");
         }
     }
 }

@@ -6,10 +6,10 @@
 #[allow(dead_code)]
 mod client;
 mod collector;
-mod lost;
+mod dropped_spans;
+mod exported_spans;
 mod own_main;
 #[path = "../service/program.rs"]
 #[allow(dead_code)]
 mod program;
-mod received;
 mod variables;

@@ -43,11 +43,11 @@ async fn own_main() -> i32 {
         format: Format::Json,
         ..Default::default()
     };
-    let logs = logs::install_exporting(&settings, &export).unwrap();
+    let logs = logs::install_with_tracing(&settings, &export).unwrap();
     let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new());
     let router = Router::new()
         .route("/", get(handler))
-        .layer(layer.unwrap().exporting(&export));
+        .layer(layer.unwrap().with_tracing(&export));
     let request = Request::get("/").body(Body::empty()).unwrap();
     assert_eq!(router.oneshot(request).await.unwrap().status(), 200);
 
@@ -100,7 +100,7 @@ fn what_is_left_is_exported_before_the_end_and_counted() {
     let endpoint = collector.endpoint();
     let log = log(&run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]));
     assert_eq!(collector.requests(), 1);
-    message(&log, "traces are exported");
+    message(&log, "exporting traces");
     let done = message(&log, "done");
     assert_eq!((&done["on"], &done["exported"]), (&true.into(), &2.into()));
 }
@@ -109,7 +109,7 @@ fn what_is_left_is_exported_before_the_end_and_counted() {
 fn a_collector_that_is_not_there_costs_the_spans_and_is_logged() {
     let log = log(&run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &nobody())]));
     assert_eq!(message(&log, "done")["refused"], 2);
-    message(&log, "spans are lost: the collector does not take them");
+    message(&log, "spans dropped: the collector rejects them");
 }
 
 #[test]
@@ -117,10 +117,7 @@ fn without_an_endpoint_nothing_is_exported_and_the_rest_works() {
     let log = log(&run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]));
     assert_eq!(message(&log, "done")["on"], false);
     assert_eq!(message(&log, "request")["status"], 200);
-    assert!(
-        !log.iter()
-            .any(|line| line["message"] == "traces are exported")
-    );
+    assert!(!log.iter().any(|line| line["message"] == "exporting traces"));
 }
 
 #[test]

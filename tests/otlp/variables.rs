@@ -28,9 +28,7 @@ fn without_an_endpoint_nothing_is_exported_and_nothing_is_said() {
     let (code, log) = program.stop();
     assert_eq!(code, Some(0));
     let said = log.iter().find(|line| {
-        line["message"] == "traces are exported"
-            || line["level"] == "WARN"
-            || line["level"] == "ERROR"
+        line["message"] == "exporting traces" || line["level"] == "WARN" || line["level"] == "ERROR"
     });
     assert_eq!(said, None);
 }

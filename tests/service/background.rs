@@ -68,7 +68,7 @@ fn a_stop_waits_for_the_tasks_before_the_hooks() {
 }
 
 #[test]
-fn a_task_that_does_not_end_is_cut_at_the_deadline_and_the_stop_is_not_orderly() {
+fn a_task_that_does_not_end_is_aborted_at_the_deadline_and_the_stop_is_not_orderly() {
     let program = Setup::default()
         .set("subject.tasks", "hangs,hangs,polite")
         .set("subject.hooks", "store")
@@ -81,7 +81,7 @@ fn a_task_that_does_not_end_is_cut_at_the_deadline_and_the_stop_is_not_orderly()
         let found = log.iter().find(|line| line["message"] == message);
         found.unwrap_or_else(|| panic!("no `{message}` in {log:#?}"))
     };
-    assert_eq!(line("cutting background tasks")["tasks"], 2);
-    assert_eq!(line("stopped")["cut_tasks"], 2);
+    assert_eq!(line("aborting background tasks")["tasks"], 2);
+    assert_eq!(line("stopped")["aborted_tasks"], 2);
     line("hook runs");
 }

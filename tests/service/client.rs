@@ -59,10 +59,10 @@ impl Connection {
         })
     }
 
-    pub(crate) fn patience(&self, patience: Duration) {
+    pub(crate) fn timeout(&self, timeout: Duration) {
         self.stream
             .get_ref()
-            .set_read_timeout(Some(patience))
+            .set_read_timeout(Some(timeout))
             .expect("a timeout");
     }
 
@@ -137,7 +137,7 @@ impl Connection {
 
     /// Whether the other end has closed.
     pub(crate) fn is_closed(&mut self) -> bool {
-        self.patience(Duration::from_millis(1));
+        self.timeout(Duration::from_millis(1));
         match self.stream.fill_buf() {
             Ok(data) => data.is_empty(),
             Err(error) => !matches!(

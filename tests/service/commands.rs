@@ -37,7 +37,7 @@ fn a_command_that_fails_ends_with_1_and_runs_its_hooks() {
         .wait();
     assert_eq!(ended.code, Some(1));
     assert_eq!(
-        ended.message("the command has failed")["error"],
+        ended.message("command failed")["error"],
         "the command failed: the table is locked"
     );
     ended.message("hook runs");
@@ -84,12 +84,12 @@ fn sigterm_ends_a_command_in_order() {
 }
 
 #[test]
-fn a_command_that_does_not_stop_is_cut_at_the_deadline_or_by_a_second_signal() {
+fn a_command_that_does_not_stop_is_aborted_at_the_deadline_or_by_a_second_signal() {
     let setup = || command("stubborn").set("shutdown.hook_timeout", "100ms");
     let process = running(setup().set("shutdown.deadline", "300ms"), "runs");
     let ended = process.stop();
     assert_eq!(ended.code, Some(1));
-    ended.message("the command was cut");
+    ended.message("command aborted");
 
     let process = running(setup().set("shutdown.deadline", "1h"), "runs");
     process.terminate();

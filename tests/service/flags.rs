@@ -48,7 +48,7 @@ fn a_key_by_an_old_name_is_right_and_told() {
     assert_eq!(said.code, Some(0));
     assert_eq!(
         said.stderr,
-        "warning: subject.salute: an old name of `subject.greeting` (--set subject.salute)\n"
+        "warning: subject.salute: deprecated name, use `subject.greeting` (--set subject.salute)\n"
     );
 }
 
@@ -93,7 +93,7 @@ fn the_settings_are_printed_with_their_origins_and_without_their_secrets() {
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     for line in [
         "greeting = \"hello\" # config/default.toml",
-        "token = \"[redacted]\" # variable APP__ADMIN__TOKEN",
+        "token = \"[redacted]\" # environment variable APP__ADMIN__TOKEN",
         "body = \"3MiB\" # --set limits.body",
         "header_timeout = \"5s\" # default",
     ] {

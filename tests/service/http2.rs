@@ -128,7 +128,7 @@ impl Http2 {
     /// Whether so many streams have been answered or reset, or the connection has ended, by what has come so far. Answers
     /// PINGs, if it is to.
     pub(crate) fn has_ended(&mut self, streams: u32, answers_pings: bool) -> bool {
-        self.client.patience(Duration::from_millis(20));
+        self.client.timeout(Duration::from_millis(20));
         while let Some(came) = self.next() {
             let ends = came.kind == RST_STREAM || (came.flags & 1 == 1 && came.kind <= 1);
             self.ended += u32::from(ends && came.stream > 0);

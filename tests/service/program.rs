@@ -51,7 +51,7 @@ fn program() {
     // Past the test harness's own words.
     println!("{BEGIN}");
     let mut service = Service::<Settings>::new("subject", "1.2.3")
-        .build(Some("abc123"), None)
+        .revision("abc123")
         .outer_layer(map_response(outer))
         .arguments(
             std::env::var("ARGUMENTS")
@@ -332,7 +332,7 @@ async fn onward() -> Json<Map<String, Value>> {
     lookup("here").await;
     elsewhere.await.expect("no panic");
     let mut headers = http::HeaderMap::new();
-    trace::pass_on(&mut headers);
+    trace::inject(&mut headers);
     let text = |value: &http::HeaderValue| value.to_str().expect("ASCII").into();
     Json(
         headers
@@ -464,7 +464,7 @@ pub(crate) struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         let program = testing::Program::new("/bin/sh")
-            .patience(2 * SOON)
+            .timeout(2 * SOON)
             // What files say of the filter counts.
             .variable("RUST_LOG", "");
         Self {
@@ -490,8 +490,8 @@ impl Setup {
     }
 
     /// How long anything may take, for what is to take too long.
-    pub(crate) fn patience(self, patience: Duration) -> Self {
-        self.with(|program| program.patience(patience))
+    pub(crate) fn timeout(self, timeout: Duration) -> Self {
+        self.with(|program| program.timeout(timeout))
     }
 
     /// Gives it so many file descriptors.

@@ -56,7 +56,7 @@ fn a_swap_takes_effect_and_a_wrong_one_changes_nothing() {
     );
     let line = program
         .process
-        .wait_for_message("the changed settings are wrong: the old ones stay");
+        .wait_for_message("invalid settings: the previous ones stay in force");
     let error = line["error"].as_str().unwrap();
     assert!(
         error.contains("subject.greeting") && error.contains("default.toml"),
@@ -108,7 +108,7 @@ fn a_source_of_the_service_s_own_is_asked_again_and_may_fail_meanwhile() {
     assert_eq!(program.metric(&reloads("applied")), 1.0);
 
     write("{ \"subject\": ");
-    let wrong = "the changed settings are wrong: the old ones stay";
+    let wrong = "invalid settings: the previous ones stay in force";
     let line = program.process.wait_for_message(wrong);
     let error = line["error"].as_str().unwrap();
     assert!(error.starts_with("source File: "), "{error}");
@@ -131,7 +131,8 @@ fn an_old_name_of_a_key_is_told_once() {
     swap(&config, 1, "[subject]\nsalute = 'hello'\n");
     let program = Setup::default().folder(folder.path()).start();
     assert_eq!(get(program.main, "/greeting").body, "hello");
-    let told = |line: &serde_json::Value| line["message"] == "an old name of `subject.greeting`";
+    let told =
+        |line: &serde_json::Value| line["message"] == "deprecated name, use `subject.greeting`";
     let line = program.process.wait_for_line(told);
     assert_eq!(line["level"], "WARN");
     assert_eq!(line["key"], "subject.salute");

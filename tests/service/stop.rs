@@ -48,7 +48,7 @@ fn stop_under_load(load: impl Fn(SocketAddr, usize, &AtomicBool) -> usize + Sync
                         (code, log, done)
                     });
                     assert_eq!(code, Some(0), "{log:#?}");
-                    assert_eq!(message(&log, "stopped")["cut"], 0);
+                    assert_eq!(message(&log, "stopped")["aborted"], 0);
                     let logged = log.iter().filter(|line| line["target"] == "access").count();
                     assert_eq!(logged, done, "every request has its answer and its line");
                     assert!(done > 12, "{done} requests are no load");
@@ -183,7 +183,7 @@ fn readiness_turns_first_and_clients_are_told_while_they_are_served() {
 }
 
 #[test]
-fn a_stream_without_an_end_and_an_idle_websocket_are_cut_at_the_deadline_and_counted() {
+fn a_stream_without_an_end_and_an_idle_websocket_are_aborted_at_the_deadline_and_counted() {
     let program = Setup::default()
         .set("shutdown.deadline", "1s")
         .set("shutdown.hook_timeout", "200ms")
@@ -206,9 +206,9 @@ fn a_stream_without_an_end_and_an_idle_websocket_are_cut_at_the_deadline_and_cou
         began.elapsed()
     );
     assert_eq!(code, Some(1));
-    assert_eq!(message(&log, "stopped")["cut"], 2);
+    assert_eq!(message(&log, "stopped")["aborted"], 2);
     assert_eq!(
-        message(&log, "cutting what is left")["reason"],
+        message(&log, "aborting the remaining requests")["reason"],
         "the deadline"
     );
     let line = log
@@ -217,13 +217,13 @@ fn a_stream_without_an_end_and_an_idle_websocket_are_cut_at_the_deadline_and_cou
         .expect("its line");
     assert_eq!(
         (&line["status"], &line["error"]),
-        (&json!(503), &json!("cut at the shutdown deadline"))
+        (&json!(503), &json!("aborted at the shutdown deadline"))
     );
 }
 
 /// One that misses a change of phase by a hair shows only among many.
 #[test]
-fn all_of_many_streams_have_been_cut_and_left_their_lines_when_the_stop_is_over() {
+fn all_of_many_streams_have_been_aborted_and_left_their_lines_when_the_stop_is_over() {
     const STREAMS: usize = 500;
     let program = Setup::default()
         .set("shutdown.deadline", "1s")
@@ -241,7 +241,7 @@ fn all_of_many_streams_have_been_cut_and_left_their_lines_when_the_stop_is_over(
     let over = log.iter().position(|line| line["message"] == "stopped");
     let cut = log[..over.expect("it stopped")]
         .iter()
-        .filter(|line| line["error"] == "cut at the shutdown deadline");
+        .filter(|line| line["error"] == "aborted at the shutdown deadline");
     assert_eq!(cut.count(), STREAMS);
 }
 
@@ -281,7 +281,10 @@ fn a_second_signal_cuts_at_once() {
         began.elapsed()
     );
     assert_eq!(
-        (ended.code, &ended.message("cutting what is left")["reason"]),
+        (
+            ended.code,
+            &ended.message("aborting the remaining requests")["reason"]
+        ),
         (Some(1), &json!("SIGINT"))
     );
 }
@@ -336,7 +339,7 @@ fn a_service_whose_workers_are_all_blocked_still_stops_by_its_deadline() {
         began.elapsed()
     );
     assert_eq!(
-        (code, &message(&log, "stopped")["cut"]),
+        (code, &message(&log, "stopped")["aborted"]),
         (Some(1), &json!(1))
     );
 }
@@ -351,7 +354,7 @@ fn a_signal_during_the_start_ends_it_in_order() {
     process.wait_for_line(|line| line["listener"] == "admin");
     let ended = process.stop();
     assert_eq!(ended.code, Some(0), "{ended:#?}");
-    ended.message("stopping before the start was done");
+    ended.message("stopping during the start");
     assert!(!ended.log.iter().any(|line| line["listener"] == "main"));
 }
 
@@ -367,17 +370,17 @@ fn a_start_that_fails_or_takes_too_long_says_so_and_runs_its_hooks() {
     let cases = [
         (
             broken,
-            "the service's own start failed: the store cannot be opened: connection refused",
+            "the service's start failed: the store cannot be opened: connection refused",
         ),
         (
             slow,
-            "the service's own start took longer than service.start_timeout (100ms)",
+            "the service's start took longer than service.start_timeout (100ms)",
         ),
     ];
     for (setup, error) in cases {
         let ended = setup.launch().wait();
         assert_eq!(ended.code, Some(1));
-        assert_eq!(ended.message("the service cannot run")["error"], error);
+        assert_eq!(ended.message("service failed")["error"], error);
         ended.message("hook runs");
     }
 }
@@ -391,9 +394,7 @@ fn a_port_that_is_taken_is_named() {
             .set(&format!("{listener}.port"), address.port())
             .launch()
             .wait();
-        let error = ended.message("the service cannot run")["error"]
-            .as_str()
-            .unwrap();
+        let error = ended.message("service failed")["error"].as_str().unwrap();
         assert!(error.contains(&address.to_string()), "{error}");
         assert_eq!(ended.code, Some(1));
     }

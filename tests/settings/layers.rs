@@ -25,11 +25,11 @@ fn each_layer_wins_over_those_before_it() {
             |f| f.secret("server.port", "3\n"),
             "secret file /var/secrets/server.port",
         ),
-        ("4", |f| f.var("PORT", "4"), "variable PORT"),
+        ("4", |f| f.var("PORT", "4"), "environment variable PORT"),
         (
             "5",
             |f| f.var("APP__SERVER__PORT", "5"),
-            "variable APP__SERVER__PORT",
+            "environment variable APP__SERVER__PORT",
         ),
         ("6", |f| f.flag("server.port=6"), "--set server.port"),
     ];

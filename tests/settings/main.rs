@@ -3,17 +3,17 @@
 // A test may say what it takes for granted.
 #![allow(clippy::unwrap_used)]
 
-mod anything;
+mod config_behaviour;
+mod display;
 mod fixture;
-mod habits;
+mod fuzz;
 mod layers;
-mod looks;
 mod names;
+mod redaction;
 mod reload;
 mod renamed;
 mod serde_shapes;
 mod shapes;
-mod shown;
 mod sources;
 mod structs;
 mod units;

@@ -257,7 +257,7 @@ fn maps_are_written_key_by_key_or_as_toml() {
         (
             "orders.labels.team",
             "\"blue\"",
-            "variable APP__ORDERS__LABELS",
+            "environment variable APP__ORDERS__LABELS",
         ),
         ("orders.labels.desk", "\"8\"", "--set orders.labels.desk"),
     ] {

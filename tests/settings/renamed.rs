@@ -76,7 +76,7 @@ fn an_old_name_works_in_every_layer_and_is_told_once() {
     for (toml, write, key) in cases {
         let loaded = read(toml, write).unwrap_or_else(|faults| panic!("{key}: {faults}"));
         assert_eq!(loaded.service.orders.timeout, 5, "{key}");
-        let told = [format!("{key}: an old name of `orders.timeout`")];
+        let told = [format!("{key}: deprecated name, use `orders.timeout`")];
         assert_eq!(warnings(&loaded), told);
         // It is shown by its name, with the place where it goes by the old one.
         assert_ne!(loaded.effective.origin("orders.timeout"), Some("default"));
@@ -95,8 +95,8 @@ fn sections_and_items_of_lists_have_old_names_too() {
     assert_eq!(
         warnings(&loaded),
         [
-            "shop: an old name of `orders`",
-            "orders.tiers.0.title: an old name of `orders.tiers.0.name`",
+            "shop: deprecated name, use `orders`",
+            "orders.tiers.0.title: deprecated name, use `orders.tiers.0.name`",
         ]
     );
 }
@@ -120,11 +120,11 @@ fn two_names_in_one_place_are_a_fault() {
     for (toml, fault) in [
         (
             "[orders]\ntimeout = 5\npatience = 6\n",
-            "orders.patience: set already by another name of `timeout` (config/default.toml:3)",
+            "orders.patience: already set by another name of `timeout` (config/default.toml:3)",
         ),
         (
             "[orders]\nwait-for = 5\npatience = 6\n",
-            "orders.wait-for: set already by another name of `timeout` (config/default.toml:2)",
+            "orders.wait-for: already set by another name of `timeout` (config/default.toml:2)",
         ),
     ] {
         assert_eq!(read(toml, |s| s).unwrap_err(), fault);
@@ -135,7 +135,7 @@ fn two_names_in_one_place_are_a_fault() {
     });
     assert_eq!(
         variables.unwrap_err(),
-        "orders.timeout: set already by variable APP__ORDERS__PATIENCE (variable APP__ORDERS__TIMEOUT)"
+        "orders.timeout: already set by environment variable APP__ORDERS__PATIENCE (environment variable APP__ORDERS__TIMEOUT)"
     );
 }
 
@@ -144,7 +144,7 @@ fn its_value_is_checked_and_the_fault_is_that_of_the_key() {
     let faults = read("[orders]\npatience = 'x'\n", |s| s).unwrap_err();
     assert_eq!(
         faults,
-        "orders.timeout: expected a whole number from 0 to 4294967295, found \"x\" (config/default.toml:2)"
+        "orders.timeout: invalid value \"x\", expected a whole number from 0 to 4294967295 (config/default.toml:2)"
     );
 }
 

@@ -364,13 +364,13 @@ fn text_is_what_serde_s_order_and_aliases_make_of_it() {
             "labels",
             "team=blue",
             "labels",
-            r#"labels: expected a table such as '{ key = "value" }', found a text of 9 characters"#,
+            r#"labels: invalid value (text of 9 characters), expected a table such as '{ key = "value" }'"#,
         ),
         (
             "ratio",
             "1e40",
             "ratio",
-            "ratio: expected a number of 32 bits, found a number of 4 characters",
+            "ratio: invalid value (number of 4 characters), expected a number of 32 bits",
         ),
         ("ratio", "3e38", "ratio", "3e38"),
         ("level", "warning", "level", r#""warn""#),
@@ -378,13 +378,13 @@ fn text_is_what_serde_s_order_and_aliases_make_of_it() {
             "level",
             "wrning",
             "level",
-            r#"level: expected one of "info", "warn", found a text of 6 characters"#,
+            r#"level: invalid value (text of 6 characters), expected one of "info", "warn""#,
         ),
         (
             "id",
             "65536",
             "id",
-            "id: expected a whole number from 0 to 65535, found a number of 5 characters",
+            "id: invalid value (number of 5 characters), expected a whole number from 0 to 65535",
         ),
     ];
     for (key, text, field, expected) in CASES {
@@ -402,7 +402,7 @@ fn text_is_what_serde_s_order_and_aliases_make_of_it() {
     assert_eq!(in_file("\"warning\"", "level"), r#""warn""#);
     assert_eq!(
         in_file("1e40", "ratio"),
-        "ratio: expected a number of 32 bits, found 1e40"
+        "ratio: invalid value 1e40, expected a number of 32 bits"
     );
     // A wrong word is told though a later layer covers it.
     let covered = told(
@@ -413,7 +413,7 @@ fn text_is_what_serde_s_order_and_aliases_make_of_it() {
     );
     assert_eq!(
         covered,
-        r#"level: expected one of "info", "warn", found "wrning""#
+        r#"level: invalid value "wrning", expected one of "info", "warn""#
     );
     // The alias of a tag is a variant's name, too.
     let alias = [("internal.type", "\"file\""), ("internal.path", "\"/d\"")];

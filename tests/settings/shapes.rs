@@ -5,11 +5,11 @@ use std::num::NonZeroU16;
 
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{
-    Invalid, Problems, Secret, Section, Size, Sources, Validate, load, schema,
+    Invalid, Secret, SettingsSchema, Size, Sources, Validate, ValidationErrors, load, schema,
 };
 use serde::{Deserialize, Serialize};
 
-fn read<S: Section>(toml: &str, vars: &[(&str, &str)]) -> Result<S, Invalid> {
+fn read<S: SettingsSchema>(toml: &str, vars: &[(&str, &str)]) -> Result<S, Invalid> {
     let folder = crate::fixture::Folder::new();
     folder.write("default.toml", toml);
     let sources = Sources::empty().with_config_dir(folder.path());
@@ -19,7 +19,7 @@ fn read<S: Section>(toml: &str, vars: &[(&str, &str)]) -> Result<S, Invalid> {
     load::<(), S>(&sources).map(|loaded| loaded.service)
 }
 
-fn told<S: Section>(toml: &str, vars: &[(&str, &str)]) -> Vec<String> {
+fn told<S: SettingsSchema>(toml: &str, vars: &[(&str, &str)]) -> Vec<String> {
     let Err(invalid) = read::<S>(toml, vars) else {
         return Vec::new();
     };
@@ -67,16 +67,16 @@ fn every_missing_key_is_told_with_a_way_to_set_it() {
     assert_eq!(
         told::<Needy>("", &[]),
         [
-            "store.path: required, expected a string, for example in APP__STORE__PATH",
-            "store.size: required, expected a size such as \"2MiB\", \"512KiB\" or \"1GB\", for example in APP__STORE__SIZE",
+            "store.path: missing required setting, expected a string, for example in the environment variable APP__STORE__PATH",
+            "store.size: missing required setting, expected a size such as \"2MiB\", \"512KiB\" or \"1GB\", for example in the environment variable APP__STORE__SIZE",
         ]
     );
     // What is wrong is not missing too, and an optional section is all or nothing.
     assert_eq!(
         told::<Needy>("[store]\npath = 5\nsize = 1\n[optional]\nsize = 1\n", &[]),
         [
-            "store.path: expected a string, found 5",
-            "optional.path: required, expected a string, for example in APP__OPTIONAL__PATH",
+            "store.path: invalid value 5, expected a string",
+            "optional.path: missing required setting, expected a string, for example in the environment variable APP__OPTIONAL__PATH",
         ]
     );
     // A section of defaults need not be written, even if the struct that holds it has none.
@@ -92,7 +92,7 @@ fn every_missing_key_is_told_with_a_way_to_set_it() {
 fn nothing_is_called_missing_when_a_file_could_not_be_read() {
     assert_eq!(
         told::<Needy>("[store]\npath = \"/x\"\nsize 1\n", &[]),
-        [": not TOML: key with no value, expected `=`"]
+        [": invalid TOML: key with no value, expected `=`"]
     );
 }
 
@@ -157,7 +157,9 @@ fn a_section_s_default_holds_for_each_key_by_itself() {
     let partly = told::<Outer>("", &[("APP__LOGIN__PASSWORD", "x")]);
     assert_eq!(
         partly,
-        ["login.user: required, expected a string, for example in APP__LOGIN__USER"]
+        [
+            "login.user: missing required setting, expected a string, for example in the environment variable APP__LOGIN__USER"
+        ]
     );
 }
 
@@ -242,13 +244,13 @@ fn enums_may_carry_settings() {
     assert_eq!(
         faults,
         [
-            "store.pool: required, expected a whole number from 0 to 255, for example in APP__STORE__POOL"
+            "store.pool: missing required setting, expected a whole number from 0 to 255, for example in the environment variable APP__STORE__POOL"
         ]
     );
     let faults = told::<Variants>("[store]\nkind = \"postgres\"\nurl = \"hunter2\"\n", &[]);
     assert_eq!(
         faults,
-        ["store.kind: expected one of \"memory\", \"redis\", found \"postgres\""]
+        ["store.kind: invalid value \"postgres\", expected one of \"memory\", \"redis\""]
     );
     assert_eq!(
         told::<Variants>(
@@ -256,9 +258,9 @@ fn enums_may_carry_settings() {
             &[("APP__STORE__URI", "hunter2")]
         ),
         [
-            "limit: expected a whole number from 0 to 4294967295, or a string, or true or false, found 1.5",
-            "mode: expected \"read-only\", or a table, found \"read_only\"",
-            "store.uri: no such setting",
+            "limit: invalid value 1.5, expected a whole number from 0 to 4294967295, or a string, or true or false",
+            "mode: invalid value \"read_only\", expected \"read-only\", or a table",
+            "store.uri: unknown setting",
         ]
     );
 }
@@ -348,13 +350,13 @@ fn their_faults_are_told_too() {
             ]
         ),
         [
-            "nested.one.valu: no such setting",
-            "tree.branches.0.nam: no such setting",
-            "word: expected a string of 3 to 5 characters, found \"abcdef\"",
-            "pair.0: expected a whole number from 0 to 65535, found a text of 1 character",
-            "port: expected a whole number from 1 to 65535, found a number of 1 character",
-            "nested.one.value: required, expected a whole number from 0 to 255, for example in APP__NESTED__ONE__VALUE",
-            "floats: expected an array of length 2, found a list",
+            "nested.one.valu: unknown setting",
+            "tree.branches.0.nam: unknown setting",
+            "word: invalid value \"abcdef\", expected a string of 3 to 5 characters",
+            "pair.0: invalid value (text of 1 character), expected a whole number from 0 to 65535",
+            "port: invalid value (number of 1 character), expected a whole number from 1 to 65535",
+            "nested.one.value: missing required setting, expected a whole number from 0 to 255, for example in the environment variable APP__NESTED__ONE__VALUE",
+            "floats: invalid value (a list), expected an array of length 2",
         ]
     );
 }
@@ -376,7 +378,7 @@ fn what_a_map_lacks_at_a_number_has_an_origin() {
     let invalid = load::<(), Ports>(&sources).map(|_| ()).unwrap_err();
     assert_eq!(
         invalid.to_string(),
-        "nested.80.name: required, expected a string (variable APP__NESTED__80__HOST)"
+        "nested.80.name: missing required setting, expected a string (environment variable APP__NESTED__80__HOST)"
     );
 }
 
@@ -393,7 +395,9 @@ fn a_section_that_both_have_is_told() {
     };
     let told = invalid.to_string();
     assert!(
-        told.starts_with("cache: the chassis has a section of this name already (struct "),
+        told.starts_with(
+            "cache: reserved section name: the chassis has a section of this name (struct "
+        ),
         "{told}"
     );
 }
@@ -431,8 +435,8 @@ fn a_type_that_quotes_a_secret_is_not_quoted() {
     assert_eq!(
         told::<Chatty>("", &vars),
         [
-            "dsn: not acceptable, found a text of 7 characters",
-            "dsns.a: not acceptable, found a text of 7 characters"
+            "dsn: invalid value (text of 7 characters)",
+            "dsns.a: invalid value (text of 7 characters)"
         ]
     );
 }
@@ -445,8 +449,8 @@ fn a_rule_may_be_told_in_several_lines_and_is_told_in_one() {
         cache: Cache,
     }
     impl Validate for Ruled {
-        fn validate(&self, problems: &mut Problems) {
-            problems.add("cache.entries", "too few\nINFO all is well");
+        fn validate(&self, errors: &mut ValidationErrors) {
+            errors.add("cache.entries", "too few\nINFO all is well");
         }
     }
     assert_eq!(

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{
-    Duration, Invalid, Loaded, Problems, Secret, Size, Sources, Validate, load,
+    Duration, Invalid, Loaded, Secret, Size, Sources, Validate, ValidationErrors, load,
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +25,9 @@ pub(crate) struct Chassis {
 }
 
 impl Validate for Chassis {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         if self.server.port == self.admin.port && self.server.port != 0 {
-            problems.add("admin.port", "must differ from server.port");
+            errors.add("admin.port", "must differ from server.port");
         }
     }
 }
@@ -122,9 +122,9 @@ pub(crate) struct Service {
 }
 
 impl Validate for Service {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         if self.orders.max < self.orders.min {
-            problems.add("orders.max", "must be at least orders.min");
+            errors.add("orders.max", "must be at least orders.min");
         }
     }
 }

@@ -5,8 +5,8 @@
 //! exactly: `--gate` compares only those with `bench/baseline`.
 
 mod chart;
-mod crowd;
 mod growth;
+mod idle_connections;
 mod load;
 mod page;
 mod programs;
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     profiles: bool,
     /// Measure what others notice of ten thousand idle connections and a thousand slow ones instead.
     #[arg(long)]
-    crowd: bool,
+    idle_connections: bool,
     /// Measure what the admin page costs instead, which takes eleven minutes.
     #[arg(long)]
     page: bool,
@@ -61,8 +61,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         println!("{}", profiles(&args)?);
         return Ok(());
     }
-    if args.crowd {
-        println!("{}", crowd::measure()?);
+    if args.idle_connections {
+        println!("{}", idle_connections::measure()?);
         return Ok(());
     }
     if args.page {

@@ -1,14 +1,14 @@
-//! Developer commands of this repository: `cargo xtask sync|bench|matrix|compilers|weigh|release|semver|maintained`.
+//! Developer commands of this repository: `cargo xtask sync|bench|matrix|compilers|footprint|release|semver|maintained`.
 
 mod bench;
 mod compilers;
+mod footprint;
 mod maintained;
 mod matrix;
 mod release;
 mod semver;
 mod sync;
 mod tools;
-mod weigh;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ enum Command {
     /// Compiles and tests this workspace and generated services with another Rust.
     Compilers(compilers::Args),
     /// Measures what each answer to the template's questions costs.
-    Weigh,
+    Footprint,
     /// Archives the template and the crate of this version for `cargo chassis update`.
     Release,
     /// Fails if the public API has a breaking change that the version does not allow.
@@ -55,7 +55,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
         Command::Matrix(args) => matrix::run(&args),
         Command::Compilers(args) => compilers::run(&args),
-        Command::Weigh => weigh::run(),
+        Command::Footprint => footprint::run(),
         Command::Release => release::run(),
         Command::Semver => semver::run().map(|()| ExitCode::SUCCESS),
         Command::Maintained => maintained::run().map(|()| ExitCode::SUCCESS),

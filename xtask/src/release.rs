@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use cargo_chassis::archive::Archive;
-use cargo_chassis::carried::{self, VERSION};
+use cargo_chassis::embedded::{self, VERSION};
 
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let file = kept(VERSION);
-    let now = carried::current()?;
+    let now = embedded::current()?;
     if let Ok(bytes) = fs::read(&file) {
         ensure!(
             Archive::from_bytes(&bytes)? == now,
@@ -49,7 +49,7 @@ mod tests {
                 .collect()
         };
         let released = Archive::from_bytes(&bytes).expect("an archive");
-        let now = carried::current().expect("an archive");
+        let now = embedded::current().expect("an archive");
         assert!(
             template(&released) == template(&now),
             "the template has changed since {VERSION} was released: raise the version in Cargo.toml, \

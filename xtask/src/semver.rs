@@ -6,14 +6,14 @@ use std::fs;
 
 use anyhow::{Context, ensure};
 use cargo_chassis::archive::Archive;
-use cargo_chassis::carried::{self, CRATES};
+use cargo_chassis::embedded::{self, CRATES};
 
 use crate::release;
 use crate::tools::cargo;
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let root = crate::root();
-    let mut kept = carried::versions().into_iter().rev().map(release::kept);
+    let mut kept = embedded::versions().into_iter().rev().map(release::kept);
     let file = kept
         .find(|file| file.is_file())
         .context("nothing is released")?;

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 
-use cargo_chassis::carried::VERSION;
+use cargo_chassis::embedded::VERSION;
 use cargo_chassis::template::render_here;
 
 /// From the root into `template/`, byte for byte.

@@ -112,7 +112,7 @@ async fn apply(
                 tracing::warn!(
                     version,
                     ?pause,
-                    "a migration did not get its lock, and is tried again"
+                    "retrying a migration that did not get its lock"
                 );
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -190,8 +190,8 @@ async fn warn_of_invalid_indexes(connection: &mut PgConnection) -> anyhow::Resul
         let index: String = row.try_get(0)?;
         tracing::warn!(
             index,
-            "an index is not valid, as CREATE INDEX CONCURRENTLY leaves it when it fails: unless one is being \
-             built right now, run DROP INDEX CONCURRENTLY {index}, and migrate again"
+            "invalid index, left by a failed CREATE INDEX CONCURRENTLY: unless it is being built right now, run \
+             DROP INDEX CONCURRENTLY {index}, and migrate again"
         );
     }
     Ok(())

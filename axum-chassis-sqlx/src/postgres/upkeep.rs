@@ -53,7 +53,7 @@ impl Upkeep {
         let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         if renewed.is_none_or(|last| last.elapsed() > pause) {
             *renewed = Some(Instant::now());
-            tracing::info!("the connections to the database are replaced before their next use");
+            tracing::info!("database connections are replaced before their next use");
         }
     }
 
@@ -84,7 +84,7 @@ impl Upkeep {
         match answer {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::info!(%error, "a connection of the pool was lost");
+                tracing::info!(%error, "a connection of the pool is lost");
                 return Ok(false);
             }
             Err(fresh) => {

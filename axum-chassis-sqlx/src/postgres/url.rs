@@ -84,7 +84,10 @@ const UNSUPPORTED: [(&str, &str); 21] = [
     ("sslnegotiation", "leave it out"),
     ("sslpassword", "give a key without a password"),
     ("sslsni", "leave it out"),
-    ("target_session_attrs", "it is any, read-write or primary"),
+    (
+        "target_session_attrs",
+        "expected any, read-write or primary",
+    ),
     (
         "tcp_user_timeout",
         "leave it out: silent connections are noticed without it",
@@ -114,7 +117,8 @@ impl PostgresUrl {
         let later = [url.path(), url.query().unwrap_or_default()];
         if url.fragment().is_some() || later.iter().any(|part| part.contains('@')) {
             return Err(
-                "a `/`, `?`, `#` or `@` of the password is written %2F, %3F, %23 or %40".into(),
+                "a `/`, `?`, `#` or `@` in the password has to be written %2F, %3F, %23 or %40"
+                    .into(),
             );
         }
         let pairs: Vec<(String, String)> = url
@@ -128,7 +132,10 @@ impl PostgresUrl {
                 ("target_session_attrs", "read-write" | "primary") => needs_writes = true,
                 pair if AS_IT_IS.contains(&pair) => {}
                 ("sslmode" | "ssl-mode", mode) if !SSL_MODES.contains(&mode) => {
-                    return Err(format!("`{name}` is one of {}", SSL_MODES.join(", ")));
+                    return Err(format!(
+                        "invalid value of `{name}`: expected one of {}",
+                        SSL_MODES.join(", ")
+                    ));
                 }
                 ("host", hosts) if hosts.contains(',') => return Err(SEVERAL.into()),
                 // libpq's word for what is compiled in here.
@@ -163,7 +170,7 @@ impl PostgresUrl {
         }
         // Its own words may quote the URL.
         let Ok(mut options) = PgConnectOptions::from_url(&url) else {
-            return Err("a parameter after the `?` has a value that is not acceptable".into());
+            return Err("a parameter after the `?` has an invalid value".into());
         };
         if let Some(Host::Ipv6(address)) = url.host()
             && !has(&pairs, &["host", "hostaddr"])

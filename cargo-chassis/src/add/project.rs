@@ -42,7 +42,7 @@ struct Program {
 
 /// What `-d` can say.
 #[derive(Debug, Default)]
-struct Said {
+struct Defines {
     package: Option<String>,
     bin: Option<String>,
     port: Option<u16>,
@@ -50,7 +50,7 @@ struct Said {
 
 impl Project {
     pub(super) fn around(here: &Path, defines: &[String]) -> anyhow::Result<Self> {
-        let said = Said::read(defines)?;
+        let said = Defines::read(defines)?;
         let metadata = metadata(here)?;
         let root = PathBuf::from(
             metadata["workspace_root"]
@@ -127,7 +127,7 @@ impl fmt::Display for Project {
     }
 }
 
-impl Said {
+impl Defines {
     fn read(defines: &[String]) -> anyhow::Result<Self> {
         let mut said = Self::default();
         for define in defines {
@@ -223,7 +223,10 @@ impl Port {
                 }
             }
         }
-        Ok(Self::new(8080, "nothing says which; -d port=NUMBER does"))
+        Ok(Self::new(
+            8080,
+            "default, no port found; set it with -d port=NUMBER",
+        ))
     }
 
     fn new(number: u16, origin: impl fmt::Display) -> Self {

@@ -25,7 +25,7 @@ pub(crate) struct Binary {
     path: PathBuf,
     secrets: BTreeMap<String, Vec<u8>>,
     schema: Value,
-    stranger: Option<String>,
+    foreign_binary: Option<String>,
 }
 
 /// What a pod gives it.
@@ -78,18 +78,18 @@ impl Binary {
             path,
             secrets: files,
             schema: Value::Null,
-            stranger: None,
+            foreign_binary: None,
         };
         match binary.ask_for_schema()? {
             Ok(schema) => binary.schema = schema,
-            Err(reason) => binary.stranger = Some(reason),
+            Err(reason) => binary.foreign_binary = Some(reason),
         }
         Ok(binary)
     }
 
     /// Why this is no binary on axum-chassis, if it is none.
-    pub(crate) fn stranger(&self) -> Option<&str> {
-        self.stranger.as_deref()
+    pub(crate) fn foreign_binary(&self) -> Option<&str> {
+        self.foreign_binary.as_deref()
     }
 
     fn ask_for_schema(&self) -> anyhow::Result<Result<Value, String>> {
@@ -403,7 +403,7 @@ mod tests {
             path: PathBuf::new(),
             secrets: BTreeMap::new(),
             schema,
-            stranger: None,
+            foreign_binary: None,
         };
         let some = of(serde_json::json!({ "x-undeclared-secrets": ["mq.api_key"] }));
         assert_eq!(some.undeclared_secrets(), ["mq.api_key"]);

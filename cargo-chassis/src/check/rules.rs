@@ -1,5 +1,6 @@
 //! The rules of `check`.
 
+mod foreign_binary;
 mod image;
 mod migration;
 mod network;
@@ -9,7 +10,6 @@ mod runbooks;
 mod scaling;
 mod settings;
 mod stores;
-mod stranger;
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ struct Workload<'a> {
     /// Null if the binary refuses them.
     settings: Value,
     /// The setting that names a file of SQLite, if one does.
-    sqlite: Option<stores::File>,
+    sqlite: Option<stores::StoreFile>,
 }
 
 /// Holds everything against everything.
@@ -51,14 +51,14 @@ pub(crate) fn apply(
         let mut workloads = Vec::new();
         for deployment in overlay.of_kind("Deployment") {
             let workload = Workload::read(overlay, deployment, &stand_ins, binary, faults)?;
-            if binary.stranger().is_none() && live.is_none() && !workload.settings.is_null() {
+            if binary.foreign_binary().is_none() && live.is_none() && !workload.settings.is_null() {
                 let file = workload.sqlite.as_ref().map(|file| file.key.as_str());
                 live = Some(binary.start(&workload.inputs, file)?);
             }
             workloads.push(workload);
         }
         for workload in &workloads {
-            if binary.stranger().is_none() {
+            if binary.foreign_binary().is_none() {
                 settings::check(overlay, workload, binary, faults);
             }
             pods::check(workload, live.as_ref(), faults)?;
@@ -69,12 +69,12 @@ pub(crate) fn apply(
         stores::check(overlay, &workloads, faults);
         migration::check(check, overlay, &workloads, &stand_ins, binary, faults)?;
         runbooks::check(check, overlay, faults);
-        if binary.stranger().is_some() {
-            stranger::check(overlay, &workloads, faults);
+        if binary.foreign_binary().is_some() {
+            foreign_binary::check(overlay, &workloads, faults);
         }
     }
     faults.enter("");
-    if binary.stranger().is_some() {
+    if binary.foreign_binary().is_some() {
         return Ok(());
     }
     settings::undeclared_secrets(binary, faults);
@@ -110,7 +110,7 @@ impl<'a> Workload<'a> {
             .first()
             .context("a Deployment without containers")?;
         let inputs = inputs(overlay, deployment, container, stand_ins);
-        let settings = match binary.stranger() {
+        let settings = match binary.foreign_binary() {
             // Nobody can ask it.
             Some(_) => Ok(Value::Null),
             None => binary.settings(&inputs)?,
@@ -125,7 +125,7 @@ impl<'a> Workload<'a> {
         Ok(Self {
             deployment,
             container,
-            sqlite: stores::File::named_by(&inputs),
+            sqlite: stores::StoreFile::named_by(&inputs),
             inputs,
             settings,
         })

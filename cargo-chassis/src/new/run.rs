@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cargo::cargo;
-use crate::say::say;
+use crate::status::status;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -24,7 +24,7 @@ pub(super) fn run(name: &str, folder: &Path) -> anyhow::Result<ExitCode> {
 
     // Before the service starts, so that no signal falls between the two.
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    say("Starting", name);
+    status("Starting", name);
     let mut service = cargo(folder)
         .args(["run", "--quiet"])
         .env("APP__SERVER__PORT", main.to_string())
@@ -46,7 +46,7 @@ pub(super) fn run(name: &str, folder: &Path) -> anyhow::Result<ExitCode> {
     });
 
     if let Some(ended) = wait_until_ready(&mut service, admin)? {
-        say("Ended", format_args!("{name} before it was ready: {ended}"));
+        status("Ended", format_args!("{name} before it was ready: {ended}"));
         return Ok(exit_code(ended));
     }
     show(name, main, admin);
@@ -88,7 +88,7 @@ fn show(name: &str, main: u16, admin: u16) {
             Err(error) => format!("  {url:<40} {error}"),
         }
     });
-    say(
+    status(
         "Ready",
         format_args!("{name} is ready. Try, in another terminal:"),
     );
@@ -120,7 +120,7 @@ fn free_port(wanted: u16, taken: &[u16]) -> anyhow::Result<u16> {
         .find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
         .with_context(|| format!("no free port from {wanted} on"))?;
     if free != wanted {
-        say(
+        status(
             "Note",
             format_args!("port {wanted} is in use; using port {free} instead"),
         );

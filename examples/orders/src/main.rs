@@ -24,7 +24,8 @@ use crate::store::Store;
 
 fn main() -> ExitCode {
     Service::<Settings>::new("orders", env!("CARGO_PKG_VERSION"))
-        .build(option_env!("REVISION"), option_env!("CREATED"))
+        .revision(option_env!("REVISION"))
+        .built_at(option_env!("CREATED"))
         .command(
             "migrate",
             "Brings the database up to date",

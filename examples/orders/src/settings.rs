@@ -1,7 +1,7 @@
 //! This service's own settings. Those of the chassis (`server`, `logs`, ...) stand beside them.
 
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Problems, Validate};
+use axum_chassis::settings::{Validate, ValidationErrors};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -14,10 +14,10 @@ pub(crate) struct Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
-        problems.within("database", &self.database);
+    fn validate(&self, errors: &mut ValidationErrors) {
+        errors.within("database", &self.database);
         if !self.redis.url.is_empty() {
-            problems.within("redis", &self.redis);
+            errors.within("redis", &self.redis);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::html::{Page, Rounded, Text, amount, class, duration, seconds};
+use super::html::{HtmlText, Page, Rounded, amount, class, duration, seconds};
 use crate::admin::resources::Resource;
 use crate::admin::status::{Point, Status, Stop};
 
@@ -21,8 +21,8 @@ pub(super) fn page(status: &Status<'_>) -> String {
          <link rel=\"stylesheet\" href=\"page.css\"><noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>\
          <script src=\"page.js\" defer></script></head><body><header><h1>{name} <small>{version}</small></h1>\
          <p id=\"lost\" class=\"bad\" role=\"status\"></p></header><main>",
-        name = Text(build.name),
-        version = Text(build.version),
+        name = HtmlText(build.name),
+        version = HtmlText(build.version),
     ));
     page.now(status);
     page.traffic(&status.traffic);
@@ -48,11 +48,11 @@ impl Page {
             state = status.state,
             since = seconds(status.state_seconds),
             up = seconds(status.up_seconds),
-            revision = Text(status.build.revision),
-            created = Text(status.build.created),
-            rustc = Text(status.build.rustc),
+            revision = HtmlText(status.build.revision),
+            created = HtmlText(status.build.created),
+            rustc = HtmlText(status.build.rustc),
         ));
-        self.told(&status.resources);
+        self.limits_line(&status.resources);
         if let Some(stop) = &status.stop {
             self.stop(stop);
         }
@@ -63,7 +63,7 @@ impl Page {
         } else {
             self.0.push_str("<ul>");
             for finding in &status.findings {
-                self.put(format_args!("<li class=\"bad\">{}</li>", Text(finding)));
+                self.put(format_args!("<li class=\"bad\">{}</li>", HtmlText(finding)));
             }
             self.0.push_str("</ul>");
         }
@@ -71,12 +71,12 @@ impl Page {
     }
 
     /// How large it may be, and why it has as many threads as it has.
-    fn told(&mut self, resources: &[Resource]) {
+    fn limits_line(&mut self, resources: &[Resource]) {
         self.0.push_str("<p>");
         for resource in resources {
             let Resource { name, value, .. } = resource;
             if let Some(why) = &resource.why {
-                self.put(format_args!("{name}: {value}, {}. ", Text(why)));
+                self.put(format_args!("{name}: {value}, {}. ", HtmlText(why)));
             }
             if let Some(limit) = resource.limit {
                 let (limit, unit) = amount(Some(limit), resource.unit);
@@ -133,7 +133,7 @@ impl Page {
             .flatten()
             .copied()
             .fold(0.0, f64::max);
-        let (last, top) = (Last(lines), Rounded(most));
+        let (last, top) = (LastValues(lines), Rounded(most));
         self.put(format_args!(
             "<figure><svg viewBox=\"0 0 120 40\" preserveAspectRatio=\"none\" role=\"img\" \
              aria-label=\"{title}: {last}{unit} now, at most {top}{unit}\">"
@@ -163,9 +163,9 @@ impl Page {
              <label>Another <input name=\"filter\" required value=\"{}\"></label>\
              <label>For <select name=\"ttl\"><option>10m</option><option>1h</option><option>8h</option>\
              <option>24h</option></select></label>",
-            Text(now),
+            HtmlText(now),
             Reverts(filter),
-            Text(now),
+            HtmlText(now),
         ));
         // The search is outside of what is drawn again, for it goes on over that.
         self.0.push_str(
@@ -194,9 +194,9 @@ impl Page {
 }
 
 /// The last value of each line.
-struct Last<'a>(&'a [Vec<Option<f64>>]);
+struct LastValues<'a>(&'a [Vec<Option<f64>>]);
 
-impl fmt::Display for Last<'_> {
+impl fmt::Display for LastValues<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, line) in self.0.iter().enumerate() {
             f.write_str(if number == 0 { "" } else { " and " })?;
@@ -219,7 +219,7 @@ impl fmt::Display for Reverts<'_> {
                 f,
                 ", for {} more; then <code>{}</code>",
                 seconds(left),
-                Text(self.0["settings"].as_str().unwrap_or_default())
+                HtmlText(self.0["settings"].as_str().unwrap_or_default())
             ),
             None => Ok(()),
         }

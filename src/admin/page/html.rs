@@ -1,4 +1,4 @@
-//! Builds HTML. [`Text`] escapes all data, so that data is never markup.
+//! Builds HTML. [`HtmlText`] escapes all data, so that data is never markup.
 
 use std::fmt::{self, Write};
 
@@ -108,17 +108,17 @@ pub(super) struct Shown<'a>(pub(super) &'a Value);
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Value::String(text) => Text(text).fmt(f),
+            Value::String(text) => HtmlText(text).fmt(f),
             Value::Null => f.write_str("–"),
-            other => Text(&other.to_string()).fmt(f),
+            other => HtmlText(&other.to_string()).fmt(f),
         }
     }
 }
 
 /// Text as HTML.
-pub(super) struct Text<'a>(pub(super) &'a str);
+pub(super) struct HtmlText<'a>(pub(super) &'a str);
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for HtmlText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|character| match character {
             '<' => f.write_str("&lt;"),
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn text_cannot_become_markup() {
-        let text = Text("<script>alert(\"&\")</script>").to_string();
+        let text = HtmlText("<script>alert(\"&\")</script>").to_string();
         assert_eq!(
             text,
             "&lt;script&gt;alert(&quot;&amp;&quot;)&lt;/script&gt;"

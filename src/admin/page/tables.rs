@@ -1,8 +1,8 @@
 //! The sections of the page that are tables.
 
-use super::html::{Page, Shown, Text, amount, class, duration, seconds, up};
+use super::html::{HtmlText, Page, Shown, amount, class, duration, seconds, up};
 use crate::admin::resources::Resource;
-use crate::admin::status::{Check, Line, Setting, Status, Task};
+use crate::admin::status::{CheckStatus, LogLine, Setting, Status, TaskStatus};
 use crate::health::Role;
 
 /// How a line of JSON begins, what of it is folded away, and what comes behind that.
@@ -28,7 +28,7 @@ impl Page {
         ];
         self.table("routes", &columns);
         for route in &status.routes {
-            let name = Text(&route.route);
+            let name = HtmlText(&route.route);
             self.put(format_args!("<tr><td><code>{name}</code></td>"));
             self.number(route.requests.into(), "");
             self.number(route.requests_per_second, "");
@@ -41,7 +41,7 @@ impl Page {
         self.end_table();
     }
 
-    pub(super) fn checks(&mut self, checks: &[Check]) {
+    pub(super) fn checks(&mut self, checks: &[CheckStatus]) {
         if checks.is_empty() {
             return;
         }
@@ -58,7 +58,7 @@ impl Page {
         for check in checks {
             self.put(format_args!(
                 "<tr><td>{}{}</td><td class=\"{}\">{} for {}</td>",
-                Text(&check.name),
+                HtmlText(&check.name),
                 match check.role {
                     Role::Gate => "",
                     Role::Inform => " (informs)",
@@ -73,7 +73,7 @@ impl Page {
                 None => self.put(format_args!("<td></td><td>")),
                 Some(last) => self.put(format_args!(
                     "<td>{}, {} ago</td><td>",
-                    Text(&last.error),
+                    HtmlText(&last.error),
                     seconds(last.seconds_ago)
                 )),
             }
@@ -86,7 +86,7 @@ impl Page {
         self.end_table();
     }
 
-    pub(super) fn tasks(&mut self, tasks: &[Task]) {
+    pub(super) fn tasks(&mut self, tasks: &[TaskStatus]) {
         if tasks.is_empty() {
             return;
         }
@@ -95,12 +95,12 @@ impl Page {
         for task in tasks {
             self.put(format_args!(
                 "<tr><td>{}</td><td class=\"{}\">{}</td>",
-                Text(&task.name),
+                HtmlText(&task.name),
                 class(task.state != "pausing"),
                 task.state
             ));
             self.number(task.starts as f64, "");
-            let error = Text(task.error.as_deref().unwrap_or_default());
+            let error = HtmlText(task.error.as_deref().unwrap_or_default());
             self.put(format_args!("<td>{error}</td></tr>"));
         }
         self.end_table();
@@ -110,21 +110,21 @@ impl Page {
         self.section("resources", Some("Resources"));
         self.table("resource", &["What", "Now#", "Limit#", "Why"]);
         for resource in resources {
-            self.put(format_args!("<tr><td>{}</td>", Text(&resource.name)));
+            self.put(format_args!("<tr><td>{}</td>", HtmlText(&resource.name)));
             for value in [Some(resource.value), resource.limit] {
                 let (value, unit) = amount(value, resource.unit);
                 self.number(value, unit);
             }
-            let why = Text(resource.why.as_deref().unwrap_or_default());
+            let why = HtmlText(resource.why.as_deref().unwrap_or_default());
             self.put(format_args!("<td>{why}</td></tr>"));
         }
         self.end_table();
     }
 
-    pub(super) fn lines(&mut self, lines: &[Line]) {
+    pub(super) fn lines(&mut self, lines: &[LogLine]) {
         self.section("lines-kept", Some("Warnings and errors"));
         self.table("lines", &["Time", "Level", "Line"]);
-        for Line { level, line } in lines {
+        for LogLine { level, line } in lines {
             let (time, line) = match line
                 .strip_prefix(TIME)
                 .and_then(|line| line.split_once('"'))
@@ -135,18 +135,18 @@ impl Page {
             let class = if *level == "ERROR" { "bad" } else { "" };
             self.put(format_args!(
                 "<tr><td>{}</td><td class=\"{class}\">{level}</td><td><code>",
-                Text(time)
+                HtmlText(time)
             ));
             match line.split_once(BACKTRACE) {
-                None => self.put(format_args!("{}</code></td></tr>", Text(line))),
+                None => self.put(format_args!("{}</code></td></tr>", HtmlText(line))),
                 Some((line, backtrace)) => {
                     let end = backtrace.find(IDS).unwrap_or(backtrace.len());
                     let (backtrace, ids) = backtrace.split_at(end);
                     self.put(format_args!(
                         "{} {}</code><details><summary>Backtrace</summary><pre>{}</pre></details></td></tr>",
-                        Text(line),
-                        Text(ids),
-                        Text(&backtrace.replace("\\n", "\n"))
+                        HtmlText(line),
+                        HtmlText(ids),
+                        HtmlText(&backtrace.replace("\\n", "\n"))
                     ));
                 }
             }
@@ -160,9 +160,9 @@ impl Page {
         for setting in settings {
             self.put(format_args!(
                 "<tr><td><code>{}</code></td><td><code>{}</code></td><td>{}</td></tr>",
-                Text(&setting.key),
+                HtmlText(&setting.key),
                 Shown(&setting.value),
-                Text(&setting.origin)
+                HtmlText(&setting.origin)
             ));
         }
         self.end_table();

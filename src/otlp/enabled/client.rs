@@ -73,7 +73,7 @@ impl Client {
         });
         match &result {
             Ok(response) if response.status().is_success() => {}
-            Ok(response) => self.problem(format!("the collector answers {}", response.status())),
+            Ok(response) => self.problem(format!("the collector returned {}", response.status())),
             Err(error) => self.problem(Chain(error.as_ref()).to_string()),
         }
         result

@@ -114,7 +114,7 @@ impl Spans {
             };
             match result {
                 Ok(()) => {
-                    tracing::warn!(lost = new, "spans are lost: the collector does not keep up")
+                    tracing::warn!(lost = new, "spans dropped: the collector is too slow")
                 }
                 Err(error) => {
                     let problem = lock(&self.problem).take();
@@ -122,14 +122,14 @@ impl Spans {
                     tracing::warn!(
                         lost = new,
                         error,
-                        "spans are lost: the collector does not take them"
+                        "spans dropped: the collector rejects them"
                     );
                 }
             }
         } else if result.is_ok() && reports.failing {
             reports.failing = false;
             let lost = lost - std::mem::replace(&mut reports.lost, lost);
-            tracing::info!(lost, "the collector takes spans again");
+            tracing::info!(lost, "the collector accepts spans again");
         }
     }
 }
@@ -140,12 +140,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// The way in: never waits, and drops what there is no room for.
 #[derive(Clone, Debug)]
-pub(super) struct Queue {
+pub(super) struct SpanQueue {
     batches: Arc<BatchSpanProcessor>,
     spans: Arc<Spans>,
 }
 
-impl Queue {
+impl SpanQueue {
     pub(super) fn new(
         mut batches: BatchSpanProcessor,
         resource: &Resource,
@@ -159,7 +159,7 @@ impl Queue {
     }
 }
 
-impl SpanProcessor for Queue {
+impl SpanProcessor for SpanQueue {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {

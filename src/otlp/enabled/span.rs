@@ -10,16 +10,16 @@ use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks, SpanProcessor};
 
-use super::super::Ended;
-use super::{Export, Running};
+use super::super::FinishedRequest;
+use super::{Export, Exporter};
 use crate::trace::{self, TraceContext};
 
 /// A request's span, if it is exported.
-pub(crate) struct Span(Option<Box<Begun>>);
+pub(crate) struct Span(Option<Box<RecordedSpan>>);
 
 /// What the end of the request will not know any more.
-struct Begun {
-    running: Arc<Running>,
+struct RecordedSpan {
+    running: Arc<Exporter>,
     version: Version,
     user_agent: Option<HeaderValue>,
 }
@@ -33,7 +33,7 @@ impl Span {
         let sampled = running.samples(trace);
         trace.decide(sampled);
         Self(sampled.then(|| {
-            Box::new(Begun {
+            Box::new(RecordedSpan {
                 running: running.clone(),
                 version: request.version(),
                 user_agent: request.headers().get(header::USER_AGENT).cloned(),
@@ -42,15 +42,15 @@ impl Span {
     }
 
     /// Writes the span, once.
-    pub(crate) fn end(&mut self, ended: &Ended<'_>) {
+    pub(crate) fn end(&mut self, ended: &FinishedRequest<'_>) {
         if let Some(begun) = self.0.take() {
             begun.running.queue.on_end(begun.data(ended));
         }
     }
 }
 
-impl Begun {
-    fn data(&self, ended: &Ended<'_>) -> SpanData {
+impl RecordedSpan {
+    fn data(&self, ended: &FinishedRequest<'_>) -> SpanData {
         let (_, _, parent) = ended.ids.trace.as_numbers();
         let end_time = SystemTime::now();
         let known = known(ended.method);
@@ -78,7 +78,11 @@ impl Begun {
         }
     }
 
-    fn attributes(&self, ended: &Ended<'_>, method: Option<&'static str>) -> Vec<KeyValue> {
+    fn attributes(
+        &self,
+        ended: &FinishedRequest<'_>,
+        method: Option<&'static str>,
+    ) -> Vec<KeyValue> {
         let mut attributes = Vec::with_capacity(10);
         let mut add = |key, value: Value| attributes.push(KeyValue::new(key, value));
         add("http.request.method", method.unwrap_or("_OTHER").into());

@@ -35,15 +35,15 @@ pub(super) struct Variables {
 
 /// Everything that is wrong with them, a line each.
 #[derive(Debug)]
-pub(crate) struct Wrong(Vec<String>);
+pub(crate) struct InvalidVariables(Vec<String>);
 
-impl fmt::Display for Wrong {
+impl fmt::Display for InvalidVariables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("\n"))
     }
 }
 
-impl std::error::Error for Wrong {}
+impl std::error::Error for InvalidVariables {}
 
 /// Reads them through `variable`; `None` if nothing is to be exported.
 ///
@@ -51,8 +51,8 @@ impl std::error::Error for Wrong {}
 /// All that is wrong with them.
 pub(super) fn read(
     variable: &dyn Fn(&str) -> Option<OsString>,
-) -> Result<Option<Variables>, Wrong> {
-    let mut reader = Reader {
+) -> Result<Option<Variables>, InvalidVariables> {
+    let mut reader = VariableReader {
         variable,
         wrong: Vec::new(),
     };
@@ -83,7 +83,7 @@ pub(super) fn read(
             reader.fault(name, &value, "`gzip` or `none`");
         }
     });
-    reader.of_traces("HEADERS", Reader::headers);
+    reader.of_traces("HEADERS", VariableReader::headers);
     let mut timeout = 10_000;
     reader.of_traces("TIMEOUT", |reader, name, _| {
         timeout = reader.number(name, timeout, 1);
@@ -110,23 +110,24 @@ pub(super) fn read(
     };
     match reader.wrong {
         wrong if wrong.is_empty() => Ok(Some(variables)),
-        wrong => Err(Wrong(wrong)),
+        wrong => Err(InvalidVariables(wrong)),
     }
 }
 
-struct Reader<'a> {
+struct VariableReader<'a> {
     variable: &'a dyn Fn(&str) -> Option<OsString>,
     wrong: Vec<String>,
 }
 
-impl Reader<'_> {
+impl VariableReader<'_> {
     /// A variable's value. After the standard an empty one is none.
     fn text(&mut self, name: &str) -> Option<String> {
         let value = (self.variable)(name).filter(|value| !value.is_empty())?;
         match value.into_string() {
             Ok(value) => Some(value.trim().to_owned()),
             Err(_) => {
-                self.wrong.push(format!("{name}: is not UTF-8"));
+                self.wrong
+                    .push(format!("environment variable {name}: invalid UTF-8"));
                 None
             }
         }
@@ -143,8 +144,9 @@ impl Reader<'_> {
     }
 
     fn fault(&mut self, name: &str, value: &str, expected: &str) {
-        self.wrong
-            .push(format!("{name}: expected {expected}, found {value:?}"));
+        self.wrong.push(format!(
+            "environment variable {name}: invalid value {value:?}, expected {expected}"
+        ));
     }
 
     fn number(&mut self, name: &str, default: u64, least: u64) -> u64 {
@@ -182,7 +184,7 @@ impl Reader<'_> {
         {
             // Not repeated: it holds a password.
             self.wrong.push(format!(
-                "{name}: has a user or password, which belong into OTEL_EXPORTER_OTLP_HEADERS"
+                "environment variable {name}: the URL has a user or password, expected them in OTEL_EXPORTER_OTLP_HEADERS"
             ));
             return None;
         }
@@ -215,8 +217,8 @@ impl Reader<'_> {
                 let key = pair.split_once('=').map_or("", |(key, _)| key.trim());
                 // The value is not repeated: it may be a secret.
                 self.wrong.push(format!(
-                    "{name}: expected headers as in \"key=value,key=value\", percent-encoded, \
-                     found something else for {key:?}"
+                    "environment variable {name}: invalid header {key:?}, \
+                     expected \"key=value,key=value\", percent-encoded"
                 ));
             }
         }
@@ -291,7 +293,7 @@ fn decode(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn reading(variables: &[(&str, &str)]) -> Result<Option<Variables>, Wrong> {
+    fn reading(variables: &[(&str, &str)]) -> Result<Option<Variables>, InvalidVariables> {
         read(&|name| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| OsString::from(value))

@@ -75,7 +75,7 @@ fn it_becomes_ready_answers_and_stops_in_order() {
 
     let ended = service.stop();
     assert_eq!(ended.code, Some(0));
-    assert_eq!(ended.stopped()["cut"], 0);
+    assert_eq!(ended.stopped()["aborted"], 0);
 }
 
 #[test]

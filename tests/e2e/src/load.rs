@@ -25,7 +25,7 @@ use tokio::time::{interval, timeout};
 /// Clients of each kind.
 const CLIENTS: u32 = 4;
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a client holds its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,7 +145,7 @@ async fn ask_on(kind: Kind, http: Http, pause: Duration, shared: Arc<Shared>) {
         due.tick().await;
         let target = lock(&shared.target).clone();
         let (asked, mut again) = (Instant::now(), 0);
-        let answer = timeout(PATIENCE, async {
+        let answer = timeout(TIMEOUT, async {
             loop {
                 match ask(&http, target.clone()).await {
                     Err(error) if is_unseen(&error) => again += 1,
@@ -158,7 +158,7 @@ async fn ask_on(kind: Kind, http: Http, pause: Duration, shared: Arc<Shared>) {
             Ok(Ok(status)) if status.is_success() => None,
             Ok(Ok(status)) => Some(status.to_string()),
             Ok(Err(error)) => Some(format!("{error:#}")),
-            Err(_) => Some(format!("no answer within {PATIENCE:?}")),
+            Err(_) => Some(format!("no answer within {TIMEOUT:?}")),
         };
         let mut counts = lock(&shared.counts);
         *counts.requests.entry(kind).or_default() += 1;

@@ -6,7 +6,7 @@ use loom::sync::{self, Arc};
 use loom::thread;
 use tracing::Level;
 
-use self::queue::Queue;
+use self::queue::LineQueue;
 
 #[path = "../../../src/logs/queue.rs"]
 #[allow(dead_code)]
@@ -23,7 +23,7 @@ struct Written {
 }
 
 /// The writer's thread, with a text for its output.
-fn writer(queue: &Arc<Queue>, written: &Arc<sync::Mutex<Written>>) -> thread::JoinHandle<()> {
+fn writer(queue: &Arc<LineQueue>, written: &Arc<sync::Mutex<Written>>) -> thread::JoinHandle<()> {
     let (queue, written) = (queue.clone(), written.clone());
     thread::spawn(move || {
         let mut batch = Vec::new();
@@ -38,7 +38,7 @@ fn writer(queue: &Arc<Queue>, written: &Arc<sync::Mutex<Written>>) -> thread::Jo
     })
 }
 
-fn pushes(queue: &Arc<Queue>, line: &'static str) -> thread::JoinHandle<()> {
+fn pushes(queue: &Arc<LineQueue>, line: &'static str) -> thread::JoinHandle<()> {
     let queue = queue.clone();
     thread::spawn(move || queue.push(Level::INFO, line.as_bytes()))
 }
@@ -53,7 +53,7 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 #[test]
 fn a_flush_waits_for_what_was_queued_and_no_longer() {
     model(|| {
-        let (queue, written) = (Arc::new(Queue::new(100)), Arc::default());
+        let (queue, written) = (Arc::new(LineQueue::new(100)), Arc::default());
         let writer = writer(&queue, &written);
         let other = pushes(&queue, "b\n");
         queue.push(Level::INFO, b"a\n");
@@ -71,7 +71,7 @@ fn a_flush_waits_for_what_was_queued_and_no_longer() {
 fn a_line_is_written_or_dropped_and_what_is_dropped_is_told() {
     model(|| {
         // Room for one of them.
-        let (queue, written) = (Arc::new(Queue::new(2)), Arc::default());
+        let (queue, written) = (Arc::new(LineQueue::new(2)), Arc::default());
         let writer = writer(&queue, &written);
         let other = pushes(&queue, "a\n");
         queue.push(Level::INFO, b"b\n");
@@ -90,7 +90,7 @@ fn a_line_is_written_or_dropped_and_what_is_dropped_is_told() {
 #[test]
 fn two_who_flush_are_both_woken() {
     model(|| {
-        let (queue, written) = (Arc::new(Queue::new(100)), Arc::default());
+        let (queue, written) = (Arc::new(LineQueue::new(100)), Arc::default());
         let writer = writer(&queue, &written);
         let other = {
             let queue = queue.clone();

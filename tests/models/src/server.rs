@@ -7,14 +7,14 @@ use http::Version;
 use loom::sync::atomic;
 use loom::thread;
 
-use self::activity::{Activity, Limits, UnderWay};
+use self::activity::{Activity, TimeLimits, UnderWay};
 
 #[path = "../../../src/server/activity.rs"]
 #[allow(dead_code)]
 mod activity;
 
 const IDLE: Duration = Duration::from_secs(75);
-const LIMITS: Limits = Limits {
+const LIMITS: TimeLimits = TimeLimits {
     header: Duration::from_secs(5),
     idle: IDLE,
     send: Duration::from_secs(30),

@@ -181,7 +181,7 @@ impl Step<'_> {
     }
 
     fn is_a_command(&self, binary: &Binary, faults: &mut Faults) -> anyhow::Result<()> {
-        if binary.stranger().is_some() {
+        if binary.foreign_binary().is_some() {
             return Ok(());
         }
         let arguments: Vec<&str> = self.container["args"]

@@ -179,7 +179,12 @@ fn filled_in(query: &str) -> String {
 
 fn dashboard(known: &Known<'_>, file: &str, text: &str, faults: &mut Faults) {
     let Ok(dashboard) = serde_json::from_str::<Value>(text) else {
-        faults.add(file, "the file", "is no JSON", "export the dashboard again");
+        faults.add(
+            file,
+            "the file",
+            "invalid JSON",
+            "export the dashboard again",
+        );
         return;
     };
     for panel in dashboard["panels"].as_array().into_iter().flatten() {
@@ -234,7 +239,7 @@ impl Known<'_> {
             Ok(found) => found,
             Err(reason) => {
                 let remedy = "correct it; Prometheus would refuse it too";
-                faults.add(file, field, format!("is no PromQL: {reason}"), remedy);
+                faults.add(file, field, format!("invalid PromQL: {reason}"), remedy);
                 return;
             }
         };

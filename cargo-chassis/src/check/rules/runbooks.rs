@@ -24,7 +24,7 @@ pub(super) fn check(check: &Check, overlay: &Overlay, faults: &mut Faults) {
                     &resource.file,
                     field,
                     format!(
-                        "is {}: whoever is woken finds no page",
+                        "is {}: the alert leads to no runbook",
                         url.unwrap_or("not set")
                     ),
                     format!("let it end with {page}"),

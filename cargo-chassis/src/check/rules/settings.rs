@@ -54,7 +54,7 @@ pub(super) fn undeclared_secrets(binary: &Binary, faults: &mut Faults) {
         faults.tell(Fault {
             file: "src/settings.rs".into(),
             field: keys.join(", "),
-            problem: "hidden because of their looks".into(),
+            problem: "redacted because their names look like secrets".into(),
             remedy: r#"make them `Secret`, or `#[schemars(extend("writeOnly" = false))]` if they may be shown"#
                 .into(),
             overlays: Vec::new(),
@@ -95,7 +95,7 @@ fn variables(overlay: &Overlay, workload: &Workload<'_>, binary: &Binary, faults
         faults.add(
             holder.map_or(workload.file(), |map| &map.file),
             name,
-            format!("no setting has the variable {name}"),
+            format!("unknown setting in environment variable {name}"),
             "name it APP__SECTION__KEY after a key of --config-schema, or remove it",
         );
     }
@@ -180,7 +180,7 @@ fn secrets_by_reference(
                     true => {
                         "not the name of a setting: it is ignored, or an error if it looks like one"
                     }
-                    false => "no such setting: the service does not start",
+                    false => "unknown setting: the service does not start",
                 };
                 faults.tell(Fault {
                     file: secret.file.clone(),

@@ -11,7 +11,7 @@ use crate::check::fault::Faults;
 use crate::check::render::Overlay;
 
 /// A setting that names a database of SQLite.
-pub(super) struct File {
+pub(super) struct StoreFile {
     /// Such as `database.url`.
     pub(super) key: String,
     /// Such as `/data/orders.db`; empty for one in memory.
@@ -28,7 +28,7 @@ pub(super) fn check(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut 
 }
 
 /// No two pods at a time, in a rollout neither.
-fn alone(overlay: &Overlay, workload: &Workload<'_>, file: &File, faults: &mut Faults) {
+fn alone(overlay: &Overlay, workload: &Workload<'_>, file: &StoreFile, faults: &mut Faults) {
     let key = &file.key;
     let deployment = workload.deployment;
     let replicas = deployment.at("/spec/replicas").as_u64().unwrap_or(1);
@@ -69,7 +69,7 @@ fn alone(overlay: &Overlay, workload: &Workload<'_>, file: &File, faults: &mut F
 }
 
 /// Not in the container, nor in a volume that goes with the pod.
-fn kept(workload: &Workload<'_>, file: &File, faults: &mut Faults) {
+fn kept(workload: &Workload<'_>, file: &StoreFile, faults: &mut Faults) {
     let (key, path) = (&file.key, &file.path);
     let mounts = workload.container["volumeMounts"].as_array();
     let mount = mounts.into_iter().flatten().find(|mount| {
@@ -92,9 +92,9 @@ fn kept(workload: &Workload<'_>, file: &File, faults: &mut Faults) {
     }
 }
 
-// === impl File ===
+// === impl StoreFile ===
 
-impl File {
+impl StoreFile {
     /// What the layers make of it: files, secret files, variables. The binary itself does not print a URL.
     pub(super) fn named_by(inputs: &Inputs) -> Option<Self> {
         let mut settings = BTreeMap::new();
@@ -155,7 +155,7 @@ fn flatten(above: &str, value: &Value, into: &mut BTreeMap<String, String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::File;
+    use super::StoreFile;
     use crate::check::binary::Inputs;
 
     fn file(config: &[(&str, &str)], secrets: &[(&str, &str)], env: &[(&str, &str)]) -> String {
@@ -173,7 +173,7 @@ mod tests {
                 .map(|(name, text)| (name.to_string(), text.to_string()))
                 .collect(),
         };
-        File::named_by(&inputs).map_or("none".to_owned(), |file| {
+        StoreFile::named_by(&inputs).map_or("none".to_owned(), |file| {
             format!("{} {}", file.key, file.path)
         })
     }

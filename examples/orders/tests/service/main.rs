@@ -3,11 +3,11 @@
 
 mod inform;
 mod pooler;
+mod reconnect;
 mod secrets;
 mod servers;
-mod silence;
+mod silent_connections;
 mod sqlite;
-mod storm;
 
 use std::collections::BTreeSet;
 use std::io;

@@ -277,7 +277,7 @@ fn a_password_is_told_nowhere_when_the_start_fails() {
     fails([&malformed(&database), ""], 78, "%2F");
     fails([&database, &malformed(&cache)], 78, "%XX");
     redis.kill();
-    fails([&database, &cache], 1, "redis: not to be had within");
+    fails([&database, &cache], 1, "redis: not available after");
     postgres.stop();
-    fails([&database, ""], 1, "database: not to be had within");
+    fails([&database, ""], 1, "database: not available after");
 }

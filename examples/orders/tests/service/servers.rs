@@ -342,7 +342,7 @@ fn a_database_that_comes_late_is_waited_for_and_told_of_once() {
     assert_eq!(answer.status, 201);
     let ended = service.stop();
     assert_eq!(
-        ended.message("the dependency is there")["dependency"],
+        ended.message("dependency available")["dependency"],
         "database"
     );
     let warned = ended.stdout.matches("\"waiting for a dependency\"");
@@ -381,8 +381,8 @@ fn servers_whose_authority_is_not_trusted_are_refused_and_those_whose_authority_
     ] {
         let ended = refused.set("service.start_timeout", "1s").output();
         assert_eq!(ended.code, Some(1));
-        let said = ended.message("the service cannot run")["error"].to_string();
-        assert!(said.contains(&format!("{who}: not to be had")), "{said}");
+        let said = ended.message("service failed")["error"].to_string();
+        assert!(said.contains(&format!("{who}: not available")), "{said}");
         assert!(
             said.contains("invalid peer certificate: UnknownIssuer"),
             "{said}"

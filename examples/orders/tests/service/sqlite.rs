@@ -92,7 +92,7 @@ fn a_url_that_is_none_is_said_before_anything_starts() {
     for (url, helps) in [
         (
             "",
-            "database.url: has to be set, to postgres://USER:PASSWORD@HOST:5432/NAME or sqlite:PATH",
+            "database.url: missing, expected postgres://USER:PASSWORD@HOST:5432/NAME or sqlite:PATH",
         ),
         (
             "mysql://orders:hunter2@db/orders",
@@ -100,7 +100,7 @@ fn a_url_that_is_none_is_said_before_anything_starts() {
         ),
         (
             "postgres://orders:hun/ter2@db/orders",
-            "(variable DATABASE_URL)",
+            "(environment variable DATABASE_URL)",
         ),
     ] {
         for arguments in [&["--check-config"] as &[_], &["migrate"], &[]] {

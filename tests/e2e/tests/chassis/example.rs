@@ -6,7 +6,7 @@ use axum_chassis::testing::Program;
 use e2e::{edit, files, root, succeed};
 
 use crate::generate::generate;
-use crate::promises::Generated;
+use crate::generated_service::Generated;
 use crate::tool::{TARGET, read};
 
 const LINES: usize = 120;

@@ -7,7 +7,7 @@ use std::process::Command;
 use cargo_generate::{GenerateArgs, TemplatePath, Vcs};
 use e2e::{cargo, clone_of_this_checkout, contents, edit, root, said, succeed};
 
-use crate::promises::Generated;
+use crate::generated_service::Generated;
 use crate::tool::{chassis, read};
 
 pub(crate) fn generate(template: &Path, into: &Path, name: &str, define: &[&str]) {
@@ -65,7 +65,7 @@ fn a_service_on_the_chassis_from_a_registry_keeps_its_promises() {
     );
     let folder = place.path().join("registry-orders");
     let manifest = read(&folder.join("Cargo.toml"));
-    let wanted = format!("axum-chassis = \"{}\"\n", cargo_chassis::carried::VERSION);
+    let wanted = format!("axum-chassis = \"{}\"\n", cargo_chassis::embedded::VERSION);
     assert!(manifest.contains(&wanted), "{manifest}");
     let features = "default = [\"otlp\"]\n";
     assert!(manifest.contains(features), "{manifest}");

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use e2e::{cargo, files, git, root, said, succeed, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::promises::Generated;
+use crate::generated_service::Generated;
 use crate::tool::{chassis, read, workspace_with_members};
 
 #[test]

@@ -7,7 +7,7 @@ use axum_chassis::testing::Program;
 use e2e::{edit, root, said, succeed};
 
 use crate::generate::generate;
-use crate::promises::Generated;
+use crate::generated_service::Generated;
 use crate::tool::TARGET;
 
 /// Generates requests from the document, those that it forbids among them, and compares the answers with it.

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use cargo_chassis::carried::VERSION;
+use cargo_chassis::embedded::VERSION;
 use e2e::{built, cargo, clone_of_this_checkout, commit, edit, git, said, succeed};
 
-use crate::promises::Generated;
+use crate::generated_service::Generated;
 use crate::tool::{TARGET, chassis, command, read};
 
 const NEXT: &str = "99.0.0";

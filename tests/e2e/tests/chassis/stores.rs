@@ -4,7 +4,7 @@
 use e2e::said;
 use stores::{Postgres, Redis};
 
-use crate::promises::Generated;
+use crate::generated_service::Generated;
 use crate::tool::chassis;
 
 const EVERYTHING: [&str; 4] = ["database=postgres", "redis=yes", "openapi=yes", "otlp=yes"];

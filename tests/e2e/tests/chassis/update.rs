@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
-use cargo_chassis::carried::{self, VERSION};
+use cargo_chassis::embedded::{self, VERSION};
 use e2e::{Contents, cargo, commit, contents, edit, git, root, said, succeed, wait_for};
 use tempfile::TempDir;
 
@@ -21,7 +21,7 @@ struct Old {
 impl Old {
     fn new(name: &str) -> Self {
         let place = tempfile::tempdir().expect("a folder");
-        let release = carried::release("0.1.0").expect("the first release");
+        let release = embedded::release("0.1.0").expect("the first release");
         let template = place.path().join("template");
         release.unpack("template", &template).expect("a template");
         let path = format!("chassis-path={}", root().display());

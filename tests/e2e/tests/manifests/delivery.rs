@@ -6,7 +6,7 @@ use cargo_chassis::Check;
 use e2e::{edit, root};
 use serde_json::Value;
 
-use crate::agreement::assert_agree;
+use crate::check::assert_agree;
 use crate::schemas::{valid_by_their_own_schemas, valid_in_every_version};
 use crate::{copy, documents, render, service};
 

@@ -3,9 +3,9 @@
 //! `cargo test -p e2e --test manifests -- --ignored` runs those that need more than Rust: kubectl, promtool and
 //! prometheus, PostgreSQL, kubernetes-validate, checkov, yamllint, shellcheck, node with @kubernetes-models.
 
-mod agreement;
+mod alerts;
+mod check;
 mod delivery;
-mod fired;
 mod logs;
 mod maintained;
 mod prometheus;

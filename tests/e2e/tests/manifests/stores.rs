@@ -8,7 +8,7 @@ use e2e::{edit, files, root, succeed};
 use serde_json::Value;
 use stores::Postgres;
 
-use crate::agreement::assert_agree;
+use crate::check::assert_agree;
 use crate::delivery::followed;
 use crate::schemas::{checkov, valid_by_their_own_schemas, valid_in_every_version};
 use crate::{documents, generated, orders, render};

@@ -42,7 +42,7 @@ fn prepared() -> Program {
 #[test]
 #[ignore = "a program that other tests run"]
 fn program() {
-    let service = Service::<()>::new("orders", "1.4.0").build(Some("1f2e3d4"), None);
+    let service = Service::<()>::new("orders", "1.4.0").revision("1f2e3d4");
     let code = service.arguments([""; 0]).run(routes);
     // Past the test harness, which would say more.
     std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 /// More than this does not fit into the buffers on the way.
 const SMALL: usize = 8 * 1024;
 
@@ -45,8 +45,8 @@ impl Connection {
     }
 
     fn with(stream: TcpStream) -> io::Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
         Ok(Self {
             stream: BufReader::new(stream),
@@ -55,8 +55,8 @@ impl Connection {
     }
 
     /// How long to wait for what is read.
-    pub(crate) fn patience(&self, patience: Duration) {
-        let set = self.stream.get_ref().set_read_timeout(Some(patience));
+    pub(crate) fn timeout(&self, timeout: Duration) {
+        let set = self.stream.get_ref().set_read_timeout(Some(timeout));
         set.expect("a timeout");
     }
 

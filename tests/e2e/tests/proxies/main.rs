@@ -6,14 +6,14 @@
 
 mod client;
 mod early;
+mod forwarding;
 mod idle;
 mod kinds;
 mod nightly;
-mod passing;
+mod pitfalls;
 mod proxy;
 mod restart;
 mod service;
-mod traps;
 
 use kinds::{KINDS, Upstream};
 use proxy::{Proxy, Setup};

@@ -55,7 +55,7 @@ pub(crate) fn free_port() -> u16 {
 #[test]
 #[ignore = "a program that other tests run"]
 fn program() {
-    let service = Service::<()>::new("orders", "1.4.0").build(None, None);
+    let service = Service::<()>::new("orders", "1.4.0");
     let code = service.arguments([""; 0]).run(async |_| Ok(routes()));
     // Past the test harness, which would print more.
     std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));

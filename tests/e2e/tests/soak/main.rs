@@ -82,7 +82,7 @@ fn stop(service: Process) -> u64 {
 #[test]
 #[ignore = "a program that other tests run"]
 fn program() {
-    let service = Service::<()>::new("orders", "1.4.0").build(None, None);
+    let service = Service::<()>::new("orders", "1.4.0");
     let code = service
         .arguments([""; 0])
         .run(async |_| Ok(Router::new().route("/", get(async || "hello"))));

@@ -7,7 +7,7 @@ use anyhow::bail;
 use axum::extract::{Path, State};
 use axum::{Router, routing::post};
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Duration, Problems, Secret, Validate};
+use axum_chassis::settings::{Duration, Secret, Validate, ValidationErrors};
 use axum_chassis::{Chassis, Problem, Service, health};
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +32,9 @@ impl Default for Settings {
 }
 
 impl Validate for Settings {
-    fn validate(&self, problems: &mut Problems) {
+    fn validate(&self, errors: &mut ValidationErrors) {
         if !self.url.expose().starts_with("nats://") {
-            problems.add("url", "expected nats://HOST:PORT: it begins otherwise");
+            errors.add("url", "expected nats://HOST:PORT: it begins otherwise");
         }
     }
 }
@@ -83,8 +83,8 @@ struct Publisher {
 }
 
 impl Validate for Publisher {
-    fn validate(&self, problems: &mut Problems) {
-        problems.within("nats", &self.nats);
+    fn validate(&self, errors: &mut ValidationErrors) {
+        errors.within("nats", &self.nats);
     }
 }
 

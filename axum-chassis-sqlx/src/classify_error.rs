@@ -1,0 +1,94 @@
+//! Maps sqlx's errors to HTTP statuses.
+
+use std::error::Error;
+use std::time::Duration;
+
+use axum_chassis::Problem;
+use sqlx::error::DatabaseError;
+
+/// When to come back after something that passes by itself: a lock, a moment without a free connection.
+const SOON: Duration = Duration::from_secs(1);
+/// When to come back after the database was not to be had.
+const LATER: Duration = Duration::from_secs(5);
+
+/// What an error that reached the client by `?` means; `None` of errors that are not sqlx's, and of the
+/// service's own mistakes, such as a query that is not valid: a 500.
+///
+/// | error | answer |
+/// |---|---|
+/// | no connection was free, or could be opened, within `acquire_timeout` | 503, `Retry-After: 1` |
+/// | no connection to be had, lost connection | 503, `Retry-After: 5` |
+/// | unique violation (23505), exclusion violation (23P01) | 409 |
+/// | serialization failure (40001), deadlock (40P01), lock not available (55P03) | 503, `Retry-After: 1` |
+/// | `cached plan must not change result type` (0A000), after a migration | 503, `Retry-After: 1`; the connections are replaced |
+/// | read-only transaction (25006), after a failover | 503, `Retry-After: 5`; the connections are replaced |
+/// | transaction that was idle or took too long (25P03, 25P04) | 503, `Retry-After: 5` |
+/// | connection (08), credentials (28), missing database (3D000) | 503, `Retry-After: 5` |
+/// | resources (53), operator intervention and timeouts (57), system (58) | 503, `Retry-After: 5` |
+/// | SQLite: busy, locked | 503, `Retry-After: 1` |
+/// | SQLite: full, cannot be opened | 503, `Retry-After: 5` |
+///
+/// The answer holds nothing of the query: that is in the log. Registered by `postgres` and
+/// `sqlite`; public for a program that renders its errors by itself.
+pub fn classify_error(error: &(dyn Error + 'static)) -> Option<Problem> {
+    match error.downcast_ref::<sqlx::Error>()? {
+        // Either all are in use, or none can be opened: sqlx does not say.
+        sqlx::Error::PoolTimedOut => Some(soon("the database gave no connection in time")),
+        sqlx::Error::PoolClosed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::WorkerCrashed => Some(gone()),
+        sqlx::Error::Database(error) if is_conflict(&**error) => {
+            Some(Problem::conflict("there is one like it already"))
+        }
+        sqlx::Error::Database(error) => passing(&**error),
+        _ => None,
+    }
+}
+
+fn soon(detail: &'static str) -> Problem {
+    Problem::unavailable(detail).retry_after(SOON)
+}
+
+fn gone() -> Problem {
+    Problem::unavailable("the database is not available").retry_after(LATER)
+}
+
+fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool {
+    error.is_unique_violation() || (error.code().as_deref() == Some("23P01"))
+}
+
+/// What the database itself returns in a state that passes.
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "sqlite")),
+    allow(unused_variables)
+)]
+fn passing(error: &(dyn DatabaseError + 'static)) -> Option<Problem> {
+    #[cfg(feature = "postgres")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        return match error.code() {
+            "40001" | "40P01" | "55P03" => Some(soon("the database is busy")),
+            _ if crate::postgres::is_stale_plan(error) => {
+                Some(soon("the database has a new schema"))
+            }
+            "25006" | "25P03" | "25P04" | "3D000" => Some(gone()),
+            // At a connection: that of the start went well.
+            code if ["08", "28", "53", "57", "58"].contains(&code.get(..2).unwrap_or_default()) => {
+                Some(gone())
+            }
+            _ => None,
+        };
+    }
+    #[cfg(feature = "sqlite")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::sqlite::SqliteError>() {
+        let code: i32 = error.code().and_then(|code| code.parse().ok())?;
+        return match code & 0xff {
+            // SQLITE_BUSY, SQLITE_LOCKED
+            5 | 6 => Some(soon("the database is busy")),
+            // SQLITE_FULL, SQLITE_CANTOPEN
+            13 | 14 => Some(gone()),
+            _ => None,
+        };
+    }
+    None
+}

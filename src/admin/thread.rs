@@ -1,0 +1,98 @@
+//! The thread that serves the admin listener.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::{Admin, Settings, invalid_host};
+use crate::boxed::boxed;
+use crate::error::Error;
+use crate::limits::{self, Limits};
+use crate::metrics::Metrics;
+use crate::server::{self, Bound};
+use crate::shutdown::Trigger;
+
+/// How many connections this listener has at most.
+const MAX_CONNECTIONS: usize = 256;
+/// How many requests may be under way on one connection of HTTP/2.
+const MAX_STREAMS: u32 = 4;
+/// How long an answer may wait for its client.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The thread with the admin listener on it.
+#[derive(Debug)]
+pub(crate) struct AdminThread {
+    pub(crate) address: SocketAddr,
+    handle: Handle,
+    trigger: Trigger,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl AdminThread {
+    /// Binds the listener and serves it on a thread of its own.
+    pub(crate) fn start(settings: &Settings, admin: Arc<Admin>) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::Runtime)?;
+        let (address, listening) = {
+            let _within = runtime.enter();
+            let bound = Bound::bind("admin", &settings.host, settings.port)?;
+            (bound.address(), bound.listen("admin")?)
+        };
+        let handle = runtime.handle().clone();
+        // Its own traffic is no metric of the service: these are registered nowhere that is scraped.
+        let uncounted = Metrics::new().http().map_err(Error::Metrics)?;
+        let trigger = Trigger::new();
+        let shutdown = trigger.watch();
+        let routers = [admin.clone().router(), invalid_host(&admin.readiness)];
+        runtime.spawn(boxed(admin.sample()));
+        let serve = move || {
+            let settings = server::Settings {
+                max_streams: MAX_STREAMS,
+                send_timeout: SEND_TIMEOUT.into(),
+                ..server::Settings::default()
+            };
+            let limits = Limits::new(&limits::Settings::default(), Some(MAX_CONNECTIONS));
+            runtime.block_on(listening.serve(routers, settings, limits, shutdown, uncounted));
+        };
+        let thread = thread::Builder::new()
+            .name("admin".to_owned())
+            .spawn(serve)
+            .map_err(Error::Runtime)?;
+        Ok(Self {
+            address,
+            handle,
+            trigger,
+            thread: Some(thread),
+        })
+    }
+
+    /// Runs a task on the admin thread, which keeps time whatever the service's runtime does.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.handle.spawn(boxed(task))
+    }
+
+    /// Calls `set_up` where what it spawns runs on the admin thread.
+    pub(crate) fn within<T>(&self, set_up: impl FnOnce() -> T) -> T {
+        let _within = self.handle.enter();
+        set_up()
+    }
+}
+
+impl Drop for AdminThread {
+    /// Stops the listener: the last thing of a stop.
+    fn drop(&mut self) {
+        self.trigger.advance(crate::shutdown::Phase::Abort);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

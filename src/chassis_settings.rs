@@ -1,0 +1,101 @@
+//! Composes the settings: the chassis's sections, the service's own settings, and the trace export.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::admin;
+use crate::error::Error;
+use crate::health;
+use crate::limits;
+use crate::logs;
+use crate::otlp;
+use crate::server;
+use crate::settings::{
+    self, Duration, Loaded, SettingsSchema, Sources, Validate, ValidationErrors,
+};
+use crate::shutdown;
+
+/// `[service]`: how the service runs as a whole.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ServiceSettings {
+    /// How long the service's own start may take.
+    pub start_timeout: Duration,
+    /// How many worker threads run the service; 0 chooses by the CPU quota of the container, or by
+    /// the processors there are.
+    pub threads: usize,
+}
+
+impl Default for ServiceSettings {
+    fn default() -> Self {
+        Self {
+            start_timeout: Duration::from_secs(60),
+            threads: 0,
+        }
+    }
+}
+
+/// The chassis's own sections of the settings. A service's own stand beside them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[allow(missing_docs)] // each section's type says what it is
+pub struct ChassisSettings {
+    pub server: server::Settings,
+    pub admin: admin::Settings,
+    pub health: health::Settings,
+    pub logs: logs::Settings,
+    pub limits: limits::Settings,
+    pub shutdown: shutdown::Settings,
+    pub service: ServiceSettings,
+}
+
+impl Validate for ChassisSettings {
+    fn validate(&self, errors: &mut ValidationErrors) {
+        self.server.validate(errors);
+        self.admin.validate(errors);
+        self.health.validate(errors);
+        self.logs.validate(errors);
+        self.limits.validate(errors);
+        self.shutdown.validate(errors);
+        if self.server.port == self.admin.port && self.server.port != 0 {
+            errors.add("admin.port", "must differ from server.port");
+        }
+        if self.service.start_timeout.is_zero() {
+            errors.add("service.start_timeout", "must be longer than 0s");
+        }
+    }
+}
+
+/// A service's settings as they were loaded: the chassis's sections and its own.
+pub type LoadedSettings<S> = Loaded<ChassisSettings, S>;
+
+/// Reads all that a process is told from outside: its settings, and where its traces go.
+pub(crate) fn load<S: SettingsSchema>(
+    sources: &Sources,
+) -> Result<(LoadedSettings<S>, otlp::Config), Error> {
+    let loaded = settings::load::<ChassisSettings, S>(sources);
+    match (loaded, otlp::Config::from_environment()) {
+        (Ok(loaded), Ok(traces)) => match known_token(&loaded, sources) {
+            None => Ok((loaded, traces)),
+            Some(wrong) => Err(Error::Settings(wrong.into())),
+        },
+        (Err(wrong), Ok(_)) => Err(Error::Settings(wrong.into())),
+        (Ok(_), Err(wrong)) => Err(Error::Settings(wrong.into())),
+        // All that is wrong is said at once.
+        (Err(wrong), Err(too)) => Err(Error::Settings(format!("{wrong}\n{too}").into())),
+    }
+}
+
+/// The token that the template brings for development is known to everybody.
+fn known_token<S>(loaded: &LoadedSettings<S>, sources: &Sources) -> Option<String> {
+    let token = loaded.chassis.admin.token.as_ref()?;
+    let is_known = token.expose().trim() == "for-development-only";
+    if !is_known || sources.run_env() == "dev" {
+        return None;
+    }
+    let origin = loaded.effective.origin("admin.token").unwrap_or_default();
+    Some(format!(
+        "admin.token: public development token of the template, expected a token of your own, \
+         for example from `openssl rand -hex 32` ({origin})"
+    ))
+}

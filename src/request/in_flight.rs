@@ -1,0 +1,213 @@
+//! A request in flight, from its head to the end of its response: counts and logs it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::Request;
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
+use prometheus::IntGauge;
+
+use super::{Endpoint, LayerState};
+use crate::limits::Limits;
+use crate::logs::AccessLine;
+use crate::metrics::http::{Route, UNMATCHED};
+use crate::otlp::{FinishedRequest, Span};
+use crate::problem::ErrorMap;
+use crate::trace::{self, Ids};
+use crate::upload::Upload;
+
+/// A request under way. Dropped before its end, the client has gone away.
+pub(super) struct InFlight {
+    endpoint: Arc<Endpoint>,
+    /// The route, where it is not the one that the endpoint knows.
+    route: Option<Arc<Route>>,
+    admitted: bool,
+    ids: Ids,
+    span: Span,
+    method: Method,
+    path: Option<PathAndQuery>,
+    client: Option<IpAddr>,
+    begun: Instant,
+    upload: Option<Upload>,
+    sent: u64,
+    error: Option<Box<str>>,
+    ended: bool,
+}
+
+impl InFlight {
+    pub(super) fn begin(
+        endpoint: Arc<Endpoint>,
+        request: &Request,
+        client: Option<IpAddr>,
+        ids: Ids,
+        span: Span,
+        upload: Option<Upload>,
+    ) -> Self {
+        let LayerState { http, limits, .. } = &*endpoint.shared;
+        let admitted = limits.admit(http.active_requests.enter());
+        if !admitted {
+            http.requests_shed.inc();
+        }
+        Self {
+            route: endpoint.other_route(request),
+            admitted,
+            ids,
+            span,
+            method: request.method().clone(),
+            path: request.uri().path_and_query().cloned(),
+            client,
+            begun: Instant::now(),
+            upload,
+            sent: 0,
+            error: None,
+            ended: false,
+            endpoint,
+        }
+    }
+
+    pub(super) fn admitted(&self) -> bool {
+        self.admitted
+    }
+
+    pub(super) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    /// The gauge of what waits for clients.
+    pub(super) fn waiting(&self) -> &IntGauge {
+        &self.endpoint.shared.http.response_waiting
+    }
+
+    /// Whether the body of the request has not arrived in full.
+    pub(super) fn is_arriving(&self) -> bool {
+        self.upload
+            .as_ref()
+            .is_some_and(|upload| !upload.is_complete())
+    }
+
+    /// Has the body take room, as it arrives.
+    pub(super) fn hold_body_within(&self, limits: &Limits) {
+        if let Some(upload) = &self.upload {
+            upload.hold_within(limits);
+        }
+    }
+
+    /// Whether there was no room for all of the body.
+    pub(super) fn has_no_room(&self) -> bool {
+        self.upload.as_ref().is_some_and(Upload::is_refused)
+    }
+
+    pub(super) fn error_map(&self) -> &ErrorMap {
+        &self.endpoint.shared.error_map
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.endpoint.shared.is_draining()
+    }
+
+    /// When the handler has to have answered.
+    pub(super) fn deadline(&self) -> Option<tokio::time::Instant> {
+        let deadline = self
+            .begun
+            .checked_add(self.endpoint.shared.limits.request_timeout()?)?;
+        Some(deadline.into())
+    }
+
+    /// Notes how much of the body has gone out.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.sent = bytes;
+    }
+
+    /// Notes why the body ended early.
+    pub(super) fn fail(&mut self, error: &axum::Error) {
+        self.error = Some(crate::error::Chain(error).to_string().into());
+    }
+
+    /// The request is over.
+    pub(super) fn end(&mut self, status: StatusCode, sent: u64) {
+        self.sent = sent;
+        self.settle(status);
+    }
+
+    fn settle(&mut self, mut status: StatusCode) {
+        self.ended = true;
+        // A client that broke its request off gets no response, whatever the handler has returned.
+        if self.upload.as_ref().is_some_and(Upload::is_broken) {
+            status = client_gone();
+        }
+        let ended = Instant::now();
+        let duration = ended.saturating_duration_since(self.begun);
+        let Endpoint { shared, route, .. } = &*self.endpoint;
+        let LayerState { http, logs, .. } = &**shared;
+        http.active_requests.leave();
+        // Most requests have no body, and a shared counter is not free.
+        let mut received = 0;
+        if let Some(upload) = &self.upload {
+            upload.let_go();
+            received = upload.received();
+            http.request_bytes.inc_by(received);
+            if upload.is_refused() {
+                http.requests_shed.inc();
+            }
+        }
+        let known = || route.get_or_init(|| http.route(UNMATCHED));
+        let route = self.route.as_ref().unwrap_or_else(known);
+        route.observe(&self.method, status, duration);
+        route.sent(self.sent);
+        let route = route.pattern();
+        self.span.end(&FinishedRequest {
+            ids: &self.ids,
+            method: &self.method,
+            route: (route != UNMATCHED).then_some(route),
+            path: shown(self.path.as_ref()),
+            status,
+            duration,
+            client: self.client,
+            error: self.error.as_deref(),
+        });
+        logs.access(&AccessLine {
+            ended,
+            method: &self.method,
+            route,
+            path: shown(self.path.as_ref()),
+            status: status.as_u16(),
+            duration,
+            request_bytes: received,
+            response_bytes: self.sent,
+            client: self.client,
+            ids: &self.ids,
+            error: self.error.as_deref(),
+        });
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let status = if self.endpoint.shared.is_aborted() {
+            self.error = Some("aborted at the shutdown deadline".into());
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            client_gone()
+        };
+        self.settle(status);
+    }
+}
+
+/// The path as lines and spans have it.
+fn shown(path: Option<&PathAndQuery>) -> &str {
+    trace::shortened(path.map_or("", PathAndQuery::path), 2048)
+}
+
+/// 499, nginx's word for a client that went away before its answer was complete.
+fn client_gone() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}

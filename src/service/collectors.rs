@@ -1,0 +1,224 @@
+//! Metrics whose values other modules have; read at each scrape.
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
+
+use crate::background::{BackgroundTasks, RunEnd, TaskState};
+use crate::health::Readiness;
+use crate::limits::Limits;
+use crate::logs::Logs;
+use crate::metrics::Metrics;
+use crate::otlp::Export;
+
+/// Registers what the log, the readiness checks and the export of traces know.
+pub(super) fn register(
+    metrics: &Metrics,
+    readiness: &Readiness,
+    tasks: &BackgroundTasks,
+    logs: &Logs,
+    export: &Export,
+) -> prometheus::Result<()> {
+    use tracing::Level;
+    for (level, name) in [
+        (Level::ERROR, "error"),
+        (Level::WARN, "warn"),
+        (Level::INFO, "info"),
+        (Level::DEBUG, "debug"),
+        (Level::TRACE, "trace"),
+    ] {
+        let logs = logs.clone();
+        metrics.counter_fn(
+            "log_lines_total",
+            "Log lines produced.",
+            &[("level", name)],
+            move || logs.lines(level) as f64,
+        )?;
+    }
+    let log = logs.clone();
+    metrics.counter_fn(
+        "log_lines_dropped_total",
+        "Log lines dropped because the reader of the log was too slow.",
+        &[],
+        move || log.dropped() as f64,
+    )?;
+    let log = logs.clone();
+    metrics.counter_fn(
+        "panics_total",
+        "Panics, in handlers and elsewhere.",
+        &[],
+        move || log.panics() as f64,
+    )?;
+    if export.is_on() {
+        spans(metrics, export)?;
+    }
+    let ready = readiness.clone();
+    metrics.gauge_fn(
+        "readiness_ready",
+        "Whether requests should be sent here: 1 or 0.",
+        &[],
+        move || f64::from(u8::from(ready.is_ready())),
+    )?;
+    metrics.register(Box::new(Checks::new(readiness.clone())?))?;
+    metrics.register(Box::new(Background::new(tasks.clone())?))
+}
+
+/// Registers the limits on requests, and how much of bodies is in memory.
+pub(super) fn limits(metrics: &Metrics, limits: &Limits) -> prometheus::Result<()> {
+    type Read = fn(&Limits) -> u64;
+    let gauges: [(&str, &str, Read); 3] = [
+        (
+            "http_server_buffered_bytes",
+            "Bytes of request bodies in memory, but for the first 16 KiB of each.",
+            Limits::buffered,
+        ),
+        (
+            "http_server_buffered_limit_bytes",
+            "How many bytes of request bodies may be in memory: limits.buffered; 0 for any number.",
+            Limits::buffered_limit,
+        ),
+        (
+            "http_server_active_requests_limit",
+            "How many requests may be served at once: limits.concurrency; 0 for any number.",
+            Limits::concurrency,
+        ),
+    ];
+    for (name, help, read) in gauges {
+        let limits = limits.clone();
+        metrics.gauge_fn(name, help, &[], move || read(&limits) as f64)?;
+    }
+    Ok(())
+}
+
+fn spans(metrics: &Metrics, export: &Export) -> prometheus::Result<()> {
+    let counts = export.clone();
+    metrics.counter_fn(
+        "trace_spans_exported_total",
+        "Spans that the collector took.",
+        &[],
+        move || counts.counts().exported as f64,
+    )?;
+    let help = "Spans that were lost: no room in the queue, or the collector did not take them.";
+    let counts = export.clone();
+    let name = "trace_spans_dropped_total";
+    metrics.counter_fn(name, help, &[("reason", "no_room")], move || {
+        counts.counts().no_room as f64
+    })?;
+    let counts = export.clone();
+    metrics.counter_fn(name, help, &[("reason", "refused")], move || {
+        counts.counts().refused as f64
+    })
+}
+
+/// The verdicts of the readiness checks, which the service may add to at any time.
+struct Checks {
+    readiness: Readiness,
+    up: IntGaugeVec,
+    duration: GaugeVec,
+    failures: IntCounterVec,
+}
+
+impl Checks {
+    fn new(readiness: Readiness) -> prometheus::Result<Self> {
+        let opts = |name: &str, help: &str| Opts::new(name, help);
+        Ok(Self {
+            readiness,
+            up: IntGaugeVec::new(
+                opts(
+                    "readiness_check_up",
+                    "Whether a readiness check is up: 1 or 0.",
+                ),
+                &["check"],
+            )?,
+            duration: GaugeVec::new(
+                opts(
+                    "readiness_check_duration_seconds",
+                    "How long the check's last run took.",
+                ),
+                &["check"],
+            )?,
+            failures: IntCounterVec::new(
+                opts(
+                    "readiness_check_failures_total",
+                    "Runs of the check that failed.",
+                ),
+                &["check"],
+            )?,
+        })
+    }
+}
+
+impl Collector for Checks {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.up.desc(), self.duration.desc(), self.failures.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        for (name, check) in self.readiness.report().checks {
+            let name = [name.as_str()];
+            self.up.with_label_values(&name).set(i64::from(check.up));
+            self.duration
+                .with_label_values(&name)
+                .set(check.took.as_secs_f64());
+            let failures = self.failures.with_label_values(&name);
+            failures.inc_by(check.failures_total.saturating_sub(failures.get()));
+        }
+        [
+            self.up.collect(),
+            self.duration.collect(),
+            self.failures.collect(),
+        ]
+        .concat()
+    }
+}
+
+/// The background tasks, which the service may add to at any time. Those of one name are counted
+/// together.
+struct Background {
+    tasks: BackgroundTasks,
+    running: IntGaugeVec,
+    ends: IntCounterVec,
+}
+
+impl Background {
+    fn new(tasks: BackgroundTasks) -> prometheus::Result<Self> {
+        let running = Opts::new(
+            "background_task_running",
+            "How many background tasks of this name run, and are not waiting to be started again.",
+        );
+        let ends = Opts::new(
+            "background_task_ends_total",
+            "How runs of background tasks ended.",
+        );
+        Ok(Self {
+            tasks,
+            running: IntGaugeVec::new(running, &["task"])?,
+            ends: IntCounterVec::new(ends, &["task", "outcome"])?,
+        })
+    }
+}
+
+impl Collector for Background {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.running.desc(), self.ends.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let tasks = self.tasks.report();
+        // Most services have none.
+        if tasks.is_empty() {
+            return Vec::new();
+        }
+        self.running.reset();
+        self.ends.reset();
+        for task in tasks {
+            let running = self.running.with_label_values(&[&task.name]);
+            running.add(i64::from(task.state == TaskState::Running));
+            for end in RunEnd::ALL {
+                let ends = self.ends.with_label_values(&[&*task.name, end.word()]);
+                ends.inc_by(task.ends.get(&end).copied().unwrap_or_default());
+            }
+        }
+        [self.running.collect(), self.ends.collect()].concat()
+    }
+}

@@ -1,0 +1,142 @@
+//! The life of a process, from its settings to its exit code; also within a test.
+//!
+//! Whatever decides about it (signals, deadlines) runs on the admin thread: with every worker of the
+//! service's runtime blocked, that runtime keeps no time and hears no signal.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::start::{ServiceParts, StartOutcome};
+use super::{Chassis, Outer, Running, Stopped, reload, teardown};
+use crate::admin::Build;
+use crate::chassis_settings::{self, ChassisSettings, LoadedSettings};
+use crate::error::{Chain, Error};
+use crate::logs::{self, Logs};
+use crate::otlp::Export;
+use crate::settings::{self, SettingsSchema, Sources};
+use crate::shutdown::Signals;
+use crate::threads;
+
+/// A whole process, from its settings to its exit code.
+pub(super) fn run<S: SettingsSchema>(
+    build: Build,
+    sources: Sources,
+    outer: Outer,
+    start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
+) -> Result<ExitCode, Error> {
+    let load_again = sources.clone();
+    logged(&build.clone(), &sources, None, |loaded, logs, export| {
+        let parts = ServiceParts::assemble(build, load_again, loaded, logs.clone(), export)?;
+        process(parts, outer, start)
+    })
+}
+
+/// Reads the settings, and has `work` done under a log that is flushed at the end. Errors up to the
+/// log are the caller's to tell.
+pub(super) fn logged<S: SettingsSchema>(
+    build: &Build,
+    sources: &Sources,
+    command: Option<&str>,
+    work: impl FnOnce(LoadedSettings<S>, &Logs, Export) -> Result<Stopped, Error>,
+) -> Result<ExitCode, Error> {
+    let (loaded, traces) = chassis_settings::load::<S>(sources)?;
+    let export = Export::start(traces, build.name, build.version).map_err(Error::Runtime)?;
+    let logs = logs::install_beside(&loaded.chassis.logs, &export)
+        .map_err(|error| Error::Logs(error.into()))?;
+    tracing::info!(
+        name = build.name,
+        version = build.version,
+        revision = build.revision,
+        command,
+        "starting"
+    );
+    export.announce();
+    reload::warn(loaded.effective.warnings());
+    let code = match work(loaded, &logs, export) {
+        Ok(stopped) => stopped.exit_code(),
+        Err(error) => {
+            let message = match command {
+                None => "service failed",
+                Some(_) => "command failed",
+            };
+            tracing::error!(error = %Chain(&error), "{message}");
+            error.exit_code()
+        }
+    };
+    logs.flush(Duration::from_secs(2));
+    Ok(code)
+}
+
+fn process<S: SettingsSchema>(
+    parts: ServiceParts<S>,
+    outer: Outer,
+    start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
+) -> Result<Stopped, Error> {
+    let admin = parts.admin()?;
+    let signals = admin.within(Signals::listen).map_err(Error::Runtime)?;
+    let (runtime, reason) = threads::runtime(parts.loaded.chassis.service.threads)?;
+    parts.admin.set_threads(reason);
+    parts
+        .metrics
+        .runtime(runtime.handle())
+        .map_err(Error::Metrics)?;
+
+    let life = async {
+        match parts.begin(&admin, signals, outer, start).await? {
+            StartOutcome::Serving(service) => {
+                let stopped = admin.spawn(service.until_stopped()).await;
+                // A stop that breaks down is no orderly one.
+                stopped.map_err(|panic| Error::Runtime(std::io::Error::other(panic)))
+            }
+            StartOutcome::Stopped(stopped) => Ok(stopped),
+        }
+    };
+    let stopped = teardown::block_on(runtime, Box::pin(life));
+    // The admin listener answers to the last.
+    drop(admin);
+    stopped
+}
+
+/// The same inside a test.
+pub(super) async fn start<S: SettingsSchema>(
+    build: Build,
+    sources: Sources,
+    outer: Outer,
+    start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
+) -> Result<Running, Error> {
+    let mut loaded = settings::load::<ChassisSettings, S>(&sources)
+        .map_err(|error| Error::Settings(error.into()))?;
+    // There is no proxy in front that has to learn of a stop.
+    let delay = &mut loaded.chassis.shutdown.delay;
+    delay.get_or_insert(settings::Duration::from_secs(0));
+    let logs = logs::start(&loaded.chassis.logs, logs::Output::to(std::io::sink()))
+        .map_err(|error| Error::Logs(error.into()))?;
+    let parts = ServiceParts::assemble(build, sources, loaded, logs, Export::off())?;
+    let admin = parts.admin()?;
+    parts
+        .metrics
+        .runtime(&Handle::current())
+        .map_err(Error::Metrics)?;
+    let (stop, signals) = Signals::channel();
+    let StartOutcome::Serving(service) = parts.begin(&admin, signals, outer, start).await? else {
+        unreachable!("nobody can have asked for a stop yet")
+    };
+    let (address, admin_address) = (service.address, admin.address);
+    let (report, stopped) = oneshot::channel();
+    let ended = admin.spawn(service.until_stopped());
+    tokio::spawn(async move {
+        let _ = report.send(ended.await.unwrap_or_default());
+        // Its thread is joined: not a matter for the test's runtime.
+        tokio::task::spawn_blocking(|| drop(admin));
+    });
+    Ok(Running {
+        address,
+        admin: admin_address,
+        stop,
+        stopped,
+    })
+}

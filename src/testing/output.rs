@@ -1,0 +1,191 @@
+//! Captures the output of a process with threads of their own: a service whose log is not read would drop lines. Each
+//! line, and the end, wakes the waiting test.
+
+use std::io::{ErrorKind, Read};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+
+/// The bytes that are kept: many times what a test needs, and less than a machine has.
+const MOST: usize = 64 * 1024 * 1024;
+/// What a panic shows of them.
+const TAIL_LINES: usize = 20;
+const TAIL_WIDTH: usize = 500;
+
+/// All that is known of a process from outside. Cheap to clone; all clones are one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ProcessOutput(Arc<SharedOutput>);
+
+#[derive(Debug, Default)]
+struct SharedOutput {
+    state: Mutex<OutputState>,
+    changed: Condvar,
+    gate: Mutex<()>,
+}
+
+/// Up to now.
+#[derive(Debug, Default)]
+pub(super) struct OutputState {
+    /// Lines of standard output that are JSON objects. Others are words of something else, such as a runtime's
+    /// warning or the harness of a test that is run as a program.
+    pub(super) log: Vec<Value>,
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
+    /// As much of `stdout` has been looked at for lines.
+    taken: usize,
+    /// How many of the two outputs may have more to say.
+    open: usize,
+    pub(super) ending: Option<Ending>,
+    pub(super) flooded: bool,
+}
+
+/// How a process has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub(super) code: Option<i32>,
+    pub(super) signal: Option<i32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutputStream {
+    Out,
+    Err,
+}
+
+// === impl ProcessOutput ===
+
+impl ProcessOutput {
+    /// Reads an output to its end, on a thread.
+    pub(super) fn read(&self, stream: OutputStream, mut from: impl Read + Send + 'static) {
+        self.lock().open += 1;
+        let output = self.clone();
+        thread::spawn(move || {
+            let mut chunk = vec![0; 64 * 1024];
+            loop {
+                drop(output.hold());
+                match from.read(&mut chunk) {
+                    Ok(0) => break,
+                    Ok(length) => output.change(|state| state.hear(stream, &chunk[..length])),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                }
+            }
+            output.change(|state| state.close(stream));
+        });
+    }
+
+    /// Nothing is read as long as this is held.
+    pub(super) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.0.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn end(&self, ending: Ending) {
+        self.change(|state| state.ending = Some(ending));
+    }
+
+    /// Asks now and at each change, until there is an answer: none at the deadline.
+    pub(super) fn wait_until<T>(
+        &self,
+        deadline: Instant,
+        mut ask: impl FnMut(&OutputState) -> Option<T>,
+    ) -> Option<T> {
+        let mut state = self.lock();
+        loop {
+            if let Some(answer) = ask(&state) {
+                return Some(answer);
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            let waited = self.0.changed.wait_timeout(state, left);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, OutputState> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut OutputState)) {
+        change(&mut self.lock());
+        self.0.changed.notify_all();
+    }
+}
+
+// === impl OutputState ===
+
+impl OutputState {
+    /// Whether it has ended, and all that it said has been read.
+    pub(super) fn is_over(&self) -> bool {
+        self.ending.is_some() && self.open == 0
+    }
+
+    /// Whether nothing that is waited for can come any more.
+    pub(super) fn no_more(&self) -> bool {
+        self.flooded || self.is_over()
+    }
+
+    fn hear(&mut self, stream: OutputStream, chunk: &[u8]) {
+        if self.stdout.len() + self.stderr.len() + chunk.len() > MOST {
+            self.flooded = true;
+            return;
+        }
+        match stream {
+            OutputStream::Err => self.stderr.extend_from_slice(chunk),
+            OutputStream::Out => {
+                self.stdout.extend_from_slice(chunk);
+                if let Some(last) = chunk.iter().rposition(|byte| *byte == b'\n') {
+                    self.take_lines(self.stdout.len() - chunk.len() + last + 1);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, stream: OutputStream) {
+        self.open -= 1;
+        if stream == OutputStream::Out {
+            // Its last words, perhaps without an end.
+            self.take_lines(self.stdout.len());
+        }
+    }
+
+    fn take_lines(&mut self, end: usize) {
+        let lines = self.stdout[self.taken..end].split(|byte| *byte == b'\n');
+        let objects = lines.filter_map(|line| serde_json::from_slice::<Map<_, _>>(line).ok());
+        self.log.extend(objects.map(Value::Object));
+        self.taken = end;
+    }
+
+    /// The last that it said, and how it ended if it did, for people.
+    pub(super) fn tail(&self) -> String {
+        let state = match self.ending {
+            None => "it is still running".to_owned(),
+            Some(Ending {
+                code: Some(code), ..
+            }) => format!("it ended with exit code {code}"),
+            Some(Ending { signal, .. }) => {
+                format!("it was ended by signal {}", signal.unwrap_or_default())
+            }
+        };
+        let mut tail = format!("{state}; its output was:\n");
+        for (name, output) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            let text = String::from_utf8_lossy(output);
+            let lines: Vec<&str> = text.lines().collect();
+            let left_out = lines.len().saturating_sub(TAIL_LINES);
+            if left_out > 0 {
+                tail += &format!("  {name}: ... {left_out} lines before\n");
+            }
+            for line in &lines[left_out..] {
+                let shown = line.char_indices().nth(TAIL_WIDTH);
+                match shown {
+                    None => tail += &format!("  {name}: {line}\n"),
+                    Some((end, _)) => {
+                        let rest = line.len() - end;
+                        tail += &format!("  {name}: {} ... {rest} bytes more\n", &line[..end]);
+                    }
+                }
+            }
+        }
+        tail
+    }
+}

@@ -1,0 +1,83 @@
+//! `cargo xtask footprint`: measures build time, crates and binary size for each answer to the template's questions, as the
+//! table in bench/README.md.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::Context;
+use axum_chassis::testing::Program;
+use stores::{Postgres, Redis};
+
+use crate::tools::{build_tool, cargo, succeed};
+
+/// The default service, and what changes it.
+const ANSWERS: [&str; 6] = [
+    "database=none",
+    "database=sqlite",
+    "database=postgres",
+    "redis=yes",
+    "openapi=yes",
+    "otlp=yes",
+];
+
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    let tool = build_tool()?;
+    let (postgres, redis) = (Postgres::start(), Redis::start());
+    println!("| answer | to a first 200 | crates | binary |\n|---|---|---|---|");
+    for answer in ANSWERS {
+        let weight = footprint(answer, &tool, &postgres, &redis).context(answer)?;
+        println!("| `{answer}` | {weight} |");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn footprint(
+    answer: &str,
+    tool: &Path,
+    postgres: &Postgres,
+    redis: &Redis,
+) -> anyhow::Result<String> {
+    let place = tempfile::tempdir()?;
+    let began = Instant::now();
+    let mut new = Command::new(tool);
+    new.current_dir(place.path());
+    succeed(new.args(["new", "service", "--define", answer]))?;
+    let folder = place.path().join("service");
+    let program = Program::new(folder.join("target/debug/service"))
+        .folder(&folder)
+        .variable("REDIS_URL", redis.url());
+    let program = match answer {
+        "database=postgres" => program.variable("DATABASE_URL", postgres.url()),
+        _ => program,
+    };
+    if answer == "database=postgres" {
+        let migrated = program.clone().argument("migrate").output();
+        anyhow::ensure!(migrated.code == Some(0), "{}", migrated.stdout);
+    }
+    let service = program.start();
+    anyhow::ensure!(service.get("/orders").status == 200, "no 200");
+    let seconds = began.elapsed().as_secs_f64();
+    drop(service);
+
+    let tree = [
+        "tree",
+        "--edges=normal,build",
+        "--prefix=none",
+        "--format={p}",
+    ];
+    let tree = succeed(cargo(&folder).args(tree))?;
+    let crates: BTreeSet<&str> = tree
+        .lines()
+        .map(|line| line.trim_end_matches(" (*)"))
+        .collect();
+    succeed(cargo(&folder).args(["build", "--release", "--quiet"]))?;
+    let binary = fs::metadata(folder.join("target/release/service"))?.len() as f64 / 1e6;
+    // Itself is none of them.
+    Ok(format!(
+        "{seconds:.0} s | {} | {binary:.2} MB",
+        crates.len() - 1
+    ))
+}
