@@ -43,6 +43,9 @@ use crate::shutdown::{Phase, Shutdown};
 
 /// Longest block of request headers, in bytes; also what one HTTP/1 connection buffers at most.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// How many headers hyper reads where nothing else is set, in a table on the stack. A table of any other size is allocated
+/// for each request.
+const HYPERS_HEADERS: usize = 100;
 /// What a stream of HTTP/2 may have waiting for the connection, in bytes.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// What a client may send on a stream of HTTP/2 before the service has read it, in bytes: RFC 9113's initial value. hyper's own
@@ -73,6 +76,10 @@ pub struct Settings {
     /// How many requests may be under way at once on one HTTP/2 connection.
     #[schemars(range(min = 1))]
     pub max_streams: u32,
+    /// How many headers a request over HTTP/1 may have: 431 beyond it. Proxies add some of their own. More than 100 take
+    /// memory of their own for each request.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_headers: usize,
     /// The proxies in front of the service, as addresses and networks: only they are trusted to
     /// forward a client's address. Without any, the client is the peer of the connection.
     pub trusted_proxies: Vec<Network>,
@@ -93,6 +100,7 @@ impl Default for Settings {
             send_timeout: Duration::from_secs(30),
             max_connections: None,
             max_streams: 100,
+            max_headers: HYPERS_HEADERS,
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
             accept_ids: AcceptIds::default(),
@@ -340,6 +348,9 @@ fn protocols(settings: &Settings, tasks: ConnectionTasks) -> auto::Builder<Conne
         // Our socket notices who goes away, as soon as an answer takes time: see its `poll_flush`.
         .half_close(true)
         .max_buf_size(MAX_HEADER_BYTES);
+    if settings.max_headers != HYPERS_HEADERS {
+        builder.http1().max_headers(settings.max_headers);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration as StdDuration, Instant};
 
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, Id};
 
 use super::Settings;
 use super::check::{Check, Role};
@@ -79,7 +79,10 @@ impl Readiness {
                 let begun = Instant::now();
                 let verdict = run(&check, *readiness.0.settings.timeout).await;
                 let succeeded = verdict.is_ok();
-                let up = readiness.record(&checked, verdict, begun.elapsed());
+                let own = tokio::task::id();
+                let Some(up) = readiness.record_of(own, &checked, verdict, begun.elapsed()) else {
+                    return;
+                };
                 // After a failure and while it is down, requests wait for the next verdict: ask more often.
                 let pause = if up && succeeded {
                     *readiness.0.settings.interval
@@ -89,7 +92,7 @@ impl Readiness {
                 tokio::time::sleep(pause).await;
             }
         };
-        let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.tasks();
         if let Some(replaced) = tasks.remove(&name) {
             replaced.abort();
         }
@@ -144,7 +147,21 @@ impl Readiness {
         }
     }
 
-    /// Records a run of a check, and returns whether the check counts as up.
+    /// Records a run by the task `own`. Returns whether the check counts as up, or None if another check has taken its place:
+    /// a task that has been aborted still finishes what it is doing.
+    fn record_of(
+        &self,
+        own: Id,
+        name: &str,
+        outcome: Result<(), String>,
+        took: StdDuration,
+    ) -> Option<bool> {
+        // Locked until the verdict is recorded, so that no other check takes the place in between.
+        let tasks = self.tasks();
+        (tasks.get(name)?.id() == own).then(|| self.record(name, outcome, took))
+    }
+
+    /// Records a run of a check. Returns whether the check counts as up.
     fn record(&self, name: &str, outcome: Result<(), String>, took: StdDuration) -> bool {
         let mut checks = self.checks();
         let Some(check) = checks.get_mut(name) else {
@@ -175,6 +192,10 @@ impl Readiness {
 
     fn retry(&self) -> StdDuration {
         (*self.0.settings.interval).min(StdDuration::from_secs(1))
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<String, AbortHandle>> {
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn checks(&self) -> MutexGuard<'_, BTreeMap<String, Verdict>> {
@@ -351,5 +372,20 @@ mod tests {
         tokio::time::sleep(StdDuration::from_secs(11)).await;
         let check = readiness.report().checks["db"].clone();
         assert_eq!((check.up, check.failures_total), (true, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_of_a_replaced_check_is_dropped() {
+        let readiness = Readiness::new(settings(1, 1));
+        let task = || readiness.tasks()["db"].id();
+        let record =
+            |own| readiness.record_of(own, "db", Err("late".to_owned()), StdDuration::ZERO);
+        readiness.check("db", std::future::pending::<Result<(), String>>);
+        let replaced = task();
+        readiness.check("db", std::future::pending::<Result<(), String>>);
+        assert_eq!(record(replaced), None);
+        assert_eq!(readiness.report().checks["db"].failures_total, 0);
+        assert_eq!(record(task()), Some(false));
+        assert_eq!(readiness.report().checks["db"].failures_total, 1);
     }
 }

@@ -203,9 +203,24 @@ impl Active {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// One more request until the guard is dropped.
+    pub fn hold(&self) -> Held {
+        self.enter();
+        Held(self.clone())
+    }
+
     /// How many there are.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts as a request under way.
+pub struct Held(Active);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

@@ -3,12 +3,13 @@
 //! | answer | the request is over | bytes counted |
 //! |---|---|---|
 //! | none follows: HEAD, 101, 204, 304, an empty one | with the head | 0 |
-//! | in memory, at most 64 KiB, HTTP/1 | with the head: one write has both | its length |
+//! | in memory, at most 64 KiB, HTTP/1 | with the head: the connection takes both at once | its length |
 //! | of a known length, in memory or a stream | with its last byte | as handed to the connection |
 //! | of no known length | with its end | as handed to the connection |
 //! | not taken to its end | when the connection lets go of it: 499 | as handed to the connection |
 //!
-//! It is handed on in pieces, each once the connection has room for it.
+//! It is handed on in pieces, each once the connection has room for it: 64 KiB over HTTP/1, and for a stream of HTTP/2. While
+//! the client takes nothing of what is left there, the connection counts as one request under way, as server/socket.rs has it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;

@@ -62,6 +62,7 @@ pub(super) struct Activity {
     /// Another connection needs the place of this one.
     make_room: AtomicBool,
     fresh: AtomicBool,
+    ended: AtomicBool,
     http2: AtomicBool,
 }
 
@@ -81,6 +82,7 @@ impl Activity {
             foreign: AtomicBool::new(false),
             make_room: AtomicBool::new(false),
             fresh: AtomicBool::new(true),
+            ended: AtomicBool::new(false),
             http2: AtomicBool::new(false),
         }
     }
@@ -104,13 +106,14 @@ impl Activity {
         }
     }
 
-    /// Notes how much the client takes of what is sent, in bytes.
-    pub(super) fn sent<E>(&self, length: usize, progress: &Poll<Result<usize, E>>) {
+    /// Notes how much the client takes of what is sent, in bytes. Returns whether it has not taken everything, now or before.
+    pub(super) fn sent<E>(&self, length: usize, progress: &Poll<Result<usize, E>>) -> bool {
         if self.stuck_since.load(Ordering::Relaxed) == 0 {
             if progress.is_pending() {
                 self.begin_to_wait();
+                return true;
             }
-            return;
+            return false;
         }
         match progress {
             Poll::Pending => {}
@@ -123,8 +126,22 @@ impl Activity {
             }
             Poll::Ready(_) => self.stuck_since.store(0, Ordering::Relaxed),
         }
+        true
     }
 
+    /// Whether an answer waits for its client, though its request is over: what is left of it is in the connection.
+    pub(super) fn has_answer_left(&self) -> bool {
+        self.stuck_since.load(Ordering::Relaxed) > 0
+            && self.under_way.load(Ordering::Relaxed) == 0
+            && !self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Notes that HTTP has ended. The socket may live on, as a WebSocket's.
+    pub(super) fn set_ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    #[cold]
     fn begin_to_wait(&self) {
         self.taken.store(0, Ordering::Relaxed);
         self.stuck_since.store(self.now(), Ordering::Relaxed);

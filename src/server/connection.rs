@@ -150,6 +150,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
             }
         })
         .await;
+        activity.set_ended();
         // Else its end is the client's affair: its requests have been accounted for.
         if let Err(error) = ended
             && !activity.is_foreign()

@@ -15,6 +15,7 @@ use tokio::time::{Sleep, sleep};
 use super::Server;
 use super::activity::Activity;
 use super::refusal::RefusalKind;
+use crate::metrics::http::Held;
 
 /// Responses up to this length, in bytes, are written in one piece.
 const SMALL: usize = 1024;
@@ -30,6 +31,8 @@ pub(super) struct Socket<Slot> {
     /// Nothing has been read yet.
     is_new: bool,
     linger: Option<Pin<Box<Sleep>>>,
+    /// An answer that its client has not taken counts as a request, though the request's own record has ended.
+    answer_left: Option<Held>,
     _slot: Slot,
 }
 
@@ -51,7 +54,16 @@ impl<Slot> Socket<Slot> {
             peer,
             is_new: true,
             linger: None,
+            answer_left: None,
             _slot: slot,
+        }
+    }
+
+    #[cold]
+    fn note_left(&mut self) {
+        let is_left = self.activity.has_answer_left();
+        if is_left != self.answer_left.is_some() {
+            self.answer_left = is_left.then(|| self.server.http.active_requests.hold());
         }
     }
 
@@ -96,7 +108,9 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write(context, data);
-        self.activity.sent(data.len(), &progress);
+        if self.activity.sent(data.len(), &progress) {
+            self.note_left();
+        }
         progress
     }
 
@@ -108,7 +122,9 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
         let length: usize = data.iter().map(|part| part.len()).sum();
         if length > SMALL {
             let progress = Pin::new(&mut self.stream).poll_write_vectored(context, data);
-            self.activity.sent(length, &progress);
+            if self.activity.sent(length, &progress) {
+                self.note_left();
+            }
             return progress;
         }
         // Copying a small response is cheaper than having the kernel gather it.

@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use crate::client::Connection;
+use crate::client::{Connection, get};
 use crate::http2::Http2;
-use crate::program::{Program, eventually};
+use crate::program::{Program, Setup, eventually};
 
 /// Every kind of answer: the method and the path, its status, and how many bytes follow its head.
 const ANSWERS: [(&str, &str, u16, u64); 17] = [
@@ -139,6 +139,31 @@ fn a_client_that_leaves_in_the_midst_is_a_499_with_what_was_taken() {
         let bytes = line["response_bytes"].as_u64().unwrap();
         assert!((1..50_000_000).contains(&bytes), "{line}");
     }
+}
+
+#[test]
+fn an_answer_that_waits_in_its_connection_is_under_way_until_its_client_takes_it() {
+    let program = Setup::default()
+        .set("limits.concurrency", 1)
+        .set("server.send_timeout", "1m")
+        .start();
+    let active = |count| {
+        eventually("as many are under way", || {
+            program.metric("http_server_active_requests") == count
+        });
+    };
+    let mut client = Connection::open(program.main).unwrap();
+    // More than the kernel holds, each of them small enough to be over with its head.
+    let request = b"GET /memory/65536 HTTP/1.1\r\nhost: test\r\n\r\n";
+    client.send(&request.repeat(200)).unwrap();
+    let last = b"GET /number/1 HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    client.send(last).unwrap();
+    active(1.0);
+    let another = get(program.main, "/number/7");
+    assert_eq!(another.status, 503, "{another:?}");
+    client.rest();
+    active(0.0);
+    assert_eq!(get(program.main, "/number/7").status, 200);
 }
 
 #[test]

@@ -293,6 +293,19 @@ fn the_connection_that_has_been_idle_longest_makes_room() {
 // --- invalid requests ---
 
 #[test]
+fn a_request_may_have_as_many_headers_as_the_setting_says() {
+    let program = Setup::default().set("server.max_headers", 200).start();
+    // One of them is its host.
+    for (others, status) in [(199, 200), (200, 431)] {
+        let mut client = Connection::open(program.main).unwrap();
+        let headers = "a: b\r\n".repeat(others);
+        let head = format!("GET / HTTP/1.1\r\nhost: test\r\n{headers}\r\n");
+        client.send(head.as_bytes()).unwrap();
+        assert_eq!(client.answer().unwrap().status, status);
+    }
+}
+
+#[test]
 fn what_is_no_request_is_counted_by_its_kind_and_told_once() {
     let program = Program::start();
     let many = format!(
