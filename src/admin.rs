@@ -4,7 +4,7 @@
 //! | route | answers |
 //! |---|---|
 //! | `/health/liveness` | 200; 503 when the service's runtime has run no task for `health.stall` |
-//! | `/health/readiness` | 200 or 503, and the checks as JSON; never calls a dependency |
+//! | `/health/readiness` | 200 or 503, and the checks as JSON; without calling a dependency |
 //! | `/health/startup` | 503 until the service's own start is done |
 //! | `/metrics` | Prometheus text, or OpenMetrics when asked for; gzip when asked for |
 //! | `/config` | the settings in force as JSON, redacted, with their origins |

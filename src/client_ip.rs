@@ -1,18 +1,18 @@
 //! The client's address, also behind proxies.
 //!
-//! Behind an ingress, a gateway or a load balancer, every connection is the proxy's, and a header
-//! says whose request it is. Anybody may send that header, so it is believed as far as
-//! [`Proxies`] that are trusted have written it, and no further:
+//! Behind an ingress, a gateway or a load balancer, every connection comes from the proxy, and a header
+//! has the client's address. Any client can send that header, so only the part that trusted
+//! [`Proxies`] have written counts:
 //!
-//! - Where the connection is not from a trusted proxy, its own address is the client's.
-//! - Else the header is read from the right, where each proxy has added whom it got the request
-//!   from. Trusted addresses are passed over; the first other one is the client's.
-//! - An invalid entry ends the search (`unknown`, `_hidden`, anything forged): the last
-//!   trusted proxy stands for the client then.
-//! - One header is read, not two: which one the proxies write is a setting. What they do not
-//!   write, they pass on as clients send it.
+//! - If the connection is not from a trusted proxy, its own address is the client's.
+//! - Otherwise the header is read from the right, where each proxy has appended its peer. Trusted
+//!   addresses are skipped; the first other one is the client's.
+//! - An invalid entry ends the search (`unknown`, `_hidden`, anything forged): the last trusted
+//!   proxy counts as the client.
+//! - Only one header is read, and a setting selects it. Proxies forward the other one unchanged
+//!   from clients.
 //!
-//! [`ClientAddress`] is how handlers get it, and the access line and the span of a request have it.
+//! Handlers extract it as [`ClientAddress`]; the access log and the request's span have it too.
 //! In a program that keeps its own `main`, [`RequestLayer::trusted_proxies`] takes the proxies:
 //!
 //! ```

@@ -1,7 +1,7 @@
 //! Limits of requests: timeout, body size, concurrency, connections, memory for bodies.
 //!
-//! Limits that the settings leave open follow from the memory limit of the container, so that no client can have the process
-//! killed for memory:
+//! Limits that are not set derive from the container's memory limit, so that no client can get the process killed for its
+//! memory:
 //!
 //! | limit | from the memory limit M | M = 128 MiB | without a memory limit |
 //! |---|---|---|---|

@@ -1,7 +1,6 @@
 //! Structured logging: flat JSON for machines, text for people, written by a dedicated thread.
 //!
-//! A line is formatted where it arises, into a buffer that is used again, and copied into a
-//! bounded queue. Logging never waits for the output: lines that do not fit into the queue are
+//! A line is formatted by the thread that logs, into a reused buffer, and copied into a bounded queue. Logging never waits for the output: lines that do not fit into the queue are
 //! dropped, counted, and reported when there is room again.
 //!
 //! In JSON each key stands once. First come `timestamp`, `level`, `target` and `message`, then the

@@ -1,4 +1,4 @@
-//! Metrics for Prometheus, in a registry that is a value and not a global.
+//! Prometheus metrics in a registry that is a value, not a global.
 //!
 //! ```
 //! # fn main() -> Result<(), prometheus::Error> {
@@ -26,7 +26,7 @@ use prometheus::{
 pub use self::encode::{accepts_gzip, gzip};
 use self::fn_collector::FnCollector;
 
-/// A handle on the registry of the service.
+/// A handle to the service's metrics registry.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     registry: Registry,
@@ -97,7 +97,7 @@ impl Metrics {
         self.registered(HistogramVec::new(options, labels)?)
     }
 
-    /// A counter that is kept elsewhere and read at each scrape, such as a pool's.
+    /// A counter whose value another library keeps, such as a pool; read at each scrape.
     ///
     /// The same name may be registered again with other label values.
     pub fn counter_fn(
@@ -110,7 +110,7 @@ impl Metrics {
         self.register(Box::new(FnCollector::counter(name, help, labels, read)?))
     }
 
-    /// A gauge that is kept elsewhere and read at each scrape.
+    /// A gauge whose value another library keeps; read at each scrape.
     ///
     /// The same name may be registered again with other label values.
     pub fn gauge_fn(

@@ -32,11 +32,11 @@ use crate::cli::{self, Operation};
 use crate::error::Error;
 use crate::settings::{SettingsSchema, Sources};
 
-/// A service that is about to run. `S` holds its own settings; `()` if it has none.
+/// Builds and runs a service. `S` is the struct of its own settings, or `()`.
 pub struct Service<S = ()> {
     build: Build,
     arguments: Option<Vec<OsString>>,
-    /// Nothing but what `source` added.
+    /// The sources that `source` added.
     sources: Sources,
     commands: Vec<Command<S>>,
     outer: Outer,
@@ -62,7 +62,7 @@ impl Outer {
 }
 
 impl<S: SettingsSchema> Service<S> {
-    /// A service of this name and version; give it `env!("CARGO_PKG_NAME")` and
+    /// Creates a service with a name and a version. Pass `env!("CARGO_PKG_NAME")` and
     /// `env!("CARGO_PKG_VERSION")`.
     pub fn new(name: &'static str, version: &'static str) -> Self {
         let build = Build {
@@ -96,15 +96,15 @@ impl<S: SettingsSchema> Service<S> {
         self
     }
 
-    /// Reads these flags instead of the process's own, for a program with a command line of its own.
+    /// Parses these flags instead of the process's, for a program with its own command line.
     #[must_use]
     pub fn arguments<I: IntoIterator<Item: Into<OsString>>>(mut self, arguments: I) -> Self {
         self.arguments = Some(arguments.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Adds a layer of settings above the files and below secrets, variables and flags; of several,
-    /// the last wins. It may be a file in another format, for which `config` has a feature each:
+    /// Adds a layer of settings above the files and below secrets, environment variables and flags. Of
+    /// several, the last wins. It can be a file in another format, for which `config` has features:
     ///
     /// ```
     /// use axum_chassis::config::{File, FileFormat};
@@ -113,7 +113,7 @@ impl<S: SettingsSchema> Service<S> {
     ///     .source(File::new("config/orders.yaml", FileFormat::Yaml));
     /// ```
     ///
-    /// or a source of a team's own, such as a database of keys and values:
+    /// or a source of your own, such as a key-value store:
     ///
     /// ```
     /// use axum_chassis::config::{ConfigError, Map, Source, Value};
@@ -153,19 +153,18 @@ impl<S: SettingsSchema> Service<S> {
     /// redacted. A key with dots is a path, and text is converted to the type of its key, as in
     /// environment variables.
     ///
-    /// A source that fails is a fault of the settings (exit code 78). While the service runs, files
-    /// and sources are read every five seconds; one that fails then is logged and counted, and the
-    /// old settings stay. It is asked on a thread of its own, where it may block, and is waited for
-    /// at the start: give it a timeout. The first line of its error is shown, so that should hold no
-    /// secret.
+    /// A source that fails is a settings error (exit code 78). While the service runs, files and
+    /// sources are read every five seconds; a failure is logged and counted, and the old settings stay.
+    /// The source runs on a thread of its own, where it may block. The start waits for it, so use a
+    /// timeout. The first line of its error is shown, so keep secrets out of it.
     #[must_use]
     pub fn source(mut self, source: impl Source + Send + Sync + 'static) -> Self {
         self.sources = self.sources.source(source);
         self
     }
 
-    /// Adds one-off work, such as a migration, a backfill or a scheduled job: the same program with
-    /// another argument, `orders migrate`.
+    /// Adds a one-off command, such as a migration, a backfill or a scheduled job: the same program with
+    /// an argument, `orders migrate`.
     ///
     /// ```no_run
     /// # use axum_chassis::{Chassis, Service};
@@ -178,7 +177,7 @@ impl<S: SettingsSchema> Service<S> {
     ///     });
     /// ```
     ///
-    /// It has the settings, the log, the stores and the background tasks of the service, and neither
+    /// A command has the settings, the log, the stores and the background tasks of the service, and neither
     /// listeners nor `service.start_timeout`. It takes parameters from settings, and `--set` goes
     /// with it. `--help` lists it.
     ///
@@ -197,13 +196,13 @@ impl<S: SettingsSchema> Service<S> {
         self
     }
 
-    /// Puts a layer around all that the main listener answers: the routes, the health routes, and what the chassis
-    /// answers by itself (408, 500 of a panic, 503, 504, 400 without a `Host`). That is the place for headers that each
-    /// answer needs, such as those of CORS; of several layers, the last is the outermost.
+    /// Adds middleware around all responses of the main listener: the routes, the health routes, and the chassis's
+    /// own responses (408, 500 of a panic, 503, 504, 400 without a `Host`). Use it for headers that each response
+    /// needs, such as those of CORS. Of several layers, the last is the outermost.
     ///
-    /// Layers of the router, which the start returns, are within the chassis's own: they see only what a handler
-    /// answers. What an outer layer answers itself (a preflight request) is neither logged nor counted, and has no
-    /// request id.
+    /// Layers of the router that the start returns are inside of the chassis's own layer: they see only responses of
+    /// handlers. A response of an outer layer itself (to a preflight request) is neither logged nor counted, and has no
+    /// request ID.
     ///
     /// ```
     /// use axum::response::Response;
@@ -235,10 +234,10 @@ impl<S: SettingsSchema> Service<S> {
         self
     }
 
-    /// The whole of a process: flags, settings, logs, the admin listener, the runtime, `start`, the
+    /// Runs the whole process: flags, settings, logs, the admin listener, the runtime, `start`, the
     /// main listener, and the graceful shutdown on SIGTERM or SIGINT.
     ///
-    /// `start` runs inside the runtime, live and not yet ready, and returns the service's routes.
+    /// `start` runs inside the runtime, while the service is live and not ready, and returns its routes.
     /// The exit code is 0 after a graceful shutdown, 78 if the settings are invalid, and 1 if the start
     /// failed or the shutdown had to abort something.
     pub fn run(self, start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>) -> ExitCode {
@@ -263,8 +262,8 @@ impl<S: SettingsSchema> Service<S> {
         code.unwrap_or_else(|error| cli::fatal(&error))
     }
 
-    /// Starts the service inside a test: on the test's runtime, both listeners on free ports of
-    /// this machine, no signals, no global log.
+    /// Starts the service inside a test: on the test's runtime, with both listeners on free ports of
+    /// localhost, without signals and without a global logger.
     ///
     /// The settings are read from `sources`, where a test sets what it needs:
     ///
@@ -282,7 +281,7 @@ impl<S: SettingsSchema> Service<S> {
     /// ```
     ///
     /// # Errors
-    /// As a process would end with them.
+    /// The same as those that end a process.
     pub async fn start(
         self,
         sources: Sources,
@@ -312,7 +311,7 @@ impl<S> fmt::Debug for Service<S> {
     }
 }
 
-/// A service that runs inside a test. Dropped, it is stopped as well.
+/// A service that runs inside a test. Dropping it stops the service.
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,

@@ -15,9 +15,9 @@ use crate::health::{ReadinessReport, Role};
 use crate::redact;
 use crate::shutdown::Phase;
 
-/// A share of failed requests that is worth a word: that of the promise which the alerts keep, ten times over.
+/// A share of failed requests that is reported: ten times the error budget of the alerts' SLO.
 const MANY_ERRORS: f64 = 0.01;
-/// What one in a hundred requests may take: the alerts' promise.
+/// The p99 limit of the alerts' SLO.
 const SLOW_SECONDS: f64 = 0.5;
 
 /// A moment of the service.

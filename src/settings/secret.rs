@@ -19,7 +19,7 @@ use crate::redact::REDACTED;
 pub struct Secret(#[schemars(with = "String")] SecretString);
 
 impl Secret {
-    /// The secret itself. Calls to this are worth a second look in a review.
+    /// The secret itself. Review each call of this.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }

@@ -18,9 +18,9 @@ use self::client::{Client, Gone};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// Where NATS is: `nats://HOST:PORT`. Has to be set.
+    /// The NATS URL: `nats://HOST:PORT`. Required.
     pub url: Secret,
-    /// How long an answer may take: 503 after it.
+    /// Response timeout: 503 after it.
     pub timeout: Duration,
 }
 
@@ -34,7 +34,7 @@ impl Default for Settings {
 impl Validate for Settings {
     fn validate(&self, errors: &mut ValidationErrors) {
         if !self.url.expose().starts_with("nats://") {
-            errors.add("url", "expected nats://HOST:PORT: it begins otherwise");
+            errors.add("url", "unknown URL scheme: expected nats://HOST:PORT");
         }
     }
 }
@@ -50,7 +50,7 @@ pub async fn nats<S>(chassis: &Chassis<S>, name: &str, from: &Settings) -> anyho
         .await?;
 
     let counted = client.clone();
-    let help = "Messages that NATS has taken.";
+    let help = "Messages that NATS has accepted.";
     chassis
         .metrics()
         .counter_fn("nats_published_total", help, &[("pool", name)], move || {
