@@ -1,7 +1,8 @@
 //! Structured logging: flat JSON for machines, text for people, written by a dedicated thread.
 //!
-//! A line is formatted by the thread that logs, into a reused buffer, and copied into a bounded queue. Logging never waits for the output: lines that do not fit into the queue are
-//! dropped, counted, and reported when there is room again.
+//! A line is formatted by the thread that logs, into a reused buffer, and copied into a bounded queue.
+//! Logging never waits for the output: lines that do not fit into the queue are dropped, counted, and
+//! reported when there is room again.
 //!
 //! In JSON each key stands once. First come `timestamp`, `level`, `target` and `message`, then the
 //! event's fields, then those of its spans, of which the inner ones win; lines of a request end

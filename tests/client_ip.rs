@@ -1,4 +1,4 @@
-//! Whose request it is: what the headers of trusted proxies say, and what forged ones cannot.
+//! The client's address from the headers of trusted proxies, and forged headers.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -121,6 +121,30 @@ fn prose_has_no_phrase_that_readers_stumble_over() {
 }
 
 #[test]
+fn the_head_of_a_module_names_its_thing() {
+    const RIDDLES: [&str; 9] = [
+        "What ",
+        "Whatever ",
+        "Who ",
+        "Whose ",
+        "How ",
+        "When ",
+        "Where ",
+        "Which ",
+        "That ",
+    ];
+    let mut found = Vec::new();
+    for (file, lines) in prose().iter().filter(|(file, _)| file.ends_with(".rs")) {
+        let head = lines.first().map_or("", |(_, line)| line.as_str());
+        let head = head.trim_start_matches(['!', ' ']);
+        if RIDDLES.iter().any(|word| head.starts_with(word)) {
+            found.push(format!("{file}: {head}"));
+        }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
 fn the_readme_can_be_read_in_one_sitting() {
     let readme = include_str!("../README.md");
     assert!(readme.lines().count() <= 150);

@@ -1,4 +1,4 @@
-//! What a service returns, keeps and hands on stays small: clippy's `result_large_err` refuses an error of 128 bytes
+//! Sizes of public types: clippy's `result_large_err` refuses an error of 128 bytes
 //! or more, in the service's own functions, and every `await` copies what is held across it.
 
 use std::convert::Infallible;

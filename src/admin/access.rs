@@ -1,4 +1,4 @@
-//! Who may use which route of the admin listener.
+//! Access rules of the admin listener.
 //!
 //! | route | without `admin.token` | with `admin.token` |
 //! |---|---|---|

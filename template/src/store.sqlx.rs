@@ -1,4 +1,4 @@
-//! Where orders are kept: every query is here.
+//! Stores orders in the database; contains all queries.
 
 {% if openapi == "yes" -%}
 use axum_chassis::schemars::{self, JsonSchema};

@@ -1,4 +1,4 @@
-//! When a request is over, and how many bytes went each way: the same in the log and the metrics, over every kind of body
+//! The end of a request, and its bytes in both directions: the same in the log and the metrics, over every kind of body
 //! and both protocols. What is exported by OTLP is made of the same record.
 
 use serde_json::Value;

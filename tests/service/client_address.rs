@@ -1,4 +1,4 @@
-//! Whose request it is, behind proxies: over real sockets, in the answer and in the log.
+//! The client's address behind proxies: over real sockets, in the response and in the log.
 
 use serde_json::Value;
 

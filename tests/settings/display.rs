@@ -1,4 +1,4 @@
-//! What is printed of settings: redacted, with origins, and readable again.
+//! Printed settings: redacted, with origins, and readable as settings again.
 
 use axum_chassis::settings::{Sources, schema};
 use serde_json::json;

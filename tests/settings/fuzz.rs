@@ -1,4 +1,4 @@
-//! Whatever is written: settings (exit code 0) or faults (78), no panic, no secret told, and an origin
+//! Arbitrary input: settings (exit code 0) or errors (78), no panic, no secret in an error, and an origin
 //! for everything.
 //!
 //! 300 cases a run; `.ci/run` has 20,000 of them, and each night has 100,000. `PROPTEST_CASES` says how many; a million

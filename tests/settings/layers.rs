@@ -1,4 +1,4 @@
-//! Which layer wins, and the origin that is shown.
+//! The precedence of layers, and the origin that is shown.
 
 use axum_chassis::settings::{Sources, load};
 

@@ -1,4 +1,4 @@
-//! What may be written where, and what it means: the grammar of names and values, by example.
+//! The syntax of names and values in each source, with examples.
 
 use crate::fixture::Fixture;
 

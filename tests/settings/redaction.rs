@@ -1,4 +1,4 @@
-//! What looks like a secret is hidden, whatever its type is.
+//! Values that look like secrets are redacted, whatever their type.
 
 use std::collections::BTreeMap;
 

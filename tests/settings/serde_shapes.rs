@@ -1,4 +1,4 @@
-//! What serde makes of enums, options, maps and the like, in each layer: a later layer decides, and nothing is lost in
+//! serde's enums, options, maps and other types in each layer: a later layer takes precedence, and nothing is lost in
 //! silence.
 
 use std::collections::BTreeMap;

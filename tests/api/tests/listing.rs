@@ -1,4 +1,4 @@
-//! What users see of the crate is `listing.txt`: a change of it is a change for them, and reviewers see it.
+//! The public API in `listing.txt`: reviewers see every change of it.
 //! `UPDATE_SNAPSHOTS=1 cargo test --package api -- --ignored` writes it.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! What requests note of a connection that is looked at meanwhile, on another thread.
+//! Concurrent access to the activity of a connection, under loom.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What a generated README promises of the example in the service, and of the settings' table.
+//! The generated README's commands for the example, and its table of settings.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! What is compiled again after a change, and how long that takes.
+//! Build caching: recompiled crates after a change, and the time.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! What the tests ask of Docker: build a folder, run the image, look at the container.
+//! Docker for tests: build a folder, run the image, look at the container.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! What the Dockerfiles themselves show, with no Docker.
+//! The Dockerfiles as text, without Docker.
 
 use std::{fs, process::Command};
 

@@ -1,4 +1,4 @@
-//! What a project says, its image does: flags, the program to run, settings; and what its build says of a missing file.
+//! Options of a project in its image: compiler flags, the program to run, settings; and the error for a missing file.
 
 use std::{fs, path::Path};
 
