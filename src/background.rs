@@ -35,7 +35,7 @@ pub(crate) struct TaskReport {
     pub(crate) state: TaskState,
     /// How often it was started.
     pub(crate) starts: u64,
-    /// How its runs ended, and how often so.
+    /// The number of ended runs, by outcome.
     pub(crate) ends: BTreeMap<RunEnd, u64>,
     /// The last failure.
     pub(crate) error: Option<String>,
@@ -50,7 +50,7 @@ pub(crate) enum TaskState {
     Ended,
 }
 
-/// How a run of a task ended.
+/// The outcome of a run of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RunEnd {
     Done,

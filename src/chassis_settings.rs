@@ -38,7 +38,7 @@ impl Default for ServiceSettings {
 /// The chassis's own sections of the settings. A service's own stand beside them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-#[allow(missing_docs)] // each section's type says what it is
+#[allow(missing_docs)] // each section's type has the documentation
 pub struct ChassisSettings {
     pub server: server::Settings,
     pub admin: admin::Settings,

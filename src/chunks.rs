@@ -8,7 +8,7 @@ pub(crate) const HTTP1: usize = 64 * 1024;
 /// The longest piece for a stream of HTTP/2, in bytes: as long as its frames are.
 pub(crate) const HTTP2: usize = 16 * 1024;
 
-/// What is left of a frame that was longer than a piece may be.
+/// The rest of a frame that is longer than the longest piece.
 #[derive(Default)]
 pub(crate) struct Chunks(Bytes);
 

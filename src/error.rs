@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What ended a service or one of its commands, or kept it from starting.
+/// The error that ended a service or one of its commands, or prevented its start.
 ///
 /// Its `Display` is one line that names the stage; the cause is its `source`.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum Error {
         listener: &'static str,
         /// The address as it was configured.
         address: String,
-        /// Why not.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The service's own start failed.

@@ -79,7 +79,7 @@ struct LimitValues {
     from: Mutex<From>,
 }
 
-/// What the limits follow from.
+/// The inputs of the limits.
 #[derive(Clone, Debug)]
 struct From {
     settings: Settings,

@@ -54,7 +54,7 @@ pub struct Settings {
     pub buffer: Size,
 }
 
-/// What a line looks like.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -67,14 +67,14 @@ pub enum Format {
     Text,
 }
 
-/// Where lines go.
+/// The destination of log lines.
 pub struct Output {
     write: Box<dyn Write + Send>,
     terminal: bool,
     colours: bool,
 }
 
-/// Why logs could not be started.
+/// An error of setting up logs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SetupError {
@@ -97,7 +97,7 @@ pub struct Logs {
 /// The fields of an access log line.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessLine<'a> {
-    /// When the response had ended: just now.
+    /// The end of the response.
     pub ended: Instant,
     /// The request's method.
     pub method: &'a Method,
@@ -117,7 +117,7 @@ pub struct AccessLine<'a> {
     pub client: Option<IpAddr>,
     /// The ids of the request.
     pub ids: &'a Ids,
-    /// What went wrong, if something did.
+    /// The error, if there was one.
     pub error: Option<&'a str>,
 }
 

@@ -226,7 +226,7 @@ struct Body<'a> {
     title: &'a str,
     /// The response's status.
     status: u16,
-    /// What went wrong this time.
+    /// A description of this occurrence.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", default)]
     detail: Option<&'a str>,

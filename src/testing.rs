@@ -76,10 +76,10 @@ const NOT_INHERITED: [&str; 9] = [
     "RUST_LOG",
 ];
 
-/// What goes when the last process that needs it is gone.
+/// Objects to drop after the last process that needs them.
 type Kept = Vec<Arc<dyn Any + Send + Sync>>;
 
-/// How a program is to be started.
+/// Describes how to start a program.
 ///
 /// It inherits the variables of the test, but for those that a service takes settings from (`APP_*`, `RUN_ENV`,
 /// `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`, `OTEL_*`), and for Kubernetes': tests go alike on

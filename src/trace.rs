@@ -58,7 +58,7 @@ pub(crate) fn with_current<R>(read: impl FnOnce(&Ids) -> R) -> Option<R> {
 
 /// Puts the current ids into the headers of an outgoing request, as [`Ids::inject`] does.
 ///
-/// Where no request is being served, nothing happens.
+/// Outside of a request, nothing happens.
 pub fn inject(headers: &mut HeaderMap) {
     with_current(|ids| ids.inject(headers));
 }
@@ -69,7 +69,7 @@ pub fn scope<F: Future>(ids: Ids, future: F) -> impl Future<Output = F::Output> 
     scoped(ids, otel_context, future)
 }
 
-/// What [`scope`] returns, by name.
+/// The type that [`scope`] returns.
 pub(crate) type Scoped<F> =
     tokio::task::futures::TaskLocalFuture<Ids, otel_context::WithContext<F>>;
 

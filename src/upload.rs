@@ -21,11 +21,11 @@ pub(crate) struct Upload(Arc<UploadState>);
 
 struct UploadState {
     received: AtomicU64,
-    /// Whose room its bytes take, once that is known.
+    /// The limits that its bytes count towards, once they are set.
     limits: OnceLock<Limits>,
-    /// What its pieces have taken so far.
+    /// The memory that its pieces have needed so far.
     taken: AtomicU64,
-    /// What they take now.
+    /// The memory that they need now.
     held: AtomicU64,
     /// The body has ended: what is held now stays until the request has ended, too.
     keeps_held: AtomicBool,
@@ -47,9 +47,9 @@ const MALFORMED: u8 = 3;
 /// There is no room in memory for more of it.
 const NO_ROOM: u8 = 4;
 
-/// What a piece takes beside its bytes: a client may send a body byte by byte.
+/// The overhead of a piece: a client may send a body byte by byte.
 const PIECE: u64 = 128;
-/// What of a body takes no room, in bytes: most requests have no more, so that they are served while large ones are refused.
+/// Bytes of each body that do not count: most bodies are shorter, and are accepted while large ones are rejected.
 const FREE: u64 = 16 * 1024;
 
 impl Upload {
@@ -130,7 +130,7 @@ impl Upload {
         self.0.keeps_rest.store(true, Ordering::Relaxed);
     }
 
-    /// What has not been read, if its reader has dropped it.
+    /// The unread rest, if its reader has dropped it.
     pub(crate) fn rest(&self) -> Option<Body> {
         let mut rest = self.0.rest.lock().unwrap_or_else(PoisonError::into_inner);
         rest.take()

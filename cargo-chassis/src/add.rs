@@ -43,7 +43,7 @@ enum Asset {
     Ci,
 }
 
-/// Where the cluster's copy of a service's settings comes from; each has to be there.
+/// The settings files that the ConfigMap is generated from; each has to exist.
 const SETTINGS: [&str; 2] = ["config/default.toml", "config/production.toml"];
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -140,7 +140,7 @@ impl Asset {
         }
     }
 
-    /// What is left to do.
+    /// The remaining steps.
     fn next(self, project: &Project) -> Vec<String> {
         let mut lines = Vec::new();
         match self {

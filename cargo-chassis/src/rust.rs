@@ -12,7 +12,7 @@ pub(crate) fn version_in(manifest: &str) -> Option<&str> {
     value.split('"').next()
 }
 
-/// What to tell somebody whose `rustc`, as it is chosen in `folder`, is older than `what` needs.
+/// The error message if the `rustc` that `folder` selects is older than `what` needs.
 ///
 /// If the compiler cannot be run or its output is not understood, cargo reports that.
 pub(crate) fn too_old(what: &str, needed: &str, folder: &Path) -> Option<String> {

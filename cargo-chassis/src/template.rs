@@ -109,7 +109,7 @@ impl Template {
         Ok(answers)
     }
 
-    /// Completes the answers: asks on a terminal, takes the defaults elsewhere.
+    /// Completes the answers: prompts on a terminal, and uses the defaults elsewhere.
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ impl Question {
 /// The word that starts it; none of the words for people.
 pub(crate) const RENDER: &str = "render-template";
 
-/// What it does: `render-template TEMPLATE PARENT NAME NAME=VALUE...`. Prints what is wrong to stdout.
+/// Runs `render-template TEMPLATE PARENT NAME NAME=VALUE...`. Prints errors to stdout.
 pub(crate) fn run_apart(arguments: &[String]) -> bool {
     let [template, parent, name, define @ ..] = arguments else {
         println!("`{RENDER}` is for this program itself");

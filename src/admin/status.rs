@@ -30,7 +30,7 @@ pub(super) struct Status<'a> {
     pub(super) state_seconds: u64,
     /// How long the service's runtime has run no task, if it is stalled.
     pub(super) stalled_seconds: Option<f64>,
-    /// What is wrong, in a sentence each.
+    /// Current problems, a sentence each.
     pub(super) findings: Vec<String>,
     pub(super) stop: Option<Stop>,
     pub(super) checks: Vec<CheckStatus>,
@@ -46,7 +46,7 @@ pub(super) struct Status<'a> {
     pub(super) settings: Vec<Setting>,
 }
 
-/// How far a stop has come.
+/// The progress of a shutdown.
 #[derive(Serialize)]
 pub(super) struct Stop {
     /// `draining`, `closing` or `aborting`.
@@ -115,7 +115,7 @@ pub(super) struct RouteStatus {
     pub(super) errors: f64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
-    /// What was sent in the bodies of its answers.
+    /// Bytes of its response bodies.
     pub(super) response_bytes: u64,
 }
 

@@ -44,7 +44,7 @@ fn items(list: &[u8], separator: u8) -> impl Iterator<Item = Option<&[u8]>> {
     })
 }
 
-/// Where the last separator stands outside of quotation marks, unless that is too far off.
+/// The position of the last separator outside of quotation marks, unless it is too far away.
 fn last(list: &[u8], separator: u8) -> Option<usize> {
     let mut quoted = false;
     for at in (list.len().saturating_sub(LONGEST_HOP + 1)..list.len()).rev() {

@@ -29,7 +29,7 @@ pub enum Role {
 ///
 /// impl Check for Store {
 ///     async fn check(&self) -> anyhow::Result<()> {
-///         Ok(()) // ask it something that costs little
+///         Ok(()) // a cheap request
 ///     }
 /// }
 ///

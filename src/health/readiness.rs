@@ -24,7 +24,7 @@ struct ReadinessState {
     started: OnceLock<Instant>,
     stopping: OnceLock<Instant>,
     checks: Mutex<BTreeMap<String, Verdict>>,
-    /// What runs them.
+    /// The tasks that run the checks.
     tasks: Mutex<BTreeMap<String, AbortHandle>>,
 }
 
@@ -83,7 +83,7 @@ impl Readiness {
                 let Some(up) = readiness.record_of(own, &checked, verdict, begun.elapsed()) else {
                     return;
                 };
-                // After a failure and while it is down, requests wait for the next verdict: ask more often.
+                // After a failure and while it is down, requests wait for the next result, so check more often.
                 let pause = if up && succeeded {
                     *readiness.0.settings.interval
                 } else {

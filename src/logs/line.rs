@@ -15,10 +15,10 @@ const OWN: [&str; 4] = ["timestamp", "level", "target", "message"];
 /// Keys that are the line's own while a request is served.
 const IDS: [&str; 3] = ["request_id", "trace_id", "span_id"];
 
-/// How a line of JSON starts.
+/// The start of a JSON line.
 const START: &[u8] = b"{\"timestamp\":\"";
 
-/// What a line looks like.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     /// One flat JSON object.

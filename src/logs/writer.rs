@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::queue::LineQueue;
 
-/// What a buffer keeps for itself between bursts.
+/// The capacity that a buffer keeps between bursts.
 const KEEP: usize = 256 * 1024;
 /// How long an output that takes nothing is left alone.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -86,7 +86,7 @@ pub struct Http {
 #[derive(Clone, Debug, Default)]
 pub struct Active(Arc<AtomicU64>);
 
-/// What is counted of one route: how long its requests took, and what was sent.
+/// The metrics of one route: request durations and response bytes.
 #[derive(Debug)]
 pub struct Route {
     pattern: Box<str>,

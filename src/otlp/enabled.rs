@@ -178,7 +178,7 @@ impl Export {
         let layer = self.0.as_ref().map(|running| {
             tracing_opentelemetry::layer()
                 .with_tracer(running.tracer.clone())
-                // Where in the code, and on which thread: for the log, if for anything.
+                // Without code locations and threads, which belong into the log.
                 .with_location(false)
                 .with_threads(false)
                 .with_tracked_inactivity(false)

@@ -27,7 +27,7 @@ impl ErrorMap {
     }
 
     /// The response that a problem of the service became, with the status that its error means.
-    /// What layers have put on the response since stays there.
+    /// Headers that layers have added to the response stay.
     pub(crate) fn answer(&self, mut response: Response, ids: &Ids) -> Response {
         let unmapped = response.extensions_mut().get_mut::<Rendered>();
         let Some(unmapped) = unmapped.and_then(|rendered| rendered.0.take()) else {

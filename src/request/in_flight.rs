@@ -111,7 +111,7 @@ impl InFlight {
         self.endpoint.shared.is_draining()
     }
 
-    /// When the handler has to have answered.
+    /// The deadline of the handler.
     pub(super) fn deadline(&self) -> Option<tokio::time::Instant> {
         let deadline = self
             .begun

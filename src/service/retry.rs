@@ -14,7 +14,7 @@ const LONGEST_PAUSE: StdDuration = StdDuration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RetryLimit {
     limit: StdDuration,
-    /// When the start has to be done; `None` where nothing limits it.
+    /// The deadline of the start; `None` without a limit.
     deadline: Option<Instant>,
 }
 

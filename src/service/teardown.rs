@@ -31,7 +31,7 @@ pub(super) struct Teardown {
     pub(super) tasks: BackgroundTasks,
     pub(super) hooks: Arc<Mutex<Hooks>>,
     pub(super) export: Export,
-    /// Where the hooks run.
+    /// The runtime of the hooks.
     pub(super) service: Handle,
 }
 

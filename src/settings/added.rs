@@ -80,7 +80,7 @@ pub(super) fn settled(value: Value, holder: &str) -> Value {
     Value::new(Some(&origin), kind)
 }
 
-/// Why a source failed, without what it found: that may be a secret. Parsers quote it after a
+/// The error of a source without its input, which may be a secret. Parsers quote it after a
 /// quotation mark, or in the lines after their first.
 fn problem(error: &ConfigError) -> String {
     let (cause, place) = match error {

@@ -19,12 +19,12 @@ use crate::redact;
 /// Long enough to recognise a value, short enough for one line.
 const MAX_SHOWN: usize = 60;
 
-/// What the strings of a layer are.
+/// The meaning of strings in a layer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strings {
     /// Strings, as in TOML.
     Typed,
-    /// Whatever their key takes: variables, secret files and flags know only text.
+    /// Whatever their key takes: environment variables, secret files and flags are always text.
     Text,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// What comes now is of a layer above.
+    /// Begins a higher layer.
     pub(super) fn begin_layer(&mut self) {
         self.layers.push(Vec::new());
     }
@@ -61,7 +61,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// What is written as one table.
+    /// Checks a table.
     pub(super) fn table(&mut self, table: &Value, strings: Strings) {
         self.strings = strings;
         let checked = self.check(&[], table, self.shape);
@@ -216,7 +216,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// What was written, on one line and not too long. A secret, and whatever comes from where secrets come from, is
+/// The input, on one line and not too long. A secret, and any value from a private source, is
 /// described instead.
 pub(super) fn shown(value: &Value, hidden: bool) -> String {
     let text = match &value.kind {

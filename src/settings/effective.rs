@@ -106,7 +106,7 @@ impl Effective {
         &self.warnings
     }
 
-    /// Where a key, such as `server.port`, was set; `default` if nowhere.
+    /// The origin of a key, such as `server.port`; `default` if no source sets it.
     pub fn origin(&self, key: &str) -> Option<&str> {
         self.entries
             .iter()

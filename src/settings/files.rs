@@ -16,7 +16,7 @@ const MAX_LEVELS: usize = 8;
 /// Formats that people may expect to be read.
 const OTHER_FORMATS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// What was found in the two directories.
+/// The content of the two directories.
 #[derive(Hash)]
 pub(super) struct Files {
     /// Lowest layer first.

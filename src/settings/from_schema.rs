@@ -9,7 +9,7 @@ use super::shape::{Kind, List, Shape, Table};
 use super::units::{DURATION, SIZE};
 use crate::network::NETWORK;
 
-/// Where a struct lists the old names of a key, which schemars does not read from serde's `alias`.
+/// The schema keyword for old names of a key, which schemars does not read from serde's `alias`.
 const ALIASES: &str = "x-aliases";
 /// Only types that contain themselves are referred to; that far down their settings are checked.
 const MAX_REFERENCES: usize = 4;
@@ -136,7 +136,7 @@ impl SchemaReader<'_> {
     }
 }
 
-/// What stands at a keyword, be it one thing or a list.
+/// The values of a keyword: one or a list.
 fn items<'s>(schema: &'s Json, keyword: &str) -> &'s [Json] {
     match schema.get(keyword) {
         Some(Json::Array(items)) => items,

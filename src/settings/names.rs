@@ -13,9 +13,9 @@
 
 use super::shape::Shape;
 
-/// What a variable that is a setting begins with.
+/// The prefix of environment variables that are settings.
 const PREFIX: &str = "APP__";
-/// What it must not begin with instead; Kubernetes' service links do, though without `__`.
+/// A misspelled prefix. Kubernetes' service links have it too, but without `__`.
 const NEAR_PREFIX: &str = "APP_";
 
 /// Variables that platforms set, and the keys they stand for.
@@ -167,7 +167,7 @@ pub(super) fn flag(key: &str) -> Vec<String> {
     key.trim().split('.').map(str::to_owned).collect()
 }
 
-/// What the origin of a variable's value is called.
+/// The origin of an environment variable's value.
 pub(super) fn origin(variable: &str) -> String {
     format!("environment variable {variable}")
 }

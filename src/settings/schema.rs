@@ -39,7 +39,7 @@ pub fn schema<A: SettingsSchema, B: SettingsSchema>() -> Json {
     schema.to_value()
 }
 
-/// What the two structs take: together, and each by itself.
+/// The shapes of the two structs: together, and each by itself.
 pub(super) struct Shapes {
     pub(super) all: Shape,
     pub(super) chassis: Shape,

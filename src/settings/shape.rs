@@ -10,7 +10,7 @@ use super::layer::{Values, from_json};
 use super::units::{DURATION_EXPECTED, SIZE_EXPECTED};
 use crate::network::NETWORK_EXPECTED;
 
-/// What one key takes.
+/// The values that one key accepts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shape {
     /// Any of these, tried in this order, which is that of serde.
@@ -43,10 +43,10 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     pub(super) keys: BTreeMap<String, Shape>,
-    /// What keys were called before, and what they are called now.
+    /// Old names of keys, with their current names.
     pub(super) old_names: BTreeMap<String, String>,
     pub(super) required: BTreeSet<String>,
-    /// What any other key takes: a map. Without it other keys are unknown.
+    /// The values of any other key, for a map. Without it, other keys are unknown.
     pub(super) rest: Option<Box<Shape>>,
     /// The variants of each enum that is in it, whose keys are among its own.
     pub(super) enums: Vec<Vec<Table>>,
@@ -148,7 +148,7 @@ impl Shape {
         paths
     }
 
-    /// What this takes, in words.
+    /// The accepted values, as text.
     pub(super) fn expected(&self) -> String {
         let kinds: Vec<String> = self.kinds.iter().map(Kind::expected).collect();
         kinds.join(", or ")

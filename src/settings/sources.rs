@@ -118,7 +118,7 @@ impl Sources {
         Some(value.as_os_str()).filter(|value| !value.is_empty())
     }
 
-    /// Whether there are sources besides files, which cost more to ask.
+    /// Whether there are sources besides files, which are slower to read.
     pub(super) fn has_added(&self) -> bool {
         !self.added.is_empty()
     }

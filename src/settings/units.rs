@@ -159,7 +159,7 @@ fn write_exactly(
     write!(f, "{}{unit}", number / size)
 }
 
-/// What both have alike: they are written as text, and may stand where what they hold may.
+/// The common implementations: both are written as text, and dereference to their content.
 macro_rules! unit {
     ($unit:ident, $inner:ty, $parse:ident, $number:expr, $expected:ident, $schema:tt) => {
         impl FromStr for $unit {

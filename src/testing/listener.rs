@@ -41,7 +41,7 @@ impl<'a> Listener<'a> {
         Self { subject, address }
     }
 
-    /// Where it is, for clients of other kinds.
+    /// Its address, for other clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 /// The bytes that are kept: many times what a test needs, and less than a machine has.
 const MOST: usize = 64 * 1024 * 1024;
-/// What a panic shows of them.
+/// The part of them that a panic shows.
 const TAIL_LINES: usize = 20;
 const TAIL_WIDTH: usize = 500;
 
@@ -41,7 +41,7 @@ pub(super) struct OutputState {
     pub(super) flooded: bool,
 }
 
-/// How a process has ended.
+/// The exit code or signal of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ending {
     pub(super) code: Option<i32>,

@@ -13,7 +13,7 @@ pub struct TraceContext {
     pub(super) sampled: bool,
     /// Whether the trace's id was made at random, which level 2 of the standard passes on.
     random: bool,
-    /// Whether this process exports traces, so that its spans need to know their parent.
+    /// Whether this process exports traces, so that its spans need their parent.
     pub(super) exporting: bool,
 }
 

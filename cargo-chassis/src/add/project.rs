@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cargo::cargo;
 
-/// What is added to.
+/// The project to add files to.
 #[derive(Debug)]
 pub(super) struct Project {
     /// Of the workspace: images are built from there.
@@ -64,7 +64,7 @@ impl Project {
             root.display()
         );
 
-        // In the folder of a package, that one is meant.
+        // In the folder of a package, choose that package.
         let inner = all
             .iter()
             .filter(|program| here.starts_with(&program.folder));
