@@ -16,7 +16,7 @@ use crate::settings;
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default)]
 pub(crate) struct Settings {
-    /// How many orders fit.
+    /// The largest number of orders.
     pub(crate) capacity: usize,
 }
 
