@@ -146,7 +146,7 @@ fn ending(workload: &Workload<'_>, faults: &mut Faults) {
         faults.add(
             workload.file(),
             workload.field(".lifecycle.preStop.exec"),
-            "runs a program, and the image has none but the service",
+            "runs a program, but the image contains only the service",
             "remove it: shutdown.delay keeps the service serving while it leaves the endpoints",
         );
     }
@@ -155,10 +155,7 @@ fn ending(workload: &Workload<'_>, faults: &mut Faults) {
 fn resources(workload: &Workload<'_>, faults: &mut Faults) {
     let resources = &workload.container["resources"];
     for (field, why) in [
-        (
-            "/requests/cpu",
-            "the scheduler and the autoscaler reckon with it",
-        ),
+        ("/requests/cpu", "the scheduler and the autoscaler use it"),
         (
             "/requests/memory",
             "without it the pod is among the first to be evicted",
@@ -173,7 +170,7 @@ fn resources(workload: &Workload<'_>, faults: &mut Faults) {
                 workload.file(),
                 workload.field(&format!(".resources{}", field.replace('/', "."))),
                 format!("is not set, and {why}"),
-                "set it; `kubectl top pod` or the vpa component says to what",
+                "set it; `kubectl top pod` or the vpa component shows a suitable value",
             );
         }
     }
@@ -219,7 +216,7 @@ fn sizes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) {
                 resources["limits"]["memory"],
                 used / 1024.0
             ),
-            "raise it well above that; `kubectl top pod` or the vpa component says to what",
+            "raise it well above that; `kubectl top pod` or the vpa component shows a suitable value",
         );
     }
 }
@@ -291,7 +288,7 @@ fn probes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) -> 
             faults.add(
                 workload.file(),
                 field,
-                "is missing, or asks otherwise than by HTTP",
+                "is missing, or does not use HTTP",
                 format!(
                     "httpGet /health/{} on port admin",
                     probe.trim_end_matches("Probe")
@@ -322,7 +319,7 @@ fn probes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) -> 
                     "{path} on port {port} answers {}",
                     answer.unwrap_or_default()
                 ),
-                "ask for /health/startup, /health/liveness or /health/readiness on port admin",
+                "use /health/startup, /health/liveness or /health/readiness on port admin",
             );
         }
         if probe == "livenessProbe" && path.contains("readiness") {
@@ -330,7 +327,7 @@ fn probes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) -> 
                 workload.file(),
                 format!("{field}.httpGet.path"),
                 "restarts the pod when something it depends on is down",
-                "ask for /health/liveness",
+                "use /health/liveness",
             );
         }
     }

@@ -249,7 +249,7 @@ impl Known<'_> {
                 faults.add(
                     file,
                     field,
-                    format!("names {metric}, which a live scrape does not show"),
+                    format!("names {metric}, which a live scrape does not contain"),
                     match self.nearest(metric) {
                         Some(near) => format!("did you mean {near}?"),
                         None => "use a metric that /metrics shows".to_owned(),
@@ -288,7 +288,7 @@ impl Known<'_> {
                     "{metric} has no bucket le=\"{bound}\": it has {}",
                     listed(&bounds)
                 ),
-                "use one that it has, written alike",
+                "use one that it has, with the same spelling",
             );
         }
     }

@@ -40,7 +40,7 @@ pub(super) fn refused(
         &holder.unwrap_or(deployment).file,
         "settings",
         format!(
-            "the service would not start with what {} gives it:\n{complaint}",
+            "the service does not start with the settings of {}:\n{complaint}",
             deployment.name()
         ),
         "correct what the lines name; the binary's --config-schema lists every setting",
