@@ -8,6 +8,9 @@ pub(crate) const HTTP1: usize = 64 * 1024;
 /// The longest piece for a stream of HTTP/2, in bytes: as long as its frames are.
 pub(crate) const HTTP2: usize = 16 * 1024;
 
+/// The last piece of a stream of HTTP/2, in bytes: as much may wait for a client whose request is over.
+const END: usize = 256;
+
 /// The rest of a frame that is longer than the longest piece.
 #[derive(Default)]
 pub(crate) struct Chunks(Bytes);
@@ -23,6 +26,21 @@ impl Chunks {
         match frame.into_data() {
             Ok(mut data) if data.len() > longest => {
                 self.0 = data.split_off(longest);
+                Frame::data(data)
+            }
+            Ok(data) => Frame::data(data),
+            Err(trailers) => trailers,
+        }
+    }
+
+    /// Keeps the end of a frame for a piece of its own, if the frame is the last one here and longer than that.
+    ///
+    /// Once the client's window has room for one byte, hyper takes a whole piece and asks for the next. That comes to an end
+    /// only when there is room for it as well, and so the pieces before it have been sent.
+    pub(crate) fn keep_end(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_data() {
+            Ok(mut data) if self.0.is_empty() && data.len() > END => {
+                self.0 = data.split_off(data.len() - END);
                 Frame::data(data)
             }
             Ok(data) => Frame::data(data),

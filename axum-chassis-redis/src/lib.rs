@@ -5,7 +5,7 @@
 //!
 //! use axum::{Router, extract::State, routing::post};
 //! use axum_chassis::schemars::{self, JsonSchema};
-//! use axum_chassis::settings::{ValidationErrors, Validate};
+//! use axum_chassis::settings::{Validate, ValidationErrors};
 //! use axum_chassis::{Problem, Service};
 //! use axum_chassis_redis::{Pool, redis::AsyncTypedCommands};
 //! use serde::{Deserialize, Serialize};

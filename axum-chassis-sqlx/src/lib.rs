@@ -6,7 +6,7 @@
 //!
 //! use axum::{Router, extract::State, routing::get};
 //! use axum_chassis::schemars::{self, JsonSchema};
-//! use axum_chassis::settings::{ValidationErrors, Validate};
+//! use axum_chassis::settings::{Validate, ValidationErrors};
 //! use axum_chassis::{Problem, Service};
 //! use serde::{Deserialize, Serialize};
 //! use sqlx::PgPool;

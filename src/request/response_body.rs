@@ -8,8 +8,9 @@
 //! | of no known length | with its end | as handed to the connection |
 //! | not taken to its end | when the connection lets go of it: 499 | as handed to the connection |
 //!
-//! It is handed on in pieces, each once the connection has room for it: 64 KiB over HTTP/1, and for a stream of HTTP/2. While
-//! the client takes nothing of what is left there, the connection counts as one request under way, as server/socket.rs has it.
+//! A connection takes it in pieces, each once it has room: of at most 64 KiB over HTTP/1, and 16 KiB on a stream of HTTP/2,
+//! of which the last has at most 256 bytes. While the client takes nothing of what is left in the connection, that counts as one
+//! request under way (server/socket.rs).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;

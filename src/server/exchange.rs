@@ -230,7 +230,13 @@ impl HttpBody for Tracked {
         if frame.is_some() {
             set_waits(true);
         }
-        Poll::Ready(frame)
+        let may_be_last = this.body.size_hint().exact().is_none_or(|left| left == 0);
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| match may_be_last {
+                true => chunks.keep_end(frame),
+                false => frame,
+            })
+        }))
     }
 
     fn is_end_stream(&self) -> bool {

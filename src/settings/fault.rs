@@ -148,7 +148,7 @@ impl ValidationErrors {
     /// `database.url` within `database`.
     ///
     /// ```
-    /// use axum_chassis::settings::{ValidationErrors, Validate};
+    /// use axum_chassis::settings::{Validate, ValidationErrors};
     ///
     /// struct Database {
     ///     url: String,

@@ -1,7 +1,7 @@
 //! This service's own settings. The chassis' (`server`, `logs`, ...) stand beside them.
 
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{ValidationErrors, Validate};
+use axum_chassis::settings::{Validate, ValidationErrors};
 use serde::{Deserialize, Serialize};
 
 {% if database == "none" -%}

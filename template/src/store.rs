@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use axum::http::StatusCode;
 use axum_chassis::health::Check;
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{ValidationErrors, Validate};
+use axum_chassis::settings::{Validate, ValidationErrors};
 use axum_chassis::{Chassis, Problem};
 use serde::{Deserialize, Serialize};
 

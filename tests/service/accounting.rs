@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::client::{Connection, get};
-use crate::http2::Http2;
+use crate::http2::{Http2, RST_STREAM};
 use crate::program::{Program, Setup, eventually};
 
 /// Every kind of answer: the method and the path, its status, and how many bytes follow its head.
@@ -244,4 +244,35 @@ fn an_upload_that_its_client_breaks_off_is_a_499_with_what_arrived() {
         .unwrap();
     assert_eq!(client.answer().unwrap().status, 400);
     assert_eq!(counted(&program, "POST", "/bytes", 499), 2.0);
+}
+
+#[test]
+fn an_answer_of_http2_that_its_client_has_no_room_for_is_under_way_until_the_send_timeout() {
+    let program = Setup::default().set("server.send_timeout", "2s").start();
+    // Room for one byte of each answer.
+    let mut client = Http2::with_settings(program.main, &[(4, 1)]);
+    let paths = [
+        "/memory/1000",
+        "/memory/10000",
+        "/told/10000",
+        "/untold/10000",
+    ];
+    for (stream, path) in (1..).step_by(2).zip(paths) {
+        client.get(stream, path);
+    }
+    eventually("all are under way", || {
+        program.metric("http_server_active_requests") == paths.len() as f64
+    });
+    let mut reset = 0;
+    while reset < paths.len() {
+        let frame = client.next().expect("the connection goes on");
+        reset += usize::from(frame.kind == RST_STREAM);
+    }
+    eventually("all are over", || {
+        program.metric("http_server_active_requests") == 0.0
+    });
+    let (_, log) = program.stop();
+    for path in paths {
+        assert_eq!(line(&log, "GET", path)["status"], 499);
+    }
 }

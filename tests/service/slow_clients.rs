@@ -2,7 +2,7 @@
 //! cost in memory, and whether another client is answered meanwhile.
 //!
 //! ```sh
-//! cargo test --all-features --test service -- --ignored --nocapture peers
+//! cargo test --all-features --test service -- --ignored --nocapture slow_clients
 //! ```
 
 use std::net::SocketAddr;
@@ -183,9 +183,6 @@ fn nightly_every_peer_is_let_go_and_others_are_answered_meanwhile() {
     let rows: Vec<(bool, &Kind)> = [true, false]
         .into_iter()
         .flat_map(|main| KINDS.iter().map(move |kind| (main, kind)))
-        // Answers of the admin listener are shorter than a piece, of 16 KiB. The last piece is the connection's, and ends with
-        // it when it is idle, or another one needs its place.
-        .filter(|(main, kind)| *main || kind.name != "HTTP/2, a window of a byte now and then")
         .collect();
     println!(
         "| port | client | disconnected after | memory | slowest response to others |\n|---|---|---:|---:|---:|"
