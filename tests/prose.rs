@@ -204,7 +204,7 @@ fn a_term_to_search_for_is_on_the_page_that_is_about_it() {
 fn the_readme_and_the_module_list_the_same_admin_routes() {
     let routes = |text: &str, prefix: &str| {
         let lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
-        let cells = lines.filter_map(|line| Some(line.strip_prefix("| `/")?.split(" | ").next()?));
+        let cells = lines.filter_map(|line| line.strip_prefix("| `/")?.split(" | ").next());
         let names = cells.flat_map(|cell| cell.split('`').filter(|part| !part.starts_with(',')));
         let names = names.map(|name| name.trim_start_matches('/').to_owned());
         names.collect::<std::collections::BTreeSet<_>>()

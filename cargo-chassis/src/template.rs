@@ -203,17 +203,12 @@ fn questions(config: &toml::Table) -> anyhow::Result<Vec<Question>> {
 impl Question {
     fn check(&self, answer: &str) -> Result<(), String> {
         if !self.choices.is_empty() && !self.choices.iter().any(|choice| choice == answer) {
-            return Err(format!(
-                "{}: expected one of {}",
-                self.name,
-                self.choices.join(", ")
-            ));
+            return Err(format!("expected one of {}", self.choices.join(", ")));
         }
         match &self.pattern {
-            Some(pattern) if !pattern.is_match(answer) => Err(format!(
-                "{}: expected a match of the pattern {pattern}",
-                self.name
-            )),
+            Some(pattern) if !pattern.is_match(answer) => {
+                Err(format!("expected a match of the pattern {pattern}"))
+            }
             _ => Ok(()),
         }
     }
