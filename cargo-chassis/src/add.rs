@@ -84,9 +84,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             files.insert(file, text.into());
         }
     }
-    // The files contain the project's names, so no build needs an argument.
+    // The template takes a package to have the name of its binary.
+    let [expected, actual] =
+        [&project.bin, &project.package].map(|name| format!("ARG PACKAGE={name} "));
     for dockerfile in ["Dockerfile", "Dockerfile.distroless"] {
-        files.edit(dockerfile, |text| adapted(text, &project));
+        files.edit(dockerfile, |text| text.replace(&expected, &actual));
     }
 
     let (kept, new): (Vec<PathBuf>, Vec<PathBuf>) = files
@@ -181,17 +183,4 @@ impl Asset {
         }
         lines
     }
-}
-
-/// A Dockerfile that builds the project's program, exposes its port, and has a health check only if the program has one.
-fn adapted(dockerfile: &str, project: &Project) -> String {
-    let program = format!("ARG PACKAGE={} BIN={} ", project.package, project.bin);
-    let exposed = format!("EXPOSE {}", project.port.number);
-    let text = dockerfile
-        .replace("ARG PACKAGE BIN ", &program)
-        .replace("EXPOSE 8080", &exposed);
-    if project.on_chassis {
-        return text;
-    }
-    text.replace("HEALTHCHECK=service", "HEALTHCHECK=none")
 }

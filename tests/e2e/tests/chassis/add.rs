@@ -56,25 +56,15 @@ fn add_writes_only_what_is_new_names_it_and_says_what_is_next() {
         }
     }
     let distroless = read(&project.path().join("Dockerfile.distroless"));
-    assert!(distroless.starts_with("# An image of any Cargo project"));
-    for line in [
-        "ARG VARIANT=static HEALTHCHECK=none\n",
-        "ARG PACKAGE=plain-axum BIN=plain-axum EXAMPLE ",
-    ] {
-        assert!(distroless.contains(line), "{line}: {distroless}");
-    }
+    assert!(distroless.contains("\nARG PACKAGE=plain-axum BIN=plain-axum VARIANT=static\n"));
+    assert!(!distroless.contains("HEALTHCHECK"), "{distroless}");
 
     let told = said(
         chassis(project.path()).args(["add", "images", "--force"]),
         0,
     );
     assert!(told.contains("Added Dockerfile\n"), "{told}");
-    let ours = read(&root().join("Dockerfile"));
-    let ours = ours.replace("HEALTHCHECK=service", "HEALTHCHECK=none");
-    assert_eq!(
-        read(&project.path().join("Dockerfile")),
-        ours.replace(" PACKAGE BIN ", " PACKAGE=plain-axum BIN=plain-axum ")
-    );
+    assert!(read(&project.path().join("Dockerfile")).starts_with("# An image with Debian's shell"));
     let same = [".dockerignore"].map(|file| read(&project.path().join(file)));
     assert_eq!(same, [read(&root().join(".dockerignore"))]);
 }
@@ -117,7 +107,7 @@ fn package_program_and_port_are_read_from_the_project() {
         assert!(told.contains(line), "{line}: {told}");
     }
     let dockerfile = read(&project.path().join("Dockerfile"));
-    assert!(dockerfile.contains("ARG PACKAGE=greeter BIN=greeter EXAMPLE "));
+    assert!(dockerfile.contains("\nARG PACKAGE=greeter BIN=greeter VARIANT=cc\n"));
     assert!(dockerfile.contains("\nEXPOSE 3000 "));
     let deployment = read(&project.path().join("k8s/base/workload/deployment.yaml"));
     assert!(deployment.contains("containerPort: 3000"), "{deployment}");

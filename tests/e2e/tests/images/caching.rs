@@ -54,7 +54,7 @@ pub(crate) fn compiles_what_a_change_touches(shape: &Shape, profile: fn(Build) -
         "{name}: {compiled:?}"
     );
     assert!(
-        image.found("build 3/7"),
+        image.found("dependencies 3/3"),
         "{name}: the layer is found\n{}",
         image.log
     );

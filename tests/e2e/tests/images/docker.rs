@@ -74,7 +74,7 @@ fn build_common_stages() {
         let nothing = tempfile::tempdir().expect("a folder");
         let file = root().join("Dockerfile.distroless");
         let mut command = docker();
-        command.args(["build", "--quiet", "--target=static", "--file"]);
+        command.args(["build", "--quiet", "--target=compiler", "--file"]);
         run(command.arg(file).arg(nothing.path()));
     });
 }
@@ -87,15 +87,23 @@ pub(crate) struct Build {
 }
 
 impl Build {
+    /// With the project's own Dockerfile, or with this repository's.
     pub(crate) fn of(context: impl Into<PathBuf>, dockerfile: &str) -> Self {
         let tag = unique();
+        let context = context.into();
+        let own = context.join(dockerfile);
+        let file = if own.exists() {
+            own
+        } else {
+            root().join(dockerfile)
+        };
         let mut command = docker();
         command
             .args(["build", "--progress=plain", "--tag", &tag, "--file"])
-            .arg(root().join(dockerfile));
+            .arg(file);
         Self {
             command,
-            context: context.into(),
+            context,
             tag,
         }
     }

@@ -37,9 +37,7 @@ pub(crate) fn generate(define: &[&str]) -> TempDir {
 fn a_generated_service_lives_and_leaves_in_each_image() {
     let service = GENERATED.project();
     for kind in [STATIC, CC, SLIM] {
-        // Its own copies of the files.
-        let dockerfile = service.path().join(kind.dockerfile).display().to_string();
-        let build = Build::of(service.path(), &dockerfile).arg("VARIANT", kind.variant);
+        let build = Build::of(service.path(), kind.dockerfile).arg("VARIANT", kind.variant);
         let image = build.arg("REVISION", "1234567").image();
         lives_and_leaves(&image);
         kind.is_not_exceeded_by(&image);

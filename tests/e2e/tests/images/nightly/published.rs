@@ -40,8 +40,7 @@ fn published(name: &str, version: &str) -> TempDir {
 
 /// The image that the program's own copies of the files make, with no argument but the profile.
 fn image(program: &Path, dockerfile: &str) -> Image {
-    let dockerfile = program.join(dockerfile).display().to_string();
-    Build::of(program, &dockerfile).unoptimized().image()
+    Build::of(program, dockerfile).unoptimized().image()
 }
 
 /// Adds to a program, and looks at what there was, at the image, and at what `check` makes of it.
