@@ -4,6 +4,7 @@
 mod chassis;
 mod collect;
 mod command;
+mod follow;
 mod last;
 mod life;
 mod reload;
