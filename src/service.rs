@@ -4,6 +4,7 @@
 mod chassis;
 mod collectors;
 mod command;
+mod follow;
 mod process;
 mod reload;
 mod retry;

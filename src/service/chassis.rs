@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::follow;
 use super::retry::{self, RetryLimit};
 use crate::background::BackgroundTasks;
 use crate::health::Readiness;
@@ -35,6 +36,54 @@ impl<S> Chassis<S> {
     /// The service's own settings as they change while it runs.
     pub fn watch(&self) -> watch::Receiver<Arc<S>> {
         self.settings.clone()
+    }
+
+    /// Applies a part of the service's own settings each time that it changes, such as a password that is
+    /// rotated in a mounted secret:
+    ///
+    /// ```no_run
+    /// # use axum_chassis::{Chassis, settings::Secret};
+    /// # #[derive(Clone)] struct Mailer;
+    /// # impl Mailer { async fn log_in(&self, _: Secret) -> anyhow::Result<()> { Ok(()) } }
+    /// # struct Settings { mail_password: Secret }
+    /// # fn start(chassis: &Chassis<Settings>, mailer: Mailer) {
+    /// chassis.follow(
+    ///     "mail_password",
+    ///     |settings| settings.mail_password.clone(),
+    ///     move |password| {
+    ///         let mailer = mailer.clone();
+    ///         async move { mailer.log_in(password).await }
+    ///     },
+    /// );
+    /// # }
+    /// ```
+    ///
+    /// `key` is the setting's, for the log. `read` returns the part, and `apply` is called whenever that
+    /// differs from the one in use, which at first is the one of [`settings`](Self::settings). While `apply`
+    /// fails it is called each second with the newest value; it should leave the old one in use. Each new
+    /// error is logged with the key, so it must not contain a secret.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn follow<T, F, Fut>(
+        &self,
+        key: impl Into<String>,
+        read: impl Fn(&S) -> T + Send + Sync + 'static,
+        apply: F,
+    ) where
+        S: Send + Sync + 'static,
+        T: Clone + PartialEq + Send + Sync + 'static,
+        F: Fn(T) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let applied = read(&self.initial);
+        tokio::spawn(follow::follow(
+            key.into(),
+            self.watch(),
+            applied,
+            read,
+            apply,
+        ));
     }
 
     /// The readiness state, to add checks.

@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use tokio::time::{Instant, sleep};
 
-use super::probe::{Probe, Ways};
+use super::probe::{Probe, Ways, told};
 use super::{read, upkeep::Upkeep};
 use crate::Settings;
 use crate::open::wait;
@@ -92,7 +92,13 @@ pub async fn migrate<S>(
                 .execute(&mut connection)
                 .await?;
         }
-        apply(&migrator, migration.version, &mut connection).await?;
+        let applied = apply(&migrator, migration.version, &mut connection).await;
+        applied.map_err(|error| match error {
+            MigrateError::ExecuteMigration(error, version) => {
+                told(&error).context(format!("migration {version}"))
+            }
+            error => error.into(),
+        })?;
     }
     // Its end is the end of the lock.
     let _ = turn.close().await;

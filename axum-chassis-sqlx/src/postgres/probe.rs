@@ -199,7 +199,7 @@ fn end(silent: Connections) {
 }
 
 /// Its causes stand in its own text already; the line that it names is one of PostgreSQL's source.
-fn told(error: &sqlx::Error) -> anyhow::Error {
+pub(super) fn told(error: &sqlx::Error) -> anyhow::Error {
     match error {
         sqlx::Error::Database(error) => anyhow::anyhow!("{}", error.message()),
         error => anyhow::anyhow!("{error}"),

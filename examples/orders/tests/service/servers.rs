@@ -80,7 +80,6 @@ fn a_database_that_is_started_again_costs_503s_while_it_is_away_and_nothing_afte
     let service = fixture
         .program()
         .set("database.max_connections", "5")
-        .set("database.acquire_timeout", "1s")
         .start();
     let main = service.main().address();
     let load = Load::start(8, move |number| take(main, number));
