@@ -53,6 +53,7 @@ pub async fn redis<S>(
     settings: &Settings,
 ) -> anyhow::Result<Pool> {
     let client = client_of(name, settings)?;
+    warn_if_readable(name, settings);
     let response = *settings.response_timeout;
     let suspected = Arc::new(Notify::new());
     let mut config = ConnectionManagerConfig::new()
@@ -108,18 +109,22 @@ pub async fn redis<S>(
     Ok(pool)
 }
 
-/// How to connect, with a warning if others could read it.
-pub(crate) fn client_of(name: &str, settings: &Settings) -> anyhow::Result<Client> {
-    let info = match address::read(&settings.url) {
-        Ok(info) => info,
-        Err(wrong) => bail!("{name}.url: {wrong}"),
-    };
-    if address::is_readable(&info) {
+/// A connection that others could read is a warning.
+pub(crate) fn warn_if_readable(name: &str, settings: &Settings) {
+    if address::read(&settings.url).is_ok_and(|info| address::is_readable(&info)) {
         tracing::warn!(
             redis = name,
             "the password and all data cross the network in clear: write rediss:// in `{name}.url`"
         );
     }
+}
+
+/// How to connect.
+pub(crate) fn client_of(name: &str, settings: &Settings) -> anyhow::Result<Client> {
+    let info = match address::read(&settings.url) {
+        Ok(info) => info,
+        Err(wrong) => bail!("{name}.url: {wrong}"),
+    };
     #[cfg(feature = "tls")]
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // The redis crate takes the process's own and brings none. `Err`: another was quicker.

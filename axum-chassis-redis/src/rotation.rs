@@ -2,7 +2,7 @@
 
 use axum_chassis::Chassis;
 
-use crate::pool::client_of;
+use crate::pool::{client_of, warn_if_readable};
 use crate::{Pool, Settings, redis};
 
 /// The same as [`redis`](crate::redis()), and follows the settings: a new `url`, such as one with another
@@ -40,7 +40,11 @@ pub async fn redis_rotating<S: Send + Sync + 'static>(
             let (pool, name) = (rotated.clone(), name.clone());
             let mut new = first.clone();
             new.url = url;
-            async move { pool.follow(client_of(&name, &new)?).await }
+            async move {
+                pool.follow(client_of(&name, &new)?).await?;
+                warn_if_readable(&name, &new);
+                Ok(())
+            }
         },
     );
     Ok(pool)

@@ -89,7 +89,10 @@ mod tests {
                 }
             },
         ));
-        let mut next = async || told.recv().await.expect("a value");
+        let mut next = async || {
+            let next = tokio::time::timeout(10 * PAUSE, told.recv()).await;
+            next.expect("in time").expect("a value")
+        };
         let give = |value| send.send(Arc::new(value)).expect("one that follows");
 
         give("second");

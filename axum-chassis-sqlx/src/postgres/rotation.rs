@@ -6,7 +6,7 @@ use sqlx::postgres::PgPool;
 
 use super::probe::{ANSWER, Probe};
 use super::upkeep::Upkeep;
-use super::{connect, ways};
+use super::{connect, warn_of_weakness, ways};
 use crate::Settings;
 
 /// The same as [`postgres`](crate::postgres()), and follows the settings: a new `url`, such as one with
@@ -64,6 +64,7 @@ async fn rotate(
         Ok(connected) => drop(connected?),
         Err(_) => bail!("no response within {limit}"),
     }
+    warn_of_weakness(name, settings);
     pool.set_connect_options(new.options());
     used.follow(&new).await;
     // Those in use are closed before their next use.

@@ -92,7 +92,7 @@ fn a_password_is_told_nowhere_when_all_is_well_and_when_it_is_not() {
         .observe(program())
         .variable("DATABASE_URL", postgres.url())
         .variable("REDIS_URL", redis.url())
-        .set("database.acquire_timeout", "200ms");
+        .set("database.acquire_timeout", "2s");
     for argument in ["migrate", "--print-config", "--check-config"] {
         let ended = run(program.clone(), argument);
         holds_no_password(argument, &(ended.stdout + &ended.stderr));
