@@ -176,7 +176,7 @@ impl Record {
             task.state = State::Pausing;
             *task.ends.entry(end).or_default() += 1;
             // It is shown to whoever asks the admin listener.
-            let error = error.map(|error| redact::userinfo(&error).into_owned());
+            let error = error.map(|error| redact::secrets(&error).into_owned());
             task.error = error.or(task.error.take());
         });
     }

@@ -73,7 +73,7 @@ impl Verdict {
         self.checked = Instant::now();
         // It is shown to whoever asks the admin listener.
         let error = outcome.err();
-        self.error = error.map(|error| redact::userinfo(&error).into_owned());
+        self.error = error.map(|error| redact::secrets(&error).into_owned());
         if let Some(error) = &self.error {
             self.last_failure = Some((self.checked, error.clone()));
         }

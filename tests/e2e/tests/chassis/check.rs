@@ -59,7 +59,7 @@ impl Validate for Settings",
     let found = said(&mut check, 0);
     for expected in [
         "warning: src/settings.rs: mq.api_key\n    hidden because of their looks",
-        "warning: src/settings.rs: mq.url\n    has a URL with a user or a password",
+        "warning: src/settings.rs: mq.url\n    contains a user or a password",
         "faults: 0, warnings: 2",
     ] {
         assert!(found.contains(expected), "{expected}: {found}");
