@@ -93,7 +93,7 @@ const WITH_TOKEN: &str = "service/admin.rs with_a_token_everyone_needs_it_to_cha
 const FLOOD: &str = "service/room.rs probes_are_answered_while_clients_open_connections_to_the_admin_listener_as_fast_as_they_can";
 
 /// Lines that begin a table or name what is not promised.
-const NO_PROMISES: [&str; 8] = [
+const NO_PROMISES: [&str; 9] = [
     "| a client |",
     "| clients |",
     "| each connection |",
@@ -101,6 +101,7 @@ const NO_PROMISES: [&str; 8] = [
     "|---",
     "- what a handler makes",
     "- responses:",
+    "- WebSockets:",
     "- connections that are open",
 ];
 
