@@ -37,6 +37,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::background::BackgroundTasks;
 use crate::health::{Heartbeat, Readiness};
@@ -99,6 +100,8 @@ impl Validate for Settings {
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The longest request body in bytes: a filter and a token.
 const LONGEST_BODY: usize = 1024;
+/// How many answers that take work, such as a scrape, are made at a time: 503 beyond it.
+const MOST_WORK: usize = 4;
 
 /// Name, version and origin of the build, for `/version` and `build_info`.
 #[derive(Clone, Debug, Serialize)]
@@ -127,6 +130,8 @@ pub(crate) struct Admin {
     /// The reason for the number of worker threads.
     threads: OnceLock<String>,
     samples: Mutex<Samples>,
+    /// For answers that take work, of which few are made at a time.
+    work: Semaphore,
     started: Instant,
 }
 
@@ -153,6 +158,7 @@ impl Admin {
             deadline,
             threads: OnceLock::new(),
             samples: Mutex::default(),
+            work: Semaphore::new(MOST_WORK),
             started: Instant::now(),
             metrics,
         })
@@ -184,6 +190,19 @@ impl Admin {
         }
     }
 
+    /// Makes an answer that takes work, after whatever has less: a probe does not wait for more than a few of these, however
+    /// many are asked for.
+    async fn work(&self, answer: impl FnOnce() -> Response) -> Response {
+        let Ok(_permit) = self.work.try_acquire() else {
+            let close = [(header::CONNECTION, "close"), (header::RETRY_AFTER, "1")];
+            let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("busy with others");
+            return (close, busy).into_response();
+        };
+        // What has arrived meanwhile is looked at before this goes on.
+        tokio::task::yield_now().await;
+        answer()
+    }
+
     fn effective(&self) -> Effective {
         self.effective
             .read()
@@ -200,7 +219,7 @@ impl Admin {
             .route("/health/liveness", get_route(liveness))
             .route("/health/readiness", get_route(readiness))
             .route("/health/startup", get_route(startup))
-            .route("/metrics", get_route(scrape))
+            .route("/metrics", get(scrape))
             .route("/config", guarded(config))
             .route("/log", log)
             .route("/status", guarded(status::show))
@@ -220,14 +239,14 @@ async fn in_time(request: Request, next: Next) -> Response {
     answer.map_err(late).into_response()
 }
 
-/// The response to a GET. A function pointer, because axum compiles much code for each handler type.
+/// The response to a GET that takes little work. A function pointer, because axum compiles much code for each handler type.
 type Show = fn(&Admin, &HeaderMap) -> Response;
 
 fn get_route(show: Show) -> MethodRouter<Arc<Admin>> {
     get(async move |State(admin): State<Arc<Admin>>, headers: HeaderMap| show(&admin, &headers))
 }
 
-/// The same, for requests that [`Access`] allows to read.
+/// A GET with more work, for requests that [`Access`] allows to read.
 fn guarded(show: Show) -> MethodRouter<Arc<Admin>> {
     get(
         async move |State(admin): State<Arc<Admin>>,
@@ -235,7 +254,7 @@ fn guarded(show: Show) -> MethodRouter<Arc<Admin>> {
                     uri: Uri,
                     headers: HeaderMap| {
             match admin.access.check(Action::Read, client, &uri, &headers) {
-                Ok(()) => show(&admin, &headers),
+                Ok(()) => admin.work(|| show(&admin, &headers)).await,
                 Err(refusal) => *refusal,
             }
         },
@@ -313,7 +332,11 @@ fn startup(admin: &Admin, _: &HeaderMap) -> Response {
     )
 }
 
-fn scrape(admin: &Admin, headers: &HeaderMap) -> Response {
+async fn scrape(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    admin.work(|| scraped(&admin, &headers)).await
+}
+
+fn scraped(admin: &Admin, headers: &HeaderMap) -> Response {
     let asked = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let (kind, text) = admin.metrics.encode(asked(header::ACCEPT));
     let plain = [

@@ -176,7 +176,7 @@ impl TaskEntry {
             task.state = TaskState::Pausing;
             *task.ends.entry(end).or_default() += 1;
             // The admin listener shows it.
-            let error = error.map(|error| redact::userinfo(&error).into_owned());
+            let error = error.map(|error| redact::secrets(&error).into_owned());
             task.error = error.or(task.error.take());
         });
     }

@@ -9,36 +9,37 @@
 //! with its `request_id`, `trace_id` and `span_id`. A field that is named like one of these is
 //! written as `field.NAME`.
 
+mod access;
 mod bridge;
 mod filter;
 mod layer;
 mod line;
 mod panics;
 mod queue;
+mod rate_limit;
 mod recent;
 mod write;
 mod writer;
 
 use std::io::{self, IsTerminal, Write};
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{self, Arc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 
+pub use self::access::AccessLine;
 use self::filter::Filter;
 pub use self::filter::{InvalidFilter, check as check_filter};
 use self::line::{Line, Style};
 use self::queue::LineQueue;
+pub(crate) use self::rate_limit::RateLimit;
 use self::recent::Recent;
 use crate::otlp::Export;
 use crate::settings::{Size, Validate, ValidationErrors};
-use crate::trace::{self, Ids};
 
 /// The section `logs` of the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,33 +93,6 @@ pub enum SetupError {
 #[derive(Clone)]
 pub struct Logs {
     shared: Arc<LogsState>,
-}
-
-/// The fields of an access log line.
-#[derive(Clone, Copy, Debug)]
-pub struct AccessLine<'a> {
-    /// The end of the response.
-    pub ended: Instant,
-    /// The request's method.
-    pub method: &'a Method,
-    /// The pattern of the route that answered.
-    pub route: &'a str,
-    /// The requested path, without its query.
-    pub path: &'a str,
-    /// The status that was answered.
-    pub status: u16,
-    /// From the head of the request to the end of the response.
-    pub duration: Duration,
-    /// Bytes of the request's body that were read.
-    pub request_bytes: u64,
-    /// Bytes of the response's body that were sent.
-    pub response_bytes: u64,
-    /// The client's address.
-    pub client: Option<IpAddr>,
-    /// The ids of the request.
-    pub ids: &'a Ids,
-    /// The error, if there was one.
-    pub error: Option<&'a str>,
 }
 
 struct LogsState {
@@ -361,23 +335,7 @@ impl Logs {
         if !self.access_enabled() {
             return;
         }
-        let mut line = Line::access(self.shared.style, request.ended);
-        write::plain(
-            line.known(b",\"method\":"),
-            trace::shortened(request.method.as_str(), 32).as_bytes(),
-        );
-        write::string(line.known(b",\"route\":"), request.route);
-        write::string(line.known(b",\"path\":"), request.path);
-        write::integer(line.known(b",\"status\":"), request.status);
-        write::milliseconds(line.known(b",\"duration_ms\":"), request.duration);
-        write::integer(line.known(b",\"request_bytes\":"), request.request_bytes);
-        write::integer(line.known(b",\"response_bytes\":"), request.response_bytes);
-        if let Some(client) = request.client {
-            write::address(line.known(b",\"client\":"), client);
-        }
-        if let Some(error) = request.error {
-            write::string(line.known(b",\"error\":"), error);
-        }
+        let line = request.line(self.shared.style);
         line.finish(Some(request.ids), |line| {
             self.shared.queue.push(Level::INFO, line);
         });

@@ -16,8 +16,9 @@
 //!
 //! - An unknown key is an error, and so is an invalid value that a later layer overrides:
 //!   [`Invalid`] lists everything at once, each with its origin.
-//! - [`Secret`]s, values from secret files, values whose key has the name of a secret (`api_key`), and the userinfo
-//!   of URLs are never shown. A schema with `"writeOnly": false` shows a key in spite of its name.
+//! - [`Secret`]s, values from secret files, values whose key has the name of a secret (`api_key`), the userinfo of URLs,
+//!   and what follows `password=` within a text are never shown. A schema with `"writeOnly": false` shows a key in spite of its
+//!   name.
 //! - An empty string unsets an optional key. Text becomes the type of its key; lists are `a,b`. Lists and tables may be
 //!   written as TOML or JSON.
 //! - A later layer that chooses another variant of an enum replaces the values of the one before.

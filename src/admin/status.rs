@@ -268,7 +268,7 @@ fn log(admin: &Admin) -> Vec<LogLine> {
     let lines = admin.logs.recent().into_iter();
     let lines = lines.map(|(level, line)| LogLine {
         level: level.as_str(),
-        line: redact::userinfo(&plain(line)).into_owned(),
+        line: redact::secrets(&plain(line)).into_owned(),
     });
     lines.collect()
 }

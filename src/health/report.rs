@@ -73,7 +73,7 @@ impl Verdict {
         self.checked = Instant::now();
         // The admin listener shows it.
         let error = outcome.err();
-        self.error = error.map(|error| redact::userinfo(&error).into_owned());
+        self.error = error.map(|error| redact::secrets(&error).into_owned());
         if let Some(error) = &self.error {
             self.last_failure = Some((self.checked, error.clone()));
         }

@@ -226,7 +226,7 @@ pub(super) fn shown(value: &Value, hidden: bool) -> String {
         _ if hidden || is_private(value) => return described(&value.kind),
         // With its point: `80.0` is not `80`.
         ValueKind::Float(number) => return format!("{number:?}"),
-        ValueKind::String(text) => redact::userinfo(text),
+        ValueKind::String(text) => redact::secrets(text),
         scalar => return scalar.to_string(),
     };
     match text.char_indices().nth(MAX_SHOWN) {

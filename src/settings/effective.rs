@@ -202,7 +202,7 @@ impl Effective {
     }
 }
 
-/// The value without what has the name of a secret, and without the userinfo of URLs.
+/// The value without what has the name of a secret, and without the userinfo of URLs and the like.
 fn redacted(path: &[String], value: &Json, shape: &Shape) -> Json {
     match value {
         Json::Object(table) => table
@@ -216,7 +216,7 @@ fn redacted(path: &[String], value: &Json, shape: &Shape) -> Json {
             .collect(),
         Json::String(text) if text.is_empty() => value.clone(),
         Json::String(_) | Json::Number(_) if shape.hides(path) => REDACTED.into(),
-        Json::String(text) => redact::userinfo(text).into(),
+        Json::String(text) => redact::secrets(text).into(),
         scalar => scalar.clone(),
     }
 }

@@ -100,7 +100,7 @@ impl Fault {
         Self {
             key: dotted(path),
             // The rules of a struct may quote a URL.
-            message: one_line(&redact::userinfo(message.as_ref())),
+            message: one_line(&redact::secrets(message.as_ref())),
             origin: origin.to_owned(),
             suggestion: None,
         }

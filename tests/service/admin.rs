@@ -320,6 +320,27 @@ fn the_process_says_what_it_is() {
 }
 
 #[test]
+fn no_browser_takes_an_answer_for_something_else() {
+    let program = Setup::default().set("admin.token", TOKEN).start();
+    for path in [
+        "/",
+        "/status",
+        "/config",
+        "/log",
+        "/metrics",
+        "/version",
+        "/health/liveness",
+        "/nowhere",
+    ] {
+        for headers in [&[][..], &[bearer()]] {
+            let answer = request(program.admin, "GET", path, headers, "");
+            let header = answer.header("x-content-type-options");
+            assert_eq!(header, Some("nosniff"), "{path}: {}", answer.status);
+        }
+    }
+}
+
+#[test]
 fn the_number_of_threads_is_logged_with_its_reason() {
     let program = Setup::default().set("service.threads", 3).start();
     let line = program.process.wait_for_message("runtime sized");

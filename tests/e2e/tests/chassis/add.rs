@@ -159,3 +159,27 @@ fn a_service_on_the_chassis_gets_back_what_it_has_lost() {
     let deployment = read(&service.join("k8s/base/workload/deployment.yaml"));
     assert!(deployment.contains("containerPort: 8181"), "{deployment}");
 }
+
+#[test]
+fn nothing_is_written_through_a_link_that_leads_out_of_the_project() {
+    let project = project("plain-axum");
+    let outside = tempfile::tempdir().expect("a folder");
+    let link = |name: &str, target: PathBuf| {
+        let link = project.path().join(name);
+        std::os::unix::fs::symlink(target, link).expect("a link");
+    };
+    link(".github", outside.path().to_owned());
+    let told = said(chassis(project.path()).args(["add", "ci"]), 2);
+    assert!(told.contains(".github is a symbolic link"), "{told}");
+    // --force replaces files, and not what a link leads to.
+    fs::write(outside.path().join("kept"), "kept").expect("a file");
+    link("Dockerfile", outside.path().join("kept"));
+    let told = said(
+        chassis(project.path()).args(["add", "images", "--force"]),
+        2,
+    );
+    assert!(told.contains("Dockerfile is a symbolic link"), "{told}");
+    let left: Vec<_> = contents(outside.path()).into_keys().collect();
+    assert_eq!(left, [PathBuf::from("kept")]);
+    assert_eq!(read(&outside.path().join("kept")), "kept");
+}
