@@ -7,15 +7,15 @@ use std::path::Path;
 const TESTS: [(&str, &str); 33] = [
     (
         "| sends headers, bodies or requests slowly",
-        "service/hostile.rs slow_headers_end_at_their_timeout",
+        "service/hostile_clients.rs slow_headers_end_at_their_timeout",
     ),
     (
         "| sends large bodies",
-        "service/room.rs bodies_beyond_the_room_for_them_are_503_and_small_ones_are_served",
+        "service/memory_limits.rs bodies_beyond_the_room_for_them_are_503_and_small_ones_are_served",
     ),
     (
         "| opens many connections",
-        "service/room.rs with_no_idle_connection_one_that_waits_for_its_client_makes_room",
+        "service/memory_limits.rs with_no_idle_connection_one_that_waits_for_its_client_makes_room",
     ),
     (
         "| sends many requests",
@@ -23,15 +23,15 @@ const TESTS: [(&str, &str); 33] = [
     ),
     (
         "| sends a large head",
-        "service/hostile.rs oversized_headers_and_garbage_are_refused",
+        "service/hostile_clients.rs oversized_headers_and_garbage_are_refused",
     ),
     (
         "| claims another address",
-        "service/forwarded.rs a_header_of_anybody_else_is_not_believed",
+        "service/client_address.rs a_header_of_anybody_else_is_not_believed",
     ),
     (
         "| sends `x-request-id`",
-        "service/forwarded.rs ids_are_kept_from_whom_the_setting_names",
+        "service/client_address.rs ids_are_kept_from_whom_the_setting_names",
     ),
     (
         "| makes a handler fail",
@@ -60,7 +60,7 @@ const TESTS: [(&str, &str); 33] = [
     ),
     (
         "- A request is authorized",
-        "service/room.rs probes_are_answered_whatever_holds_the_places_of_the_admin_listener",
+        "service/memory_limits.rs probes_are_answered_whatever_holds_the_places_of_the_admin_listener",
     ),
     ("- Probes are answered", FLOOD),
     (
@@ -69,7 +69,7 @@ const TESTS: [(&str, &str); 33] = [
     ),
     (
         "- Values of settings",
-        "settings/looks.rs values_with_the_name_of_a_secret_and_userinfo_are_never_shown",
+        "settings/redaction.rs values_with_the_name_of_a_secret_and_userinfo_are_never_shown",
     ),
     ("| sends nothing", FLOOD),
     ("| sends half a head", FLOOD),
@@ -90,7 +90,7 @@ const TESTS: [(&str, &str); 33] = [
 const MEMORY: &str =
     "e2e/tests/memory.rs no_client_has_a_container_of_128_mib_killed_and_others_are_answered";
 const WITH_TOKEN: &str = "service/admin.rs with_a_token_everyone_needs_it_to_change_the_filter_and_to_read_what_is_not_for_machines";
-const FLOOD: &str = "service/room.rs probes_are_answered_while_clients_open_connections_to_the_admin_listener_as_fast_as_they_can";
+const FLOOD: &str = "service/memory_limits.rs probes_are_answered_while_clients_open_connections_to_the_admin_listener_as_fast_as_they_can";
 
 /// Lines that begin a table or name what is not promised.
 const NO_PROMISES: [&str; 9] = [
