@@ -246,7 +246,7 @@ mod tests {
     use crate::shutdown::{Phase, Trigger};
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_fails_or_panics_is_started_again_until_it_is_done() {
+    async fn a_task_that_fails_or_panics_is_restarted_until_it_is_done() {
         let (tasks, trigger) = (BackgroundTasks::default(), Trigger::new());
         let runs = Arc::new(AtomicU32::new(0));
         let counted = runs.clone();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stop_ends_the_pause_and_what_is_left_can_be_aborted() {
+    async fn a_shutdown_ends_the_backoff_and_remaining_tasks_can_be_aborted() {
         let (tasks, trigger) = (BackgroundTasks::default(), Trigger::new());
         let fails = async |_| anyhow::bail!("no");
         tasks.spawn("fails".to_owned(), trigger.watch(), fails);

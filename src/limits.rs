@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_held_up_to_the_limit() {
+    fn bytes_are_reserved_up_to_the_limit() {
         let settings = Settings {
             buffered: Some(Size(10)),
             ..Settings::default()
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_over_the_limit_is_turned_away() {
+    fn a_request_over_the_limit_is_rejected() {
         let settings = Settings {
             concurrency: Some(2),
             ..Settings::default()

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_words_of_a_key_make_a_secret() {
+    fn a_key_is_secret_by_its_whole_words() {
         for key in [
             "password",
             "api_key",
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_userinfo_of_urls_is_hidden_wherever_they_stand() {
+    fn the_userinfo_of_urls_is_redacted_anywhere_in_a_text() {
         for (text, shown) in [
             ("amqp://svc:hunter2@mq/", "amqp://[redacted]@mq/"),
             ("redis://:hunter2@r:6379", "redis://[redacted]@r:6379"),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_in_queries_and_connection_strings_are_hidden() {
+    fn passwords_in_queries_and_connection_strings_are_redacted() {
         for (text, shown) in [
             (
                 "postgres://db/orders?password=hunter2&sslmode=require",

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn hooks_run_last_first_and_a_bad_one_does_not_stop_the_rest() {
+    async fn hooks_run_in_reverse_order_and_a_failing_one_does_not_stop_the_rest() {
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut hooks = Hooks::default();
         let note = |name: &'static str| {

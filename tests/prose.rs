@@ -173,7 +173,7 @@ fn rows(page: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_term_to_search_for_is_on_the_page_that_is_about_it() {
+fn a_search_term_is_on_the_page_about_it() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let index = include_str!("../docs/README.md");
     let (mut terms, mut missing) = (0, Vec::new());

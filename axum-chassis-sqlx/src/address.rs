@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_of_both_databases_are_read() {
+    fn urls_of_both_databases_are_parsed() {
         for url in [
             "postgres://orders:hunter2@db.example:5432/orders",
             "postgresql://db/orders?sslmode=verify-full&application_name=orders",
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_wrong_one_helps_and_does_not_quote_it() {
+    fn the_error_for_an_invalid_url_is_helpful_and_does_not_quote_it() {
         for (url, helps) in [
             (
                 "",

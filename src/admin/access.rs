@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_everyone_reads_and_only_localhost_writes() {
+    fn without_a_token_every_client_may_read_and_only_localhost_may_write() {
         let outside = (None, Read::WithToken, false);
         let write = |client, headers: &[_]| decide(outside, Action::Write, client, headers);
         assert_eq!(decide(outside, Action::Read, "10.0.0.7", &[]), Ok(()));
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_token_everyone_needs_it() {
+    fn with_a_token_every_client_needs_it() {
         let access = (Some(TOKEN), Read::WithToken, true);
         let basic = |pair: &str| format!("Basic {}", BASE64_STANDARD.encode(pair));
         for action in [Action::Read, Action::Write] {
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_leads_to_localhost_is_misdirected() {
+    fn a_host_name_that_resolves_to_localhost_is_misdirected() {
         let access = (None, Read::WithToken, false);
         for action in [Action::Read, Action::Write] {
             for host in [
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_browser_only_the_listeners_own_page_may_write() {
+    fn in_a_browser_only_the_admin_page_may_write() {
         let access = (None, Read::WithToken, false);
         for (host, origin, expected) in [
             ("localhost:9090", "http://localhost:9090", Ok(())),

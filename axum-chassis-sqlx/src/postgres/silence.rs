@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_that_waits_ends_and_connections_to_others_go_on() {
+    fn a_blocked_read_ends_and_connections_to_other_servers_continue() {
         let [database, other] =
             [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").expect("a socket"));
         let [silent, well] = [&database, &other].map(|listener| {

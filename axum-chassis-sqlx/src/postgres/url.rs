@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_read_as_libpq_reads_them() {
+    fn urls_are_parsed_as_libpq_parses_them() {
         let mode = |url| format!("{:?}", read(url).options.get_ssl_mode());
         for (url, host) in [
             ("postgres://orders@[::1]:5433/orders", "::1"),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_is_named() {
+    fn an_unsupported_parameter_is_named() {
         for (url, helps) in [
             (
                 "postgres://db/orders?channel_binding=require",
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_others_can_read_or_answer_is_weak() {
+    fn a_connection_without_encryption_or_verification_is_insecure() {
         for (url, weak) in [
             ("postgres://db.example/orders", Some("in clear")),
             (

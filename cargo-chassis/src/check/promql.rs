@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_aggregators_and_units_are_no_metrics() {
+    fn functions_aggregators_and_units_are_not_metrics() {
         let query = "sum by (le, job) (rate(a_bucket{le=\"0.5\"}[5m] offset 1h)) / ignoring (x) group_left (y) b > 1e3 and bool_c or on() vector(0)";
         let found = parse(query).expect("a query");
         assert_eq!(metrics(query), ["a_bucket", "b", "bool_c"]);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_query_says_why() {
+    fn an_invalid_query_is_an_error_with_a_reason() {
         for query in ["sum(a", "a[5 minutes]", "rate(a)", "a{b=1}", "unknown(a)"] {
             assert!(parse(query).is_err(), "{query}");
         }

@@ -198,7 +198,7 @@ mod tests {
     use super::{BASES, Image, day, end};
 
     #[test]
-    fn the_last_stage_has_what_its_parents_say() {
+    fn the_last_stage_inherits_from_its_parents() {
         let text = "ARG RUST=1.95 KIND=plain\nFROM --platform=linux/amd64 rust AS build\nUSER 0\nEXPOSE 1\n\
                     FROM base AS runtime\nWORKDIR /app\nUSER 65532:65532\nEXPOSE 8080 9090/tcp\n\
                     FROM runtime AS other\nUSER 1\nFROM runtime AS last-plain\nARG KIND\nFROM last-${KIND}\n";
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_is_known_by_its_release() {
+    fn a_base_image_is_recognized_by_its_release() {
         let image = Image::parse(
             "ARG KIND=cc\nFROM rust:1-trixie AS build\nFROM gcr.io/distroless/${KIND}-debian12:nonroot AS run\nFROM run\n",
         );

@@ -234,7 +234,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn values_that_are_hidden_in_part_are_told_by_their_keys() {
+    fn partly_redacted_values_are_reported_by_key() {
         let settings = json!({
             "mq": { "urls": ["amqp://[redacted]@one", "amqp://[redacted]@two"], "token": "[redacted]" },
             "home": "https://example.org/",
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_quantities_read_as_their_makers_write_them() {
+    fn durations_and_quantities_are_parsed_in_their_own_formats() {
         assert_eq!(seconds("25s"), Some(25.0));
         assert_eq!(seconds("1500ms"), Some(1.5));
         assert_eq!(seconds("soon"), None);

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_layer_says_whether_a_database_is_a_file() {
+    fn the_last_layer_decides_whether_a_database_is_a_file() {
         let default = (
             "default.toml",
             "[database]\nurl = \"sqlite:/data/a.db?mode=rwc\"",
