@@ -20,7 +20,7 @@ pub(crate) fn read(url: &Secret) -> Result<ConnectionInfo, String> {
     check(url.expose().trim()).map_err(|wrong| format!("invalid URL: {wrong}; expected {TCP}{tls}"))
 }
 
-/// Whether others on the network can read what is sent: it goes to another host without TLS.
+/// Whether the connection can be read on the network: it goes to another host without TLS.
 pub(crate) fn is_readable(info: &ConnectionInfo) -> bool {
     match info.addr() {
         ConnectionAddr::Tcp(host, _) => {
@@ -65,7 +65,7 @@ fn check(text: &str) -> Result<ConnectionInfo, &'static str> {
         );
     }
     let says_protocol = url.query_pairs().any(|(name, _)| name == "protocol");
-    // Its own words may quote the URL.
+    // The parser's message may quote the URL.
     let info = url.into_connection_info().map_err(|_| {
         "what follows the host is the number of a database, and then at most \
          `?protocol=resp2` or `?protocol=resp3`"

@@ -5,7 +5,7 @@ use axum_chassis::settings::Secret;
 #[cfg(feature = "postgres")]
 use crate::postgres::PostgresUrl;
 
-/// A URL that was read.
+/// A parsed URL.
 #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
 pub(crate) enum Address {
     #[cfg(feature = "postgres")]

@@ -4,7 +4,7 @@ use promql_parser::label::MatchOp;
 use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
 
-/// What a query names.
+/// The names in a query.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Query {
     pub(crate) selectors: Vec<Selector>,
@@ -16,7 +16,7 @@ pub(crate) struct Query {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Selector {
     pub(crate) metric: String,
-    /// Each label, and the value if it is matched by `=`.
+    /// Each label, with its value if the matcher is `=`.
     pub(crate) labels: Vec<(String, Option<String>)>,
 }
 
@@ -59,7 +59,7 @@ impl ExprVisitor for Query {
             Expr::Aggregate(aggregate) => {
                 let labels = aggregate.modifier.iter().flat_map(names);
                 self.grouping.extend(labels);
-                // The walk leaves it out: the 3 of `topk(3, a)`, which may be a query too.
+                // The visitor skips this parameter, such as the 3 of `topk(3, a)`, which may be a query too.
                 if let Some(parameter) = &aggregate.param {
                     self.walk(parameter);
                 }
