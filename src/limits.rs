@@ -27,8 +27,8 @@ use crate::settings::{Duration, Size, Validate, ValidationErrors};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// How long a request may take until its response begins: 504 after it, or 408 where the
-    /// client has not sent all of its body by then. 0s disables it.
+    /// How long a request may take until its response begins: 504 after it, or 408 if the client has not sent its
+    /// whole body by then. 0s disables it.
     pub request_timeout: Duration,
     /// How large a request body may be that an extractor buffers (JSON, form, bytes, text): 413
     /// beyond it. A route may set its own with axum's `DefaultBodyLimit`.
