@@ -9,7 +9,7 @@ use crate::generated_service::Generated;
 use crate::tool::{TARGET, chassis};
 
 #[test]
-fn check_warns_of_settings_that_should_be_secrets_and_of_files_that_are_no_setting() {
+fn check_warns_about_settings_that_should_be_secrets_and_files_that_are_not_settings() {
     let place = tempfile::tempdir().expect("a folder");
     let name = "checked-orders";
     generate(
