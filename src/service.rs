@@ -333,8 +333,13 @@ impl Running {
     }
 
     /// Stops the service as SIGTERM would, and waits for it.
-    pub async fn stop(mut self) -> Stopped {
+    pub async fn stop(self) -> Stopped {
         let _ = self.stop.send("test");
+        self.stopped().await
+    }
+
+    /// Waits until the service stops by itself, with [`Chassis::stop`].
+    pub async fn stopped(mut self) -> Stopped {
         // The other end is gone only if the test's runtime is.
         (&mut self.stopped).await.unwrap_or_default()
     }

@@ -10,7 +10,7 @@ use crate::background::BackgroundTasks;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
 use crate::problem::{ErrorMap, Problem};
-use crate::shutdown::{Hooks, Shutdown};
+use crate::shutdown::{Hooks, Shutdown, StopRequest};
 
 /// What the service's own start and its commands get, and may keep. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -20,6 +20,7 @@ pub struct Chassis<S> {
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,
     pub(super) shutdown: Shutdown,
+    pub(super) stop: StopRequest,
     pub(super) error_map: ErrorMap,
     pub(super) tasks: BackgroundTasks,
     pub(super) hooks: Arc<Mutex<Hooks>>,
@@ -50,6 +51,31 @@ impl<S> Chassis<S> {
     /// The stop, for streams, WebSockets and background work that have to take part in it.
     pub fn shutdown(&self) -> &Shutdown {
         &self.shutdown
+    }
+
+    /// Asks for a graceful shutdown, as SIGTERM does: for a service that cannot go on, or has nothing left to do. The
+    /// `reason` is logged. Returns at once; [`Chassis::shutdown`] shows how far the shutdown is.
+    ///
+    /// ```
+    /// # async fn lease_lost() {}
+    /// # async fn start(chassis: axum_chassis::Chassis<()>) {
+    /// let own = chassis.clone();
+    /// chassis.spawn("lease", move |_| {
+    ///     let chassis = own.clone();
+    ///     async move {
+    ///         lease_lost().await;
+    ///         chassis.stop("another instance holds the lease");
+    ///         Ok(())
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// The first reason counts. Later calls, and the first signal that follows, change nothing; a second signal aborts
+    /// the shutdown. The exit code is 0 if the shutdown was graceful: to report a failure, let the start or
+    /// a command return an error.
+    pub fn stop(&self, reason: impl Into<String>) {
+        self.stop.send(reason.into());
     }
 
     /// Waits for something that the service cannot start without, such as its database: calls

@@ -85,6 +85,7 @@ async fn work<S: SettingsSchema>(
         readiness: Readiness::new(sections.health),
         metrics: Metrics::new(),
         shutdown: trigger.watch(),
+        stop: signals.program(),
         error_map: ErrorMap::default(),
         tasks: teardown.tasks.clone(),
         hooks: teardown.hooks.clone(),
@@ -95,15 +96,15 @@ async fn work<S: SettingsSchema>(
     let result = tokio::select! {
         biased;
         result = &mut work => Some(result),
-        signal = signals.next() => {
-            tracing::info!(signal, "stopping");
+        cause = signals.stop() => {
+            tracing::info!(signal = cause.signal(), reason = cause.reason(), "stopping");
             trigger.advance(Phase::Closing);
             let told = Instant::now();
             let in_time = teardown.time_before(&end);
             let result = tokio::select! {
                 biased;
                 result = tokio::time::timeout(in_time, &mut work) => result.ok(),
-                _ = signals.next() => None,
+                _ = signals.abort() => None,
             };
             // One deadline for all of a stop.
             let left = end.deadline.saturating_sub(told.elapsed());

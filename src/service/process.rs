@@ -92,7 +92,7 @@ fn process<S: SettingsSchema>(
                 // A stop that breaks down is no orderly one.
                 stopped.map_err(|panic| Error::Runtime(std::io::Error::other(panic)))
             }
-            StartOutcome::Stopped(stopped) => Ok(stopped),
+            StartOutcome::Stopped(_, stopped) => Ok(stopped),
         }
     };
     let stopped = teardown::block_on(runtime, Box::pin(life));
@@ -122,8 +122,12 @@ pub(super) async fn start<S: SettingsSchema>(
         .runtime(&Handle::current())
         .map_err(Error::Metrics)?;
     let (stop, signals) = Signals::channel();
-    let StartOutcome::Serving(service) = parts.begin(&admin, signals, outer, start).await? else {
-        unreachable!("nobody can have asked for a stop yet")
+    let service = match parts.begin(&admin, signals, outer, start).await? {
+        StartOutcome::Serving(service) => service,
+        StartOutcome::Stopped(cause, _) => {
+            let reason = cause.reason().unwrap_or_default().to_owned();
+            return Err(Error::Stopped(reason));
+        }
     };
     let (address, admin_address) = (service.address, admin.address);
     let (report, stopped) = oneshot::channel();

@@ -64,6 +64,7 @@ fn program() {
     let code = service
         .command("migrate", "Applies the migrations", migrate)
         .command("listen", "Runs until it is told to stop", async |chassis| {
+            prepare(&chassis).await?;
             tracing::info!("listens");
             chassis.shutdown().stopping().await;
             Ok(())
@@ -97,6 +98,8 @@ struct Subject {
     start: Human,
     /// Whether the start fails.
     broken: bool,
+    /// Why the program asks for its own stop during the start.
+    stop: Option<String>,
     /// What hooks to register, such as `fine,hangs`.
     hooks: Vec<String>,
     /// What background tasks to start, such as `polite,hangs`.
@@ -140,7 +143,9 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
     });
     let settings = chassis.watch();
     let shutdown = chassis.shutdown().clone();
+    let stop = async move |reason: String| chassis.stop(reason);
     Ok(Router::new()
+        .route("/stop", post(stop))
         .route("/", on_get(async || "hello"))
         .route(
             "/greeting",
@@ -378,6 +383,9 @@ async fn prepare(chassis: &Chassis<Settings>) -> anyhow::Result<()> {
                 Ok(tokio::net::TcpStream::connect(&address).await?)
             })
             .await?;
+    }
+    if let Some(reason) = subject.stop {
+        chassis.stop(reason);
     }
     for hook in subject.hooks {
         chassis.on_stop(hook.clone(), async move || {
