@@ -5,8 +5,9 @@
 //! | `/health/*`, `/metrics`, `/version` | everyone | everyone |
 //! | `/`, `/status`, `/config`, `GET /log` | everyone | requests with the token; everyone with `admin.read = "everyone"` |
 //! | `PUT` and `POST /log` | localhost, outside of containers | requests with the token |
+//! | a service's own routes | as `/status`; other methods than GET, HEAD, OPTIONS and TRACE as `PUT /log` | the same |
 //!
-//! The last two rows refuse a request that has come to localhost for another host: a web page whose name leads here
+//! All rows but the first refuse a request that has come to localhost for another host: a web page whose name leads here
 //! (DNS rebinding) would otherwise read them in the browser of an engineer who forwards the port.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -14,7 +14,7 @@ use super::chassis::Chassis;
 use super::process;
 use super::retry::RetryLimit;
 use super::teardown::{self, Teardown};
-use crate::admin::Build;
+use crate::admin::{Build, OwnRoutes};
 use crate::background::BackgroundTasks;
 use crate::chassis_settings::LoadedSettings;
 use crate::cli;
@@ -86,6 +86,8 @@ async fn work<S: SettingsSchema>(
         metrics: Metrics::new(),
         shutdown: trigger.watch(),
         stop: signals.program(),
+        // Without a listener.
+        admin_routes: OwnRoutes::default(),
         error_map: ErrorMap::default(),
         tasks: teardown.tasks.clone(),
         hooks: teardown.hooks.clone(),

@@ -144,6 +144,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
             metrics: self.metrics.clone(),
             shutdown: self.trigger.watch(),
             stop: signals.program(),
+            admin_routes: self.admin.own_routes.clone(),
             error_map: error_map.clone(),
             tasks: teardown.tasks.clone(),
             hooks: teardown.hooks.clone(),

@@ -5,6 +5,7 @@
 mod accounting;
 mod admin;
 mod admin_page;
+mod admin_routes;
 mod background;
 mod client;
 mod client_address;
