@@ -29,7 +29,8 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{Level, Subscriber};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use self::filter::Filter;
 pub use self::filter::{InvalidFilter, check as check_filter};
@@ -137,7 +138,7 @@ struct LogsState {
 ///
 /// If the filter cannot be read, the thread cannot be started, or the process logs already.
 pub fn install(settings: &Settings) -> Result<Logs, SetupError> {
-    install_beside(settings, &Export::off())
+    install_beside(settings, &Export::off(), Vec::new())
 }
 
 /// The same, and has the spans exported that the log's filter wants: those of handlers become
@@ -148,16 +149,36 @@ pub fn install(settings: &Settings) -> Result<Logs, SetupError> {
 /// As [`install`]'s.
 #[cfg(feature = "otlp")]
 pub fn install_with_tracing(settings: &Settings, export: &Export) -> Result<Logs, SetupError> {
-    let logs = install_beside(settings, export)?;
+    let logs = install_beside(settings, export, Vec::new())?;
     export.announce();
     Ok(logs)
 }
 
-pub(crate) fn install_beside(settings: &Settings, export: &Export) -> Result<Logs, SetupError> {
+/// A layer of another crate, such as Sentry's.
+pub(crate) type OtherLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+pub(crate) fn install_beside(
+    settings: &Settings,
+    export: &Export,
+    others: Vec<OtherLayer>,
+) -> Result<Logs, SetupError> {
     let logs = start(settings, Output::stdout())?;
     let lines = layer::Lines(logs.shared.clone());
-    let subscriber = export.registry().with(lines);
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| SetupError::Installed)?;
+    // Alone, the lines' filter is everybody's: then what no line is made of costs nothing.
+    let installed = if others.is_empty() {
+        let export = export.layer();
+        let subscriber = tracing_subscriber::registry().with(export).with(lines);
+        tracing::subscriber::set_global_default(subscriber)
+    } else {
+        let filter = || layer::OwnFilter(logs.shared.clone());
+        let export = export.layer().map(|export| export.with_filter(filter()));
+        let subscriber = tracing_subscriber::registry()
+            .with(others)
+            .with(export)
+            .with(lines.with_filter(filter()));
+        tracing::subscriber::set_global_default(subscriber)
+    };
+    installed.map_err(|_| SetupError::Installed)?;
     log::set_boxed_logger(Box::new(bridge::Bridge(logs.shared.clone())))
         .map_err(|_| SetupError::Installed)?;
     bridge::set_max_level(logs.shared.filter.max_level());
@@ -285,6 +306,30 @@ impl Logs {
     /// What `tracing` is to be told to log here: for tests, and for a `main` of one's own.
     pub fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
         tracing_subscriber::registry().with(layer::Lines(self.shared.clone()))
+    }
+
+    /// The layer that writes lines, for a `main` of your own with other layers:
+    ///
+    /// ```
+    /// use axum_chassis::logs::{self, Output};
+    /// use tracing_subscriber::layer::SubscriberExt;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let logs = logs::start(&logs::Settings::default(), Output::stdout())?;
+    /// let others = tracing_subscriber::layer::Identity::new(); // such as Sentry's
+    /// let subscriber = tracing_subscriber::registry().with(logs.layer()).with(others);
+    /// tracing::subscriber::set_global_default(subscriber)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Its filter, which [`Logs::set_filter`] changes, is its own: the other layers get what theirs let through. Records of the
+    /// `log` crate and panics become lines with [`install`] only.
+    pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        let filter = layer::OwnFilter(self.shared.clone());
+        layer::Lines(self.shared.clone()).with_filter(filter)
     }
 
     /// Puts another filter in force.

@@ -19,9 +19,9 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider,
 };
 use tokio::sync::watch;
+use tracing::Subscriber;
 use tracing_opentelemetry::OpenTelemetryLayer;
-use tracing_subscriber::Registry;
-use tracing_subscriber::layer::{Layered, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 use self::client::Client;
 use self::queue::{Reporting, SpanQueue, Spans};
@@ -172,18 +172,18 @@ impl Export {
     }
 
     /// What `tracing`'s spans go through on their way to the log's lines.
-    pub(crate) fn registry(
-        &self,
-    ) -> Layered<Option<OpenTelemetryLayer<Registry, SdkTracer>>, Registry> {
-        let layer = self.0.as_ref().map(|running| {
+    pub(crate) fn layer<S>(&self) -> Option<OpenTelemetryLayer<S, SdkTracer>>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        self.0.as_ref().map(|running| {
             tracing_opentelemetry::layer()
                 .with_tracer(running.tracer.clone())
                 // Where in the code, and on which thread: for the log, if for anything.
                 .with_location(false)
                 .with_threads(false)
                 .with_tracked_inactivity(false)
-        });
-        tracing_subscriber::registry().with(layer)
+        })
     }
 
     /// Exports what is left, at most for `within`; nothing is exported any more afterwards. What

@@ -20,7 +20,7 @@ use crate::chassis_settings::LoadedSettings;
 use crate::cli;
 use crate::error::Error;
 use crate::health::Readiness;
-use crate::logs;
+use crate::logs::{self, OtherLayer};
 use crate::metrics::Metrics;
 use crate::otlp::Export;
 use crate::problem::ErrorMap;
@@ -52,10 +52,11 @@ impl<S: SettingsSchema> Command<S> {
 pub(super) fn run<S: SettingsSchema>(
     build: Build,
     sources: Sources,
+    layers: Vec<OtherLayer>,
     command: Command<S>,
 ) -> Result<ExitCode, Error> {
     let name = command.listed.name;
-    process::logged(&build, &sources, Some(name), |loaded, _, export| {
+    process::logged(&build, &sources, layers, Some(name), |loaded, _, export| {
         let (runtime, _) = threads::runtime(loaded.chassis.service.threads)?;
         teardown::block_on(runtime, Box::pin(work(loaded, export, command)))
     })

@@ -15,7 +15,7 @@ use super::{Chassis, Outer, Running, Stopped, reload, teardown};
 use crate::admin::Build;
 use crate::chassis_settings::{self, ChassisSettings, LoadedSettings};
 use crate::error::{Chain, Error};
-use crate::logs::{self, Logs};
+use crate::logs::{self, Logs, OtherLayer};
 use crate::otlp::Export;
 use crate::settings::{self, SettingsSchema, Sources};
 use crate::shutdown::Signals;
@@ -25,14 +25,21 @@ use crate::threads;
 pub(super) fn run<S: SettingsSchema>(
     build: Build,
     sources: Sources,
+    layers: Vec<OtherLayer>,
     outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<ExitCode, Error> {
     let load_again = sources.clone();
-    logged(&build.clone(), &sources, None, |loaded, logs, export| {
-        let parts = ServiceParts::assemble(build, load_again, loaded, logs.clone(), export)?;
-        process(parts, outer, start)
-    })
+    logged(
+        &build.clone(),
+        &sources,
+        layers,
+        None,
+        |loaded, logs, export| {
+            let parts = ServiceParts::assemble(build, load_again, loaded, logs.clone(), export)?;
+            process(parts, outer, start)
+        },
+    )
 }
 
 /// Reads the settings, and has `work` done under a log that is flushed at the end. Errors up to the
@@ -40,12 +47,13 @@ pub(super) fn run<S: SettingsSchema>(
 pub(super) fn logged<S: SettingsSchema>(
     build: &Build,
     sources: &Sources,
+    layers: Vec<OtherLayer>,
     command: Option<&str>,
     work: impl FnOnce(LoadedSettings<S>, &Logs, Export) -> Result<Stopped, Error>,
 ) -> Result<ExitCode, Error> {
     let (loaded, traces) = chassis_settings::load::<S>(sources)?;
     let export = Export::start(traces, build.name, build.version).map_err(Error::Runtime)?;
-    let logs = logs::install_beside(&loaded.chassis.logs, &export)
+    let logs = logs::install_beside(&loaded.chassis.logs, &export, layers)
         .map_err(|error| Error::Logs(error.into()))?;
     tracing::info!(
         name = build.name,

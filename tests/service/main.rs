@@ -25,3 +25,4 @@ mod slow_clients;
 mod start_retry;
 mod stop;
 mod test_kit;
+mod tracing_layers;

@@ -26,8 +26,11 @@ use http_body::Frame;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tower::service_fn;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::client::get;
+use crate::tracing_layers::Other;
 
 /// How long anything may take that is waited for.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -60,6 +63,12 @@ fn program() {
         );
     if let Ok(file) = std::env::var("SOURCE") {
         service = service.source(File::new(&file, FileFormat::Json));
+    }
+    if let Ok(filter) = std::env::var("OTHER") {
+        service = match filter.parse::<LevelFilter>() {
+            Ok(level) => service.tracing_layer(Other.with_filter(level)),
+            Err(_) => service.tracing_layer(Other),
+        };
     }
     let code = service
         .command("migrate", "Applies the migrations", migrate)
@@ -146,6 +155,7 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
     let stop = async move |reason: String| chassis.stop(reason);
     Ok(Router::new()
         .route("/stop", post(stop))
+        .route("/levels/{filter}", on_get(levels))
         .route("/", on_get(async || "hello"))
         .route(
             "/greeting",
@@ -351,6 +361,15 @@ async fn onward() -> Json<Map<String, Value>> {
 async fn lookup(place: &str) {
     tokio::task::yield_now().await;
     tracing::info!("looked up");
+}
+
+/// Logs an event a level. The span is for those who look closely.
+#[tracing::instrument(level = "debug", fields(inner = 7))]
+async fn levels(Path(filter): Path<String>) {
+    tracing::warn!("warn at {filter}");
+    tracing::info!("info at {filter}");
+    tracing::debug!("debug at {filter}");
+    tracing::trace!("trace at {filter}");
 }
 
 async fn panics() {
