@@ -11,15 +11,17 @@
 
 mod bridge;
 mod filter;
+mod install;
 mod layer;
 mod line;
+mod output;
 mod panics;
 mod queue;
 mod recent;
 mod write;
 mod writer;
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{self, Arc};
@@ -30,11 +32,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::registry::LookupSpan;
 
 use self::filter::Filter;
 pub use self::filter::{InvalidFilter, check as check_filter};
+pub(crate) use self::install::{OtherLayer, install_beside};
 use self::line::{Line, Style};
+pub use self::output::Output;
 use self::queue::LineQueue;
 use self::recent::Recent;
 use crate::otlp::Export;
@@ -66,13 +70,6 @@ pub enum Format {
     Json,
     /// For people.
     Text,
-}
-
-/// Where lines go.
-pub struct Output {
-    write: Box<dyn Write + Send>,
-    terminal: bool,
-    colours: bool,
 }
 
 /// Why logs could not be started.
@@ -154,38 +151,6 @@ pub fn install_with_tracing(settings: &Settings, export: &Export) -> Result<Logs
     Ok(logs)
 }
 
-/// A layer of another crate, such as Sentry's.
-pub(crate) type OtherLayer = Box<dyn Layer<Registry> + Send + Sync>;
-
-pub(crate) fn install_beside(
-    settings: &Settings,
-    export: &Export,
-    others: Vec<OtherLayer>,
-) -> Result<Logs, SetupError> {
-    let logs = start(settings, Output::stdout())?;
-    let lines = layer::Lines(logs.shared.clone());
-    // Alone, the lines' filter is everybody's: then what no line is made of costs nothing.
-    let installed = if others.is_empty() {
-        let export = export.layer();
-        let subscriber = tracing_subscriber::registry().with(export).with(lines);
-        tracing::subscriber::set_global_default(subscriber)
-    } else {
-        let filter = || layer::OwnFilter(logs.shared.clone());
-        let export = export.layer().map(|export| export.with_filter(filter()));
-        let subscriber = tracing_subscriber::registry()
-            .with(others)
-            .with(export)
-            .with(lines.with_filter(filter()));
-        tracing::subscriber::set_global_default(subscriber)
-    };
-    installed.map_err(|_| SetupError::Installed)?;
-    log::set_boxed_logger(Box::new(bridge::Bridge(logs.shared.clone())))
-        .map_err(|_| SetupError::Installed)?;
-    bridge::set_max_level(logs.shared.filter.max_level());
-    std::panic::set_hook(Box::new(panics::hook(logs.shared.clone())));
-    Ok(logs)
-}
-
 /// Starts logs that write to `output`, without making them the process's own.
 ///
 /// # Errors
@@ -255,49 +220,6 @@ impl Validate for Settings {
             errors.add("logs.filter", error.to_string());
         }
     }
-}
-
-// === impl Output ===
-
-impl Output {
-    /// The process's standard output, with colours if it is a terminal and `NO_COLOR` is not set.
-    pub fn stdout() -> Self {
-        let stdout = io::stdout();
-        let terminal = stdout.is_terminal();
-        Self {
-            write: unbuffered(stdout),
-            terminal,
-            colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        }
-    }
-
-    /// Anything else that bytes can be written to.
-    pub fn to(write: impl Write + Send + 'static) -> Self {
-        Self {
-            write: Box::new(write),
-            terminal: false,
-            colours: false,
-        }
-    }
-
-    /// Says that the output is a terminal, and whether it shows colours.
-    #[must_use]
-    pub fn terminal(self, colours: bool) -> Self {
-        Self {
-            terminal: true,
-            colours,
-            ..self
-        }
-    }
-}
-
-/// Batches come whole: the standard library's line buffer would only copy them once more.
-fn unbuffered(stdout: io::Stdout) -> Box<dyn Write + Send> {
-    #[cfg(unix)]
-    if let Ok(descriptor) = std::os::fd::AsFd::as_fd(&stdout).try_clone_to_owned() {
-        return Box::new(std::fs::File::from(descriptor));
-    }
-    Box::new(stdout)
 }
 
 // === impl Logs ===

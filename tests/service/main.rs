@@ -21,6 +21,7 @@ mod memory_limits;
 mod outcomes;
 mod program;
 mod reload;
+mod route_policy;
 mod slow_clients;
 mod start_retry;
 mod stop;

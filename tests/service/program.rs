@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Path, Query, Request, WebSocketUpgrade};
-use axum::middleware::map_response;
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get as on_get, post};
 use axum::{Json, Router};
@@ -21,16 +21,17 @@ use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Duration as Human, Validate};
 use axum_chassis::shutdown::Shutdown;
 use axum_chassis::testing::{self, Ended, Process};
-use axum_chassis::{Chassis, ClientAddress, Problem, Service, trace};
+use axum_chassis::{Chassis, ClientAddress, Problem, RoutePolicy, Service, trace};
 use http_body::Frame;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tower::service_fn;
-use tracing_subscriber::Layer;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{self, Layer};
 
 use crate::client::get;
-use crate::tracing_layers::Other;
 
 /// How long anything may take that is waited for.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -155,6 +156,7 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
     let stop = async move |reason: String| chassis.stop(reason);
     Ok(Router::new()
         .route("/stop", post(stop))
+        .nest("/policy", policies())
         .route("/levels/{filter}", on_get(levels))
         .route("/", on_get(async || "hello"))
         .route(
@@ -477,6 +479,55 @@ impl HttpBody for Endless {
         }
         self.0 = Some(pause());
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"data: tick\n\n")))))
+    }
+}
+
+/// Routes with policies.
+pub(crate) fn policies() -> Router {
+    let policy = RoutePolicy::new;
+    let long = policy().timeout(Duration::from_secs(3600));
+    let short = policy().timeout(Duration::from_millis(200));
+    // It waits for something before the policy is known.
+    let waits = from_fn(async |request: Request, next: Next| {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        next.run(request).await
+    });
+    let two = policy().concurrency(2);
+    let nested = Router::new()
+        .route("/long/{ms}", on_get(sleep).layer(long.clone()))
+        .route("/short/{ms}", on_get(sleep));
+    Router::new()
+        .route("/long/{ms}", on_get(sleep).layer(long.clone()).layer(waits))
+        .route("/short/{ms}", on_get(sleep).layer(short.clone()))
+        .route("/upload", post(discard).layer(long))
+        .route("/poll/{ms}", on_get(sleep).layer(policy().no_timeout()))
+        .route("/two/{ms}", on_get(sleep).layer(two.clone()))
+        .route("/second/{ms}", on_get(sleep).layer(two.clone()))
+        .route("/two/panic", on_get(panics).layer(two))
+        .route(
+            "/stream",
+            on_get(async || Body::new(Endless::default())).layer(policy().concurrency(1)),
+        )
+        .route("/unlogged/{ms}", on_get(sleep).layer(policy().unlogged()))
+        .nest("/nested", nested.layer(short))
+}
+
+/// Tells standard error about events, as Sentry's would tell its server.
+struct Other;
+
+impl<S: Subscriber> Layer<S> for Other {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        event.record(&mut EventMessage);
+    }
+}
+
+struct EventMessage;
+
+impl Visit for EventMessage {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            eprintln!("other: {value:?}");
+        }
     }
 }
 

@@ -1,33 +1,9 @@
 //! A `tracing` layer of another crate beside the log.
 
-use std::fmt;
-
 use axum_chassis::testing::Ended;
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::layer::{Context, Layer};
 
 use crate::client::{get, request};
 use crate::program::{Setup, TOKEN, bearer};
-
-/// Tells standard error about events, as Sentry's would tell its server.
-pub(crate) struct Other;
-
-impl<S: Subscriber> Layer<S> for Other {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        event.record(&mut Message);
-    }
-}
-
-struct Message;
-
-impl Visit for Message {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            eprintln!("other: {value:?}");
-        }
-    }
-}
 
 /// A request logs one event a level, within a span at debug.
 fn levels(setup: Setup, filters: &[&str]) -> Ended {
