@@ -71,7 +71,7 @@ done
 # Names reach YAML and other programs: nothing passes but what an image's name may consist of.
 name_pattern='^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$'
 tag_pattern='^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$'
-[[ $timeout =~ ^[0-9]+[smh]$ ]] || wrong_use "--timeout $timeout is no duration such as 300s"
+[[ $timeout =~ ^[0-9]+[smh]$ ]] || wrong_use "invalid --timeout $timeout: expected a duration such as 300s"
 [ -f "$overlay/kustomization.yaml" ] || wrong_use "$overlay has no kustomization.yaml"
 for program in kubectl curl; do
   command -v "$program" >/dev/null || fail "$program is not installed"
@@ -95,14 +95,14 @@ else
   if [ -z "$version" ]; then
     version=$(git describe --tags --always --dirty) || fail "no --version, and git cannot tell one"
   fi
-  [[ $version =~ $tag_pattern ]] || wrong_use "--version $version is no image tag"
+  [[ $version =~ $tag_pattern ]] || wrong_use "invalid --version $version: expected an image tag"
   image=$registry/$name:$version
 fi
 case $image in
   *@sha256:*) image_name=${image%@*} pin="digest: ${image#*@}" ;;
   *) image_name=${image%:*} pin="newTag: \"${image##*:}\"" ;;
 esac
-[[ $image_name =~ $name_pattern ]] || wrong_use "$image_name is no image name"
+[[ $image_name =~ $name_pattern ]] || wrong_use "invalid image name $image_name: expected REGISTRY/NAME in lower case"
 [[ $pin =~ ^(digest:\ sha256:[0-9a-f]{64}|newTag:\ \"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\")$ ]] ||
   wrong_use "$image has neither a proper tag nor a proper digest"
 

@@ -4,7 +4,7 @@
 //! | route | answers |
 //! |---|---|
 //! | `/health/liveness` | 200; 503 when the service's runtime has run no task for `health.stall` |
-//! | `/health/readiness` | 200 or 503, and the checks as JSON; never calls a dependency |
+//! | `/health/readiness` | 200 or 503, and the checks as JSON; without calling a dependency |
 //! | `/health/startup` | 503 until the service's own start is done |
 //! | `/metrics` | Prometheus text, or OpenMetrics when asked for; gzip when asked for |
 //! | `/config` | the settings in force as JSON, redacted, with their origins |
@@ -39,6 +39,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::background::BackgroundTasks;
 use crate::health::{Heartbeat, Readiness};
@@ -67,7 +68,7 @@ pub struct Settings {
     /// `/`, `/status`, `/config` and `/log`. At least 16 characters. Unset, everyone may read, and requests from localhost
     /// may change the log filter, but not in a container.
     pub token: Option<Secret>,
-    /// Who may read once there is a token: requests `with-token`, or `everyone`.
+    /// Read access once a token is set: requests `with-token`, or `everyone`.
     pub read: Read,
 }
 
@@ -100,10 +101,12 @@ impl Validate for Settings {
 
 /// How long a request of this listener may take to arrive.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// What a request may bring at most, in bytes: a filter and a token.
+/// The longest request body in bytes: a filter and a token.
 const LONGEST_BODY: usize = 1024;
+/// How many answers that take work, such as a scrape, are made at a time: 503 beyond it.
+const MOST_WORK: usize = 4;
 
-/// What a build is called, for `/version` and `build_info`.
+/// Name, version and origin of the build, for `/version` and `build_info`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Build {
     pub(crate) name: &'static str,
@@ -113,7 +116,7 @@ pub(crate) struct Build {
     pub(crate) rustc: &'static str,
 }
 
-/// What the admin listener shows.
+/// The state that the admin listener shows.
 pub(crate) struct Admin {
     pub(crate) build: Build,
     access: Access,
@@ -126,11 +129,13 @@ pub(crate) struct Admin {
     pub(crate) own_routes: OwnRoutes,
     logs: Logs,
     shutdown: Shutdown,
-    /// How long a stop may take.
+    /// The deadline of a shutdown.
     deadline: Duration,
-    /// Why the service's runtime has as many threads as it has.
+    /// The reason for the number of worker threads.
     threads: OnceLock<String>,
     samples: Mutex<Samples>,
+    /// For answers that take work, of which few are made at a time.
+    work: Semaphore,
     started: Instant,
 }
 
@@ -158,6 +163,7 @@ impl Admin {
             deadline,
             threads: OnceLock::new(),
             samples: Mutex::default(),
+            work: Semaphore::new(MOST_WORK),
             started: Instant::now(),
             metrics,
         })
@@ -171,7 +177,7 @@ impl Admin {
             .unwrap_or_else(PoisonError::into_inner) = effective;
     }
 
-    /// Says why the service's runtime has as many threads as it has.
+    /// Sets the reason for the number of worker threads.
     pub(crate) fn set_threads(&self, reason: String) {
         let _ = self.threads.set(reason);
     }
@@ -187,6 +193,19 @@ impl Admin {
             self.samples().take(&snapshot);
             tokio::time::sleep(samples::INTERVAL).await;
         }
+    }
+
+    /// Makes an answer that takes work, after whatever has less: a probe does not wait for more than a few of these, however
+    /// many are asked for.
+    async fn work(&self, answer: impl FnOnce() -> Response) -> Response {
+        let Ok(_permit) = self.work.try_acquire() else {
+            let close = [(header::CONNECTION, "close"), (header::RETRY_AFTER, "1")];
+            let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("busy with others");
+            return (close, busy).into_response();
+        };
+        // What has arrived meanwhile is looked at before this goes on.
+        tokio::task::yield_now().await;
+        answer()
     }
 
     fn effective(&self) -> Effective {
@@ -218,7 +237,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Admin>>); 11] {
         ("/health/liveness", get_route(liveness)),
         ("/health/readiness", get_route(readiness)),
         ("/health/startup", get_route(startup)),
-        ("/metrics", get_route(scrape)),
+        ("/metrics", get(scrape)),
         ("/config", guarded(config)),
         ("/log", log),
         ("/status", guarded(status::show)),
@@ -228,7 +247,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Admin>>); 11] {
     ]
 }
 
-/// Answers 408 in place of a request that takes too long to arrive: the places of this listener are few.
+/// Responds 408 to a request that takes too long to arrive, because this listener has few connections.
 async fn in_time(request: Request, next: Next) -> Response {
     let late = "the request did not arrive in time";
     let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT).detail(late);
@@ -236,14 +255,14 @@ async fn in_time(request: Request, next: Next) -> Response {
     answer.map_err(late).into_response()
 }
 
-/// What a GET shows. All of them are one type to axum, which compiles a good deal for each type of a handler.
+/// The response to a GET that takes little work. A function pointer, because axum compiles much code for each handler type.
 type Show = fn(&Admin, &HeaderMap) -> Response;
 
 fn get_route(show: Show) -> MethodRouter<Arc<Admin>> {
     get(async move |State(admin): State<Arc<Admin>>, headers: HeaderMap| show(&admin, &headers))
 }
 
-/// The same for those whom [`Access`] lets read.
+/// A GET with more work, for requests that [`Access`] allows to read.
 fn guarded(show: Show) -> MethodRouter<Arc<Admin>> {
     get(
         async move |State(admin): State<Arc<Admin>>,
@@ -251,14 +270,14 @@ fn guarded(show: Show) -> MethodRouter<Arc<Admin>> {
                     uri: Uri,
                     headers: HeaderMap| {
             match admin.access.check(Action::Read, client, &uri, &headers) {
-                Ok(()) => show(&admin, &headers),
+                Ok(()) => admin.work(|| show(&admin, &headers)).await,
                 Err(refusal) => *refusal,
             }
         },
     )
 }
 
-/// No browser takes an answer for something else than it says.
+/// Browsers use the content type of each response, and do not guess another.
 async fn no_sniffing(mut answer: Response) -> Response {
     let nosniff = HeaderValue::from_static("nosniff");
     answer
@@ -279,7 +298,7 @@ pub(crate) fn probes(readiness: Readiness) -> Router {
         .route("/health/readiness", get(probe(&readiness, verdict)))
 }
 
-/// What answers a request without a valid `Host`, whatever it asks for, on both listeners.
+/// Responds 400 to requests without a valid `Host`, on both listeners.
 pub(crate) fn invalid_host(readiness: &Readiness) -> Router {
     let refusal: fn(&Readiness) -> Response = |_| {
         let detail = "a request of HTTP/1.1 has one Host header, which names a host";
@@ -288,7 +307,7 @@ pub(crate) fn invalid_host(readiness: &Readiness) -> Router {
     Router::new().fallback(probe(readiness, refusal))
 }
 
-/// One type of handler for all that asks nothing but the readiness, or not even that: see [`Show`].
+/// One handler type for the routes that need at most the readiness; see [`Show`].
 fn probe(
     readiness: &Readiness,
     show: fn(&Readiness) -> Response,
@@ -329,7 +348,11 @@ fn startup(admin: &Admin, _: &HeaderMap) -> Response {
     )
 }
 
-fn scrape(admin: &Admin, headers: &HeaderMap) -> Response {
+async fn scrape(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    admin.work(|| scraped(&admin, &headers)).await
+}
+
+fn scraped(admin: &Admin, headers: &HeaderMap) -> Response {
     let asked = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let (kind, text) = admin.metrics.encode(asked(header::ACCEPT));
     let plain = [

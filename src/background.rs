@@ -28,16 +28,16 @@ struct TaskList {
     running: watch::Sender<usize>,
 }
 
-/// What is known of one task.
+/// The state and the counts of one task.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskReport {
     pub(crate) name: String,
     pub(crate) state: TaskState,
     /// How often it was started.
     pub(crate) starts: u64,
-    /// How its runs ended, and how often so.
+    /// The number of ended runs, by outcome.
     pub(crate) ends: BTreeMap<RunEnd, u64>,
-    /// In the words of its last failure.
+    /// The last failure.
     pub(crate) error: Option<String>,
 }
 
@@ -46,11 +46,11 @@ pub(crate) enum TaskState {
     Running,
     /// Between a failure and the next start.
     Pausing,
-    /// It has done its work, or was told of the stop.
+    /// It has done its work, or was notified of shutdown.
     Ended,
 }
 
-/// How a run of a task ended.
+/// The outcome of a run of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RunEnd {
     Done,
@@ -100,7 +100,7 @@ impl BackgroundTasks {
         *self.0.running.borrow()
     }
 
-    /// Cuts the tasks that are left, and says how many.
+    /// Aborts the remaining tasks, and returns how many there were.
     pub(crate) fn abort_all(&self) -> usize {
         let running = self.running();
         for (supervisor, _) in self.known().iter() {
@@ -151,7 +151,7 @@ impl RunEnd {
     }
 }
 
-/// Where one task is noted. Dropped, the task has ended, whatever ended it.
+/// Updates the report of one task. When it is dropped, the task has ended.
 struct TaskEntry {
     tasks: BackgroundTasks,
     at: usize,
@@ -175,8 +175,8 @@ impl TaskEntry {
         self.note(|task| {
             task.state = TaskState::Pausing;
             *task.ends.entry(end).or_default() += 1;
-            // It is shown to whoever asks the admin listener.
-            let error = error.map(|error| redact::userinfo(&error).into_owned());
+            // The admin listener shows it.
+            let error = error.map(|error| redact::secrets(&error).into_owned());
             task.error = error.or(task.error.take());
         });
     }
@@ -223,14 +223,14 @@ async fn supervise(name: String, work: Arc<Work>, shutdown: Shutdown, entry: Tas
 }
 
 async fn run(work: Arc<Work>, shutdown: Shutdown) -> (RunEnd, Option<String>) {
-    // A task of its own, so that a panic ends this run only; in a set, so that it is cut with us. The
+    // A task of its own, so that a panic ends this run only; in a set, so that it is aborted with us. The
     // error is put into words within it, as that may panic, too.
     let mut alone = JoinSet::new();
     alone.spawn(boxed(async move { work(shutdown).await.map_err(in_words) }));
     match alone.join_next().await {
         Some(Ok(Ok(()))) | None => (RunEnd::Done, None),
         Some(Ok(Err(error))) => (RunEnd::Failed, Some(error.to_string())),
-        // What it said may be a secret, and the error is shown: the log has it.
+        // The panic message may contain a secret, and the admin page shows the error; the log has the message.
         Some(Err(_)) => (
             RunEnd::Panicked,
             Some("panicked; the log has the message".to_owned()),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Quota {
     /// In cores: 1.5 is one and a half.
     pub(crate) cores: f64,
-    /// The file that says so.
+    /// The file that it was read from.
     pub(crate) source: PathBuf,
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn cpu_quota() -> Option<Quota> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryLimit {
     pub(crate) bytes: u64,
-    /// The file that says so.
+    /// The file that it was read from.
     pub(crate) source: PathBuf,
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn memory_limit() -> Option<MemoryLimit> {
     Cgroup::current().memory_limit()
 }
 
-/// Where to read of this process's cgroup.
+/// The cgroup of this process, and its directories.
 #[derive(Clone, Debug)]
 pub(crate) struct Cgroup {
     cpu: Controller,
@@ -77,7 +77,7 @@ impl Cgroup {
         Self::at(Path::new("/sys/fs/cgroup"), &membership)
     }
 
-    /// `mount` is the cgroup file system, `membership` what `/proc/self/cgroup` says.
+    /// `mount` is the cgroup file system, `membership` the content of `/proc/self/cgroup`.
     fn at(mount: &Path, membership: &str) -> Self {
         Self {
             cpu: Controller::find(mount, membership, "cpu"),

@@ -38,7 +38,7 @@ impl Default for ServiceSettings {
 /// The chassis's own sections of the settings. A service's own stand beside them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-#[allow(missing_docs)] // each section's type says what it is
+#[allow(missing_docs)] // each section's type has the documentation
 pub struct ChassisSettings {
     pub server: server::Settings,
     pub admin: admin::Settings,
@@ -69,7 +69,7 @@ impl Validate for ChassisSettings {
 /// A service's settings as they were loaded: the chassis's sections and its own.
 pub type LoadedSettings<S> = Loaded<ChassisSettings, S>;
 
-/// Reads all that a process is told from outside: its settings, and where its traces go.
+/// Reads all configuration from outside: the settings, and OpenTelemetry's environment variables.
 pub(crate) fn load<S: SettingsSchema>(
     sources: &Sources,
 ) -> Result<(LoadedSettings<S>, otlp::Config), Error> {
@@ -81,12 +81,12 @@ pub(crate) fn load<S: SettingsSchema>(
         },
         (Err(wrong), Ok(_)) => Err(Error::Settings(wrong.into())),
         (Ok(_), Err(wrong)) => Err(Error::Settings(wrong.into())),
-        // All that is wrong is said at once.
+        // All errors are reported at once.
         (Err(wrong), Err(too)) => Err(Error::Settings(format!("{wrong}\n{too}").into())),
     }
 }
 
-/// The token that the template brings for development is known to everybody.
+/// The template's development token is public, so it is valid in development only.
 fn known_token<S>(loaded: &LoadedSettings<S>, sources: &Sources) -> Option<String> {
     let token = loaded.chassis.admin.token.as_ref()?;
     let is_known = token.expose().trim() == "for-development-only";

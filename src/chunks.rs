@@ -11,7 +11,7 @@ pub(crate) const HTTP2: usize = 16 * 1024;
 /// The last piece of a stream of HTTP/2, in bytes: as much may wait for a client whose request is over.
 const END: usize = 256;
 
-/// What is left of a frame that was longer than a piece may be.
+/// The rest of a frame that is longer than the longest piece.
 #[derive(Default)]
 pub(crate) struct Chunks(Bytes);
 

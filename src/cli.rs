@@ -31,7 +31,7 @@ LOG_FORMAT, DATABASE_URL, REDIS_URL, APP__SECTION__KEY variables and --set: late
 APP_CONFIG_DIR and APP_SECRETS_DIR name other directories.
 ";
 
-/// The longest a health check waits, below Docker's and Kubernetes' own patience.
+/// The timeout of a health check, below Docker's and Kubernetes' own.
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A command of the service, as `--help` lists it.
@@ -41,7 +41,7 @@ pub(crate) struct CommandInfo {
     pub(crate) about: &'static str,
 }
 
-/// What the command line asks for.
+/// The operation that the command line selects.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Run,
@@ -115,7 +115,7 @@ pub(crate) fn parse(
     Ok(arguments)
 }
 
-/// Where the settings come from, the command line included.
+/// The sources of the settings, the command line included.
 pub(crate) fn sources(arguments: &Arguments) -> Sources {
     arguments
         .sets
@@ -123,7 +123,7 @@ pub(crate) fn sources(arguments: &Arguments) -> Sources {
         .fold(Sources::from_env(), |sources, set| sources.with_set(set))
 }
 
-/// Does what was asked for, if that is not to run the service.
+/// Runs the selected operation, unless it is to run the service or a command.
 pub(crate) fn answer<B: SettingsSchema>(
     arguments: &Arguments,
     sources: &Sources,
@@ -185,7 +185,7 @@ pub(crate) fn answer<B: SettingsSchema>(
     }
 }
 
-/// What applies where a setting is left to where the process runs, as comments.
+/// The effective values of settings that depend on the environment, as comments.
 fn derived(sections: &ChassisSettings) -> String {
     let limits = Limits::new(&sections.limits, sections.server.max_connections).to_string();
     let delay = settings::Duration::from(sections.shutdown.delay());
@@ -215,16 +215,16 @@ fn help(commands: &[CommandInfo]) -> String {
     help + "\n" + HELP
 }
 
-/// Says what is wrong with the command line: exit code 64, `EX_USAGE`.
+/// Prints an error in the command line; the exit code is 64, `EX_USAGE`.
 pub(crate) fn usage_error(error: &lexopt::Error, commands: &[CommandInfo]) -> ExitCode {
     complain(&format!("error: {error}\n\n{}", help(commands)));
     ExitCode::from(64)
 }
 
-/// Says what keeps the service from running, before there is a log to say it in.
+/// Prints an error that occurs before the log exists.
 pub(crate) fn fatal(error: &Error) -> ExitCode {
     complain(&match error {
-        // One line for each thing that is wrong.
+        // One line for each error.
         Error::Settings(faults) => {
             let faults = faults.to_string().replace('\n', "\n  ");
             format!("error: {error}\n  {faults}\n")
@@ -235,7 +235,7 @@ pub(crate) fn fatal(error: &Error) -> ExitCode {
 }
 
 fn print(text: &str) -> ExitCode {
-    // A reader that has seen enough (`| head`) is no failure.
+    // A closed pipe (`| head`) is not a failure.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
@@ -258,7 +258,7 @@ fn health_check(url: &str) -> ExitCode {
     }
 }
 
-/// The status of a GET. A probe of this process's own kind needs no more of HTTP than this.
+/// The status of a GET. A probe of the same kind of process needs no more of HTTP than this.
 fn ask(url: &str) -> std::io::Result<u16> {
     let wrong =
         |problem: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, problem.to_owned());

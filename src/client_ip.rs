@@ -1,18 +1,18 @@
 //! The client's address, also behind proxies.
 //!
-//! Behind an ingress, a gateway or a load balancer, every connection is the proxy's, and a header
-//! says whose request it is. Anybody may send that header, so it is believed as far as
-//! [`Proxies`] that are trusted have written it, and no further:
+//! Behind an ingress, a gateway or a load balancer, every connection comes from the proxy, and a header
+//! has the client's address. Any client can send that header, so only the part that trusted
+//! [`Proxies`] have written counts:
 //!
-//! - Where the connection is not from a trusted proxy, its own address is the client's.
-//! - Else the header is read from the right, where each proxy has added whom it got the request
-//!   from. Trusted addresses are passed over; the first other one is the client's.
-//! - An invalid entry ends the search (`unknown`, `_hidden`, anything forged): the last
-//!   trusted proxy stands for the client then.
-//! - One header is read, not two: which one the proxies write is a setting. What they do not
-//!   write, they pass on as clients send it.
+//! - If the connection is not from a trusted proxy, its own address is the client's.
+//! - Otherwise the header is read from the right, where each proxy has appended its peer. Trusted
+//!   addresses are skipped; the first other one is the client's.
+//! - An invalid entry ends the search (`unknown`, `_hidden`, anything forged): the last trusted
+//!   proxy counts as the client.
+//! - Only one header is read, and a setting selects it. Proxies forward the other one unchanged
+//!   from clients.
 //!
-//! [`ClientAddress`] is how handlers get it, and the access line and the span of a request have it.
+//! Handlers extract it as [`ClientAddress`]; the access log and the request's span have it too.
 //! In a program that keeps its own `main`, [`RequestLayer::trusted_proxies`] takes the proxies:
 //!
 //! ```
@@ -43,7 +43,7 @@ use crate::settings::Network;
 
 /// The client's address, for handlers: `async fn order(ClientAddress(client): ClientAddress)`.
 ///
-/// It is that of the connection, or where that is a trusted proxy's, what the proxies say. Never
+/// The connection's address or, behind trusted proxies, the address in their header. Never
 /// IPv4 mapped into IPv6. A request that has neither come through a listener of the chassis nor
 /// through one with `into_make_service_with_connect_info::<SocketAddr>()` is answered with a 500;
 /// a test without a socket puts a `ClientAddress` into the request's extensions.
@@ -63,20 +63,20 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// Whose ids a request keeps: `x-request-id`, and the trace of `traceparent`, whose caller may decide that it is sampled.
+/// From which callers `x-request-id` and `traceparent` are accepted. The trace's sampling decision comes with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AcceptIds {
-    /// Those of everybody: callers are services of one's own, or a proxy in front replaces what strangers send.
+    /// From every caller: they are your own services, or a proxy in front replaces the IDs of others.
     #[default]
     FromAnyone,
-    /// Those that come over a connection of a trusted proxy.
+    /// From connections of trusted proxies only.
     FromTrustedProxies,
-    /// Nobody's: each request gets new ones.
+    /// From no caller: each request gets new IDs.
     FromNobody,
 }
 
-/// The proxies that are believed when they say whose request it is. None by default.
+/// The proxies whose forwarding header is trusted. None by default.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     networks: Vec<Network>,
@@ -98,7 +98,7 @@ impl Proxies {
         }
     }
 
-    /// Whose request it is that came with these headers over a connection of `peer`.
+    /// The client's address of a request with these headers, over a connection of `peer`.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         let mut hops = match self.header {
@@ -113,7 +113,7 @@ impl Proxies {
         client
     }
 
-    /// The same, and whose ids of requests and traces are kept.
+    /// Sets from which callers the IDs of requests and traces are accepted.
     #[must_use]
     pub fn accept_ids(mut self, ids: AcceptIds) -> Self {
         self.ids = ids;
@@ -137,7 +137,7 @@ impl Proxies {
         networks.any(|network| network.contains(address))
     }
 
-    /// Whose request it is, if that is known; [`ClientAddress`] will say so, too.
+    /// The client's address, if it is known; [`ClientAddress`] returns the same.
     pub(crate) fn identify(&self, request: &mut Request) -> Option<IpAddr> {
         let ConnectInfo(peer) = *request.extensions().get::<ConnectInfo<SocketAddr>>()?;
         if self.networks.is_empty() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What ended a service or one of its commands, or kept it from starting.
+/// The error that ended a service or one of its commands, or prevented its start.
 ///
 /// Its `Display` is one line that names the stage; the cause is its `source`.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum Error {
         listener: &'static str,
         /// The address as it was configured.
         address: String,
-        /// Why not.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The service's own start failed.
@@ -117,7 +117,7 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// The error in words, with its causes: for who keeps it beyond the task that failed, since its own words
+/// Converts an error and its causes to text, to keep it beyond the task that failed: its own `Display`
 /// may panic.
 pub(crate) fn in_words(error: anyhow::Error) -> anyhow::Error {
     anyhow::Error::msg(Chain(error.as_ref()).to_string())

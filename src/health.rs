@@ -1,10 +1,10 @@
 //! Health checks: liveness and readiness.
 //!
-//! *Live* is about the process itself: its runtime still runs tasks. *Ready* is about its work: it
-//! has started, is not stopping, and what it depends on answers. Dependencies never decide liveness:
-//! restarting a service does not mend its database.
+//! Liveness is about the process itself: its runtime still runs tasks. Readiness is about its work: it
+//! has started, is not stopping, and its dependencies respond. Dependencies never affect liveness:
+//! restarting a service does not repair its database.
 //!
-//! Nothing here waits for a dependency when a probe asks: checks run in the background, and a probe
+//! A probe never waits for a dependency: checks run in the background, and a probe
 //! reads their last verdicts.
 
 mod check;

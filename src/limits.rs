@@ -1,7 +1,7 @@
 //! Limits of requests: timeout, body size, concurrency, connections, memory for bodies.
 //!
-//! Limits that the settings leave open follow from the memory limit of the container, so that no client can have the process
-//! killed for memory:
+//! Limits that are not set derive from the container's memory limit, so that no client can get the process killed for its
+//! memory:
 //!
 //! | limit | from the memory limit M | M = 128 MiB | without a memory limit |
 //! |---|---|---|---|
@@ -28,7 +28,7 @@ use crate::settings::{Duration, Size, Validate, ValidationErrors};
 #[serde(default)]
 pub struct Settings {
     /// How long a request may take until its response begins: 504 after it, or 408 where the
-    /// client has not sent all of its body by then. 0s means for ever.
+    /// client has not sent all of its body by then. 0s disables it.
     pub request_timeout: Duration,
     /// How large a request body may be that an extractor buffers (JSON, form, bytes, text): 413
     /// beyond it. A route may set its own with axum's `DefaultBodyLimit`.
@@ -79,7 +79,7 @@ struct LimitValues {
     from: Mutex<From>,
 }
 
-/// What the limits follow from.
+/// The inputs of the limits.
 #[derive(Clone, Debug)]
 struct From {
     settings: Settings,
@@ -118,7 +118,7 @@ impl Limits {
 
     /// Reads the memory limit again: Kubernetes resizes containers in place. Whether it has changed.
     pub(crate) fn follow(&self) -> bool {
-        // A file that cannot be read now, as when there are no file descriptors, lifts no limit.
+        // If the file cannot be read now, for example without file descriptors, the limit stays.
         let Some(memory) = cgroup::memory_limit() else {
             return false;
         };

@@ -1,14 +1,15 @@
 //! Structured logging: flat JSON for machines, text for people, written by a dedicated thread.
 //!
-//! A line is formatted where it arises, into a buffer that is used again, and copied into a
-//! bounded queue. Logging never waits for the output: lines that do not fit into the queue are
-//! dropped, counted, and reported when there is room again.
+//! A line is formatted by the thread that logs, into a reused buffer, and copied into a bounded queue.
+//! Logging never waits for the output: lines that do not fit into the queue are dropped, counted, and
+//! reported when there is room again.
 //!
 //! In JSON each key stands once. First come `timestamp`, `level`, `target` and `message`, then the
 //! event's fields, then those of its spans, of which the inner ones win; lines of a request end
 //! with its `request_id`, `trace_id` and `span_id`. A field that is named like one of these is
 //! written as `field.NAME`.
 
+mod access;
 mod bridge;
 mod filter;
 mod install;
@@ -17,33 +18,33 @@ mod line;
 mod output;
 mod panics;
 mod queue;
+mod rate_limit;
 mod recent;
 mod write;
 mod writer;
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{self, Arc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
+pub use self::access::AccessLine;
 use self::filter::Filter;
 pub use self::filter::{InvalidFilter, check as check_filter};
 pub(crate) use self::install::{OtherLayer, install_beside};
 use self::line::{Line, Style};
 pub use self::output::Output;
 use self::queue::LineQueue;
+pub(crate) use self::rate_limit::RateLimit;
 use self::recent::Recent;
 use crate::otlp::Export;
 use crate::settings::{Size, Validate, ValidationErrors};
-use crate::trace::{self, Ids};
 
 /// The section `logs` of the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -59,7 +60,7 @@ pub struct Settings {
     pub buffer: Size,
 }
 
-/// What a line looks like.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -72,7 +73,7 @@ pub enum Format {
     Text,
 }
 
-/// Why logs could not be started.
+/// An error of setting up logs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SetupError {
@@ -90,33 +91,6 @@ pub enum SetupError {
 #[derive(Clone)]
 pub struct Logs {
     shared: Arc<LogsState>,
-}
-
-/// What an access line tells about a request.
-#[derive(Clone, Copy, Debug)]
-pub struct AccessLine<'a> {
-    /// When the response had ended: just now.
-    pub ended: Instant,
-    /// The request's method.
-    pub method: &'a Method,
-    /// The pattern of the route that answered.
-    pub route: &'a str,
-    /// The path that was asked for, without its query.
-    pub path: &'a str,
-    /// The status that was answered.
-    pub status: u16,
-    /// From the head of the request to the end of the response.
-    pub duration: Duration,
-    /// Bytes of the request's body that were read.
-    pub request_bytes: u64,
-    /// Bytes of the response's body that were sent.
-    pub response_bytes: u64,
-    /// Who asked.
-    pub client: Option<IpAddr>,
-    /// The ids of the request.
-    pub ids: &'a Ids,
-    /// What went wrong, if something did.
-    pub error: Option<&'a str>,
 }
 
 struct LogsState {
@@ -225,7 +199,7 @@ impl Validate for Settings {
 // === impl Logs ===
 
 impl Logs {
-    /// What `tracing` is to be told to log here: for tests, and for a `main` of one's own.
+    /// The `tracing` subscriber that writes these logs, for tests and for programs with their own `main`.
     pub fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
         tracing_subscriber::registry().with(layer::Lines(self.shared.clone()))
     }
@@ -258,7 +232,7 @@ impl Logs {
     ///
     /// # Errors
     ///
-    /// Says what is wrong with `filter`; then the old one stays.
+    /// If `filter` is invalid; then the old one stays.
     pub fn set_filter(&self, filter: &str) -> Result<(), InvalidFilter> {
         self.shared.filter.set(filter)?;
         tracing::callsite::rebuild_interest_cache();
@@ -328,23 +302,7 @@ impl Logs {
         if !self.access_enabled() {
             return;
         }
-        let mut line = Line::access(self.shared.style, request.ended);
-        write::plain(
-            line.known(b",\"method\":"),
-            trace::shortened(request.method.as_str(), 32).as_bytes(),
-        );
-        write::string(line.known(b",\"route\":"), request.route);
-        write::string(line.known(b",\"path\":"), request.path);
-        write::integer(line.known(b",\"status\":"), request.status);
-        write::milliseconds(line.known(b",\"duration_ms\":"), request.duration);
-        write::integer(line.known(b",\"request_bytes\":"), request.request_bytes);
-        write::integer(line.known(b",\"response_bytes\":"), request.response_bytes);
-        if let Some(client) = request.client {
-            write::address(line.known(b",\"client\":"), client);
-        }
-        if let Some(error) = request.error {
-            write::string(line.known(b",\"error\":"), error);
-        }
+        let line = request.line(self.shared.style);
         line.finish(Some(request.ids), |line| {
             self.shared.queue.push(Level::INFO, line);
         });

@@ -1,4 +1,4 @@
-//! Metrics for Prometheus, in a registry that is a value and not a global.
+//! Prometheus metrics in a registry that is a value, not a global.
 //!
 //! ```
 //! # fn main() -> Result<(), prometheus::Error> {
@@ -26,7 +26,7 @@ use prometheus::{
 pub use self::encode::{accepts_gzip, gzip};
 use self::fn_collector::FnCollector;
 
-/// A handle on the registry of the service.
+/// A handle to the service's metrics registry.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     registry: Registry,
@@ -49,7 +49,7 @@ impl Metrics {
         self.registered(IntCounter::new(name, help)?)
     }
 
-    /// Counters told apart by labels. Each combination of values costs memory for good.
+    /// A counter with labels. Every label combination is kept until the process ends.
     pub fn counter_vec(
         &self,
         name: &str,
@@ -64,7 +64,7 @@ impl Metrics {
         self.registered(Gauge::new(name, help)?)
     }
 
-    /// Gauges told apart by labels.
+    /// A gauge with labels.
     pub fn gauge_vec(
         &self,
         name: &str,
@@ -74,7 +74,7 @@ impl Metrics {
         self.registered(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    /// Observations counted by size; `buckets` are the upper bounds.
+    /// A histogram of observations; `buckets` are the upper bounds.
     pub fn histogram(
         &self,
         name: &str,
@@ -85,7 +85,7 @@ impl Metrics {
         self.registered(Histogram::with_opts(options)?)
     }
 
-    /// Histograms told apart by labels.
+    /// A histogram with labels.
     pub fn histogram_vec(
         &self,
         name: &str,
@@ -97,7 +97,7 @@ impl Metrics {
         self.registered(HistogramVec::new(options, labels)?)
     }
 
-    /// A counter that is kept elsewhere and read at each scrape, such as a pool's.
+    /// A counter whose value another library keeps, such as a pool; read at each scrape.
     ///
     /// The same name may be registered again with other label values.
     pub fn counter_fn(
@@ -110,7 +110,7 @@ impl Metrics {
         self.register(Box::new(FnCollector::counter(name, help, labels, read)?))
     }
 
-    /// A gauge that is kept elsewhere and read at each scrape.
+    /// A gauge whose value another library keeps; read at each scrape.
     ///
     /// The same name may be registered again with other label values.
     pub fn gauge_fn(
@@ -133,7 +133,7 @@ impl Metrics {
         http::Http::register(self)
     }
 
-    /// Adds `process_*` and `cgroup_*`, those that this machine tells.
+    /// Adds `process_*` and `cgroup_*`, as far as this machine provides them.
     pub fn machine(&self) -> Result<(), prometheus::Error> {
         machine::process(self)?;
         machine::cgroup(self)
@@ -144,7 +144,7 @@ impl Metrics {
         machine::runtime(self, handle)
     }
 
-    /// Adds `build_info`, always 1, whose labels tell what runs.
+    /// Adds `build_info`, always 1, with the build in its labels.
     pub fn build_info(&self, labels: &[(&str, &str)]) -> Result<(), prometheus::Error> {
         self.gauge_fn("build_info", "What runs, in the labels.", labels, || 1.0)
     }

@@ -14,7 +14,7 @@ pub(crate) const NETWORK_EXPECTED: &str =
 
 /// A network in settings, such as `"10.0.0.0/8"` or `"fd00::/8"`; a single address is one, too.
 ///
-/// What it holds stands in its prefix: `"10.1.2.3/8"` is refused, as it may mean either.
+/// Bits after the prefix have to be zero: `"10.1.2.3/8"` is rejected, because it is ambiguous.
 ///
 /// ```
 /// use axum_chassis::settings::Network;
@@ -34,7 +34,7 @@ pub struct Network {
     prefix: u32,
 }
 
-/// Text that is not a [`Network`]; its `Display` says what would have been.
+/// Text that is not a [`Network`]; its `Display` is the expected form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidNetwork(String);
 

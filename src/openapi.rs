@@ -1,5 +1,5 @@
 //! Routes described by [OpenAPI](https://spec.openapis.org/oas/v3.1.0), from the types of their handlers: [`aide`]
-//! learns of those of this crate, and [`problems`] says of every route how it fails.
+//! supports this crate's types too, and [`problems`] adds the error responses of every route.
 //!
 //! ```
 //! use aide::axum::ApiRouter;
@@ -50,7 +50,7 @@ use aide::{OperationInput, OperationOutput};
 use crate::client_ip::ClientAddress;
 use crate::problem::Problem;
 
-/// Has every route fail with a [`Problem`]: as its default response, which stands for all that the chassis may answer in
+/// Adds a [`Problem`] to every route as its default response, which stands for all error responses of the chassis in
 /// its place (it takes too long, it panics, there are too many requests, ...), and where axum's extractors
 /// refuse a request in plain text, of which [`request`](crate::request) makes a problem.
 pub fn problems(mut api: TransformOpenApi<'_>) -> TransformOpenApi<'_> {
@@ -96,7 +96,7 @@ fn response(context: &mut GenContext) -> Response {
     }
 }
 
-/// The default response: what it says holds for every status.
+/// The default response: it applies to every status.
 impl OperationOutput for Problem {
     type Inner = serde_json::Value;
 
@@ -112,5 +112,5 @@ impl OperationOutput for Problem {
     }
 }
 
-/// It is no part of what a client sends.
+/// Clients do not send it.
 impl OperationInput for ClientAddress {}

@@ -1,7 +1,7 @@
 //! Exports request traces through OTLP, with the feature `otlp` and if OpenTelemetry's environment variables name a
 //! collector.
 //!
-//! A request's span is written at its end, in one go, from what its record knows anyway; only its
+//! A request's span is written at its end, in one go, from data that exists anyway; only its
 //! place among other spans is needed earlier, and that is its ids.
 //!
 //! A [`Service`](crate::Service) exports by itself. In a program that keeps its own `main`, an
@@ -28,7 +28,7 @@ pub use self::enabled::Export;
 pub(crate) use self::enabled::{Config, Span};
 use crate::trace::Ids;
 
-/// What is known of a request when it has ended.
+/// The data of a request that has ended.
 #[cfg_attr(not(feature = "otlp"), allow(dead_code))]
 pub(crate) struct FinishedRequest<'a> {
     pub(crate) ids: &'a Ids,

@@ -32,8 +32,8 @@ use crate::trace::{self, RequestId};
 /// ```
 ///
 /// Anything that converts into [`anyhow::Error`] becomes a 500 through `?`: its causes go to the
-/// log, and the client learns no more than the request's id. What such an error means beyond that (no
-/// connection to the store: 503) is said once, by [`Chassis::on_error`](crate::Chassis::on_error).
+/// log, and the client learns no more than the request's id. A mapping of such errors to other responses (no
+/// connection to the store: 503) is registered once, with [`Chassis::on_error`](crate::Chassis::on_error).
 #[derive(Debug)]
 pub struct Problem(Box<ProblemParts>);
 
@@ -52,7 +52,7 @@ struct ProblemParts {
 }
 
 /// Put on every response that is a problem already, so that no layer renders it again; with its
-/// error, if that may mean more than the status says.
+/// error, if `on_error` may map that to another status.
 #[derive(Clone)]
 pub(crate) struct Rendered(Option<Arc<UnmappedError>>);
 
@@ -71,27 +71,27 @@ impl Problem {
         }))
     }
 
-    /// 400: the request makes no sense, for the given reason.
+    /// 400: the request is invalid, for the given reason.
     pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST).detail(detail)
     }
 
-    /// 404: there is no such thing.
+    /// 404: the resource does not exist.
     pub fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND).detail(detail)
     }
 
-    /// 409: the request contradicts the present state.
+    /// 409: the request conflicts with the current state.
     pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::CONFLICT).detail(detail)
     }
 
-    /// 503: not now, for the given reason; [`retry_after`](Self::retry_after) says when.
+    /// 503: temporarily unavailable, for the given reason; see [`retry_after`](Self::retry_after).
     pub fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail)
     }
 
-    /// What went wrong this time, for the client to read.
+    /// A description of this occurrence, for the client.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.0.detail = Some(detail.into());
@@ -126,7 +126,7 @@ impl Problem {
         self
     }
 
-    /// What caused it: logged with all its own causes, never sent.
+    /// The cause: logged with its own causes, never sent to the client.
     #[must_use]
     pub fn cause(mut self, error: impl Into<anyhow::Error>) -> Self {
         self.0.cause = Some(error.into());
@@ -138,10 +138,10 @@ impl Problem {
         self.0.status
     }
 
-    /// The response, bearing this request id.
+    /// The response, with this request ID.
     pub(crate) fn render(self, request: Option<&RequestId>) -> Response {
         let problem = *self.0;
-        // In a request, our layer gets to see the response, and asks what the error means.
+        // Within a request, our layer sees the response and maps the error.
         let mut unmapped = None;
         match problem.cause {
             Some(cause) if problem.unmapped && request.is_some() => {
@@ -179,7 +179,7 @@ impl Problem {
     }
 }
 
-/// Says what a client is not told. Below 500 it is about the client, and nothing to wake anybody for.
+/// Logs the cause, which clients do not see. Below 500 the client caused it, so the level is info.
 fn log(status: StatusCode, cause: &anyhow::Error) {
     let (error, status_code) = (Chain(cause.as_ref()).to_string(), status.as_u16());
     if status.is_server_error() {
@@ -226,7 +226,7 @@ struct Body<'a> {
     title: &'a str,
     /// The response's status.
     status: u16,
-    /// What went wrong this time.
+    /// A description of this occurrence.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", default)]
     detail: Option<&'a str>,

@@ -1,4 +1,5 @@
-//! Finds what must not be shown by its looks: keys with the name of a secret, and the userinfo of URLs.
+//! Finds what must not be shown by its looks: keys with the name of a secret, the userinfo of URLs, and such as
+//! `password=` within a text.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -69,11 +70,19 @@ impl Name {
     }
 }
 
-/// The same text, with `[redacted]` for the userinfo of each URL in it.
-pub(crate) fn userinfo(text: &str) -> Cow<'_, str> {
+/// The same text, with `[redacted]` for the userinfo of each URL in it, and for what follows `password=` and the like: in the
+/// query of a URL, or in a connection string.
+pub(crate) fn secrets(text: &str) -> Cow<'_, str> {
+    match replace(text, next_userinfo) {
+        Cow::Borrowed(text) => replace(text, next_value),
+        Cow::Owned(text) => replace(&text, next_value).into_owned().into(),
+    }
+}
+
+fn replace(text: &str, next: fn(&str) -> Option<Range<usize>>) -> Cow<'_, str> {
     let mut shown = String::new();
     let mut rest = text;
-    while let Some(found) = next_userinfo(rest) {
+    while let Some(found) = next(rest) {
         shown += &rest[..found.start];
         shown += REDACTED;
         rest = &rest[found.end..];
@@ -104,6 +113,24 @@ fn next_userinfo(text: &str) -> Option<Range<usize>> {
             _ => from = start,
         }
     }
+}
+
+/// The value of `name=value`, if the name is that of a secret.
+fn next_value(text: &str) -> Option<Range<usize>> {
+    let is_end = |c: char| c.is_whitespace() || "&;,\"'`<>()[]{}|".contains(c);
+    let values = text.match_indices('=').filter_map(|(at, _)| {
+        let before = &text[..at];
+        let is_of_name = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+        let name = before.trim_end_matches(is_of_name).len();
+        let start = at + 1;
+        let value = &text[start..];
+        let end = start + value.find(is_end).unwrap_or(value.len());
+        // `key=` alone is that of a map.
+        let name = &before[name..];
+        let is_secret = !name.eq_ignore_ascii_case("key") && Name::of(name) == Name::Secret;
+        (is_secret && start < end).then_some(start..end)
+    });
+    values.into_iter().next()
 }
 
 #[cfg(test)]
@@ -178,7 +205,7 @@ mod tests {
                 "http://localhost:80/a http://[redacted]@h",
             ),
         ] {
-            assert_eq!(userinfo(text), shown, "{text}");
+            assert_eq!(secrets(text), shown, "{text}");
         }
         for text in [
             "",
@@ -189,7 +216,45 @@ mod tests {
             "a://[redacted]@h",
             "postgres://USER:PASSWORD@HOST:5432/NAME",
         ] {
-            assert_eq!(userinfo(text), text);
+            assert_eq!(secrets(text), text);
+        }
+    }
+
+    #[test]
+    fn passwords_in_queries_and_connection_strings_are_hidden() {
+        for (text, shown) in [
+            (
+                "postgres://db/orders?password=hunter2&sslmode=require",
+                "postgres://db/orders?password=[redacted]&sslmode=require",
+            ),
+            (
+                "jdbc:sqlserver://db;user=me;Password=hunter2;encrypt=true",
+                "jdbc:sqlserver://db;user=me;Password=[redacted];encrypt=true",
+            ),
+            (
+                "host=db user=me password=hunter2",
+                "host=db user=me password=[redacted]",
+            ),
+            (
+                "AccountName=me;AccountKey=aGk+Lw==;a=b",
+                "AccountName=me;AccountKey=[redacted];a=b",
+            ),
+            (
+                "https://u:p@h/?access_token=a&api-key=b",
+                "https://[redacted]@h/?access_token=[redacted]&api-key=[redacted]",
+            ),
+        ] {
+            assert_eq!(secrets(text), shown, "{text}");
+        }
+        for text in [
+            "info,sqlx=warn",
+            "key=value",
+            "password=",
+            "token=[redacted]",
+            "a=b&max_tokens=7",
+            "=x",
+        ] {
+            assert_eq!(secrets(text), text);
         }
     }
 }

@@ -1,19 +1,19 @@
 //! The middleware around every route: request ID, limits, outcome, metrics, span and access log.
 //!
 //! One tower layer does all of it, because each part needs the others' results: an outcome is
-//! decided once and then counted, logged and shaped the same way. It goes onto a router, after
-//! every route, so that it sees the matched route:
+//! decided once, then counted, logged and rendered. Add the layer to a router after all routes, so
+//! that it sees the matched route. `docs/errors.md` explains the outcomes:
 //!
-//! | what happens | status | what the client gets |
+//! | outcome | status | response |
 //! |---|---|---|
 //! | no route | 404 | a problem |
 //! | wrong method | 405 | a problem, and `Allow` |
-//! | the handler returns an error by `?` | 500, or what the error means | a problem |
+//! | the handler returns an error with `?` | 500, or the status from `on_error` | a problem |
 //! | too many requests at once, or too much of their bodies in memory | 503 | a problem, and `Retry-After` |
 //! | the handler takes too long | 504 | a problem |
 //! | the client takes too long to send its body | 408 | a problem |
 //! | the handler panics | 500 | a problem |
-//! | the client goes away | 499 | nothing: it is gone; for the log and the metrics |
+//! | the client disconnects | 499 | none; the status is for the log and the metrics |
 //!
 //! A fast request costs no timer, no span and no allocation of its own.
 
@@ -52,7 +52,7 @@ use crate::shutdown::{Phase, Shutdown};
 use crate::trace::{self, Ids, OtelContext};
 use crate::upload::Upload;
 
-/// The layer. Put it onto a router with [`axum::Router::layer`], last.
+/// The middleware. Add it to a router with [`axum::Router::layer`], last.
 #[derive(Clone)]
 pub struct RequestLayer(Arc<LayerState>);
 
@@ -87,7 +87,7 @@ impl RequestLayer {
         ))
     }
 
-    /// Says what errors mean that handlers return by `?`, as
+    /// Maps errors that handlers return with `?` to responses, as
     /// [`Chassis::on_error`](crate::Chassis::on_error) does.
     #[must_use]
     pub fn on_error(
@@ -117,14 +117,14 @@ impl RequestLayer {
         }))
     }
 
-    /// Believes these proxies when they say whose request it is.
+    /// Trusts the forwarding header of these proxies.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: Proxies) -> Self {
         Arc::make_mut(&mut self.0).proxies = proxies;
         self
     }
 
-    /// Has a span of each request exported.
+    /// Exports a span for each request.
     #[cfg(feature = "otlp")]
     #[must_use]
     pub fn with_tracing(mut self, export: &Export) -> Self {

@@ -33,7 +33,7 @@ use self::activity::TimeLimits;
 use self::connection::Connection;
 use self::refusal::Refusals;
 use self::registry::Registry;
-use self::slots::{Full, Slots};
+use self::slots::Slots;
 use self::tasks::ConnectionTasks;
 use crate::client_ip::{AcceptIds, ForwardedHeader, Proxies};
 use crate::error::Error;
@@ -51,6 +51,10 @@ const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// What a client may send on a stream of HTTP/2 before the service has read it, in bytes: RFC 9113's initial value. hyper's own
 /// is 1 MiB, which each request under way may take.
 const STREAM_WINDOW: u32 = 65_535;
+/// How long a connection may wait for its client before it may have to make room for another.
+const GRACE: StdDuration = StdDuration::from_secs(1);
+/// The same for probes: so many newcomers a second can be accepted as there are places in it, more than a client opens.
+const PROBE_GRACE: StdDuration = StdDuration::from_millis(5);
 /// Connections that wait in the kernel while we are at our own limit.
 const BACKLOG: u32 = 1024;
 
@@ -80,8 +84,8 @@ pub struct Settings {
     /// memory of their own for each request.
     #[schemars(range(min = 1, max = 1000))]
     pub max_headers: usize,
-    /// The proxies in front of the service, as addresses and networks: only they are believed when
-    /// they say whose request it is. With none, the client is the peer of the connection.
+    /// The proxies in front of the service, as addresses and networks: only they are trusted to
+    /// forward a client's address. Without any, the client is the peer of the connection.
     pub trusted_proxies: Vec<Network>,
     /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` after
     /// RFC 7239. The other one is never read, since they pass it on as clients send it.
@@ -165,7 +169,7 @@ impl Bound {
         bind().map_err(Error::bind(name, format_args!("{host}:{port}")))
     }
 
-    /// Where it listens: with the port the system chose, if it was asked to.
+    /// The bound address, with the actual port for port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -177,16 +181,29 @@ impl Bound {
     pub(crate) fn listen(self, name: &'static str) -> Result<Listening, Error> {
         let listener = self.socket.listen(BACKLOG);
         let listener = listener.map_err(Error::bind(name, self.address))?;
-        Ok(Listening { listener })
+        Ok(Listening {
+            listener,
+            is_for_probes: false,
+        })
     }
 }
 
 /// A listener that accepts nothing yet: connections wait in the kernel's queue.
 pub(crate) struct Listening {
     listener: TcpListener,
+    is_for_probes: bool,
 }
 
 impl Listening {
+    /// Its clients are probes and scrapes: they speak HTTP/1, and send a request as they connect. No other client can keep them
+    /// waiting, since none keeps its place without one.
+    pub(crate) fn for_probes(self) -> Self {
+        Self {
+            is_for_probes: true,
+            ..self
+        }
+    }
+
     /// Serves `router`, and what has no valid `Host` by `invalid_host`, until `shutdown` closes it, and then until the last connection is gone.
     ///
     /// At [`Shutdown`]'s last phase what is left is dropped: at once, unless a handler blocks.
@@ -204,10 +221,15 @@ impl Listening {
             router: router.with_state(()),
             invalid_host: invalid_host.with_state(()),
             protocols: protocols(&settings, tasks.clone()),
+            is_for_probes: self.is_for_probes,
             limits: TimeLimits {
                 header: *settings.header_timeout,
                 idle: *settings.idle_timeout,
                 send: *settings.send_timeout,
+                grace: match self.is_for_probes {
+                    true => PROBE_GRACE,
+                    false => GRACE,
+                },
             },
             registry: Arc::default(),
             refusals: Refusals::new(http.refused.clone()),
@@ -241,6 +263,7 @@ struct Server {
     router: Router,
     invalid_host: Router,
     protocols: auto::Builder<ConnectionTasks>,
+    is_for_probes: bool,
     limits: TimeLimits,
     registry: Arc<Registry>,
     refusals: Refusals,
@@ -259,7 +282,6 @@ impl Server {
         const FIRST_PAUSE: StdDuration = StdDuration::from_millis(5);
         const LONGEST_PAUSE: StdDuration = StdDuration::from_secs(1);
         let mut pause = FIRST_PAUSE;
-        let mut full = Full::default();
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
@@ -268,7 +290,11 @@ impl Server {
                     let slot = match slots.semaphore.clone().try_acquire_owned() {
                         Ok(slot) => Some(slot),
                         Err(_) => {
-                            full.note(&self.http);
+                            let limit = match self.is_for_probes {
+                                true => "the admin port's limit",
+                                false => "server.max_connections",
+                            };
+                            slots.warn(limit, &self.http);
                             self.slot(&slots.semaphore).await
                         }
                     };
@@ -292,23 +318,18 @@ impl Server {
     /// A place for a newcomer: that of the connection which has been idle longest, or the next that is given back. None
     /// once the listener closes, since who has connected by then is served.
     async fn slot(self: &Arc<Self>, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-        /// In this time another may have become idle.
+        /// In this time another may have become idle, and one that was asked to close has closed, unless a request came first.
         const LOOK_AGAIN: StdDuration = StdDuration::from_millis(100);
-        /// A connection that was asked to close has closed by then, unless a request came first.
-        const CLOSED: StdDuration = StdDuration::from_secs(2);
+        let grace = self.limits.grace;
         let mut slot = pin!(slots.clone().acquire_owned());
         loop {
-            let pause = match self.registry.make_room() {
-                true => {
-                    self.http.connections_evicted.inc();
-                    CLOSED
-                }
-                false => LOOK_AGAIN,
-            };
+            if self.registry.make_room(grace) {
+                self.http.connections_evicted.inc();
+            }
             tokio::select! {
                 slot = &mut slot => return slot.ok(),
                 () = self.shutdown.reached(Phase::Closing) => return None,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(LOOK_AGAIN.min(grace)) => {}
             }
         }
     }
@@ -374,7 +395,7 @@ fn is_of_the_client(error: &io::Error) -> bool {
     )
 }
 
-/// What `future` has to say without being waited for.
+/// The output of `future`, if it is ready at once.
 async fn now<F: Future>(future: F) -> Option<F::Output> {
     tokio::select! {
         biased;

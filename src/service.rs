@@ -4,6 +4,7 @@
 mod chassis;
 mod collectors;
 mod command;
+mod follow;
 mod process;
 mod reload;
 mod retry;
@@ -34,11 +35,11 @@ use crate::error::Error;
 use crate::logs::OtherLayer;
 use crate::settings::{SettingsSchema, Sources};
 
-/// A service that is about to run. `S` holds its own settings; `()` if it has none.
+/// Builds and runs a service. `S` is the struct of its own settings, or `()`.
 pub struct Service<S = ()> {
     build: Build,
     arguments: Option<Vec<OsString>>,
-    /// Nothing but what `source` added.
+    /// The sources that `source` added.
     sources: Sources,
     commands: Vec<Command<S>>,
     outer: Outer,
@@ -65,7 +66,7 @@ impl Outer {
 }
 
 impl<S: SettingsSchema> Service<S> {
-    /// A service of this name and version; give it `env!("CARGO_PKG_NAME")` and
+    /// Creates a service with a name and a version. Pass `env!("CARGO_PKG_NAME")` and
     /// `env!("CARGO_PKG_VERSION")`.
     pub fn new(name: &'static str, version: &'static str) -> Self {
         let build = Build {
@@ -100,15 +101,15 @@ impl<S: SettingsSchema> Service<S> {
         self
     }
 
-    /// Reads these flags instead of the process's own, for a program with a command line of its own.
+    /// Parses these flags instead of the process's, for a program with its own command line.
     #[must_use]
     pub fn arguments<I: IntoIterator<Item: Into<OsString>>>(mut self, arguments: I) -> Self {
         self.arguments = Some(arguments.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Adds a layer of settings above the files and below secrets, variables and flags; of several,
-    /// the last wins. It may be a file in another format, for which `config` has a feature each:
+    /// Adds a layer of settings above the files and below secrets, environment variables and flags. Of
+    /// several, the last wins. It can be a file in another format, for which `config` has features:
     ///
     /// ```
     /// use axum_chassis::config::{File, FileFormat};
@@ -117,7 +118,7 @@ impl<S: SettingsSchema> Service<S> {
     ///     .source(File::new("config/orders.yaml", FileFormat::Yaml));
     /// ```
     ///
-    /// or a source of a team's own, such as a database of keys and values:
+    /// or a source of your own, such as a key-value store:
     ///
     /// ```
     /// use axum_chassis::config::{ConfigError, Map, Source, Value};
@@ -152,24 +153,23 @@ impl<S: SettingsSchema> Service<S> {
     /// # Ok::<(), axum_chassis::settings::Invalid>(())
     /// ```
     ///
-    /// What it says is checked as the other layers are, and each value's origin is told wherever
-    /// theirs are; a value without one is called by the source's type. An origin that begins with
-    /// `secret ` keeps the value from being shown, whatever its key. A key with dots is a path, and
-    /// text becomes the type of its key, as in variables.
+    /// Its values are validated like those of other layers, and shown with their origins. The origin of a
+    /// value without one is the source's type. Values whose origin begins with `secret ` are always
+    /// redacted. A key with dots is a path, and text is converted to the type of its key, as in
+    /// environment variables.
     ///
-    /// A source that fails is a fault of the settings (exit code 78). While the service runs, files
-    /// and sources are read every five seconds; one that fails then is logged and counted, and the
-    /// old settings stay. It is asked on a thread of its own, where it may block, and is waited for
-    /// at the start: give it a timeout. The first line of its error is shown, so that should hold no
-    /// secret.
+    /// A source that fails is a settings error (exit code 78). While the service runs, files and
+    /// sources are read every five seconds; a failure is logged and counted, and the old settings stay.
+    /// The source runs on a thread of its own, where it may block. The start waits for it, so use a
+    /// timeout. The first line of its error is shown, so keep secrets out of it.
     #[must_use]
     pub fn source(mut self, source: impl Source + Send + Sync + 'static) -> Self {
         self.sources = self.sources.source(source);
         self
     }
 
-    /// Adds one-off work, such as a migration, a backfill or a scheduled job: the same program with
-    /// another argument, `orders migrate`.
+    /// Adds a one-off command, such as a migration, a backfill or a scheduled job: the same program with
+    /// an argument, `orders migrate`.
     ///
     /// ```no_run
     /// # use axum_chassis::{Chassis, Service};
@@ -182,14 +182,14 @@ impl<S: SettingsSchema> Service<S> {
     ///     });
     /// ```
     ///
-    /// It has the settings, the log, the stores and the background tasks of the service, and neither
-    /// listeners nor `service.start_timeout`. What it needs to be told are settings: `--set` goes
+    /// A command has the settings, the log, the stores and the background tasks of the service, and neither
+    /// listeners nor `service.start_timeout`. It takes parameters from settings, and `--set` goes
     /// with it. `--help` lists it.
     ///
     /// The exit code is 0 once it has returned `Ok`, 78 if the settings are wrong, and 1 if it
-    /// failed. SIGTERM tells it to stop by [`Chassis::shutdown`]; at `shutdown.deadline`, or at a
-    /// second signal, it is cut, and the exit code is 1. Work that blocks belongs in
-    /// `spawn_blocking`: what blocks here is not cut before the process is.
+    /// failed. SIGTERM triggers [`Chassis::shutdown`]; at `shutdown.deadline`, or at a
+    /// second signal, it is aborted, and the exit code is 1. Blocking work belongs in
+    /// `spawn_blocking`, because blocking code here cannot be aborted.
     #[must_use]
     pub fn command(
         mut self,
@@ -201,13 +201,13 @@ impl<S: SettingsSchema> Service<S> {
         self
     }
 
-    /// Puts a layer around all that the main listener answers: the routes, the health routes, and what the chassis
-    /// answers by itself (408, 500 of a panic, 503, 504, 400 without a `Host`). That is the place for headers that each
-    /// answer needs, such as those of CORS; of several layers, the last is the outermost.
+    /// Adds middleware around all responses of the main listener: the routes, the health routes, and the chassis's
+    /// own responses (408, 500 of a panic, 503, 504, 400 without a `Host`). Use it for headers that each response
+    /// needs, such as those of CORS. Of several layers, the last is the outermost.
     ///
-    /// Layers of the router, which the start returns, are within the chassis's own: they see only what a handler
-    /// answers. What an outer layer answers itself (a preflight request) is neither logged nor counted, and has no
-    /// request id.
+    /// Layers of the router that the start returns are inside of the chassis's own layer: they see only responses of
+    /// handlers. A response of an outer layer itself (to a preflight request) is neither logged nor counted, and has no
+    /// request ID.
     ///
     /// ```
     /// use axum::response::Response;
@@ -262,12 +262,12 @@ impl<S: SettingsSchema> Service<S> {
         self
     }
 
-    /// The whole of a process: flags, settings, logs, the admin listener, the runtime, `start`, the
-    /// main listener, and the orderly stop on SIGTERM or SIGINT.
+    /// Runs the whole process: flags, settings, logs, the admin listener, the runtime, `start`, the
+    /// main listener, and the graceful shutdown on SIGTERM or SIGINT.
     ///
-    /// `start` runs inside the runtime, live and not yet ready, and returns the service's routes.
-    /// The exit code is 0 after an orderly stop, 78 if the settings are wrong, and 1 if the start
-    /// failed or the stop had to cut something off.
+    /// `start` runs inside the runtime, while the service is live and not ready, and returns its routes.
+    /// The exit code is 0 after a graceful shutdown, 78 if the settings are invalid, and 1 if the start
+    /// failed or the shutdown had to abort something.
     pub fn run(self, start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>) -> ExitCode {
         let given = self
             .arguments
@@ -291,8 +291,8 @@ impl<S: SettingsSchema> Service<S> {
         code.unwrap_or_else(|error| cli::fatal(&error))
     }
 
-    /// Starts the service inside a test: on the test's runtime, both listeners on free ports of
-    /// this machine, no signals, no global log.
+    /// Starts the service inside a test: on the test's runtime, with both listeners on free ports of
+    /// localhost, without signals and without a global logger.
     ///
     /// The settings are read from `sources`, where a test sets what it needs:
     ///
@@ -310,7 +310,7 @@ impl<S: SettingsSchema> Service<S> {
     /// ```
     ///
     /// # Errors
-    /// As a process would end with them.
+    /// The same as those that end a process.
     pub async fn start(
         self,
         sources: Sources,
@@ -340,7 +340,7 @@ impl<S> fmt::Debug for Service<S> {
     }
 }
 
-/// A service that runs inside a test. Dropped, it is stopped as well.
+/// A service that runs inside a test. Dropping it stops the service.
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
@@ -350,12 +350,12 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where the service's routes are.
+    /// The address of the main listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin routes are.
+    /// The address of the admin listener.
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }
@@ -373,20 +373,20 @@ impl Running {
     }
 }
 
-/// How a stop went.
+/// The result of a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stopped {
-    /// Connections that were still open at the deadline, and were cut.
+    /// Connections that were still open at the deadline, and were aborted.
     pub aborted: usize,
-    /// Background tasks, or a command, that still ran at the deadline, and were cut.
+    /// Background tasks, or a command, that still ran at the deadline, and were aborted.
     pub aborted_tasks: usize,
-    /// Hooks that failed, or took too long.
+    /// Hooks that failed or timed out.
     pub failed_hooks: usize,
 }
 
 impl Stopped {
-    /// Whether nothing was cut off and nothing failed.
+    /// Whether nothing was aborted and nothing failed.
     pub fn is_graceful(&self) -> bool {
         *self == Self::default()
     }

@@ -1,4 +1,4 @@
-//! Layered settings that cannot be wrong silently.
+//! Layered configuration, validated before anything starts.
 //!
 //! Later layers win:
 //! 1. the defaults of the structs
@@ -11,25 +11,26 @@
 //! 8. `--set server.port=8081`
 //!
 //! `APP_CONFIG_DIR` and `APP_SECRETS_DIR` name other directories. How names and values are
-//! written is shown by example in `tests/settings/names.rs`, and what is said of wrong ones in
+//! written is shown with examples in `tests/settings/names.rs`, and the error messages are in
 //! `tests/settings/wrong.txt`.
 //!
-//! - Whatever no struct knows is an error, and so is a wrong value that a later layer sets right:
+//! - An unknown key is an error, and so is an invalid value that a later layer overrides:
 //!   [`Invalid`] lists everything at once, each with its origin.
-//! - [`Secret`]s, whatever stood in a secret file, values whose key has the name of a secret (`api_key`), and the userinfo
-//!   of URLs are never shown. A schema with `"writeOnly": false` shows a key in spite of its name.
+//! - [`Secret`]s, values from secret files, values whose key has the name of a secret (`api_key`), the userinfo of URLs,
+//!   and what follows `password=` within a text are never shown. A schema with `"writeOnly": false` shows a key in spite of its
+//!   name.
 //! - An empty string unsets an optional key. Text becomes the type of its key; lists are `a,b`. Lists and tables may be
 //!   written as TOML or JSON.
 //! - A later layer that chooses another variant of an enum replaces the values of the one before.
-//! - The files are TOML only: one format is enough, and this one tells the line of every key. Others
+//! - The files are TOML only: one format is enough, and its parser gives the line of every key. Others
 //!   are sources to add.
 //! - A renamed key keeps its old name, if its schema lists it beside serde's `alias`:
-//!   `#[schemars(extend("x-aliases" = ["patience"]))]`. It is told that it is old.
+//!   `#[schemars(extend("x-aliases" = ["patience"]))]`. Using it logs a deprecation warning.
 //!
-//! The `config` crate has the values, their origins, the sources and the merge. What stands above it is
-//! what it leaves to its users: all faults at once, each with its place, types by the schema, secrets.
+//! The `config` crate provides the values, their origins, the sources and the merge. This module adds
+//! the rest: all errors at once, each with its place, types from the schema, and secrets.
 //!
-//! The JSON Schema of the structs is where all of this comes from, and [`schema()`] prints it.
+//! All of this derives from the structs' JSON Schema, which [`schema()`] returns.
 //!
 //! ```
 //! use axum_chassis::schemars::{self, JsonSchema};
@@ -120,7 +121,7 @@ use shape::Shape;
 
 /// Rules between keys, which types cannot state.
 pub trait Validate {
-    /// Adds what is wrong to `errors`. Called only when every value by itself is right.
+    /// Adds errors to `errors`. Called only when every value by itself is valid.
     fn validate(&self, errors: &mut ValidationErrors) {
         let _ = errors;
     }
@@ -140,7 +141,7 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Validate + Clone + Send + Sy
 {
 }
 
-/// Settings that are complete and right.
+/// Settings that are complete and valid.
 #[derive(Clone, Debug)]
 pub struct Loaded<A, B> {
     /// The chassis's own.
@@ -151,7 +152,7 @@ pub struct Loaded<A, B> {
     pub effective: Effective,
 }
 
-/// Loads two structs that share one namespace of keys, or says all that is wrong.
+/// Loads two structs that share one namespace of keys, or returns all errors.
 ///
 /// # Errors
 ///
@@ -222,7 +223,7 @@ fn settle<A: SettingsSchema, B: SettingsSchema>(
         .map_err(|error| ConfigError::Message(format!("cannot be printed: {error}")))?;
     let warnings = std::mem::take(&mut findings.warnings);
     let mut effective = Effective::new(&printed, &merged, &shapes.all, warnings);
-    // For those who write the structs.
+    // For developers, not for operators.
     if cfg!(debug_assertions) {
         effective.warn_of_undeclared_secrets(&shapes.all);
     }

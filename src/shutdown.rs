@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::boxed::{Boxed, boxed};
 use crate::settings::{Duration, Validate, ValidationErrors};
 
-/// `[shutdown]`: how a stop goes.
+/// `[shutdown]`: graceful shutdown.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
@@ -69,16 +69,16 @@ impl Validate for Settings {
     }
 }
 
-/// How far a stop has come. The phases only ever advance.
+/// The phases of a graceful shutdown. They only ever advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// No stop has been asked for.
+    /// Before a shutdown.
     Running,
-    /// Not ready any more, and still serving; clients are told to go elsewhere.
+    /// Not ready any more, and still serving; clients are asked to reconnect elsewhere.
     Draining,
     /// Accepts nothing new; what is in flight may finish.
     Closing,
-    /// What is left is dropped.
+    /// Remaining connections and tasks are dropped.
     Abort,
 }
 
@@ -86,11 +86,11 @@ impl Phase {
     const ALL: [Self; 4] = [Self::Running, Self::Draining, Self::Closing, Self::Abort];
 }
 
-/// A view of the stop, for whoever has to take part in it. Cheap to clone.
+/// The shutdown signal, for code that takes part in a graceful shutdown. Cheap to clone.
 #[derive(Clone)]
 pub struct Shutdown {
     changes: watch::Receiver<Phase>,
-    /// The same phase, for those who ask at each request: one load, no lock.
+    /// The same phase, for checks at each request: one load, no lock.
     phase: Arc<AtomicU8>,
 }
 
@@ -152,7 +152,7 @@ impl Trigger {
         self.changes.send_if_modified(|now| {
             let later = phase > *now;
             *now = phase.max(*now);
-            // Before anybody is woken, so that who wakes sees it.
+            // Stored before waiters wake, so that they see it.
             self.phase.store(*now as u8, Ordering::Release);
             later
         });
@@ -243,7 +243,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Signals that somebody in this process gives, by name.
+    /// Signals from within this process, by name.
     pub(crate) fn channel() -> (mpsc::UnboundedSender<&'static str>, Self) {
         let (send, receive) = mpsc::unbounded_channel();
         let signals = Self {
@@ -293,7 +293,7 @@ impl Signals {
 
 type Act = Box<dyn FnOnce() -> Boxed<anyhow::Result<()>> + Send>;
 
-/// What the service wants done once the last request is gone.
+/// The shutdown hooks, which run after the last request.
 #[derive(Default)]
 pub(crate) struct Hooks(Vec<(String, Act)>);
 

@@ -20,7 +20,7 @@
 //! assert_eq!(ended.code, Some(0));
 //! assert_eq!(ended.stopped()["aborted"], 0);
 //!
-//! // In another: the binary's own word on its settings.
+//! // In another test: the binary validates its settings.
 //! let ended = Program::new(env!("CARGO_BIN_EXE_orders"))
 //!     .set("store.capacity", 0)
 //!     .argument("--check-config")
@@ -29,16 +29,16 @@
 //! assert!(ended.stderr.contains("store.capacity"), "{}", ended.stderr);
 //! ```
 //!
-//! - [`Program`] is how it is to be started: settings, variables, arguments. Both listeners get free ports of this
+//! - [`Program`] describes how to start it: settings, environment variables, arguments. Both listeners get free ports of this
 //!   machine, so any number of tests run side by side.
-//! - [`Process`] is it while it runs: asked, listened to, signalled. Dropped, it is killed, so a test that fails leaves
-//!   nothing behind; and what it said last stands in the test's output.
-//! - [`Ended`] is what it leaves: its exit code, its log, and how its stop went.
-//! - [`SettingsTable`] is what it can be told, for its README.
+//! - [`Process`] is the running process: send requests, read its log, send signals. Dropping it kills it, so a failed test leaves
+//!   nothing behind. Its last output is in the test's output.
+//! - [`Ended`] is the result: its exit code, its log, and the counts of its shutdown.
+//! - [`SettingsTable`] is the table of its settings, for its README.
 //!
 //! All of it blocks, and nothing sleeps: the kit waits for lines of the log and for the end of the process, and no
-//! longer than [`Program::timeout`]. What does not come is a panic that says what was waited for, what the process
-//! said so far, and with which exit code it ended if it did.
+//! longer than [`Program::timeout`]. On a timeout the kit panics with the awaited event, the process's output
+//! so far, and its exit code if it ended.
 //!
 //! Processes and signals are those of Unix, so the module is there on Unix only.
 
@@ -60,10 +60,10 @@ pub use process::{Ended, HeldOutput, Process};
 pub use rustix::process::Signal;
 pub use settings_table::SettingsTable;
 
-/// Longer than a service's own timeout (`service.start_timeout`, `shutdown.deadline`): its words say more.
+/// Longer than a service's own timeout (`service.start_timeout`, `shutdown.deadline`): its own error is more useful.
 const TIMEOUT: Duration = Duration::from_secs(70);
 
-/// What a service would read, of the variables of whoever runs the tests, by name or by beginning.
+/// The developer's environment variables that a service would read, by name or prefix.
 const NOT_INHERITED: [&str; 9] = [
     "APP_",
     "DATABASE_URL",
@@ -76,10 +76,10 @@ const NOT_INHERITED: [&str; 9] = [
     "RUST_LOG",
 ];
 
-/// What goes when the last process that needs it is gone.
+/// Objects to drop after the last process that needs them.
 type Kept = Vec<Arc<dyn Any + Send + Sync>>;
 
-/// How a program is to be started.
+/// Describes how to start a program.
 ///
 /// It inherits the variables of the test, but for those that a service takes settings from (`APP_*`, `RUN_ENV`,
 /// `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`, `OTEL_*`), and for Kubernetes': tests go alike on
@@ -170,7 +170,7 @@ impl Program {
     /// Starts it, and waits until it is ready.
     ///
     /// # Panics
-    /// If it cannot be started, ends, or does not get ready, with what its checks say.
+    /// If it cannot be started, ends, or does not get ready, with the state of its checks.
     #[must_use]
     #[track_caller]
     pub fn start(self) -> Process {

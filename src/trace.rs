@@ -1,7 +1,7 @@
 //! Request IDs and W3C trace context of the current request.
 //!
-//! The request layer sets them for as long as the handler runs, log lines carry them, [`current`]
-//! tells them, and [`inject`] hands them to a service that is called on behalf of the request:
+//! The request layer sets them while the handler runs, log lines contain them, [`current`]
+//! returns them, and [`inject`] passes them to a service that is called on behalf of the request:
 //!
 //! ```
 //! let mut request = http::Request::get("http://stock/items/7").body(())?;
@@ -9,8 +9,8 @@
 //! # Ok::<(), http::Error>(())
 //! ```
 //!
-//! They are bound to the task of the request: a task that a handler spawns starts without them,
-//! unless its future is wrapped in [`scope`].
+//! They belong to the task of the request: a task that a handler spawns starts without them,
+//! unless [`scope`] wraps its future.
 
 #[cfg(feature = "otlp")]
 #[path = "trace/otel_context/enabled.rs"]
@@ -32,14 +32,14 @@ pub(crate) use self::digits::digits;
 pub(crate) use self::otel_context::OtelContext;
 pub use self::request_id::RequestId;
 
-/// The header a request id travels in, both ways.
+/// The header of a request ID, in requests and responses.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The header a W3C trace context travels in.
+/// The header of a W3C trace context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// The header in which tracing systems add what is theirs to a trace context.
+/// The header for vendor-specific data of a trace context.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The standard asks for 512 at least.
+/// The standard requires at least 512.
 const MAX_TRACESTATE: usize = 4096;
 
 tokio::task_local! {
@@ -58,7 +58,7 @@ pub(crate) fn with_current<R>(read: impl FnOnce(&Ids) -> R) -> Option<R> {
 
 /// Puts the current ids into the headers of an outgoing request, as [`Ids::inject`] does.
 ///
-/// Where no request is being served, nothing happens.
+/// Outside of a request, nothing happens.
 pub fn inject(headers: &mut HeaderMap) {
     with_current(|ids| ids.inject(headers));
 }
@@ -69,7 +69,7 @@ pub fn scope<F: Future>(ids: Ids, future: F) -> impl Future<Output = F::Output> 
     scoped(ids, otel_context, future)
 }
 
-/// What [`scope`] returns, by name.
+/// The type that [`scope`] returns.
 pub(crate) type Scoped<F> =
     tokio::task::futures::TaskLocalFuture<Ids, otel_context::WithContext<F>>;
 
@@ -77,10 +77,10 @@ pub(crate) fn scoped<F: Future>(ids: Ids, otel_context: OtelContext, future: F) 
     CURRENT.scope(ids, otel_context.within(future))
 }
 
-/// What identifies one request in logs and towards other services.
+/// The IDs of one request, for logs and for calls to other services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ids {
-    /// The caller's `x-request-id` where it was valid, else one made here.
+    /// The caller's `x-request-id` if it is valid, otherwise a new one.
     pub request: RequestId,
     /// The trace the request belongs to, and this service's span in it.
     pub trace: TraceContext,
@@ -89,7 +89,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Reads the ids from a request's headers, and makes what is missing or malformed.
+    /// Reads the IDs from a request's headers, and generates missing or malformed ones.
     ///
     /// A request that comes with neither gets one id for both.
     pub fn from_headers(headers: &HeaderMap) -> Self {

@@ -15,17 +15,17 @@ use http_body::{Frame, SizeHint};
 
 use crate::limits::Limits;
 
-/// What is known about the body of a request. Cheap to clone; all clones are one.
+/// The state of a request body. Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub(crate) struct Upload(Arc<UploadState>);
 
 struct UploadState {
     received: AtomicU64,
-    /// Whose room its bytes take, once that is known.
+    /// The limits that its bytes count towards, once they are set.
     limits: OnceLock<Limits>,
-    /// What its pieces have taken so far.
+    /// The memory that its pieces have needed so far.
     taken: AtomicU64,
-    /// What they take now.
+    /// The memory that they need now.
     held: AtomicU64,
     /// The body has ended: what is held now stays until the request has ended, too.
     keeps_held: AtomicBool,
@@ -47,9 +47,9 @@ const MALFORMED: u8 = 3;
 /// There is no room in memory for more of it.
 const NO_ROOM: u8 = 4;
 
-/// What a piece takes beside its bytes: a client may send a body byte by byte.
+/// The overhead of a piece: a client may send a body byte by byte.
 const PIECE: u64 = 128;
-/// What of a body takes no room, in bytes: most requests have no more, so that they are served while large ones are refused.
+/// Bytes of each body that do not count: most bodies are shorter, and are accepted while large ones are rejected.
 const FREE: u64 = 16 * 1024;
 
 impl Upload {
@@ -94,7 +94,7 @@ impl Upload {
         let _ = self.0.limits.set(limits.clone());
     }
 
-    /// The request has ended, and what it holds is nobody's any more.
+    /// The request has ended, and its memory is released.
     pub(crate) fn let_go(&self) {
         self.0.has_ended.store(true, Ordering::Relaxed);
         self.0.let_go(u64::MAX);
@@ -125,12 +125,12 @@ impl Upload {
         self.0.stage.load(Ordering::Relaxed) == BROKEN
     }
 
-    /// Keeps what is not read, for [`rest`](Self::rest). Otherwise the reader's drop tells hyper that nobody wants it.
+    /// Keeps what is not read, for [`rest`](Self::rest). Otherwise dropping the reader makes hyper discard it.
     pub(crate) fn keep_rest(&self) {
         self.0.keeps_rest.store(true, Ordering::Relaxed);
     }
 
-    /// What has not been read, if its reader has dropped it.
+    /// The unread rest, if its reader has dropped it.
     pub(crate) fn rest(&self) -> Option<Body> {
         let mut rest = self.0.rest.lock().unwrap_or_else(PoisonError::into_inner);
         rest.take()
@@ -186,7 +186,7 @@ impl AsRef<[u8]> for HeldBytes {
 
 impl Drop for HeldBytes {
     fn drop(&mut self) {
-        // Whoever has collected the whole body has copied its pieces, and has dropped them for that. A reader that goes on after
+        // A reader that collects the whole body copies its pieces and drops them. A reader that goes on after
         // the request has ended keeps nothing for it.
         let is_kept = self.state.keeps_held.load(Ordering::Relaxed);
         if !is_kept || self.state.has_ended.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! Whose request it is: what the headers of trusted proxies say, and what forged ones cannot.
+//! The client's address from the headers of trusted proxies, and forged headers.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -67,7 +67,7 @@ fn x_forwarded_for_is_read_from_the_right_past_trusted_proxies() {
         // IPv4 is IPv4, also in the list of those that are trusted.
         (&["198.51.100.7, ::ffff:10.0.0.2"], "198.51.100.7"),
         (&["::ffff:198.51.100.7"], "198.51.100.7"),
-        // What is no address ends it.
+        // An invalid address ends it.
         (&["198.51.100.7, unknown"], PEER),
         (&["198.51.100.7, unknown, 10.0.0.2"], "10.0.0.2"),
         (&["198.51.100.7, \"10.0.0.2\""], PEER),
@@ -124,7 +124,7 @@ fn forwarded_is_read_as_its_standard_has_it() {
         (&["for=192.0.2.99, for=unknown"], PEER),
         (&["for=192.0.2.99, for=_gazonk, for=10.0.0.2"], "10.0.0.2"),
         (&["for=192.0.2.99, for=\"_gazonk:80\""], PEER),
-        // And so does what is none, or says nothing of whom.
+        // And so does an invalid entry, or one without an address.
         (&["for=192.0.2.99, proto=https"], PEER),
         (&["for=192.0.2.99;for=198.51.100.7"], PEER),
         (&["for=192.0.2.99;secure"], PEER),

@@ -26,7 +26,7 @@ fn install(buffer: u64) -> Logs {
     logs::install(&settings).unwrap()
 }
 
-/// Tells the test on standard error what became of `lines` lines.
+/// Reports on standard error how many of `lines` lines were written.
 fn account(logs: &Logs, slowest: Duration) {
     eprintln!(
         "produced={} dropped={} slowest_us={}",
@@ -86,12 +86,12 @@ fn program_whose_reader_goes_away() {
     // A process that is just being started elsewhere may hold the other end for a moment more.
     while logs.dropped() == 0 {
         info!("is anybody there?");
-        assert!(logs.flush(SOON), "a broken output is no reason to wait");
+        assert!(logs.flush(SOON), "a broken output must not delay anything");
     }
     let before = logs.lines(Level::INFO) + logs.lines(Level::WARN) - logs.dropped();
     for number in 0..100 {
         info!(number, "into the void");
-        assert!(logs.flush(SOON), "a broken output is no reason to wait");
+        assert!(logs.flush(SOON), "a broken output must not delay anything");
     }
     let after = logs.lines(Level::INFO) + logs.lines(Level::WARN) - logs.dropped();
     eprintln!("written_to_nobody={}", after - before);
@@ -288,7 +288,7 @@ fn a_panic_is_one_line_and_the_process_goes_on() {
     assert_eq!(lines[1]["message"], "still here");
     assert!(
         !errors.contains("no luck"),
-        "it is told once, and as JSON: {errors}"
+        "logged once, as JSON: {errors}"
     );
 }
 

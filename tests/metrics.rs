@@ -1,4 +1,4 @@
-//! What a scrape shows.
+//! The output of a scrape.
 
 #![allow(clippy::unwrap_used)]
 

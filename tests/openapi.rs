@@ -1,4 +1,4 @@
-//! What a description of routes says of this crate's types.
+//! The OpenAPI description of this crate's types.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get, post};

@@ -1,4 +1,4 @@
-//! What a service returns, keeps and hands on stays small: clippy's `result_large_err` refuses an error of 128 bytes
+//! Sizes of public types: clippy's `result_large_err` refuses an error of 128 bytes
 //! or more, in the service's own functions, and every `await` copies what is held across it.
 
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use axum_chassis::{
     Chassis, ClientAddress, Error, Problem, Running, logs, settings, shutdown, trace,
 };
 
-/// Fails with the type's name, as the number alone tells nobody what has grown.
+/// Fails with the type's name, because the number alone does not show what has grown.
 fn at_most<T>(bytes: usize) {
     let (name, size) = (std::any::type_name::<T>(), size_of::<T>());
     assert!(size <= bytes, "{name} has {size} bytes, more than {bytes}");

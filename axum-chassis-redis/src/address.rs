@@ -7,7 +7,7 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion}
 
 const TCP: &str = "redis://USER:PASSWORD@HOST:6379/0";
 
-/// `Err` says what is wrong and what would be right.
+/// `Err` is the error and the expected form.
 pub(crate) fn read(url: &Secret) -> Result<ConnectionInfo, String> {
     let tls = if cfg!(feature = "tls") {
         ", or rediss:// for TLS"

@@ -36,6 +36,7 @@
 //!
 //! The call waits until Redis answers, for `service.start_timeout` at most. From then on a readiness
 //! check asks it, and errors that reach the client by `?` mean what they should (see [`classify_error`]).
+//! [`redis_rotating`] also follows a password that is rotated in a mounted secret.
 //!
 //! # Why the redis crate, and what a pool is here
 //!

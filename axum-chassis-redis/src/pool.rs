@@ -46,13 +46,14 @@ const AFTER_FAILOVER: Duration = Duration::from_secs(1);
 /// At the stop, once the last request is gone, the connections are closed.
 ///
 /// # Errors
-/// If the URL is none of Redis, or if Redis cannot be had within `service.start_timeout`.
+/// If the URL is not a Redis URL, or if Redis is not available within `service.start_timeout`.
 pub async fn redis<S>(
     chassis: &Chassis<S>,
     name: &str,
     settings: &Settings,
 ) -> anyhow::Result<Pool> {
     let client = client_of(name, settings)?;
+    warn_if_readable(name, settings);
     let response = *settings.response_timeout;
     let suspected = Arc::new(Notify::new());
     let mut config = ConnectionManagerConfig::new()
@@ -108,18 +109,22 @@ pub async fn redis<S>(
     Ok(pool)
 }
 
-/// How to connect, with a warning if others could read it.
-pub(crate) fn client_of(name: &str, settings: &Settings) -> anyhow::Result<Client> {
-    let info = match address::read(&settings.url) {
-        Ok(info) => info,
-        Err(wrong) => bail!("{name}.url: {wrong}"),
-    };
-    if address::is_readable(&info) {
+/// A connection that others could read is a warning.
+pub(crate) fn warn_if_readable(name: &str, settings: &Settings) {
+    if address::read(&settings.url).is_ok_and(|info| address::is_readable(&info)) {
         tracing::warn!(
             redis = name,
             "the password and all data cross the network in clear: write rediss:// in `{name}.url`"
         );
     }
+}
+
+/// How to connect.
+pub(crate) fn client_of(name: &str, settings: &Settings) -> anyhow::Result<Client> {
+    let info = match address::read(&settings.url) {
+        Ok(info) => info,
+        Err(wrong) => bail!("{name}.url: {wrong}"),
+    };
     #[cfg(feature = "tls")]
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // The redis crate takes the process's own and brings none. `Err`: another was quicker.
@@ -149,7 +154,7 @@ impl Pool {
         self.at(next % self.0.managers.len())
     }
 
-    /// For connections of one's own: for commands that block or watch, or for a subscription.
+    /// Opens connections outside of the pool, for commands that block or watch, or for a subscription.
     pub fn client(&self) -> Client {
         let client = self.0.client.read();
         client.unwrap_or_else(PoisonError::into_inner).clone()
@@ -160,7 +165,7 @@ impl Pool {
         manager.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lets the connection go, and has a new one made by whoever needs it.
+    /// Drops the connection; the next command opens a new one.
     fn renew(&self, at: usize) -> RedisResult<()> {
         let fresh = self.0.fresh()?;
         *self.0.managers[at]
@@ -225,7 +230,7 @@ impl Pool {
                 self.renew(at)?;
                 match ping().await {
                     Ok(answer) => answer,
-                    Err(_) => bail!("no answer within {ANSWER:?}"),
+                    Err(_) => bail!("no response within {ANSWER:?}"),
                 }
             }
         };

@@ -15,16 +15,16 @@ use crate::address;
 #[serde(default)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Where Redis is: `redis://USER:PASSWORD@HOST:6379/0`, or `rediss://` for TLS. Has to be set.
+    /// The Redis URL: `redis://USER:PASSWORD@HOST:6379/0`, or `rediss://` for TLS. Required.
     pub url: Secret,
-    /// How many connections there are. Each carries many commands at once: one is enough for most.
+    /// The number of connections. Each carries many commands at once: one is enough for most.
     #[schemars(range(min = 1, max = 1000))]
     pub pool_size: u32,
-    /// How long it may take to connect.
+    /// Timeout of connecting.
     pub connect_timeout: Duration,
-    /// How long an answer may take: 503 after it. 0s means for ever.
+    /// Response timeout of a command: 503 after it. 0s disables it.
     pub response_timeout: Duration,
-    /// Whether the service is ready without it: `gate` means no, `inform` means that only requests which need it fail.
+    /// Effect on readiness while Redis is down: `gate` makes the service not ready, `inform` does not.
     pub readiness: Role,
 }
 

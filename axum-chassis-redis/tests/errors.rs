@@ -1,4 +1,4 @@
-//! What the errors of Redis mean to a client, as the real server returns them.
+//! HTTP statuses of Redis errors, with a real server.
 
 use axum_chassis_redis::classify_error;
 use axum_chassis_redis::redis::aio::MultiplexedConnection;

@@ -1,4 +1,4 @@
-//! What a service's start needs of Redis, and what is left of the connections after its stop.
+//! Start and shutdown with Redis: required permissions, and closed connections.
 
 use std::time::Duration;
 

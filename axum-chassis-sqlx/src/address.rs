@@ -15,7 +15,7 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// `Err` says what is wrong and what would be right.
+    /// `Err` is the error and the expected form.
     pub(crate) fn read(url: &Secret) -> Result<Self, String> {
         let expected = expected();
         let url = url.expose().trim();

@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum_chassis::Problem;
 use sqlx::error::DatabaseError;
 
-/// When to come back after something that passes by itself: a lock, a moment without a free connection.
+/// `Retry-After` for short-lived conditions: a lock, or no free connection.
 const SOON: Duration = Duration::from_secs(1);
-/// When to come back after the database was not to be had.
+/// `Retry-After` while the database is not available.
 const LATER: Duration = Duration::from_secs(5);
 
 /// What an error that reached the client by `?` means; `None` of errors that are not sqlx's, and of the
@@ -32,7 +32,7 @@ const LATER: Duration = Duration::from_secs(5);
 /// `sqlite`; public for a program that renders its errors by itself.
 pub fn classify_error(error: &(dyn Error + 'static)) -> Option<Problem> {
     match error.downcast_ref::<sqlx::Error>()? {
-        // Either all are in use, or none can be opened: sqlx does not say.
+        // Either all are in use, or none can be opened: sqlx does not distinguish them.
         sqlx::Error::PoolTimedOut => Some(soon("the database gave no connection in time")),
         sqlx::Error::PoolClosed
         | sqlx::Error::Io(_)

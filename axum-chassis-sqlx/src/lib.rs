@@ -41,7 +41,8 @@
 //! The call waits until the database answers, for `service.start_timeout` at most. From then on a
 //! readiness check asks it, pool metrics tell of its connections, errors that reach the client by
 //! `?` mean what they should (see [`classify_error`]), and the pool is closed when the last request is gone.
-//! What comes back is sqlx's own pool: queries, transactions and migrations are sqlx's.
+//! What comes back is sqlx's own pool: queries, transactions and migrations are sqlx's. `postgres_rotating`
+//! also follows a password that is rotated in a mounted secret.
 //!
 //! # Features
 //!

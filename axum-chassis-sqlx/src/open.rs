@@ -55,7 +55,7 @@ pub(crate) fn open<S, DB: Database>(
     Ok(pool)
 }
 
-/// By OpenTelemetry's names. sqlx tells neither who waits for a connection nor who gave up.
+/// Metrics with OpenTelemetry's names. sqlx counts neither waiting queries nor acquire timeouts.
 fn observe<S, DB: Database>(
     chassis: &Chassis<S>,
     name: &str,

@@ -33,7 +33,7 @@ use crate::{Settings, classify_error};
 /// name unless the URL has one.
 ///
 /// # Errors
-/// If the URL is none of PostgreSQL, or if the database cannot be had within `service.start_timeout`.
+/// If the URL is not a PostgreSQL URL, or if the database is not available within `service.start_timeout`.
 pub async fn postgres<S>(
     chassis: &Chassis<S>,
     name: &str,
@@ -51,6 +51,7 @@ async fn connect<S>(
 ) -> anyhow::Result<(PgPool, Probe)> {
     let upkeep = Upkeep::default();
     let probe = Probe::new(ways(name, settings)?, upkeep.clone());
+    warn_of_weakness(name, settings);
     wait(chassis, name, settings, &probe).await?;
     warn_without_timeout(name, settings, &probe).await;
 
@@ -84,12 +85,18 @@ async fn connect<S>(
     Ok((pool, probe))
 }
 
-/// How to connect, with a warning if others could read it.
-fn ways(name: &str, settings: &Settings) -> anyhow::Result<Ways> {
-    let url = read(name, settings)?;
-    if let Some(weakness) = url.weakness() {
+/// A connection that others could read is a warning.
+fn warn_of_weakness(name: &str, settings: &Settings) {
+    if let Ok(url) = read(name, settings)
+        && let Some(weakness) = url.weakness()
+    {
         tracing::warn!(database = name, "{weakness}");
     }
+}
+
+/// How to connect.
+fn ways(name: &str, settings: &Settings) -> anyhow::Result<Ways> {
+    let url = read(name, settings)?;
     let plain = url.options(name);
     let mut full = plain.clone();
     // What the URL or PGOPTIONS has goes before a setting that is there by default.

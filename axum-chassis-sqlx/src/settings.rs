@@ -19,18 +19,18 @@ const LONGEST_STATEMENT: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 #[serde(default)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Where the database is: `postgres://USER:PASSWORD@HOST:5432/NAME` or `sqlite:PATH`. Has to be set.
+    /// The database's URL: `postgres://USER:PASSWORD@HOST:5432/NAME` or `sqlite:PATH`. Required.
     pub url: Secret,
-    /// How many connections there are at most, beside the one of the readiness check.
+    /// The largest number of connections in the pool. The readiness check has one more.
     #[schemars(range(min = 1, max = 10_000))]
     pub max_connections: u32,
-    /// How long a query waits for a connection: 503 after it.
+    /// How long a query waits for a connection of the pool: 503 after it.
     pub acquire_timeout: Duration,
-    /// How long a connection may be of no use before it is closed; 0s means for ever. PostgreSQL only.
+    /// How long a connection may be idle before it is closed; 0s disables it. PostgreSQL only.
     pub idle_timeout: Duration,
-    /// How long a statement may take: 503 after it. 0s means for ever. For SQLite, how long it waits for a lock.
+    /// Statement timeout: 503 after it. 0s disables it. For SQLite, how long a statement waits for a lock.
     pub statement_timeout: Duration,
-    /// Whether the service is ready without it: `gate` means no, `inform` means that only requests which need it fail.
+    /// Effect on readiness while the database is down: `gate` makes the service not ready, `inform` does not.
     pub readiness: Role,
 }
 
@@ -60,7 +60,7 @@ impl Validate for Settings {
         if self.statement_timeout > LONGEST_STATEMENT {
             errors.add(
                 "statement_timeout",
-                format!("must be at most {LONGEST_STATEMENT}; 0s means for ever"),
+                format!("must be at most {LONGEST_STATEMENT}; 0s disables it"),
             );
         }
     }

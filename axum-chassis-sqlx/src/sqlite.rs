@@ -10,23 +10,23 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Executor};
+use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::Mutex;
 
 use crate::address::Address;
 use crate::open::{open, wait};
 use crate::{Settings, classify_error};
 
-/// How long a statement waits for a lock that was to be waited for "for ever".
+/// How long a statement waits for a lock if the timeout is disabled.
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Opens a file of SQLite, which is made if there is none.
+/// Opens an SQLite file, and creates it if it is missing.
 ///
 /// Writers do not keep readers waiting (WAL), and wait for each other for `statement_timeout`;
 /// foreign keys are held. `name` is what the service's settings call it, such as `database`.
 ///
 /// # Errors
-/// If the URL is none of SQLite, or if the file cannot be opened within `service.start_timeout`.
+/// If the URL is not an SQLite URL, or if the file cannot be opened within `service.start_timeout`.
 pub async fn sqlite<S>(
     chassis: &Chassis<S>,
     name: &str,
@@ -57,7 +57,8 @@ pub async fn sqlite<S>(
     // They cost little, and the last one of a database in memory is the database.
     let pool = SqlitePoolOptions::new()
         .idle_timeout(None)
-        .max_lifetime(None);
+        .max_lifetime(None)
+        .after_release(|connection, _| Box::pin(is_alive(connection)));
     let mut settings = settings.clone();
     if is_in_memory(&url) {
         // Connections to one share a cache, in which a statement fails where it would wait in a file.
@@ -67,6 +68,24 @@ pub async fn sqlite<S>(
     wait(chassis, name, &settings, &probe).await?;
     chassis.on_error(classify_error);
     open(chassis, name, &settings, pool, options, probe)
+}
+
+/// Whether sqlx's worker, the thread of a connection, still runs. What was sent to it before its end has no
+/// answer, and sqlx waits for that without a limit when a connection goes back to the pool: its place would be
+/// lost.
+async fn is_alive(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    const ANSWER: Duration = Duration::from_secs(1);
+    loop {
+        // Slow or gone? What is sent after its end fails at once.
+        match tokio::time::timeout(ANSWER, connection.ping()).await {
+            Ok(Ok(())) => return Ok(true),
+            Ok(Err(error)) => {
+                tracing::info!(%error, "a connection of the pool was lost");
+                return Ok(false);
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 fn is_in_memory(url: &str) -> bool {

@@ -38,7 +38,7 @@ pub struct Database {
 
 impl Database {
     /// Makes one on the server that the variable `DATABASE_URL` names or, if that is unset, on `server`: a URL with a
-    /// user who may create databases.
+    /// user that may create databases.
     ///
     /// Blocks, and may be called within a runtime.
     ///
@@ -104,7 +104,7 @@ impl Database {
                 };
                 match timeout(PATIENCE, work).await {
                     Ok(done) => done.map_err(|error| error.to_string()),
-                    Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+                    Err(_) => Err(format!("no response within {PATIENCE:?}")),
                 }
             })
         };

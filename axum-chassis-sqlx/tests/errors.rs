@@ -1,4 +1,4 @@
-//! What PostgreSQL's errors mean to a client, as the real server returns them.
+//! HTTP statuses of PostgreSQL errors, with a real server.
 
 #![cfg(feature = "postgres")]
 

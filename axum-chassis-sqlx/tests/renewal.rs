@@ -112,15 +112,9 @@ fn fails_over(parameters: &str) {
         let load = Load::start(8, move |_| request(main, "POST", "/", ""));
         load.wait_for(100, 200);
 
-        primary.query("ALTER SYSTEM SET default_transaction_read_only = on");
-        primary.query("SELECT pg_reload_conf()");
+        primary.turn_read_only();
         load.wait_for(8, 503);
-        wait_for("the standby to have all", || {
-            let all = primary.query("SELECT pg_current_wal_lsn()");
-            let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{}'", all[0]);
-            (standby.query(&sql) == ["t"]).then_some(())
-        });
-        standby.query("SELECT pg_promote()");
+        primary.promote(&standby);
         proxy.retarget(standby.address());
         let moved = Instant::now();
         load.wait_for(100, 200);

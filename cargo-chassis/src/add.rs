@@ -43,7 +43,7 @@ enum Asset {
     Ci,
 }
 
-/// Where the cluster's copy of a service's settings comes from; each has to be there.
+/// The settings files that the ConfigMap is generated from; each has to exist.
 const SETTINGS: [&str; 2] = ["config/default.toml", "config/production.toml"];
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -84,9 +84,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             files.insert(file, text.into());
         }
     }
-    // What the project says, the files say: no build needs an argument.
+    // The template takes a package to have the name of its binary.
+    let [expected, actual] =
+        [&project.bin, &project.package].map(|name| format!("ARG PACKAGE={name} "));
     for dockerfile in ["Dockerfile", "Dockerfile.distroless"] {
-        files.edit(dockerfile, |text| adapted(text, &project));
+        files.edit(dockerfile, |text| text.replace(&expected, &actual));
     }
 
     let (kept, new): (Vec<PathBuf>, Vec<PathBuf>) = files
@@ -140,7 +142,7 @@ impl Asset {
         }
     }
 
-    /// What is left to do.
+    /// The remaining steps.
     fn next(self, project: &Project) -> Vec<String> {
         let mut lines = Vec::new();
         match self {
@@ -181,17 +183,4 @@ impl Asset {
         }
         lines
     }
-}
-
-/// A Dockerfile that builds the project's program, exposes its port, and has a health check only if the program has one.
-fn adapted(dockerfile: &str, project: &Project) -> String {
-    let program = format!("ARG PACKAGE={} BIN={} ", project.package, project.bin);
-    let exposed = format!("EXPOSE {}", project.port.number);
-    let text = dockerfile
-        .replace("ARG PACKAGE BIN ", &program)
-        .replace("EXPOSE 8080", &exposed);
-    if project.on_chassis {
-        return text;
-    }
-    text.replace("HEALTHCHECK=service", "HEALTHCHECK=none")
 }

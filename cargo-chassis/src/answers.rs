@@ -15,7 +15,7 @@ pub(crate) const FILE: &str = ".chassis.toml";
 /// The first release, which wrote no record.
 const UNRECORDED: &str = "0.1.0";
 
-/// A project's beginnings.
+/// The version of the template and the answers that a project was generated with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SavedAnswers {
     /// The version of the template.
@@ -117,13 +117,13 @@ impl SavedAnswers {
     }
 }
 
-/// What a manifest says of the chassis, if it depends on it.
+/// The dependency on the chassis in a manifest, if there is one.
 pub(crate) fn dependency(manifest: &str) -> Option<Item> {
     let manifest: DocumentMut = manifest.parse().ok()?;
     Some(manifest.get("dependencies")?.get("axum-chassis")?.clone())
 }
 
-/// Notes that the chassis now comes from `source`, which needs no more to be said; nothing without a record.
+/// Records `source` as the origin of the chassis, and removes the details of the previous one. Without a file, nothing happens.
 pub(crate) fn set_source(folder: &Path, source: &str) -> anyhow::Result<()> {
     let file = folder.join(FILE);
     let Ok(text) = fs::read_to_string(&file) else {

@@ -118,7 +118,7 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// If it is none.
+    /// If it is not an archive.
     pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
         let mut files = BTreeMap::new();
         for entry in tar::Archive::new(GzDecoder::new(bytes)).entries()? {

@@ -129,7 +129,7 @@ impl Check {
     }
 }
 
-/// Says what does not agree; 1 if anything does not.
+/// Prints all faults; the exit code is 1 if there are any.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     ensure!(
         args.manifests.is_dir(),

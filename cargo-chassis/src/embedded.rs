@@ -34,7 +34,7 @@ pub fn current() -> anyhow::Result<Archive> {
 ///
 /// # Errors
 ///
-/// If the tool knows none of that version.
+/// If the tool has no template of that version.
 pub fn release(version: &str) -> anyhow::Result<Archive> {
     if version == VERSION {
         return current();
@@ -50,7 +50,7 @@ pub fn release(version: &str) -> anyhow::Result<Archive> {
     }
 }
 
-/// Every version that [`release`] knows, the newest last.
+/// Every version of [`release`], the newest last.
 pub fn versions() -> Vec<&'static str> {
     let released = RELEASED.iter().map(|(version, _)| *version);
     released.chain([VERSION]).collect()

@@ -72,7 +72,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a service waits for before it is ready: servers, which `--run` does not start, and what is done to them.
+/// The servers that a service needs, which `--run` does not start, and the commands to prepare them.
 fn before_its_start(answers: &Answers) -> Vec<String> {
     let chosen = |name: &str, answer: &str| answers.get(name).is_some_and(|given| given == answer);
     let postgres = chosen("database", "postgres").then_some("postgres");
@@ -203,7 +203,7 @@ pub(crate) fn make(
         *source = "vendored".to_owned();
     }
     let vendored = source == "vendored";
-    // The first release did not know that a path can be that.
+    // The first release does not support such a path.
     if vendored && !template.offers("chassis", "vendored") {
         answers.insert("chassis".to_owned(), "path".to_owned());
         answers.insert("chassis-path".to_owned(), vendor::FOLDER.to_owned());

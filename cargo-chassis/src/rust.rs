@@ -12,9 +12,9 @@ pub(crate) fn version_in(manifest: &str) -> Option<&str> {
     value.split('"').next()
 }
 
-/// What to tell somebody whose `rustc`, as it is chosen in `folder`, is older than `what` needs.
+/// The error message if the `rustc` that `folder` selects is older than `what` needs.
 ///
-/// A compiler that cannot be asked, or whose answer is not understood, is left to cargo.
+/// If the compiler cannot be run or its output is not understood, cargo reports that.
 pub(crate) fn too_old(what: &str, needed: &str, folder: &Path) -> Option<String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let answer = Command::new(rustc)

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::archive::Archive;
 
-/// Answers by the name of what is asked.
+/// Answers by the name of the question.
 pub type Answers = BTreeMap<String, String>;
 
 /// A template in a folder of its own.
@@ -27,7 +27,7 @@ pub struct Template {
     questions: Vec<Question>,
 }
 
-/// What the template asks.
+/// The template's questions.
 #[derive(Debug)]
 struct Question {
     name: String,
@@ -48,7 +48,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// If it cannot be written, or is none.
+    /// If it cannot be written, or is not a template.
     pub fn unpack(current: &Archive) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         current
@@ -70,7 +70,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// If nothing of that name is asked, or the value is no answer to it.
+    /// If there is no question of that name, or the value is not a valid answer.
     pub fn read(&self, defines: &[String]) -> anyhow::Result<Answers> {
         let mut answers = Answers::new();
         for define in defines {
@@ -94,7 +94,7 @@ impl Template {
                 .map_err(|wrong| anyhow::anyhow!("invalid `-d {define}`: {wrong}"))?;
             answers.insert(name.to_owned(), value.to_owned());
         }
-        // An answer to what is not asked would be lost without a word.
+        // An answer to a question that is not asked would be ignored silently.
         for name in answers.keys() {
             let question = self
                 .questions
@@ -109,7 +109,7 @@ impl Template {
         Ok(answers)
     }
 
-    /// Completes the answers: asks on a terminal, takes the defaults elsewhere.
+    /// Completes the answers: prompts on a terminal, and uses the defaults elsewhere.
     ///
     /// # Errors
     ///
@@ -203,17 +203,12 @@ fn questions(config: &toml::Table) -> anyhow::Result<Vec<Question>> {
 impl Question {
     fn check(&self, answer: &str) -> Result<(), String> {
         if !self.choices.is_empty() && !self.choices.iter().any(|choice| choice == answer) {
-            return Err(format!(
-                "{}: expected one of {}",
-                self.name,
-                self.choices.join(", ")
-            ));
+            return Err(format!("expected one of {}", self.choices.join(", ")));
         }
         match &self.pattern {
-            Some(pattern) if !pattern.is_match(answer) => Err(format!(
-                "{}: expected a match of the pattern {pattern}",
-                self.name
-            )),
+            Some(pattern) if !pattern.is_match(answer) => {
+                Err(format!("expected a match of the pattern {pattern}"))
+            }
             _ => Ok(()),
         }
     }
@@ -244,7 +239,7 @@ impl Question {
 /// The word that starts it; none of the words for people.
 pub(crate) const RENDER: &str = "render-template";
 
-/// What it does: `render-template TEMPLATE PARENT NAME NAME=VALUE...`. Prints what is wrong to stdout.
+/// Runs `render-template TEMPLATE PARENT NAME NAME=VALUE...`. Prints errors to stdout.
 pub(crate) fn run_apart(arguments: &[String]) -> bool {
     let [template, parent, name, define @ ..] = arguments else {
         println!("`{RENDER}` is for this program itself");
@@ -252,7 +247,7 @@ pub(crate) fn run_apart(arguments: &[String]) -> bool {
     };
     let rendered = render_here(Path::new(template), Path::new(parent), name, define);
     if let Err(error) = &rendered {
-        // A hook's `abort` says where in the hook it stands, which nobody needs.
+        // The message of a hook's `abort` ends with its position in the hook, which users do not need.
         let reason = error.root_cause().to_string();
         let reason = reason.strip_prefix("Runtime error: ").unwrap_or(&reason);
         println!("{}", reason.split(" (line ").next().unwrap_or(reason));
@@ -279,7 +274,7 @@ pub fn render_here(
         },
         name: Some(name.to_owned()),
         destination: Some(parent.to_owned()),
-        // No settings of whoever calls.
+        // Without the caller's settings.
         config: Some("/dev/null".into()),
         // Keeps the name as it is; the template refuses what cannot be one.
         force: true,

@@ -127,7 +127,7 @@ fn project() -> anyhow::Result<PathBuf> {
     Ok(found.to_owned())
 }
 
-/// What the package is called, if that is no longer its first name.
+/// The package's current name, if it was renamed.
 fn renamed(folder: &Path, first: &str) -> Option<String> {
     let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).ok()?;
     let manifest: toml::Table = toml::from_str(&manifest).ok()?;

@@ -12,7 +12,7 @@ use crate::archive::{Archive, refuse_links};
 use crate::embedded::{self, CRATES};
 use crate::status::status;
 
-/// Where the crate lies in a service's folder; those of stores lie beside it.
+/// The folder of the crate in a service; the stores' crates are next to it.
 pub(crate) const FOLDER: &str = "vendor/axum-chassis";
 
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
@@ -33,7 +33,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    // Of one crate, Cargo takes one place only; a service's tests ask for more of it.
+    // Cargo accepts one source for a crate, and a service's tests enable more of its features.
     for section in ["dependencies", "dev-dependencies"] {
         let section = manifest.get_mut(section).and_then(Item::as_table_mut);
         let Some(section) = section else { continue };
@@ -43,7 +43,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             }
         }
     }
-    // Otherwise the comment that says that it is a folder on this machine stays.
+    // Otherwise the comment about a folder on this machine stays.
     if let Some(table) = manifest["dependencies"].as_table_mut()
         && let Some(mut key) = table.key_mut("axum-chassis")
     {

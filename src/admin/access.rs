@@ -1,4 +1,4 @@
-//! Who may use which route of the admin listener.
+//! Access rules of the admin listener.
 //!
 //! | route | without `admin.token` | with `admin.token` |
 //! |---|---|---|
@@ -12,8 +12,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -26,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tracing::Level;
 
-use crate::logs::Logs;
+use crate::logs::{Logs, RateLimit};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::settings::Secret;
@@ -50,6 +49,9 @@ pub(super) enum Action {
     Write,
 }
 
+/// At most one refusal is logged in this time: the counter has them all.
+const LOG_PERIOD: Duration = Duration::from_secs(10);
+
 /// Decides, counts refusals, and logs them at a limited rate.
 pub(super) struct Access {
     token: Option<Secret>,
@@ -57,7 +59,7 @@ pub(super) struct Access {
     in_container: bool,
     logs: Logs,
     refused: IntCounterVec,
-    logged: Mutex<Option<Instant>>,
+    log_limit: RateLimit,
 }
 
 /// Why a request is refused: the label of its counter.
@@ -90,7 +92,7 @@ impl Access {
             in_container: in_container(),
             logs,
             refused,
-            logged: Mutex::default(),
+            log_limit: RateLimit::new(LOG_PERIOD),
         })
     }
 
@@ -146,19 +148,18 @@ impl Access {
     }
 
     fn log(&self, reason: Reason, client: SocketAddr) {
-        /// At most one line is logged in this time: the counter has them all.
-        const PAUSE: Duration = Duration::from_secs(10);
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.is_some_and(|last| last.elapsed() < PAUSE) {
+        let Some(others) = self.log_limit.admit() else {
             return;
-        }
-        *logged = Some(Instant::now());
-        drop(logged);
+        };
         self.logs.always(
             Level::WARN,
             module_path!(),
             "request to the admin listener refused",
-            &[("client", &client.ip()), ("reason", &reason.label())],
+            &[
+                ("client", &client.ip()),
+                ("reason", &reason.label()),
+                ("others", &others),
+            ],
         );
     }
 }

@@ -14,7 +14,7 @@ pub(super) struct Resource {
     pub(super) limit: Option<f64>,
     /// `bytes`, `cores`, or nothing for a count.
     pub(super) unit: &'static str,
-    /// Why it is what it is, where there is a choice.
+    /// The reason for the value, if it was computed.
     pub(super) why: Option<String>,
 }
 

@@ -18,17 +18,17 @@ const SAMPLES: usize = 121;
 const APART: usize = 12;
 /// Samples of each route: as long.
 const ROUTE_SAMPLES: usize = 11;
-/// How many routes are told apart.
+/// How many routes are counted separately.
 const ROUTES: usize = 100;
-/// What the others are, together.
+/// The name of the sum of all other routes.
 const OTHERS: &str = "(other routes)";
 
-/// Requests up to a moment, or within a time. Numbers wrap around, which no difference of ten minutes minds.
+/// Requests up to a moment, or within a time. Numbers wrap around, which differences within ten minutes tolerate.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestCounts {
     /// Those that were answered with a 5xx.
     pub(super) errors: u32,
-    /// What was sent in bodies.
+    /// Bytes of response bodies.
     pub(super) bytes: u64,
     /// How many took up to a bound, and not up to the one before it.
     buckets: [u32; BOUNDS.len() + 1],
@@ -43,7 +43,7 @@ pub(super) struct Snapshot {
 pub(super) struct Samples {
     totals: VecDeque<Totals>,
     routes: VecDeque<(Instant, Vec<RequestCounts>)>,
-    /// The routes that are told apart, the first that were asked for; before them, what the others are together.
+    /// The routes with counts of their own, in the order of their first request. The first entry is the sum of all others.
     names: Vec<String>,
     taken: usize,
 }
@@ -56,7 +56,7 @@ struct Totals {
     throttled_seconds: f64,
 }
 
-/// What happened between two samples.
+/// The change between two samples.
 #[derive(Clone, Debug)]
 pub(super) struct Interval {
     pub(super) seconds: f64,
@@ -74,7 +74,7 @@ impl RequestCounts {
         counts.fold(0, |sum, count| sum.wrapping_add(*count))
     }
 
-    /// What came since `earlier`.
+    /// The change since `earlier`.
     fn since(mut self, earlier: &Self) -> Self {
         self.errors = self.errors.wrapping_sub(earlier.errors);
         self.bytes = self.bytes.wrapping_sub(earlier.bytes);
@@ -236,7 +236,7 @@ impl Samples {
         self.taken += 1;
     }
 
-    /// What happened between each two samples, oldest first; the last one ends with `now`.
+    /// The change between each two samples, oldest first; the last one ends with `now`.
     pub(super) fn intervals(&self, now: &Snapshot) -> Vec<Interval> {
         let now = now.totals();
         let later = self.totals.iter().skip(1).chain([&now]);

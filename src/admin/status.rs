@@ -15,9 +15,9 @@ use crate::health::{ReadinessReport, Role};
 use crate::redact;
 use crate::shutdown::Phase;
 
-/// A share of failed requests that is worth a word: that of the promise which the alerts keep, ten times over.
+/// A share of failed requests that is reported: ten times the error budget of the alerts' SLO.
 const MANY_ERRORS: f64 = 0.01;
-/// What one in a hundred requests may take: the alerts' promise.
+/// The p99 limit of the alerts' SLO.
 const SLOW_SECONDS: f64 = 0.5;
 
 /// A moment of the service.
@@ -30,7 +30,7 @@ pub(super) struct Status<'a> {
     pub(super) state_seconds: u64,
     /// How long the service's runtime has run no task, if it is stalled.
     pub(super) stalled_seconds: Option<f64>,
-    /// What is wrong, in a sentence each.
+    /// Current problems, a sentence each.
     pub(super) findings: Vec<String>,
     pub(super) stop: Option<Stop>,
     pub(super) checks: Vec<CheckStatus>,
@@ -46,7 +46,7 @@ pub(super) struct Status<'a> {
     pub(super) settings: Vec<Setting>,
 }
 
-/// How far a stop has come.
+/// The progress of a shutdown.
 #[derive(Serialize)]
 pub(super) struct Stop {
     /// `draining`, `closing` or `aborting`.
@@ -115,7 +115,7 @@ pub(super) struct RouteStatus {
     pub(super) errors: f64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
-    /// What was sent in the bodies of its answers.
+    /// Bytes of its response bodies.
     pub(super) response_bytes: u64,
 }
 
@@ -268,7 +268,7 @@ fn log(admin: &Admin) -> Vec<LogLine> {
     let lines = admin.logs.recent().into_iter();
     let lines = lines.map(|(level, line)| LogLine {
         level: level.as_str(),
-        line: redact::userinfo(&plain(line)).into_owned(),
+        line: redact::secrets(&plain(line)).into_owned(),
     });
     lines.collect()
 }

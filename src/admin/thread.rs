@@ -18,8 +18,6 @@ use crate::shutdown::Trigger;
 
 /// How many connections this listener has at most.
 const MAX_CONNECTIONS: usize = 256;
-/// How many requests may be under way on one connection of HTTP/2.
-const MAX_STREAMS: u32 = 4;
 /// How long an answer may wait for its client.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -42,10 +40,10 @@ impl AdminThread {
         let (address, listening) = {
             let _within = runtime.enter();
             let bound = Bound::bind("admin", &settings.host, settings.port)?;
-            (bound.address(), bound.listen("admin")?)
+            (bound.address(), bound.listen("admin")?.for_probes())
         };
         let handle = runtime.handle().clone();
-        // Its own traffic is no metric of the service: these are registered nowhere that is scraped.
+        // Requests to the admin port are not counted: these metrics are in a registry that is never scraped.
         let uncounted = Metrics::new().http().map_err(Error::Metrics)?;
         let trigger = Trigger::new();
         let shutdown = trigger.watch();
@@ -53,7 +51,6 @@ impl AdminThread {
         runtime.spawn(boxed(admin.sample()));
         let serve = move || {
             let settings = server::Settings {
-                max_streams: MAX_STREAMS,
                 send_timeout: SEND_TIMEOUT.into(),
                 ..server::Settings::default()
             };

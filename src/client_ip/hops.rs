@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderName};
 
 /// More proxies than any request has passed.
 const MOST_HOPS: usize = 32;
-/// Longer than what a proxy says of a hop, in bytes: what it is, by whom, for which host.
+/// Longer than any hop that a proxy writes, in bytes.
 const LONGEST_HOP: usize = 512;
 
-/// Each hop that the lines of a header tell of, the nearest first, as `parse` reads it.
+/// Each hop in the lines of a header, the nearest first, parsed with `parse`.
 pub(super) fn read(
     headers: &HeaderMap,
     name: HeaderName,
@@ -44,7 +44,7 @@ fn items(list: &[u8], separator: u8) -> impl Iterator<Item = Option<&[u8]>> {
     })
 }
 
-/// Where the last separator stands outside of quotation marks, unless that is too far off.
+/// The position of the last separator outside of quotation marks, unless it is too far away.
 fn last(list: &[u8], separator: u8) -> Option<usize> {
     let mut quoted = false;
     for at in (list.len().saturating_sub(LONGEST_HOP + 1)..list.len()).rev() {

@@ -6,7 +6,7 @@ use std::future::Future;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a check decides. Either way its state is in `/health/readiness`, in the metrics and on the admin page.
+/// The effect of a check on readiness. Either way its state is in `/health/readiness`, in the metrics and on the admin page.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -29,7 +29,7 @@ pub enum Role {
 ///
 /// impl Check for Store {
 ///     async fn check(&self) -> anyhow::Result<()> {
-///         Ok(()) // ask it something that costs little
+///         Ok(()) // a cheap request
 ///     }
 /// }
 ///
@@ -43,7 +43,7 @@ pub enum Role {
 /// # }
 /// ```
 pub trait Check: Send + Sync + 'static {
-    /// Asks it. The error's text is shown to whoever asks the admin listener.
+    /// Runs the check. The admin listener shows the error's text.
     fn check(&self) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 

@@ -24,7 +24,7 @@ struct ReadinessState {
     started: OnceLock<Instant>,
     stopping: OnceLock<Instant>,
     checks: Mutex<BTreeMap<String, Verdict>>,
-    /// What runs them.
+    /// The tasks that run the checks.
     tasks: Mutex<BTreeMap<String, AbortHandle>>,
 }
 
@@ -65,7 +65,7 @@ impl Readiness {
 
     /// Adds a check, whose role may come from the settings.
     ///
-    /// The error's text is shown to whoever asks the admin listener. A check of the same name is
+    /// The admin listener shows the error's text. A check of the same name is
     /// replaced. A run that panics has failed.
     ///
     /// # Panics
@@ -83,7 +83,7 @@ impl Readiness {
                 let Some(up) = readiness.record_of(own, &checked, verdict, begun.elapsed()) else {
                     return;
                 };
-                // After a failure and while it is down, requests wait for the next verdict: ask more often.
+                // After a failure and while it is down, requests wait for the next result, so check more often.
                 let pause = if up && succeeded {
                     *readiness.0.settings.interval
                 } else {
@@ -100,12 +100,12 @@ impl Readiness {
         tasks.insert(name, tokio::spawn(boxed(repeat)).abort_handle());
     }
 
-    /// Says that the service's own start is done.
+    /// Marks the service's own start as done.
     pub fn set_started(&self) {
         self.0.started.get_or_init(Instant::now);
     }
 
-    /// Says that the service is about to stop: not ready any more, whatever the checks say.
+    /// Marks the service as stopping: it is not ready any more, whatever the checks' state.
     pub fn set_stopping(&self) {
         self.0.stopping.get_or_init(Instant::now);
     }
@@ -179,7 +179,7 @@ impl Readiness {
         up
     }
 
-    /// A verdict older than this says nothing: whole rounds of the check are missing.
+    /// The age at which a result is stale, because whole rounds of the check are missing.
     fn stale(&self) -> StdDuration {
         let Settings {
             interval,
@@ -324,7 +324,7 @@ mod tests {
         let hangs = || std::future::pending::<Result<(), String>>();
         assert_eq!(
             run(&Arc::new(hangs), timeout).await,
-            Err("no answer within 2s".to_owned())
+            Err("no response within 2s".to_owned())
         );
         let panics = || async { panic!("boom") as Result<(), String> };
         assert_eq!(

@@ -11,19 +11,19 @@ use crate::settings::Duration;
 /// How many times a check went up or down that are remembered.
 const CHANGES: usize = 10;
 
-/// What is known of one check.
+/// The state of one check.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     pub(crate) role: Role,
     pub(crate) up: bool,
-    /// Why not, in the words of the last run that failed.
+    /// The error of the last failed run.
     pub(crate) error: Option<String>,
     /// How long the last run took.
     pub(crate) took: StdDuration,
     pub(crate) failures_total: u64,
-    /// When it went up or down, oldest first; the first is when it was added.
+    /// The times of changes between up and down, oldest first, beginning with its registration.
     pub(crate) changes: VecDeque<(Instant, bool)>,
-    /// When a run last failed, and how, also of a check that is up again.
+    /// The time and the error of the last failed run, even if the check is up again.
     pub(crate) last_failure: Option<(Instant, String)>,
     in_a_row: u32,
     last_succeeded: bool,
@@ -71,9 +71,9 @@ impl Verdict {
         self.failures_total += u64::from(!succeeded);
         self.took = took;
         self.checked = Instant::now();
-        // It is shown to whoever asks the admin listener.
+        // The admin listener shows it.
         let error = outcome.err();
-        self.error = error.map(|error| redact::userinfo(&error).into_owned());
+        self.error = error.map(|error| redact::secrets(&error).into_owned());
         if let Some(error) = &self.error {
             self.last_failure = Some((self.checked, error.clone()));
         }
@@ -110,7 +110,7 @@ pub(crate) struct ReadinessReport {
     pub(crate) ready: bool,
     pub(crate) started: bool,
     pub(crate) stopping: bool,
-    /// Since when it has been what [`ReadinessReport::status`] says.
+    /// Since when [`ReadinessReport::status`] has had its value.
     pub(crate) since: Instant,
     pub(crate) checks: BTreeMap<String, Verdict>,
 }

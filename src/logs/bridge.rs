@@ -97,7 +97,7 @@ impl VisitValue<'_> for AsJson<'_> {
     }
 }
 
-/// Tells the `log` macros which levels are worth a call.
+/// Sets the most verbose level for the `log` macros.
 pub(super) fn set_max_level(level: LevelFilter) {
     log::set_max_level(match level.into_level() {
         None => log::LevelFilter::Off,

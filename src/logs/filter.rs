@@ -31,7 +31,7 @@ impl std::fmt::Display for InvalidFilter {
 
 impl std::error::Error for InvalidFilter {}
 
-/// The filter in force. It is asked once for each place in the code that logs, and again when it
+/// The filter in force. Each callsite evaluates it once, and again when it
 /// changes, so that a line that is not wanted costs one atomic load.
 pub(super) struct Filter {
     current: RwLock<(String, Targets)>,
@@ -49,7 +49,7 @@ impl Filter {
         })
     }
 
-    /// Puts `filter` in force. The caller has the callsites asked again.
+    /// Puts `filter` in force. The caller has to rebuild the callsites' interest.
     pub(super) fn set(&self, filter: &str) -> Result<(), InvalidFilter> {
         let targets = parse(filter)?;
         self.access.store(wants_access(&targets), Ordering::Relaxed);
@@ -96,7 +96,7 @@ impl Filter {
 ///
 /// # Errors
 ///
-/// Says what is wrong with it.
+/// If it is invalid.
 pub fn check(filter: &str) -> Result<(), InvalidFilter> {
     parse(filter).map(drop)
 }

@@ -15,10 +15,10 @@ const OWN: [&str; 4] = ["timestamp", "level", "target", "message"];
 /// Keys that are the line's own while a request is served.
 const IDS: [&str; 3] = ["request_id", "trace_id", "span_id"];
 
-/// How a line of JSON starts.
+/// The start of a JSON line.
 const START: &[u8] = b"{\"timestamp\":\"";
 
-/// What a line looks like.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     /// One flat JSON object.
@@ -83,7 +83,7 @@ impl Line {
         } = self;
         out.clear();
         keys.clear();
-        // One huge line should not be remembered for ever.
+        // One huge line should not keep its memory.
         if out.capacity() <= 64 * 1024 {
             let _ = BUFFERS.try_with(|buffers| buffers.set(Buffers { out, keys }));
         }
@@ -121,7 +121,7 @@ impl Line {
         }
     }
 
-    /// Writes a message, unless it is empty; says whether it has.
+    /// Writes a message unless it is empty; returns whether it did.
     pub(super) fn message_if_any(&mut self, message: impl fmt::Display) -> bool {
         let start = self.out.len();
         self.message(message);

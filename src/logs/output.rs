@@ -1,8 +1,8 @@
-//! Where log lines go.
+//! The destination of log lines.
 
 use std::io::{self, IsTerminal, Write};
 
-/// Where lines go.
+/// The destination of log lines.
 pub struct Output {
     pub(super) write: Box<dyn Write + Send>,
     pub(super) terminal: bool,
@@ -32,7 +32,7 @@ impl Output {
         }
     }
 
-    /// Says that the output is a terminal, and whether it shows colours.
+    /// Marks the output as a terminal, with or without colours.
     #[must_use]
     pub fn terminal(self, colours: bool) -> Self {
         Self {

@@ -18,7 +18,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a panic that the process survives may wait, in case it does not.
 const PERHAPS_LAST: Duration = Duration::from_millis(50);
 
-/// What the process does when a thread panics: one line, counted and written out.
+/// The panic hook: logs one line, counts the panic, and flushes the log.
 pub(super) fn hook(shared: Arc<LogsState>) -> impl Fn(&PanicHookInfo<'_>) {
     move |panic| {
         shared.panics.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +66,7 @@ fn report(shared: &LogsState, panic: &PanicHookInfo<'_>) {
     });
 }
 
-/// What `panic!` was given: a literal, or something formatted.
+/// The message of a panic: a literal, or formatted text.
 fn message<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
     let payload = panic.payload();
     let literal = payload.downcast_ref::<&str>().copied();

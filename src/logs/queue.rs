@@ -20,9 +20,9 @@ const LINGER: Duration = Duration::from_millis(5);
 pub(super) struct LineQueue {
     bound: usize,
     state: Mutex<QueueState>,
-    /// Tells the writer that there is something to do.
+    /// Wakes the writer.
     work: Condvar,
-    /// Tells those who wait for a flush that something was written.
+    /// Wakes callers of `flush` after a write.
     written: Condvar,
 }
 
@@ -38,7 +38,7 @@ struct QueueState {
     /// Lines ever produced, per level: what was dropped is among them.
     lines: [u64; 5],
     dropped: u64,
-    /// Of those dropped, the ones that no written line tells about.
+    /// Dropped lines that no written line has reported yet.
     unreported: u64,
     /// Such a line is being written.
     reporting: bool,
@@ -84,7 +84,7 @@ impl LineQueue {
         }
     }
 
-    /// Waits until what is queued now is written, or for `timeout`; says which.
+    /// Waits until everything queued now is written, at most for `timeout`; returns whether it was.
     pub(super) fn flush(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
@@ -121,8 +121,8 @@ impl LineQueue {
         self.work.notify_one();
     }
 
-    /// For the writer: waits for lines, swaps them for the empty `batch`, and says how many were
-    /// dropped meanwhile, which is to be told behind them. `None` when there will be no more.
+    /// For the writer: waits for lines, swaps them for the empty `batch`, and returns how many were
+    /// dropped meanwhile, to be reported after them. `None` when there will be no more.
     pub(super) fn take(&self, batch: &mut Vec<u8>) -> Option<u64> {
         let mut state = self.lock();
         while state.bytes.is_empty() && !state.owes_report() {

@@ -9,7 +9,7 @@ use tracing::Level;
 const LINES: usize = 200;
 /// How many bytes they may take in all.
 const BYTES: usize = 128 * 1024;
-/// What is kept of one: a backtrace must not push all others out.
+/// The longest line that is kept: a backtrace must not evict all others.
 const LONGEST: usize = 16 * 1024;
 /// How much of that is its end, where the ids of its request are.
 const END: usize = 512;
@@ -25,7 +25,7 @@ struct RecentLines {
 }
 
 impl super::LogsState {
-    /// Queues a line, and keeps it too if it tells of something wrong.
+    /// Queues a line, and keeps it too if it is a warning or an error.
     pub(super) fn push(&self, level: Level, line: &[u8]) {
         self.recent.push(level, line);
         self.queue.push(level, line);
@@ -52,7 +52,7 @@ impl Recent {
         }
     }
 
-    /// What is kept, newest first.
+    /// The kept lines, newest first.
     pub(super) fn newest_first(&self) -> Vec<(Level, String)> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// What each byte needs inside a string: nothing, an escape, or a look at the bytes behind it.
+/// The class of each byte inside a string: plain, to escape, or dependent on the following bytes.
 const PLAIN: u8 = 0;
 const ESCAPE: u8 = 1;
 const LOOK: u8 = 2;
@@ -204,7 +204,7 @@ pub(super) fn now(out: &mut Vec<u8>) {
 
 /// Appends the time of `moment`, which was just now, without reading the clock once more for it.
 pub(super) fn moment(out: &mut Vec<u8>, moment: Instant) {
-    /// How late a clock that somebody has set may be noticed.
+    /// The longest delay until a change of the system clock takes effect.
     const LATE: Duration = Duration::from_millis(100);
     thread_local! {
         /// A moment on both clocks.

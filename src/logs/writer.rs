@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::queue::LineQueue;
 
-/// What a buffer keeps for itself between bursts.
+/// The capacity that a buffer keeps between bursts.
 const KEEP: usize = 256 * 1024;
 /// How long an output that takes nothing is left alone.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -80,7 +80,7 @@ impl Writer {
     }
 }
 
-/// Like `Write::write_all`, but `rest` says what was left when it failed, and an output that
+/// Like `Write::write_all`, but `rest` is the remainder after a failure, and an output that
 /// somebody made non-blocking is waited for.
 fn write_all(output: &mut impl Write, rest: &mut &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(queue.lines(Level::WARN), 1, "the report is a line too");
     }
 
-    /// An output that says when it is written to, and waits to be let go.
+    /// An output that signals each write, and waits until it is released.
     struct Gated(mpsc::Sender<usize>, mpsc::Receiver<()>);
 
     impl Write for Gated {

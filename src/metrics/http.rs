@@ -17,9 +17,9 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use super::Metrics;
 use super::fn_collector::{counter, family, label};
 
-/// The name of the family of histograms that tells how long requests took.
+/// The name of the histogram of request durations.
 pub(crate) const DURATIONS: &str = "http_server_request_duration_seconds";
-/// The name of the family of counters that tells how much was sent.
+/// The name of the counter of response bytes.
 pub(crate) const RESPONSE_BYTES: &str = "http_server_response_bytes_total";
 
 /// The `http_route` of a request that no route matched.
@@ -51,7 +51,7 @@ const METHODS: [&str; 10] = [
 ];
 const OTHER: usize = METHODS.len() - 1;
 
-/// What is counted about HTTP.
+/// The HTTP metrics.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Http {
@@ -69,13 +69,13 @@ pub struct Http {
     pub connections_evicted: IntCounter,
     /// Connections ever accepted.
     pub connections_total: IntCounter,
-    /// Connections cut at the deadline of a stop.
+    /// Connections aborted at the shutdown deadline.
     pub connections_aborted: IntCounter,
-    /// Answers given up because their client took nothing of them.
+    /// Responses aborted because the client did not read them.
     pub send_timeouts: IntCounter,
-    /// Bytes of answers of a known length that wait for their clients.
+    /// Unread bytes of responses of a known length.
     pub response_waiting: IntGauge,
-    /// Connections whose bytes were no request, by reason.
+    /// Connections without a valid request, by reason.
     pub refused: IntCounterVec,
     /// Failures to accept a connection.
     pub accept_errors: IntCounter,
@@ -86,7 +86,7 @@ pub struct Http {
 #[derive(Clone, Debug, Default)]
 pub struct Active(Arc<AtomicU64>);
 
-/// What is counted of one route: how long its requests took, and what was sent.
+/// The metrics of one route: request durations and response bytes.
 #[derive(Debug)]
 pub struct Route {
     pattern: Box<str>,
@@ -154,21 +154,21 @@ impl Http {
             )?,
             send_timeouts: counter(
                 "http_server_send_timeouts_total",
-                "Answers given up because their client took nothing of them for server.send_timeout.",
+                "Responses aborted because the client read nothing for server.send_timeout.",
             )?,
             response_waiting: gauge(
                 "http_server_response_waiting_bytes",
-                "Bytes of answers of a known length that their clients have not taken yet.",
+                "Bytes of responses of a known length that the clients have not read yet.",
             )?,
             refused: metrics.counter_vec(
                 "http_server_refused_total",
-                "Connections that brought no request that can be answered, by reason.",
+                "Connections without a valid request, by reason.",
                 &["reason"],
             )?,
             connections_total: counter("http_server_connections_total", "Connections accepted.")?,
             connections_aborted: counter(
                 "http_server_connections_cut_total",
-                "Connections cut at the deadline of a stop.",
+                "Connections aborted at the shutdown deadline.",
             )?,
             accept_errors: counter(
                 "http_server_accept_errors_total",
@@ -178,7 +178,7 @@ impl Http {
         })
     }
 
-    /// The route with this pattern, such as `/orders/{id}`; to be kept by who serves it.
+    /// The route with this pattern, such as `/orders/{id}`; the caller keeps it.
     pub fn route(&self, pattern: &str) -> Arc<Route> {
         let mut routes = self.routes.lock();
         if let Some(route) = routes.get(pattern) {
@@ -250,7 +250,7 @@ impl Route {
         let mut slot = &self.methods[index(method)];
         let status = status.as_u16();
         loop {
-            // Whoever loses the race to fill a slot looks for its status behind it.
+            // A thread that loses the race to fill a slot looks for its status in the next one.
             let series = slot.get_or_init(|| Box::new(Series::new(status)));
             if series.status == status {
                 return series.durations.observe(duration);

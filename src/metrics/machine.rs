@@ -10,7 +10,7 @@ use crate::cgroup::Cgroup;
 
 type Result = std::result::Result<(), prometheus::Error>;
 
-/// What Linux counts CPU time in towards user space, on every architecture Rust has a server for.
+/// The unit of CPU time in `/proc`, on all architectures of Linux servers.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Adds `process_*`, by the names every Prometheus client gives them.

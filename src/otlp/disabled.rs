@@ -10,7 +10,7 @@ use tracing_subscriber::layer::Identity;
 use super::{Counts, FinishedRequest};
 use crate::trace::TraceContext;
 
-/// What no variable says.
+/// The configuration without the feature: empty.
 pub(crate) struct Config;
 
 impl Config {

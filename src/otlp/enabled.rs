@@ -31,7 +31,7 @@ use super::Counts;
 use crate::error::Error;
 use crate::trace::TraceContext;
 
-/// What the variables say; `None` if nothing is to be exported.
+/// The environment variables; `None` if the export is off.
 pub(crate) struct Config(Option<Variables>);
 
 impl Config {
@@ -82,8 +82,8 @@ struct Exporter {
 }
 
 impl Export {
-    /// What the standard's variables ask for, such as `OTEL_EXPORTER_OTLP_ENDPOINT`; without an
-    /// endpoint nothing is exported. `name` and `version` are the service's, unless they say others.
+    /// Starts the export that the standard's environment variables configure, such as `OTEL_EXPORTER_OTLP_ENDPOINT`; without an
+    /// endpoint nothing is exported. `name` and `version` are the defaults of the service's resource attributes.
     ///
     /// # Errors
     /// [`Error::Settings`] with all that is wrong with them, a line each; [`Error::Runtime`] when
@@ -97,7 +97,7 @@ impl Export {
         Self(None)
     }
 
-    /// Starts the thread that exports; it asks nothing of the collector yet.
+    /// Starts the exporting thread; it does not connect to the collector yet.
     ///
     /// # Errors
     /// When the operating system refuses what that takes.
@@ -118,7 +118,7 @@ impl Export {
             .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
             .with_timeout(config.timeout)
             .with_http_client(client)
-            // The client tries again itself: it also knows when the service stops.
+            // The client retries itself, because it can stop when the service stops.
             .with_retry_policy(opentelemetry_otlp::RetryPolicy::disabled())
             .build()
             .map_err(io::Error::other)?;
@@ -154,7 +154,7 @@ impl Export {
         self.0.is_some()
     }
 
-    /// Says where traces go.
+    /// Logs the collector's address.
     pub(crate) fn announce(&self) {
         if let Some(Exporter { config, .. }) = self.0.as_deref() {
             tracing::info!(
@@ -171,7 +171,7 @@ impl Export {
         running.map_or_else(Counts::default, |running| running.spans.counts())
     }
 
-    /// What `tracing`'s spans go through on their way to the log's lines.
+    /// The `tracing` layer that exports spans.
     pub(crate) fn layer<S>(&self) -> Option<OpenTelemetryLayer<S, SdkTracer>>
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
@@ -179,7 +179,7 @@ impl Export {
         self.0.as_ref().map(|running| {
             tracing_opentelemetry::layer()
                 .with_tracer(running.tracer.clone())
-                // Where in the code, and on which thread: for the log, if for anything.
+                // Without code locations and threads, which belong into the log.
                 .with_location(false)
                 .with_threads(false)
                 .with_tracked_inactivity(false)
@@ -211,7 +211,7 @@ impl Export {
 }
 
 impl Exporter {
-    /// Whether this trace is exported: asked once, by the request.
+    /// Whether this trace is exported; evaluated once a request.
     fn samples(&self, trace: &TraceContext) -> bool {
         let (id, _, parent) = trace.as_numbers();
         let parent = parent.map(|_| trace.is_sampled());
@@ -219,7 +219,7 @@ impl Exporter {
     }
 }
 
-/// Who exports: the variables' word counts more than the build's.
+/// The resource attributes: environment variables take precedence over the build.
 fn resource(config: &Variables, name: &'static str, version: &'static str) -> Resource {
     let own = [("service.name", name), ("service.version", version)];
     let own = own.map(|(key, value)| KeyValue::new(key, value));

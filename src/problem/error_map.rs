@@ -13,7 +13,7 @@ use crate::trace::Ids;
 
 type Classify = dyn Fn(&(dyn Error + 'static)) -> Option<Problem> + Send + Sync;
 
-/// All that is known about errors. Cheap to clone; all clones are one.
+/// The mappings of errors to responses. Cheap to clone; clones share their state.
 #[derive(Clone, Default)]
 pub(crate) struct ErrorMap(Arc<RwLock<Vec<Arc<Classify>>>>);
 
@@ -27,7 +27,7 @@ impl ErrorMap {
     }
 
     /// The response that a problem of the service became, with the status that its error means.
-    /// What layers have put on the response since stays there.
+    /// Headers that layers have added to the response stay.
     pub(crate) fn answer(&self, mut response: Response, ids: &Ids) -> Response {
         let unmapped = response.extensions_mut().get_mut::<Rendered>();
         let Some(unmapped) = unmapped.and_then(|rendered| rendered.0.take()) else {
@@ -50,22 +50,22 @@ impl ErrorMap {
         })
     }
 
-    /// The outermost error of the chain that anybody knows decides.
+    /// The outermost error of the chain that has a mapping decides.
     fn of(&self, error: &anyhow::Error) -> Option<Problem> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        // The panic hook has logged it; the error is then as unknown as without the question.
+        // The panic hook has logged it, and the error counts as not mapped.
         let ask = |classify: &Arc<Classify>, error| {
             catch_unwind(AssertUnwindSafe(|| classify(error))).unwrap_or_default()
         };
         error.chain().find_map(|error| {
-            // All of them: a store notes what its own errors tell of its connections.
+            // All mappings run, because a store also updates its connection state from its errors.
             let meant = all.iter().filter_map(|classify| ask(classify, error));
             meant.reduce(|first, _| first)
         })
     }
 }
 
-/// An error that nobody has given a status yet. If nobody asks for it, because the response passes
+/// An error without a mapped status. If the response passes
 /// no layer of ours, it is logged when it is dropped.
 pub(crate) struct UnmappedError {
     error: anyhow::Error,

@@ -22,7 +22,7 @@ use crate::upload::Upload;
 /// A request under way. Dropped before its end, the client has gone away.
 pub(super) struct InFlight {
     endpoint: Arc<Endpoint>,
-    /// The route, where it is not the one that the endpoint knows.
+    /// The route, if it differs from the endpoint's usual one.
     route: Option<Arc<Route>>,
     admitted: bool,
     ids: Ids,
@@ -115,7 +115,7 @@ impl InFlight {
         self.endpoint.shared.is_draining()
     }
 
-    /// When the handler has to have answered.
+    /// The deadline of the handler.
     pub(super) fn deadline(&self) -> Option<tokio::time::Instant> {
         let own = self.grant.as_ref().and_then(|grant| grant.timeout);
         let timeout = match own {

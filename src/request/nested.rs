@@ -1,4 +1,4 @@
-//! Determines the route of `Router::nest_service`, which axum does not tell outer layers.
+//! Determines the route of `Router::nest_service`, which axum hides from outer layers.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,7 +19,7 @@ struct Path(String);
 /// `/files/{*rest}`, for a request with these extensions that `nest_service("/files", …)` has matched.
 ///
 /// axum keeps the prefix in the request's extensions for routers further in, and composes their `MatchedPath` of it.
-/// So a router that has nothing but `/` is asked, whose `MatchedPath` is then the prefix and a slash.
+/// So this calls a router that has only `/`: its `MatchedPath` is the prefix and a slash.
 pub(super) fn route(extensions: &Extensions) -> Option<String> {
     let path = async |path: MatchedPath| Extension(Path(path.as_str().to_owned()));
     let mut router: Router = Router::new().route("/", get(path));

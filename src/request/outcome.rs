@@ -49,7 +49,7 @@ pub(super) fn without_body(response: Response) -> Response {
 
 /// Makes a problem of an error response that is not one: axum's own, or a handler's plain text.
 ///
-/// A body that says what it is (JSON, HTML) stays as the service made it. A problem that an error
+/// A body with a content type of its own (JSON, HTML) stays unchanged. A problem that an error
 /// became by `?` gets the status that the error means.
 pub(super) fn shape(response: Response, ids: &Ids, error_map: &ErrorMap) -> Response {
     let status = response.status();

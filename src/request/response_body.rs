@@ -167,11 +167,11 @@ impl HttpBody for ResponseBody {
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 this.sent += bytes;
                 this.waiting.taken(bytes);
-                // hyper asks for no more of HTTP/1 once it has what `content-length` says. A stream's last piece may still
-                // wait for room in the window: that it has gone shows when the next one is asked for.
+                // hyper stops polling on HTTP/1 after `content-length` bytes. A stream's last piece may still
+                // wait for room in the window: it has gone when hyper polls for the next one.
                 let is_whole = this.length.is_some_and(|length| this.sent >= length)
                     || (this.chunks.is_empty() && this.body.is_end_stream());
-                // Nothing is asked for after trailers.
+                // hyper does not poll after trailers.
                 if (is_whole && !this.is_http2) || frame.is_trailers() {
                     this.end();
                 }

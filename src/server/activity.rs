@@ -14,9 +14,6 @@ use super::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 /// would have no end.
 const PROGRESS: u64 = 16 * 1024;
 
-/// How long a new connection is taken for one that is about to bring a request.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// Which of a connection's limits comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TimeLimit {
@@ -34,6 +31,8 @@ pub(super) struct TimeLimits {
     pub(super) header: Duration,
     pub(super) idle: Duration,
     pub(super) send: Duration,
+    /// How long a connection is left to wait for its client before it may have to make room for another.
+    pub(super) grace: Duration,
 }
 
 /// What happens on a connection, as far as its time limits depend on it.
@@ -161,7 +160,7 @@ impl Activity {
         self.foreign.load(Ordering::Relaxed)
     }
 
-    /// Tells the connection to close, for another.
+    /// Requests that the connection closes, for another.
     pub(super) fn make_room(&self) {
         self.make_room.store(true, Ordering::Relaxed);
     }
@@ -171,24 +170,26 @@ impl Activity {
     }
 
     /// Since when the connection has waited for a request. None while it has one, or begins to have one.
-    pub(super) fn idle_since(&self, now: Instant) -> Option<Instant> {
-        if self.under_way.load(Ordering::Acquire) > 0 || self.head_begun.load(Ordering::Relaxed) {
+    pub(super) fn idle_since(&self, now: Instant, grace: Duration) -> Option<Instant> {
+        if self.under_way.load(Ordering::Acquire) > 0 || self.may_be_sending() {
             return None;
         }
         let head = self.head_since.load(Ordering::Relaxed);
         let idle = self.idle_since.load(Ordering::Relaxed);
         // Who has just connected is about to ask.
         let since = self.epoch + Duration::from_nanos(idle);
-        (head == 0 || (self.is_fresh() && now > since + FRESH)).then_some(since)
+        (head == 0 || (self.is_fresh() && now > since + grace)).then_some(since)
     }
 
     /// Since when the connection has waited for its client within its requests: for the rest of a head or of a body, or for the
     /// client to take some of an answer. None for one that has only just begun to.
-    pub(super) fn waits_since(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn waits_since(&self, now: Instant, grace: Duration) -> Option<Instant> {
         let stuck = self.stuck_since.load(Ordering::Relaxed);
         let under_way = self.under_way.load(Ordering::Acquire);
         let since = match under_way {
             _ if stuck > 0 => stuck,
+            // Its answer came before the end of its body, which is waited for.
+            0 if self.unread.load(Ordering::Relaxed) => self.idle_since.load(Ordering::Relaxed),
             0 => self.head_since.load(Ordering::Relaxed),
             all if self.waiting.load(Ordering::Relaxed) >= all => {
                 self.waiting_since.load(Ordering::Relaxed)
@@ -196,7 +197,7 @@ impl Activity {
             _ => return None,
         };
         let at = self.epoch + Duration::from_nanos(since);
-        (since > 0 && now > at + FRESH).then_some(at)
+        (since > 0 && now > at + grace).then_some(at)
     }
 
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> UnderWay {
@@ -281,7 +282,7 @@ impl Drop for UnderWay {
         }
         let activity = &self.activity;
         activity.idle_since.store(activity.now(), Ordering::Relaxed);
-        // Whoever sees no request any more sees since when.
+        // A thread that sees no request any more also sees since when.
         activity.under_way.fetch_sub(1, Ordering::Release);
     }
 }

@@ -25,6 +25,8 @@ use crate::shutdown::Phase;
 
 /// How long an idle connection stays open after its GOAWAY.
 const GOING: Duration = Duration::from_secs(1);
+/// The same while another waits for its place: enough within a data centre.
+const GOING_FOR_ANOTHER: Duration = Duration::from_millis(10);
 /// How long a client that connected just before the stop is given to send its request.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -105,7 +107,8 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                     None => activity.has_to_make_room(),
                 };
                 // Within a request there is nothing to wait for: its client is what it waits for.
-                if activity.has_to_make_room() && activity.waits_since(Instant::now()).is_some() {
+                let waits = || activity.waits_since(Instant::now(), server.limits.grace);
+                if activity.has_to_make_room() && waits().is_some() {
                     return Poll::Ready(Ok(()));
                 }
                 if has_to_leave && leaving.is_none() {
@@ -118,9 +121,10 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                 if let Some(since) = leaving
                     && let Some((TimeLimit::Idle | TimeLimit::Head, _)) = limit
                 {
-                    let idle = activity.idle_since(Instant::now());
+                    let idle = activity.idle_since(Instant::now(), server.limits.grace);
                     let going = match activity.may_be_sending() {
                         true => LINGER + GOING,
+                        false if activity.has_to_make_room() => GOING_FOR_ANOTHER,
                         false => GOING,
                     };
                     limit = Some((TimeLimit::Idle, idle.unwrap_or(since).max(since) + going));
@@ -161,7 +165,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
     }
 }
 
-/// A waker that notes its wake-up. It tells a future that is to be polled again from one that is still waiting:
+/// A waker that notes its wake-up. It distinguishes a future that has to be polled again from one that is still waiting:
 /// a connection wakes for each request, and what is rarely ready need not be asked each time. The phase of the stop, though
 /// all have it in common, cannot say that instead: it is there a moment before its wake-up.
 struct NotedWake {
@@ -192,7 +196,7 @@ impl Wake for NotedWake {
     }
 }
 
-/// The one timer of a connection. Early is harmless: whoever is woken looks how late it is.
+/// The one timer of a connection. Waking early is harmless: the task checks the time.
 struct Timer<'a> {
     sleep: Pin<&'a mut Sleep>,
     /// It will wake the task. Asked again at each wake-up, the timer would only repeat itself.

@@ -149,7 +149,11 @@ impl Future for Responding {
                 if let Some(answer) = answer {
                     leftover.answer(answer);
                 }
-                let (mut answer, is_read) = ready!(leftover.poll(context));
+                let polled = leftover.poll(context);
+                if let Some(under_way) = this.under_way.as_mut() {
+                    under_way.set_waits(polled.is_pending());
+                }
+                let (mut answer, is_read) = ready!(polled);
                 if !is_read {
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(header::CONNECTION, close);

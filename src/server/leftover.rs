@@ -1,6 +1,6 @@
 //! Reads or discards the rest of a request body after an early response, on HTTP/1.
 //!
-//! A little of it is read, and the connection goes on. Of more, the answer says `Connection: close`, and the socket
+//! A short rest is read, and the connection stays open. Otherwise the response has `Connection: close`, and the socket
 //! lingers: [`super::socket`].
 
 use std::future::Future;

@@ -2,15 +2,15 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus::IntCounterVec;
 
 use crate::error::Chain;
+use crate::logs::RateLimit;
 
 /// At most one line is logged in this time. The next one has the number of those in between.
-const PAUSE: Duration = Duration::from_secs(10);
+const LOG_PERIOD: Duration = Duration::from_secs(10);
 
 /// Why a request cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub(super) enum RefusalKind {
     Http2,
     ProxyProtocol,
     Tls,
+    NoHttp2,
 }
 
 impl RefusalKind {
@@ -63,6 +64,7 @@ impl RefusalKind {
             Self::Http2 => "http2",
             Self::ProxyProtocol => "proxy_protocol",
             Self::Tls => "tls",
+            Self::NoHttp2 => "no_http2",
         }
     }
 
@@ -77,6 +79,7 @@ impl RefusalKind {
                 "the proxy in front sends the PROXY protocol, which this service does not read: turn it off there \
                  (HAProxy: send-proxy; a load balancer: proxy protocol) and let it write X-Forwarded-For"
             }
+            Self::NoHttp2 => "the admin port serves HTTP/1.1 only",
             Self::Tls => {
                 "the client speaks TLS to a port that serves plain HTTP: have it use http://, or end TLS in front"
             }
@@ -87,20 +90,14 @@ impl RefusalKind {
 /// Counts and logs refused requests.
 pub(super) struct Refusals {
     counter: IntCounterVec,
-    logged: Mutex<Logged>,
-}
-
-#[derive(Default)]
-struct Logged {
-    last: Option<Instant>,
-    since: u64,
+    log_limit: RateLimit,
 }
 
 impl Refusals {
     pub(super) fn new(counter: IntCounterVec) -> Self {
         Self {
             counter,
-            logged: Mutex::default(),
+            log_limit: RateLimit::new(LOG_PERIOD),
         }
     }
 
@@ -112,14 +109,9 @@ impl Refusals {
         error: Option<&(dyn Error + 'static)>,
     ) {
         self.counter.with_label_values(&[kind.label()]).inc();
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.last.is_some_and(|last| last.elapsed() < PAUSE) {
-            logged.since += 1;
+        let Some(others) = self.log_limit.admit() else {
             return;
-        }
-        let others = std::mem::take(&mut logged.since);
-        logged.last = Some(Instant::now());
-        drop(logged);
+        };
         tracing::warn!(
             client = %peer.ip(),
             reason = kind.label(),

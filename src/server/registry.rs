@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::activity::Activity;
 
@@ -34,19 +34,24 @@ impl Registry {
         }
     }
 
-    /// Tells the connection to close that has been idle longest; with none, the one that has waited longest for its client
-    /// within a request. Whether there was one.
-    pub(super) fn make_room(&self) -> bool {
+    /// Closes the connection that has been idle longest; without one, the one that has waited longest for its client
+    /// within a request, for `grace` at least. Whether there was one.
+    pub(super) fn make_room(&self, grace: Duration) -> bool {
         let now = Instant::now();
         let connections = self.lock();
-        let longest = |since: fn(&Activity, Instant) -> Option<Instant>| {
+        let longest = |since: fn(&Activity, Instant, Duration) -> Option<Instant>| {
             let open = connections.open.values();
-            let waiting =
-                open.filter_map(|(activity, task)| Some((since(activity, now)?, activity, task)));
+            let waiting = open.filter_map(|(activity, task)| {
+                Some((since(activity, now, grace)?, activity, task))
+            });
             waiting.min_by_key(|(since, ..)| *since)
         };
-        let Some((_, activity, task)) =
-            longest(Activity::idle_since).or_else(|| longest(Activity::waits_since))
+        // One that has been notified is closing already, unless its client delays it.
+        let idle = |activity: &Activity, now, grace| {
+            let since = activity.idle_since(now, grace);
+            since.filter(|_| !activity.has_to_make_room())
+        };
+        let Some((_, activity, task)) = longest(idle).or_else(|| longest(Activity::waits_since))
         else {
             return false;
         };

@@ -1,12 +1,16 @@
 //! The places for connections of a listener, and the warning when all are taken.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use crate::limits::Limits;
+use crate::logs::RateLimit;
 use crate::metrics::http::Http;
+
+/// At most one warning is logged in this time.
+const WARNING_PERIOD: Duration = Duration::from_secs(60);
 
 /// The places for connections. Their number may change while the listener is open.
 pub(super) struct Slots {
@@ -14,6 +18,7 @@ pub(super) struct Slots {
     /// How many the semaphore has, those taken included.
     number: usize,
     limits: Limits,
+    warning_limit: RateLimit,
 }
 
 impl Slots {
@@ -22,6 +27,7 @@ impl Slots {
             semaphore: Arc::new(Semaphore::new(0)),
             number: 0,
             limits,
+            warning_limit: RateLimit::new(WARNING_PERIOD),
         }
     }
 
@@ -40,24 +46,17 @@ impl Slots {
         http.connections_limit
             .set(i64::try_from(limit).unwrap_or(i64::MAX));
     }
-}
 
-/// Tells that a listener is at its limit: once, and again after a while.
-#[derive(Default)]
-pub(super) struct Full(Option<Instant>);
-
-impl Full {
-    const PAUSE: Duration = Duration::from_secs(60);
-
-    pub(super) fn note(&mut self, http: &Http) {
-        if self.0.is_some_and(|last| last.elapsed() < Self::PAUSE) {
+    /// Warns that all are taken. `limit` is what limits them.
+    pub(super) fn warn(&self, limit: &str, http: &Http) {
+        let Some(others) = self.warning_limit.admit() else {
             return;
-        }
-        self.0 = Some(Instant::now());
+        };
         tracing::warn!(
             connections = http.connections.get(),
             limit = http.connections_limit.get(),
-            "at server.max_connections: the connection that has been idle longest makes room for each new one"
+            others,
+            "at {limit}: the connection that has been idle longest makes room for each new one"
         );
     }
 }

@@ -22,7 +22,7 @@ const SMALL: usize = 1024;
 /// How long a client that still sends what nobody is going to read is listened to, so that it gets its answer.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
-/// The socket, which tells when something arrives and when nothing can leave.
+/// The socket, which records when something arrives and when nothing can be sent.
 pub(super) struct Socket<Slot> {
     stream: TcpStream,
     server: Arc<Server>,
@@ -67,12 +67,18 @@ impl<Slot> Socket<Slot> {
         }
     }
 
-    /// Looks whether the client speaks HTTP at all.
-    fn begin(&mut self, first: &[u8]) {
+    /// Looks whether the client speaks HTTP at all, and a version of it that is served here.
+    fn begin(&mut self, first: &[u8]) -> io::Result<()> {
         self.is_new = false;
-        if let Some(kind) = RefusalKind::of_first_bytes(first) {
+        let no_http2 = self.server.is_for_probes && first.starts_with(b"PRI ");
+        let kind = RefusalKind::of_first_bytes(first).or(no_http2.then_some(RefusalKind::NoHttp2));
+        if let Some(kind) = kind {
             self.activity.set_foreign();
             self.server.refusals.note(kind, self.peer, None);
+        }
+        match no_http2 {
+            true => Err(io::ErrorKind::Unsupported.into()),
+            false => Ok(()),
         }
     }
 }
@@ -94,7 +100,7 @@ impl<Slot: Unpin> AsyncRead for Socket<Slot> {
         if buffer.filled().len() > before {
             self.activity.received();
             if self.is_new {
-                self.begin(&buffer.filled()[before..]);
+                self.begin(&buffer.filled()[before..])?;
             }
         }
         Poll::Ready(Ok(()))

@@ -50,7 +50,7 @@ impl Wait {
         self.0.since.store(since, Ordering::Relaxed);
     }
 
-    /// The next piece is for the service to make, or there is none.
+    /// The service has to produce the next piece, or the body has ended.
     pub(super) fn end(&self) {
         self.0.since.store(0, Ordering::Relaxed);
     }

@@ -7,6 +7,7 @@ use axum::Router;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::follow;
 use super::retry::{self, RetryLimit};
 use crate::admin::OwnRoutes;
 use crate::background::BackgroundTasks;
@@ -15,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::problem::{ErrorMap, Problem};
 use crate::shutdown::{Hooks, Shutdown, StopRequest};
 
-/// What the service's own start and its commands get, and may keep. Cheap to clone; all clones are one.
+/// The API for the service's start and its commands. Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub struct Chassis<S> {
     pub(super) settings: watch::Receiver<Arc<S>>,
@@ -42,17 +43,65 @@ impl<S> Chassis<S> {
         self.settings.clone()
     }
 
-    /// Where readiness checks go.
+    /// Applies a part of the service's own settings each time that it changes, such as a password that is
+    /// rotated in a mounted secret:
+    ///
+    /// ```no_run
+    /// # use axum_chassis::{Chassis, settings::Secret};
+    /// # #[derive(Clone)] struct Mailer;
+    /// # impl Mailer { async fn log_in(&self, _: Secret) -> anyhow::Result<()> { Ok(()) } }
+    /// # struct Settings { mail_password: Secret }
+    /// # fn start(chassis: &Chassis<Settings>, mailer: Mailer) {
+    /// chassis.follow(
+    ///     "mail_password",
+    ///     |settings| settings.mail_password.clone(),
+    ///     move |password| {
+    ///         let mailer = mailer.clone();
+    ///         async move { mailer.log_in(password).await }
+    ///     },
+    /// );
+    /// # }
+    /// ```
+    ///
+    /// `key` is the setting's, for the log. `read` returns the part, and `apply` is called whenever that
+    /// differs from the one in use, which at first is the one of [`settings`](Self::settings). While `apply`
+    /// fails it is called each second with the newest value; it should leave the old one in use. Each new
+    /// error is logged with the key, so it must not contain a secret.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn follow<T, F, Fut>(
+        &self,
+        key: impl Into<String>,
+        read: impl Fn(&S) -> T + Send + Sync + 'static,
+        apply: F,
+    ) where
+        S: Send + Sync + 'static,
+        T: Clone + PartialEq + Send + Sync + 'static,
+        F: Fn(T) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let applied = read(&self.initial);
+        tokio::spawn(follow::follow(
+            key.into(),
+            self.watch(),
+            applied,
+            read,
+            apply,
+        ));
+    }
+
+    /// The readiness state, to add checks.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }
 
-    /// Where the service's own metrics go.
+    /// The metrics registry, to add the service's own metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The stop, for streams, WebSockets and background work that have to take part in it.
+    /// The shutdown signal, for streams, WebSockets and background work.
     pub fn shutdown(&self) -> &Shutdown {
         &self.shutdown
     }
@@ -82,8 +131,8 @@ impl<S> Chassis<S> {
         self.stop.send(reason.into());
     }
 
-    /// Waits for something that the service cannot start without, such as its database: calls
-    /// `attempt` until it succeeds, with pauses that grow from a tenth of a second to five.
+    /// Waits for a dependency that the service needs to start, such as its database: retries
+    /// `attempt` with exponential backoff from 100 ms to 5 s until it succeeds.
     ///
     /// ```no_run
     /// # async fn connect(_: &str) -> std::io::Result<()> { Ok(()) }
@@ -100,7 +149,7 @@ impl<S> Chassis<S> {
     /// # Errors
     /// The last attempt's, with `name` and how long it took, shortly before the start would have
     /// taken `service.start_timeout`; outside of the start, after as long as that from here. Or that
-    /// the service is told to stop.
+    /// the service stops.
     pub async fn wait_for<T>(
         &self,
         name: &str,
@@ -113,7 +162,7 @@ impl<S> Chassis<S> {
         }
     }
 
-    /// Says what errors mean that handlers return by `?`, for those that are more than a 500:
+    /// Maps errors that handlers return with `?` to responses other than a 500:
     ///
     /// ```
     /// # use std::time::Duration;
@@ -122,13 +171,13 @@ impl<S> Chassis<S> {
     /// chassis.on_error(|error| {
     ///     let error = error.downcast_ref::<std::io::Error>()?;
     ///     (error.kind() == std::io::ErrorKind::ConnectionRefused).then(|| {
-    ///         Problem::unavailable("the stock cannot be asked").retry_after(Duration::from_secs(1))
+    ///         Problem::unavailable("the stock service is not available").retry_after(Duration::from_secs(1))
     ///     })
     /// });
     /// # }
     /// ```
     ///
-    /// `classify` is asked about each error of the chain, outermost first, and the first answer
+    /// `classify` is called with each error of the chain, outermost first, and the first result
     /// counts. The error itself is logged, never sent. A [`Problem`] that a handler makes itself is
     /// left alone.
     pub fn on_error(
@@ -156,12 +205,12 @@ impl<S> Chassis<S> {
     /// }
     /// ```
     ///
-    /// Once it returns `Ok` it has done its work. When it fails or panics, it is started again, after
-    /// a pause that grows from one second to a minute. Each end is logged and counted
+    /// After `Ok` the task is done. When it fails or panics, it is restarted with exponential backoff, after
+    /// one second to a minute. Each end is logged and counted
     /// (`background_task_ends_total`), and the admin page shows how it is.
     ///
-    /// A stop waits for it before the hooks run. What still runs at the deadline is cut, and the stop
-    /// was not orderly.
+    /// A shutdown awaits it before the hooks run. A task that still runs at the deadline is aborted, and the shutdown
+    /// is not graceful.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -202,7 +251,7 @@ impl<S> Chassis<S> {
         self.admin_routes.set(routes, Handle::current())
     }
 
-    /// Has `hook` run when the last request is gone; the hook registered last runs first.
+    /// Runs `hook` at shutdown, after the last request; hooks run in reverse order of registration.
     ///
     /// Each may take `shutdown.hook_timeout`. One that fails is logged, and the rest run.
     pub fn on_stop<F, Fut>(&self, name: impl Into<String>, hook: F)

@@ -11,7 +11,7 @@ use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::otlp::Export;
 
-/// Registers what the log, the readiness checks and the export of traces know.
+/// Registers the metrics of the log, the readiness checks and the trace export.
 pub(super) fn register(
     metrics: &Metrics,
     readiness: &Readiness,

@@ -72,7 +72,7 @@ async fn work<S: SettingsSchema>(
     let mut signals = Signals::listen().map_err(Error::Runtime)?;
     let trigger = Trigger::new();
     let initial = Arc::new(loaded.service);
-    // Nothing changes them; whoever watches waits.
+    // A command's settings never change, so watchers wait.
     let settings = watch::Sender::new(initial.clone());
     let teardown = Teardown {
         tasks: BackgroundTasks::default(),
@@ -115,7 +115,7 @@ async fn work<S: SettingsSchema>(
             result
         }
     };
-    // Cut, it must not go on while its stores are closed.
+    // An aborted command must not run while its stores are closed.
     drop(work);
     let stopped = teardown.run(&end, &trigger).await;
     let duration_ms = logs::milliseconds(begun.elapsed());

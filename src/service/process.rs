@@ -97,7 +97,7 @@ fn process<S: SettingsSchema>(
         match parts.begin(&admin, signals, outer, start).await? {
             StartOutcome::Serving(service) => {
                 let stopped = admin.spawn(service.until_stopped()).await;
-                // A stop that breaks down is no orderly one.
+                // A shutdown that panics is not graceful.
                 stopped.map_err(|panic| Error::Runtime(std::io::Error::other(panic)))
             }
             StartOutcome::Stopped(_, stopped) => Ok(stopped),
@@ -118,7 +118,7 @@ pub(super) async fn start<S: SettingsSchema>(
 ) -> Result<Running, Error> {
     let mut loaded = settings::load::<ChassisSettings, S>(&sources)
         .map_err(|error| Error::Settings(error.into()))?;
-    // There is no proxy in front that has to learn of a stop.
+    // A test has no proxy in front that has to notice the shutdown.
     let delay = &mut loaded.chassis.shutdown.delay;
     delay.get_or_insert(settings::Duration::from_secs(0));
     let logs = logs::start(&loaded.chassis.logs, logs::Output::to(std::io::sink()))

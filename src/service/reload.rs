@@ -52,7 +52,7 @@ impl Reload {
     }
 }
 
-/// Logs what is right and will not be for ever.
+/// Logs warnings about settings, such as deprecated names.
 pub(super) fn warn(warnings: &[Fault]) {
     for warning in warnings {
         tracing::warn!(

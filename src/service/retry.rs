@@ -10,16 +10,16 @@ use crate::settings::Duration;
 const FIRST_PAUSE: StdDuration = StdDuration::from_millis(100);
 const LONGEST_PAUSE: StdDuration = StdDuration::from_secs(5);
 
-/// How long a dependency is waited for.
+/// How long to wait for a dependency.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RetryLimit {
     limit: StdDuration,
-    /// When the start has to be done; `None` where nothing limits it.
+    /// The deadline of the start; `None` without a limit.
     deadline: Option<Instant>,
 }
 
 impl RetryLimit {
-    /// Ends before the start does, so that whoever waits can say what is missing.
+    /// Ends before the start's timeout, so that the error can name the dependency.
     pub(super) fn of_start(limit: StdDuration) -> Self {
         let margin = (limit / 20).min(StdDuration::from_secs(1));
         Self {
@@ -41,7 +41,7 @@ impl RetryLimit {
     }
 }
 
-/// Calls `attempt` until it succeeds or the time is over. Without an `until` it waits for ever.
+/// Calls `attempt` until it succeeds or the time is over. Without `until` it waits without a limit.
 pub(super) async fn until<T>(
     name: &str,
     until: Option<Instant>,

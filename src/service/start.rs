@@ -46,7 +46,7 @@ pub(super) struct ServiceParts<S> {
     pub(super) admin: Arc<Admin>,
 }
 
-/// What came of the start.
+/// The result of a start.
 pub(super) enum StartOutcome {
     Serving(Box<Serving>),
     /// A request to stop came first.
@@ -195,7 +195,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
         // A request without a valid Host never meets a route.
         let invalid_host = admin::invalid_host(&self.readiness).layer(layer);
         let [router, invalid_host] = [router, invalid_host].map(|router| outer.around(router));
-        // Not before: who connects during the start is refused and goes elsewhere, instead of waiting for its end.
+        // Listens only now: during the start connections are refused, so that clients try another replica.
         let listening = match bound.listen("main") {
             Ok(listening) => listening,
             Err(error) => {

@@ -13,10 +13,10 @@ use crate::error::Error;
 use crate::otlp::Export;
 use crate::shutdown::{Hooks, Phase, Settings, Trigger};
 
-/// How long what has been cut may take to notice it.
+/// The time for aborted work to end.
 pub(super) const LAST_MOMENT: Duration = Duration::from_millis(500);
 
-/// The whole of a process on its runtime, and what has been cut has a moment to notice it. Boxed: tokio's
+/// Runs a whole process on its runtime, then gives aborted work a moment to end. Boxed: tokio's
 /// machinery is large, and is compiled once for services and commands.
 pub(super) fn block_on(
     runtime: Runtime,
@@ -31,7 +31,7 @@ pub(super) struct Teardown {
     pub(super) tasks: BackgroundTasks,
     pub(super) hooks: Arc<Mutex<Hooks>>,
     pub(super) export: Export,
-    /// Where the hooks run.
+    /// The runtime of the hooks.
     pub(super) service: Handle,
 }
 
@@ -46,7 +46,7 @@ impl Teardown {
         }
     }
 
-    /// All of it, where there are no requests to wait for.
+    /// Runs the whole teardown, if there are no requests to wait for.
     pub(super) async fn run(&self, settings: &Settings, trigger: &Trigger) -> Stopped {
         trigger.advance(Phase::Closing);
         let begun = Instant::now();
@@ -63,7 +63,7 @@ impl Teardown {
         }
     }
 
-    /// Cuts the tasks that still run, and says how many.
+    /// Aborts the tasks that still run, and returns how many.
     pub(super) async fn abort_tasks(&self) -> usize {
         let aborted = self.tasks.abort_all();
         if aborted > 0 {

@@ -16,10 +16,10 @@ pub(super) struct Added {
     source: Arc<dyn Source + Send + Sync>,
 }
 
-/// What a source output when it was asked.
+/// The output of a source.
 pub(super) struct SourceOutput {
     pub(super) name: String,
-    /// Values that all have origins; otherwise why there are none.
+    /// Values, all with origins, or the source's error.
     pub(super) table: Result<Values, String>,
 }
 
@@ -80,7 +80,7 @@ pub(super) fn settled(value: Value, holder: &str) -> Value {
     Value::new(Some(&origin), kind)
 }
 
-/// Why a source failed, without what it found: that may be a secret. Parsers quote it after a
+/// The error of a source without its input, which may be a secret. Parsers quote it after a
 /// quotation mark, or in the lines after their first.
 fn problem(error: &ConfigError) -> String {
     let (cause, place) = match error {

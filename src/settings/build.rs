@@ -135,7 +135,7 @@ fn missing_field(message: &str) -> Option<&str> {
     message.strip_prefix("missing field `")?.split('`').next()
 }
 
-/// What serde said, unless it may quote a secret.
+/// Reports serde's error, unless it may quote a secret.
 fn refuse(path: &[String], merged: &Value, shape: &Shape, message: &str, findings: &mut Findings) {
     let origin = origin_of(merged, path);
     let written = layer::get(merged, path);
@@ -193,14 +193,14 @@ pub(super) fn takes<T: SettingsSchema>(path: &[String], word: &str, shape: &Shap
                 None => Json::from(Map::from_iter([(key.clone(), inner)])),
             }
         });
-        // What else is missing is of no account.
+        // Other missing keys do not matter here.
         let error = serde_json::from_value::<T>(json).err();
         error.is_some_and(|error| error.to_string().starts_with("unknown variant"))
     };
     refuses("\0") && !refuses(word)
 }
 
-/// What a struct was read from.
+/// The input of a struct.
 struct Written<'a> {
     json: &'a Json,
     merged: &'a Value,

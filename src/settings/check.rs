@@ -19,12 +19,12 @@ use crate::redact;
 /// Long enough to recognise a value, short enough for one line.
 const MAX_SHOWN: usize = 60;
 
-/// What the strings of a layer are.
+/// The meaning of strings in a layer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strings {
     /// Strings, as in TOML.
     Typed,
-    /// Whatever their key takes: variables, secret files and flags know only text.
+    /// Whatever their key takes: environment variables, secret files and flags are always text.
     Text,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// What comes now is of a layer above.
+    /// Begins a higher layer.
     pub(super) fn begin_layer(&mut self) {
         self.layers.push(Vec::new());
     }
@@ -61,7 +61,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// What is written as one table.
+    /// Checks a table.
     pub(super) fn table(&mut self, table: &Value, strings: Strings) {
         self.strings = strings;
         let checked = self.check(&[], table, self.shape);
@@ -129,7 +129,7 @@ impl<'a> Checker<'a> {
         Some(Value::new(Some(&origin.to_owned()), kind?))
     }
 
-    /// The value as one of several kinds would have it; its faults are nobody's business.
+    /// The value as one of several kinds would have it; its errors are discarded.
     fn attempt(&mut self, path: &[String], value: &Value, kind: &Kind) -> Option<ValueKind> {
         let mut trial = Checker::new(self.shape, self.takes);
         trial.strings = self.strings;
@@ -158,7 +158,7 @@ impl<'a> Checker<'a> {
                 self.strings = Strings::Text;
                 read
             }
-            // Of an enum's names schemars lists those that are no `alias`.
+            // schemars lists an enum's names without serde's `alias`es.
             (Kind::Choice(words), ValueKind::String(text)) => {
                 let is_known = words.contains(text) || (self.takes)(path, text);
                 is_known.then(|| text.as_str().into())
@@ -203,7 +203,7 @@ impl<'a> Checker<'a> {
         self.findings.warnings.push(warning);
     }
 
-    /// A key that nobody knows. Its value is never shown: it may be a secret under a misspelt name.
+    /// An unknown key. Its value is never shown: it may be a secret under a misspelt name.
     fn unknown(&mut self, path: &[String], origin: &str) {
         if path.iter().all(String::is_empty) {
             let message = "missing key, expected one such as server.port";
@@ -216,7 +216,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// What was written, on one line and not too long. A secret, and whatever comes from where secrets come from, is
+/// The input, on one line and not too long. A secret, and any value from a private source, is
 /// described instead.
 pub(super) fn shown(value: &Value, hidden: bool) -> String {
     let text = match &value.kind {
@@ -226,7 +226,7 @@ pub(super) fn shown(value: &Value, hidden: bool) -> String {
         _ if hidden || is_private(value) => return described(&value.kind),
         // With its point: `80.0` is not `80`.
         ValueKind::Float(number) => return format!("{number:?}"),
-        ValueKind::String(text) => redact::userinfo(text),
+        ValueKind::String(text) => redact::secrets(text),
         scalar => return scalar.to_string(),
     };
     match text.char_indices().nth(MAX_SHOWN) {

@@ -26,7 +26,7 @@ pub struct Effective {
 struct Entry {
     value: Json,
     origin: String,
-    /// What a secret really is, only to tell whether it changed.
+    /// The value of a secret, only to detect changes.
     secret: Option<Secret>,
 }
 
@@ -101,12 +101,12 @@ impl Effective {
         }
     }
 
-    /// What is right and will not be for ever, such as a key by an old name.
+    /// Warnings, such as a deprecated name of a key.
     pub fn warnings(&self) -> &[Fault] {
         &self.warnings
     }
 
-    /// Where a key, such as `server.port`, was set; `default` if nowhere.
+    /// The origin of a key, such as `server.port`; `default` if no source sets it.
     pub fn origin(&self, key: &str) -> Option<&str> {
         self.entries
             .iter()
@@ -202,7 +202,7 @@ impl Effective {
     }
 }
 
-/// The value without what has the name of a secret, and without the userinfo of URLs.
+/// The value without what has the name of a secret, and without the userinfo of URLs and the like.
 fn redacted(path: &[String], value: &Json, shape: &Shape) -> Json {
     match value {
         Json::Object(table) => table
@@ -216,7 +216,7 @@ fn redacted(path: &[String], value: &Json, shape: &Shape) -> Json {
             .collect(),
         Json::String(text) if text.is_empty() => value.clone(),
         Json::String(_) | Json::Number(_) if shape.hides(path) => REDACTED.into(),
-        Json::String(text) => redact::userinfo(text).into(),
+        Json::String(text) => redact::secrets(text).into(),
         scalar => scalar.clone(),
     }
 }

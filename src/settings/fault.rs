@@ -6,27 +6,27 @@ use super::Validate;
 use super::names::dotted;
 use crate::redact;
 
-/// All that is wrong with the settings; `Display` is one line a fault.
+/// All errors in the settings; `Display` is one line for each.
 #[derive(Clone, Debug)]
 pub struct Invalid {
     pub(super) faults: Vec<Fault>,
 }
 
-/// One thing that is wrong.
+/// One error in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
     /// The key, such as `server.port`; empty when the fault is that of a whole file.
     pub key: String,
-    /// What was found and what was expected, without the values of secrets.
+    /// The invalid input and the expected form, without the values of secrets.
     pub message: String,
-    /// The file and line, the variable or the flag that said so.
+    /// The file and line, the environment variable or the flag that set it.
     pub origin: String,
     /// The known key that was probably meant.
     pub suggestion: Option<String>,
 }
 
-/// Where [`Validate`](super::Validate) puts what it finds.
+/// The errors that [`Validate`](super::Validate) collects.
 #[derive(Debug, Default)]
 pub struct ValidationErrors(pub(super) Vec<(String, String)>);
 
@@ -34,11 +34,11 @@ pub struct ValidationErrors(pub(super) Vec<(String, String)>);
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) faults: Vec<Fault>,
-    /// Keys whose value was wrong or missing: nothing further is said of them.
+    /// Keys whose value was invalid or missing: no further errors are reported for them.
     spoilt: Vec<Vec<String>>,
     /// A whole file could not be read, so nothing can be called missing.
     pub(super) unread: bool,
-    /// What is right, but will not be for ever.
+    /// Warnings, which are not errors.
     pub(super) warnings: Vec<Fault>,
 }
 
@@ -88,7 +88,7 @@ impl Findings {
     }
 }
 
-/// A fault is one line, whatever a type's own error says.
+/// A fault is one line, even if a type's own error has several.
 pub(super) fn one_line(message: &str) -> String {
     message.replace(char::is_control, " ")
 }
@@ -100,7 +100,7 @@ impl Fault {
         Self {
             key: dotted(path),
             // The rules of a struct may quote a URL.
-            message: one_line(&redact::userinfo(message.as_ref())),
+            message: one_line(&redact::secrets(message.as_ref())),
             origin: origin.to_owned(),
             suggestion: None,
         }
@@ -139,12 +139,12 @@ impl std::error::Error for Invalid {}
 // === impl ValidationErrors ===
 
 impl ValidationErrors {
-    /// Says what is wrong at a key, such as `"orders.max"`, `"must be at least orders.min"`.
+    /// Adds an error for a key, such as `"orders.max"`, `"must be at least orders.min"`.
     pub fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.0.push((key.into(), message.into()));
     }
 
-    /// Adds what is wrong in a section, whose own rules name its keys as they stand there: `url` becomes
+    /// Adds the errors of a nested section. Its own rules use relative keys: `url` becomes
     /// `database.url` within `database`.
     ///
     /// ```

@@ -16,7 +16,7 @@ const MAX_LEVELS: usize = 8;
 /// Formats that people may expect to be read.
 const OTHER_FORMATS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// What was found in the two directories.
+/// The content of the two directories.
 #[derive(Hash)]
 pub(super) struct Files {
     /// Lowest layer first.
@@ -34,11 +34,11 @@ pub(super) struct File {
     pub(super) path: String,
     /// Below its directory.
     pub(super) name: String,
-    /// `Err` says why there is none.
+    /// `Err` is the reason why it could not be read.
     pub(super) text: Result<String, String>,
 }
 
-/// What tells one state of the files from another.
+/// A fingerprint of the files' state.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     hash: u64,
@@ -80,7 +80,7 @@ impl Files {
         files
     }
 
-    /// Equal files have equal marks; a mark tells nothing of what is in them.
+    /// Equal files have equal marks; a mark reveals nothing of their content.
     pub(super) fn mark(&self) -> Mark {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
@@ -141,7 +141,7 @@ fn environments(directory: &Path) -> Vec<String> {
 
 fn read_text(path: &Path) -> io::Result<String> {
     let metadata = std::fs::metadata(path)?;
-    // A pipe would block for ever.
+    // Reading a pipe would block.
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }

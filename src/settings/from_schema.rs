@@ -9,7 +9,7 @@ use super::shape::{Kind, List, Shape, Table};
 use super::units::{DURATION, SIZE};
 use crate::network::NETWORK;
 
-/// Where a struct lists the old names of a key, which schemars does not read from serde's `alias`.
+/// The schema keyword for old names of a key, which schemars does not read from serde's `alias`.
 const ALIASES: &str = "x-aliases";
 /// Only types that contain themselves are referred to; that far down their settings are checked.
 const MAX_REFERENCES: usize = 4;
@@ -64,7 +64,7 @@ impl SchemaReader<'_> {
         }
     }
 
-    /// The shape of a single `type`; what the schema says beside the type narrows it.
+    /// The shape of a single `type`; other keywords of the schema narrow it.
     fn typed(self, name: &str, schema: &Json) -> Shape {
         let format = schema["format"].as_str();
         let number = |key: &str| schema[key].as_f64();
@@ -124,6 +124,11 @@ impl SchemaReader<'_> {
             let now = |old: &str| (old.to_owned(), key.clone());
             table.old_names.extend(old_names.map(now));
         }
+        // Those of an enum's variant stand beside its only key.
+        if let (1, Some(key)) = (table.keys.len(), table.keys.keys().next()) {
+            let now = |old: &str| (old.to_owned(), key.clone());
+            table.old_names.extend(words(schema, ALIASES).map(now));
+        }
         let required = words(schema, "required");
         table.required.extend(required.map(str::to_owned));
         // Maps with keys that are numbers have patterns for their keys.
@@ -136,7 +141,7 @@ impl SchemaReader<'_> {
     }
 }
 
-/// What stands at a keyword, be it one thing or a list.
+/// The values of a keyword: one or a list.
 fn items<'s>(schema: &'s Json, keyword: &str) -> &'s [Json] {
     match schema.get(keyword) {
         Some(Json::Array(items)) => items,
@@ -214,7 +219,7 @@ fn either(shapes: impl IntoIterator<Item = Shape>) -> Shape {
     joined
 }
 
-/// A schema that says two things of the same value.
+/// Joins two schemas of the same value.
 fn both(one: Shape, other: Shape) -> Shape {
     let kinds = match (&one.kinds[..], &other.kinds[..]) {
         ([Kind::Table(one)], [Kind::Table(other)]) => {

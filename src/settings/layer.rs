@@ -8,7 +8,7 @@ pub(super) type Values = Map<String, Value>;
 
 /// The origin of what nobody wrote; such a value has none.
 pub(super) const DEFAULT: &str = "default";
-/// What the origins of confidential places begin with.
+/// The prefix of confidential origins.
 const SECRET: &str = "secret ";
 /// `config` takes the keys of a source for paths, but not those below them.
 const ROOT: &str = "settings";
@@ -114,11 +114,11 @@ pub(super) fn holds_secrets(value: &Value) -> bool {
         }
 }
 
-/// What structs are read from: `config` alone would read 1 from `"yes"` and 2 from 1.6, and each time
+/// Converts to JSON, from which structs are read: `config` alone would read 1 from `"yes"` and 2 from 1.6, and each time
 /// in another order.
 pub(super) fn to_json(value: &Value) -> Result<Json, ConfigError> {
     let mut json: Json = value.clone().try_deserialize()?;
-    // For whoever has serde_json keep the order of insertion.
+    // For programs that enable serde_json's `preserve_order`.
     json.sort_all_objects();
     Ok(json)
 }

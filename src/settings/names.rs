@@ -13,9 +13,9 @@
 
 use super::shape::Shape;
 
-/// What a variable that is a setting begins with.
+/// The prefix of environment variables that are settings.
 const PREFIX: &str = "APP__";
-/// What it must not begin with instead; Kubernetes' service links do, though without `__`.
+/// A misspelled prefix. Kubernetes' service links have it too, but without `__`.
 const NEAR_PREFIX: &str = "APP_";
 
 /// Variables that platforms set, and the keys they stand for.
@@ -60,7 +60,7 @@ impl Shape {
         starts.find(|path| list(path).is_some())
     }
 
-    /// Whether a secret file is there for somebody else, such as `ca.crt` for a client of a library: its name is none of
+    /// Whether a secret file is there for somebody else, such as `ca.crt` for a client of a library: its name is not one of
     /// ours, is in no section and looks like no key.
     pub(super) fn is_foreign(&self, file: &str) -> bool {
         let path = secret_file(file);
@@ -136,7 +136,7 @@ pub(super) fn variable(name: &str) -> Option<Vec<String>> {
     after_prefix(name, PREFIX)
 }
 
-/// The path in `APP_SERVER__PORT`, which lacks an underscore. `APP_SERVER_PORT` is none: it may
+/// The path in `APP_SERVER__PORT`, which lacks an underscore. `APP_SERVER_PORT` is not one: it may
 /// well be Kubernetes' link to a service called `app-server`.
 pub(super) fn near_variable(name: &str) -> Option<Vec<String>> {
     let path = after_prefix(name, NEAR_PREFIX)?;
@@ -167,7 +167,7 @@ pub(super) fn flag(key: &str) -> Vec<String> {
     key.trim().split('.').map(str::to_owned).collect()
 }
 
-/// What the origin of a variable's value is called.
+/// The origin of an environment variable's value.
 pub(super) fn origin(variable: &str) -> String {
     format!("environment variable {variable}")
 }

@@ -1,4 +1,4 @@
-//! Which values are hidden because of their keys: `config` shows whatever it has.
+//! Redaction of values whose keys look like secrets. `config` shows all values.
 
 use std::slice;
 

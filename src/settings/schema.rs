@@ -39,7 +39,7 @@ pub fn schema<A: SettingsSchema, B: SettingsSchema>() -> Json {
     schema.to_value()
 }
 
-/// What the two structs take: together, and each by itself.
+/// The shapes of the two structs: together, and each by itself.
 pub(super) struct Shapes {
     pub(super) all: Shape,
     pub(super) chassis: Shape,
@@ -66,7 +66,7 @@ fn halves<A: SettingsSchema, B: SettingsSchema>() -> ([Json; 2], Map<String, Jso
     ([chassis, service], generator.take_definitions(true))
 }
 
-/// Says each default at its own key, where editors look. A section's own default, which may differ
+/// Moves each default to its own key, where editors look. A section's own default, which may differ
 /// from those of its struct, goes to its keys as well, unless it holds secrets: then it is all or
 /// nothing, as [`Shape::defaults`] has it. Secrets have no default to show.
 fn spread_defaults(schema: &mut Json, from_holder: Option<Json>, definitions: &Map<String, Json>) {
@@ -91,7 +91,7 @@ fn spread_defaults(schema: &mut Json, from_holder: Option<Json>, definitions: &M
     }
 }
 
-/// Unknown keys are errors, so editors should say so too.
+/// Unknown keys are errors, so editors should mark them too.
 fn close(schema: &mut Schema) {
     let has = |key: &&str| schema.get(*key).is_some();
     let told = ["oneOf", "anyOf", "additionalProperties"];

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::redact::REDACTED;
 
-/// A password, a token, a URL that bears one: `Debug` and `Serialize` give `[redacted]`, memory is
+/// A password, a token, or a URL with one: `Debug` and `Serialize` give `[redacted]`, memory is
 /// wiped when it is dropped, and the schema marks it `writeOnly`.
 ///
-/// Use `Option<Secret>` for one that may be missing. An empty secret is no secret and prints as
+/// Use `Option<Secret>` for one that may be missing. An empty secret is not redacted and prints as
 /// the empty string.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(from = "String")]
@@ -19,7 +19,7 @@ use crate::redact::REDACTED;
 pub struct Secret(#[schemars(with = "String")] SecretString);
 
 impl Secret {
-    /// The secret itself. Calls to this are worth a second look in a review.
+    /// The secret itself. Review each call of this.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }

@@ -10,7 +10,7 @@ use super::layer::{Values, from_json};
 use super::units::{DURATION_EXPECTED, SIZE_EXPECTED};
 use crate::network::NETWORK_EXPECTED;
 
-/// What one key takes.
+/// The values that one key accepts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shape {
     /// Any of these, tried in this order, which is that of serde.
@@ -21,7 +21,7 @@ pub(super) struct Shape {
     pub(super) public: bool,
     /// `null` is a value, so an empty string means "unset".
     pub(super) optional: bool,
-    /// What the struct that holds the key says of it.
+    /// The default in the struct that contains the key.
     pub(super) default: Option<Json>,
 }
 
@@ -43,10 +43,10 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     pub(super) keys: BTreeMap<String, Shape>,
-    /// What keys were called before, and what they are called now.
+    /// Old names of keys, with their current names.
     pub(super) old_names: BTreeMap<String, String>,
     pub(super) required: BTreeSet<String>,
-    /// What any other key takes: a map. Without it other keys are unknown.
+    /// The values of any other key, for a map. Without it, other keys are unknown.
     pub(super) rest: Option<Box<Shape>>,
     /// The variants of each enum that is in it, whose keys are among its own.
     pub(super) enums: Vec<Vec<Table>>,
@@ -121,9 +121,9 @@ impl Shape {
         Some(shape)
     }
 
-    /// The lowest layer: the sections as the structs that hold them say, which may differ from
-    /// what a section's own struct says of its keys. Left to serde are secrets, which no schema
-    /// tells, and variants, of which only one can be.
+    /// The lowest layer: the sections' defaults in the structs that contain them, which may differ from
+    /// the defaults of a section's own struct. Left to serde are secrets, which no schema
+    /// contains, and variants, of which only one can be set.
     pub(super) fn defaults(&self) -> Value {
         let keys = self.table().into_iter().flat_map(|table| &table.keys);
         let plain = keys.filter(|(_, shape)| {
@@ -148,7 +148,7 @@ impl Shape {
         paths
     }
 
-    /// What this takes, in words.
+    /// The accepted values, as text.
     pub(super) fn expected(&self) -> String {
         let kinds: Vec<String> = self.kinds.iter().map(Kind::expected).collect();
         kinds.join(", or ")

@@ -19,7 +19,7 @@ const CONFIG_DIR: &str = "APP_CONFIG_DIR";
 const SECRETS_DIR: &str = "APP_SECRETS_DIR";
 const RUN_ENV: &str = "RUN_ENV";
 
-/// Where settings are read from: directories, variables and flags.
+/// The sources of settings: directories, environment variables and flags.
 #[derive(Clone)]
 pub struct Sources {
     config_dir: Option<PathBuf>,
@@ -31,7 +31,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// What a service uses: the process's variables, and the directories they name.
+    /// The default sources: the process's environment variables, and the directories that they name.
     pub fn from_env() -> Self {
         let mut sources = Self::empty();
         sources.vars = std::env::vars_os().collect();
@@ -99,7 +99,7 @@ impl Sources {
     }
 
     /// Adds a layer above the files and below secrets, variables and flags; of several, the last
-    /// wins. [`Service::source`](crate::Service::source) tells what becomes of it.
+    /// wins. See [`Service::source`](crate::Service::source).
     #[must_use]
     pub fn source(mut self, source: impl Source + Send + Sync + 'static) -> Self {
         self.added.push(Added::new(source));
@@ -112,18 +112,18 @@ impl Sources {
         self
     }
 
-    /// A variable that says something; an empty one does not.
+    /// The value of a variable; an empty one counts as unset.
     fn var(&self, name: &str) -> Option<&OsStr> {
         let (_, value) = self.vars.iter().find(|(key, _)| key == name)?;
         Some(value.as_os_str()).filter(|value| !value.is_empty())
     }
 
-    /// Whether there are sources besides files, which cost more to ask.
+    /// Whether there are sources besides files, which are slower to read.
     pub(super) fn has_added(&self) -> bool {
         !self.added.is_empty()
     }
 
-    /// Whether there is a directory whose files may change, or a source that may say something else.
+    /// Whether there is a directory whose files may change, or a source whose values may change.
     pub(super) fn can_change(&self) -> bool {
         let directories = [&self.config_dir, &self.secrets_dir].into_iter();
         self.has_added() || directories.flatten().any(|directory| directory.is_dir())
@@ -190,7 +190,7 @@ impl Sources {
         }
     }
 
-    /// Platforms set these for every service, so one that the service has no key for is no fault.
+    /// Platforms set these for every service, so one without a matching key is not an error.
     fn check_plain(&self, checker: &mut Checker<'_>) {
         for (name, path) in names::PLAIN {
             let path = path.map(str::to_owned);

@@ -1,4 +1,4 @@
-//! A TOML file as a source whose values know their line. `config`'s own stops at the first syntax error, and quotes the
+//! A TOML file as a source whose values have their line. `config`'s own stops at the first syntax error, and quotes the
 //! line, which may contain a secret.
 
 use config::{ConfigError, Source, Value};

@@ -31,14 +31,14 @@ pub struct Duration(pub std::time::Duration);
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(pub u64);
 
-/// Text that is not a [`Duration`] or not a [`Size`]; its `Display` says what would have been.
+/// Text that is not a [`Duration`] or not a [`Size`]; its `Display` is the expected form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidUnit(&'static str);
 
 pub(super) const DURATION_EXPECTED: &str = r#"a duration such as "30s", "250ms" or "1h30m""#;
 pub(super) const SIZE_EXPECTED: &str = r#"a size such as "2MiB", "512KiB" or "1GB""#;
 
-/// A hundred years, in seconds. The sum of now and a longer duration is no time that every clock has, and panics.
+/// A hundred years, in seconds. Adding a longer duration to the current time may overflow, and panics.
 const LONGEST: u64 = 36_500 * 86_400;
 
 /// Nanoseconds, from the largest unit to the smallest.
@@ -159,7 +159,7 @@ fn write_exactly(
     write!(f, "{}{unit}", number / size)
 }
 
-/// What both have alike: they are written as text, and may stand where what they hold may.
+/// The common implementations: both are written as text, and dereference to their content.
 macro_rules! unit {
     ($unit:ident, $inner:ty, $parse:ident, $number:expr, $expected:ident, $schema:tt) => {
         impl FromStr for $unit {

@@ -31,7 +31,10 @@ pub(super) fn displace(lower: &mut Value, upper: &Value, shape: &Shape) {
 fn fitting(variants: &[Table], values: &Values) -> Vec<usize> {
     let fits = |variant: &Table| {
         values.iter().all(|(key, value)| match variant.get(key) {
-            Some(shape) => is_tag_or_value(shape, value),
+            Some(shape) => match (tag(shape), &value.kind) {
+                (Some(tag), ValueKind::String(word)) => tag == word || !is_tag(variants, key, word),
+                _ => true,
+            },
             // That of a struct in which the enum is flattened.
             None => !is_of_any(variants, key),
         })
@@ -42,11 +45,18 @@ fn fitting(variants: &[Table], values: &Values) -> Vec<usize> {
         .collect()
 }
 
-fn is_tag_or_value(shape: &Shape, value: &Value) -> bool {
-    match (&shape.kinds[..], &value.kind) {
-        ([Kind::Choice(words)], ValueKind::String(text)) if words.len() == 1 => words[0] == *text,
-        _ => true,
+/// The word that tags a variant, if this takes nothing else.
+fn tag(shape: &Shape) -> Option<&String> {
+    match &shape.kinds[..] {
+        [Kind::Choice(words)] if words.len() == 1 => words.first(),
+        _ => None,
     }
+}
+
+/// Whether a word tags one of the variants. One that does not is an alias, of which the schema does not say whose.
+fn is_tag(variants: &[Table], key: &str, word: &str) -> bool {
+    let mut tags = variants.iter().filter_map(|variant| tag(variant.get(key)?));
+    tags.any(|tag| tag == word)
 }
 
 fn is_of_any(variants: &[Table], key: &str) -> bool {

@@ -22,7 +22,7 @@ pub struct Listener<'a> {
     address: SocketAddr,
 }
 
-/// What came back for a request.
+/// The response to a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Response {
@@ -41,7 +41,7 @@ impl<'a> Listener<'a> {
         Self { subject, address }
     }
 
-    /// Where it is, for clients of other kinds.
+    /// Its address, for other clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -69,7 +69,7 @@ impl<'a> Listener<'a> {
     /// Any request. A `host` that is not among the headers is added.
     ///
     /// # Panics
-    /// As [`get`](Self::get), and if this makes no request.
+    /// As [`get`](Self::get), and if this is not a valid request.
     #[track_caller]
     pub fn request(
         &self,
@@ -145,7 +145,7 @@ impl Response {
     /// A header by its name; of several the first.
     ///
     /// # Panics
-    /// If it is no text.
+    /// If it is not text.
     #[must_use]
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -156,7 +156,7 @@ impl Response {
     /// Its body as text.
     ///
     /// # Panics
-    /// If it is none.
+    /// If it is something else.
     #[must_use]
     #[track_caller]
     pub fn text(&self) -> &str {
@@ -166,7 +166,7 @@ impl Response {
     /// Its body as JSON.
     ///
     /// # Panics
-    /// If it is none.
+    /// If it is something else.
     #[must_use]
     #[track_caller]
     pub fn json(&self) -> Value {

@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 
 /// The bytes that are kept: many times what a test needs, and less than a machine has.
 const MOST: usize = 64 * 1024 * 1024;
-/// What a panic shows of them.
+/// The part of them that a panic shows.
 const TAIL_LINES: usize = 20;
 const TAIL_WIDTH: usize = 500;
 
-/// All that is known of a process from outside. Cheap to clone; all clones are one.
+/// The output and the end of a process. Cheap to clone; clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ProcessOutput(Arc<SharedOutput>);
 
@@ -35,13 +35,13 @@ pub(super) struct OutputState {
     pub(super) stderr: Vec<u8>,
     /// As much of `stdout` has been looked at for lines.
     taken: usize,
-    /// How many of the two outputs may have more to say.
+    /// How many of the two outputs are still open.
     open: usize,
     pub(super) ending: Option<Ending>,
     pub(super) flooded: bool,
 }
 
-/// How a process has ended.
+/// The exit code or signal of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ending {
     pub(super) code: Option<i32>,
@@ -115,7 +115,7 @@ impl ProcessOutput {
 // === impl OutputState ===
 
 impl OutputState {
-    /// Whether it has ended, and all that it said has been read.
+    /// Whether it has ended, and all of its output has been read.
     pub(super) fn is_over(&self) -> bool {
         self.ending.is_some() && self.open == 0
     }
@@ -156,7 +156,7 @@ impl OutputState {
         self.taken = end;
     }
 
-    /// The last that it said, and how it ended if it did, for people.
+    /// The last lines of its output, and its exit code if it has ended.
     pub(super) fn tail(&self) -> String {
         let state = match self.ending {
             None => "it is still running".to_owned(),

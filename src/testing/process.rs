@@ -26,7 +26,7 @@ pub struct Process {
     kept: Kept,
 }
 
-/// What a program that has ended leaves.
+/// The result of a program that has ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Ended {
@@ -40,7 +40,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// While it is there, nobody reads what the process says.
+/// While this guard exists, the process's output is not read.
 #[derive(Debug)]
 pub struct HeldOutput<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, ()>);
 
@@ -104,11 +104,11 @@ impl Process {
         }
     }
 
-    /// Waits until it is ready, as `/health/readiness` of the admin listener says; asks again at each line of the log,
+    /// Waits until it is ready, according to `/health/readiness` of the admin listener. Checks again at each line of the log,
     /// where every change leaves one.
     ///
     /// # Panics
-    /// If it ends instead, or does not get ready, with what its checks say.
+    /// If it ends instead, or does not get ready, with the state of its checks.
     #[track_caller]
     pub fn wait_until_ready(&self) {
         let deadline = self.subject.deadline();
@@ -151,7 +151,7 @@ impl Process {
     /// Any request to the main listener, for which it waits.
     ///
     /// # Panics
-    /// If there is no answer, or the request is none.
+    /// If there is no answer, or the request is invalid.
     #[track_caller]
     pub fn request(
         &self,
@@ -163,7 +163,7 @@ impl Process {
         self.main().request(method, path, headers, body)
     }
 
-    /// The lines of its log so far. A line of standard output that is no JSON object is none of them.
+    /// The lines of its log so far. Lines of standard output that are not JSON objects are not included.
     #[must_use]
     pub fn log(&self) -> Vec<Value> {
         self.subject.output.lock().log.clone()
@@ -210,7 +210,7 @@ impl Process {
         }
     }
 
-    /// Until the guard is dropped, nobody reads what it says: for a test of a service whose log is stuck.
+    /// Stops reading its output until the guard is dropped, for a test of a service whose log is stuck.
     #[must_use]
     pub fn hold_output(&self) -> HeldOutput<'_> {
         HeldOutput(self.subject.output.hold())
@@ -234,7 +234,7 @@ impl Process {
         }
     }
 
-    /// Sends it SIGTERM, as Kubernetes does: it is to stop in order.
+    /// Sends it SIGTERM, as Kubernetes does, for a graceful shutdown.
     ///
     /// # Panics
     /// If the system refuses to.
@@ -243,7 +243,7 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
-    /// Has it stop in order, by SIGTERM, and waits for its end.
+    /// Stops it gracefully with SIGTERM, and waits until it ends.
     ///
     /// # Panics
     /// If it does not end.
@@ -253,7 +253,7 @@ impl Process {
         self.wait()
     }
 
-    /// Waits for it to end, of itself or because it was told to.
+    /// Waits until it ends.
     ///
     /// # Panics
     /// If it does not, or if something that it started still holds its output.
@@ -307,7 +307,7 @@ impl Ended {
         line.unwrap_or_else(|| panic!("no {message:?} in {:#?}\n{}", self.log, self.stderr))
     }
 
-    /// How its stop went, in the fields of the log's line `stopped`: `cut`, the connections that were still open at
+    /// The log line `stopped` with the result of the shutdown: `aborted`, the connections that were still open at
     /// the deadline, `aborted_tasks`, `failed_hooks`, and `duration_ms`.
     ///
     /// # Panics

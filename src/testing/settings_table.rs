@@ -10,18 +10,18 @@ use crate::settings;
 const BEGIN: &str = "<!-- settings: begin -->";
 const END: &str = "<!-- settings: end -->";
 
-/// The settings of a service in Markdown, a row each: its key, its default, and what its doc comment says.
+/// The settings of a service in Markdown, a row each: its key, its default, and its doc comment.
 ///
-/// A test that keeps it current is never late, as it asks the binary itself:
+/// A test can keep it up to date with the binary's own schema:
 ///
 /// ```no_run
 /// # macro_rules! env { ($name:literal) => { "orders" } }
 /// use axum_chassis::testing::{Program, SettingsTable};
 ///
-/// let told = Program::new(env!("CARGO_BIN_EXE_orders"))
+/// let printed = Program::new(env!("CARGO_BIN_EXE_orders"))
 ///     .argument("--config-schema")
 ///     .output();
-/// let schema = serde_json::from_str(&told.stdout).expect("a JSON schema");
+/// let schema = serde_json::from_str(&printed.stdout).expect("a JSON schema");
 ///
 /// let readme = std::fs::read_to_string("README.md").expect("text");
 /// if let Some(current) = SettingsTable::new(&schema).own().fill(&readme) {
@@ -44,7 +44,7 @@ struct Row {
 // === impl SettingsTable ===
 
 impl SettingsTable {
-    /// All that this JSON Schema knows, which is what `--config-schema` prints.
+    /// All settings in this JSON Schema, which `--config-schema` prints.
     #[must_use]
     pub fn new(schema: &Value) -> Self {
         let mut rows = Vec::new();
@@ -97,7 +97,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// Sections within sections are told by their keys.
+/// Nested sections have dotted keys.
 fn gather(schema: &Value, section: &str, rows: &mut Vec<Row>) {
     for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
         let key = match section {

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use super::output::ProcessOutput;
 
-/// A process by its name and by what it says.
+/// A process: its name and its output.
 #[derive(Debug)]
 pub(super) struct Subject {
     name: String,
     pub(super) output: ProcessOutput,
     /// How long anything may take.
     pub(super) timeout: Duration,
-    /// Whether a panic has shown what it said.
+    /// Whether a panic has shown its output.
     shown: AtomicBool,
 }
 
@@ -37,7 +37,7 @@ impl Subject {
     pub(super) fn give_up(&self, what: &str) -> ! {
         let state = self.output.lock();
         let why = if state.flooded {
-            ": it said more than a test can keep".to_owned()
+            ": it printed more than a test can keep".to_owned()
         } else if state.is_over() {
             String::new()
         } else {
@@ -47,7 +47,7 @@ impl Subject {
         self.fail(&format!("did not {what}{why}"));
     }
 
-    /// Panics with what is wrong, and what it said.
+    /// Panics with the error and the output.
     #[track_caller]
     pub(super) fn fail(&self, problem: &str) -> ! {
         self.shown.store(true, Ordering::Relaxed);
@@ -55,7 +55,7 @@ impl Subject {
         panic!("{name} {problem}\n{tail}");
     }
 
-    /// Shows what it said, unless a panic has done so.
+    /// Prints its output, unless a panic has done so.
     pub(super) fn show(&self) {
         if !self.shown.load(Ordering::Relaxed) {
             eprintln!("{}: {}", self.name, self.output.lock().tail());

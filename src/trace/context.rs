@@ -13,7 +13,7 @@ pub struct TraceContext {
     pub(super) sampled: bool,
     /// Whether the trace's id was made at random, which level 2 of the standard passes on.
     random: bool,
-    /// Whether this process exports traces, so that its spans need to know their parent.
+    /// Whether this process exports traces, so that its spans need their parent.
     pub(super) exporting: bool,
 }
 
@@ -88,7 +88,7 @@ impl TraceContext {
         (self.trace, self.span, self.parent)
     }
 
-    /// Whether this trace is recorded: by the caller's word, or where this service exports its
+    /// Whether this trace is recorded: by the caller's decision, or if this service exports its
     /// traces (feature `otlp`), by its sampler's.
     pub fn is_sampled(&self) -> bool {
         self.sampled

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Digits, for whoever wants to write them.
+/// Hexadecimal digits that can be displayed.
 pub(super) struct Digits<const N: usize>(pub(super) [u8; N]);
 
 impl<const N: usize> fmt::Display for Digits<N> {

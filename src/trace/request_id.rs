@@ -36,7 +36,7 @@ impl RequestId {
         Self(Id::Ours(hex(fastrand::u128(..))))
     }
 
-    /// The id of a request that brings none, in a trace of its own: one number tells of both.
+    /// The ID of a request without one, in a new trace: both have the same number.
     pub(super) fn of(trace: &TraceContext) -> Self {
         Self(Id::Ours(trace.trace_digits()))
     }

@@ -63,9 +63,9 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[[ $timeout =~ ^[0-9]+[smh]$ ]] || wrong_use "--timeout $timeout is no duration such as 300s"
+[[ $timeout =~ ^[0-9]+[smh]$ ]] || wrong_use "invalid --timeout $timeout: expected a duration such as 300s"
 image_pattern='^[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}|@sha256:[0-9a-f]{64})$'
-is_image() { [[ $1 =~ $image_pattern ]] || wrong_use "$1 is no image with a tag or a digest"; }
+is_image() { [[ $1 =~ $image_pattern ]] || wrong_use "invalid image $1: expected a tag or a digest"; }
 for program in kubectl curl; do
   command -v "$program" >/dev/null || fail "$program is not installed"
 done
@@ -139,7 +139,7 @@ switch() {
     return
   fi
   wait_for "$name-$to" || fail "$to is not ready; $from stays live"
-  # Whoever comes after the switch must find as many pods as those before it.
+  # After the switch there must be as many pods as before it.
   local had has
   had=$(get "deployment/$name-$from" '{.status.readyReplicas}')
   has=$(get "deployment/$name-$to" '{.status.readyReplicas}')

@@ -1,4 +1,4 @@
-//! What is started, and in which order.
+//! Starts the service: its stores and its routes.
 
 {% if database != "none" -%}
 mod database;

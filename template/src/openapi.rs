@@ -10,7 +10,7 @@ use axum_chassis::aide::openapi::{Info, OpenApi};
 use axum_chassis::aide::swagger::Swagger;
 use axum_chassis::openapi::problems;
 
-/// The page has its scripts and styles within it, and asks nobody but this service.
+/// The page has its scripts and styles within it, and loads nothing from other hosts.
 const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
                       script-src 'unsafe-inline'; style-src 'unsafe-inline'";
 

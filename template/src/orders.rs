@@ -1,4 +1,4 @@
-//! Takes orders and tells of them.
+//! Routes that create and read orders.
 
 {% if openapi == "yes" -%}
 use axum::Json;

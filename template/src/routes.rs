@@ -1,4 +1,4 @@
-//! What the service answers, whatever it is for.
+//! The router, and the route `/`.
 
 {% if openapi == "yes" -%}
 use axum::Json;

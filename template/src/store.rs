@@ -16,7 +16,7 @@ use crate::settings;
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default)]
 pub(crate) struct Settings {
-    /// How many orders fit.
+    /// The largest number of orders.
     pub(crate) capacity: usize,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Order {
     pub(crate) wanted: NewOrder,
 }
 
-/// What a client asks for.
+/// A new order from a client.
 #[derive(Clone, Debug, Deserialize, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
 pub(crate) struct NewOrder {
     /// The client's own: what is sent twice is taken once.
@@ -144,7 +144,7 @@ impl Store {
     }
 }
 
-/// A full store takes no more orders, and still serves those that it has. It does not gate readiness: otherwise clients who fill
+/// A full store accepts no more orders, and still serves existing ones. It does not gate readiness: otherwise clients who fill
 /// the stores of all replicas would take the whole service away.
 impl Check for Store {
     async fn check(&self) -> anyhow::Result<()> {

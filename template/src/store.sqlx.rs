@@ -1,4 +1,4 @@
-//! Where orders are kept: every query is here.
+//! Stores orders in the database; contains all queries.
 
 {% if openapi == "yes" -%}
 use axum_chassis::schemars::{self, JsonSchema};
@@ -17,7 +17,7 @@ pub(crate) struct Order {
     pub(crate) wanted: NewOrder,
 }
 
-/// What a client asks for.
+/// A new order from a client.
 #[derive(Clone, Debug, Deserialize, FromRow, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
 pub(crate) struct NewOrder {
     /// The client's own: what is sent twice is taken once.

@@ -1,4 +1,4 @@
-//! Collectors: a real one, whose word on a span counts, and listeners that do as they are told.
+//! Collectors: a real one, to check spans, and listeners with scripted behavior.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

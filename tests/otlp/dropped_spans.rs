@@ -94,7 +94,7 @@ fn a_collector_that_is_not_there_costs_a_line_a_minute() {
         eventually("it is lost", || program.metric(refused) >= f64::from(lost));
     }
     let (_, log) = stop(program);
-    let said = lines(&log, "spans are lost");
+    let said = lines(&log, "spans dropped");
     assert_eq!(said.len(), 1, "{log:#?}");
     assert_eq!(said[0]["level"], "WARN");
     assert!(
@@ -110,7 +110,7 @@ fn a_stop_does_not_wait_for_a_collector_that_is_not_there() {
     let (_, log) = stop(program);
     let stopped = lines(&log, "stopped")[0]["duration_ms"].as_f64().unwrap();
     assert!(stopped < 900.0, "{stopped}: there was another try");
-    assert_eq!(lines(&log, "spans are lost")[0]["lost"], 1);
+    assert_eq!(lines(&log, "spans dropped")[0]["lost"], 1);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_collector_that_is_busy_is_asked_again() {
     });
     assert_eq!(busy.requests(), 2);
     let (_, log) = stop(program);
-    assert_eq!(lines(&log, "spans are lost"), [] as [&Value; 0]);
+    assert_eq!(lines(&log, "spans dropped"), [] as [&Value; 0]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_collector_that_wants_none_is_not_asked_again() {
         program.metric("trace_spans_exported_total") == 1.0
     });
     let (_, log) = stop(program);
-    let said = lines(&log, "spans are lost");
-    assert_eq!(said[0]["error"], "the collector answers 401 Unauthorized");
+    let said = lines(&log, "spans dropped");
+    assert_eq!(said[0]["error"], "the collector returned 401 Unauthorized");
     assert_eq!(lines(&log, "the collector accepts spans again").len(), 1);
 }

@@ -1,4 +1,4 @@
-//! What a real collector gets.
+//! Exported spans, as a real collector receives them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the variables of OpenTelemetry's standard do at the start.
+//! OpenTelemetry's environment variables at the start.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! When a request is over, and how many bytes went each way: the same in the log and the metrics, over every kind of body
+//! The end of a request, and its bytes in both directions: the same in the log and the metrics, over every kind of body
 //! and both protocols. What is exported by OTLP is made of the same record.
 
 use serde_json::Value;
@@ -235,7 +235,7 @@ fn an_upload_that_its_client_breaks_off_is_a_499_with_what_arrived() {
         counted(&program, "POST", "/bytes", 499) == 2.0
     });
     assert_eq!(program.metric("http_server_request_bytes_total"), 10.0);
-    // Whose framing is wrong is still there, and is told.
+    // A client with wrong framing is still connected, and gets a response.
     let mut client = Connection::open(program.main).unwrap();
     client
         .send(

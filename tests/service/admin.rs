@@ -49,7 +49,7 @@ fn a_dependency_that_hangs_makes_it_unready_without_holding_a_probe_up() {
     eventually("ready", || {
         get(program.admin, "/health/readiness").status == 200
     });
-    for (state, error) in [(2, "no answer within 50ms"), (1, "refused")] {
+    for (state, error) in [(2, "no response within 50ms"), (1, "refused")] {
         post(
             program.main,
             &format!("/dependency/{state}"),
@@ -263,7 +263,7 @@ fn a_token_that_can_be_guessed_keeps_the_service_from_starting() {
     for (token, environment, expected) in [
         ("hunter2", "dev", "too short"),
         ("                    ", "dev", "too short"),
-        ("for-development-only", "production", "for development"),
+        ("for-development-only", "production", "development token"),
     ] {
         let ended = Setup::default()
             .set("admin.token", token)
@@ -317,6 +317,27 @@ fn the_process_says_what_it_is() {
             .starts_with("application/openmetrics-text")
     );
     assert!(open.body.ends_with("# EOF\n"));
+}
+
+#[test]
+fn no_browser_takes_an_answer_for_something_else() {
+    let program = Setup::default().set("admin.token", TOKEN).start();
+    for path in [
+        "/",
+        "/status",
+        "/config",
+        "/log",
+        "/metrics",
+        "/version",
+        "/health/liveness",
+        "/nowhere",
+    ] {
+        for headers in [&[][..], &[bearer()]] {
+            let answer = request(program.admin, "GET", path, headers, "");
+            let header = answer.header("x-content-type-options");
+            assert_eq!(header, Some("nosniff"), "{path}: {}", answer.status);
+        }
+    }
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn a_handler_that_blocks_ends_at_the_deadline_and_holds_up_no_probe() {
     let running = start(&runtime, false, routes()).unwrap();
     let (admin, began) = (running.admin(), Instant::now());
     let blocked = std::thread::spawn(move || get(admin, "/block"));
-    // The service's runtime is stuck, and that is told.
+    // The only worker thread is blocked.
     let mut longest = Duration::ZERO;
     eventually("the deadline", || {
         let asked = Instant::now();

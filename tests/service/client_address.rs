@@ -1,4 +1,4 @@
-//! Whose request it is, behind proxies: over real sockets, in the answer and in the log.
+//! The client's address behind proxies: over real sockets, in the response and in the log.
 
 use serde_json::Value;
 
@@ -142,7 +142,7 @@ fn a_list_that_is_wrong_is_told_item_by_item_before_anything_starts() {
     assert!(
         everyone
             .stderr
-            .contains("server.trusted_proxies: trusts everyone"),
+            .contains("server.trusted_proxies: contains every address"),
         "{}",
         everyone.stderr
     );

@@ -50,7 +50,7 @@ fn a_command_with_wrong_settings_ends_with_78_and_one_that_is_none_with_64() {
     assert!(wrong.stderr.contains("subject.start"), "{}", wrong.stderr);
     let unknown = Setup::default().run("migrat");
     assert_eq!(unknown.code, Some(64));
-    let said = "error: there is no command \"migrat\"; there are: migrate, listen, stubborn";
+    let said = "error: unknown command \"migrat\", expected one of: migrate, listen, stubborn";
     assert!(unknown.stderr.starts_with(said), "{}", unknown.stderr);
 }
 

@@ -268,7 +268,7 @@ fn the_connection_that_has_been_idle_longest_makes_room() {
     let mut kept = Connection::open(program.main).unwrap();
     assert_eq!(kept.get("/").unwrap().body, "hello");
     assert!(old.is_closed());
-    // The next one's is that of HTTP/2, which is told; requests under way keep theirs.
+    // HTTP/2 announces the limit; requests in flight are not affected.
     let mut another = Connection::open(program.main).unwrap();
     assert_eq!(another.get("/").unwrap().body, "hello");
     assert!(idle.rest().contains(&GOAWAY));
@@ -290,7 +290,7 @@ fn the_connection_that_has_been_idle_longest_makes_room() {
     );
 }
 
-// --- what is no request ---
+// --- invalid requests ---
 
 #[test]
 fn a_request_may_have_as_many_headers_as_the_setting_says() {

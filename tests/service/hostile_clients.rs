@@ -271,7 +271,7 @@ fn a_request_without_a_host_or_with_two_or_a_wrong_one_is_refused() {
 fn a_connection_outlives_a_request_without_a_host() {
     let program = Program::start();
     let mut client = Connection::open(program.main).unwrap();
-    // Where a request ends is plain, whoever it is for: its body is no request.
+    // The end of a request is unambiguous for every host: its body is not a second request.
     let body = "GET /number/7 HTTP/1.1\r\nhost: test\r\n\r\n";
     let length = body.len();
     let lost = format!("POST /bytes HTTP/1.1\r\ncontent-length: {length}\r\n\r\n{body}");

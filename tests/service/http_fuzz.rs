@@ -1,4 +1,4 @@
-//! Whatever a client sends: one line of JSON in the log, ids that are ids, a filter that is taken whole or not at all.
+//! Arbitrary bytes from clients: log lines stay JSON, IDs stay valid, and a log filter applies entirely or not at all.
 //!
 //! `.ci/run` has 6,000 cases, and each night has 100,000: `PROPTEST_CASES=100000 cargo test --test service bytes`.
 

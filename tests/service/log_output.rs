@@ -47,7 +47,7 @@ fn a_reader_that_stops_for_half_a_minute_holds_no_request_up_and_every_line_is_a
             (all + requests, slow.max(slowest))
         })
     });
-    assert!(requests > 2_000, "{requests} requests are no load");
+    assert!(requests > 2_000, "only {requests} requests");
     // One that waited for the reader would have waited for most of the half minute.
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
 

@@ -73,7 +73,7 @@ fn program() {
     }
     let code = service
         .command("migrate", "Applies the migrations", migrate)
-        .command("listen", "Runs until it is told to stop", async |chassis| {
+        .command("listen", "Runs until shutdown", async |chassis| {
             prepare(&chassis).await?;
             tracing::info!("listens");
             chassis.shutdown().stopping().await;
@@ -85,7 +85,7 @@ fn program() {
         })
         .run(start);
     // Past the test harness, so that its words do not mix with the log.
-    // An exit code tells its number to nobody but a `Debug` reader.
+    // An exit code's number is only visible in `Debug`.
     let number: String = format!("{code:?}")
         .chars()
         .filter(char::is_ascii_digit)
@@ -244,7 +244,7 @@ async fn sleep(Path(ms): Path<u64>) -> String {
     format!("slept {ms} ms")
 }
 
-/// A service that is no router, such as tower-http's `ServeDir`.
+/// A service that is not a router, such as tower-http's `ServeDir`.
 async fn nested(request: Request) -> Result<Response, Infallible> {
     Ok(request.uri().path().to_owned().into_response())
 }
@@ -512,7 +512,7 @@ pub(crate) fn policies() -> Router {
         .nest("/nested", nested.layer(short))
 }
 
-/// Tells standard error about events, as Sentry's would tell its server.
+/// Prints events to standard error, where Sentry's layer sends them to its server.
 struct Other;
 
 impl<S: Subscriber> Layer<S> for Other {

@@ -77,5 +77,5 @@ fn a_signal_ends_a_command_that_waits() {
     let ended = process.stop();
     assert_eq!(ended.code, Some(1), "{ended:#?}");
     let said = failure(&ended);
-    assert!(said.ends_with("since the service stops"), "{said}");
+    assert!(said.ends_with("because the service is stopping"), "{said}");
 }

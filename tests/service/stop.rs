@@ -55,7 +55,7 @@ fn stop_under_load(load: impl Fn(SocketAddr, usize, &AtomicBool) -> usize + Sync
                     assert_eq!(message(&log, "stopped")["aborted"], 0);
                     let logged = log.iter().filter(|line| line["target"] == "access").count();
                     assert_eq!(logged, done, "every request has its answer and its line");
-                    assert!(done > 12, "{done} requests are no load");
+                    assert!(done > 12, "only {done} requests");
                 }
             });
         }
@@ -136,7 +136,7 @@ fn http2_clients_lose_no_request_over_a_stop() {
                                     }
                                     done.set(done.get() + 1);
                                 }
-                                // The service never saw it, and says so: it is safe to send elsewhere.
+                                // The service never processed it, and the error code shows that: it is safe to send elsewhere.
                                 Err(error) => assert!(
                                     error.is_go_away()
                                         && error.reason() == Some(h2::Reason::NO_ERROR)

@@ -42,7 +42,7 @@ fn config_takes_keys_of_the_first_level_for_paths_and_only_those() {
         ("a.b", json!({ "a": { "b": 1 } })),
         ("a[1]", json!({ "a": [null, 1] })),
         ("a[-1]", json!({ "a": [1] })),
-        // What is no path is a key.
+        // Anything that is not a path is a key.
         ("a..b", json!({ "a..b": 1 })),
         ("a b", json!({ "a b": 1 })),
         ("a[x]", json!({ "a[x]": 1 })),

@@ -1,4 +1,4 @@
-//! What is printed of settings: redacted, with origins, and readable again.
+//! Printed settings: redacted, with origins, and readable as settings again.
 
 use axum_chassis::settings::{Sources, schema};
 use serde_json::json;
@@ -139,7 +139,11 @@ fn diff_names_what_changed_rotated_secrets_included() {
             .var("APP__ADMIN__TOKEN", "one")
             .flag("server.port=1"),
     );
-    assert_eq!(before.diff(&moved), [""; 0], "another origin is no change");
+    assert_eq!(
+        before.diff(&moved),
+        [""; 0],
+        "another origin is not a change"
+    );
 
     let after = effective(
         Fixture::new()

@@ -1,4 +1,4 @@
-//! Whatever is written: settings (exit code 0) or faults (78), no panic, no secret told, and an origin
+//! Arbitrary input: settings (exit code 0) or errors (78), no panic, no secret in an error, and an origin
 //! for everything.
 //!
 //! 300 cases a run; `.ci/run` has 20,000 of them, and each night has 100,000. `PROPTEST_CASES` says how many; a million
@@ -56,7 +56,7 @@ fn key() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A value that is no secret.
+/// A value that is not secret.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<i64>().prop_map(|number| number.to_string()),
@@ -323,7 +323,7 @@ fn is_origin(origin: &str) -> bool {
         "db ",
         "secret db",
     ];
-    // `config` tells a file's path from the working directory, which may share a part with it.
+    // `config` returns a file's path relative to the working directory, which may share a part with it.
     let yaml = origin.ends_with("/orders.yaml");
     yaml || ["default", "not set"].contains(&origin)
         || starts.iter().any(|start| origin.starts_with(start))

@@ -1,4 +1,4 @@
-//! Which layer wins, and what is told of it.
+//! The precedence of layers, and the origin that is shown.
 
 use axum_chassis::settings::{Sources, load};
 

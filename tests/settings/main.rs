@@ -1,4 +1,4 @@
-//! Settings: what may be written where, what it means, and what is said when it is wrong.
+//! Settings: sources, syntax, types, and error messages.
 
 // A test may say what it takes for granted.
 #![allow(clippy::unwrap_used)]

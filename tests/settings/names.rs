@@ -1,4 +1,4 @@
-//! What may be written where, and what it means: the grammar of names and values, by example.
+//! The syntax of names and values in each source, with examples.
 
 use crate::fixture::Fixture;
 
@@ -232,7 +232,7 @@ fn lists_are_separated_by_commas_or_written_as_toml() {
             "orders.weights",
             "[1,2]",
         ),
-        // This starts like TOML, but is none.
+        // This starts like TOML, but is not TOML.
         (
             |f| f.var("APP__ORDERS__PEERS", "[::1]:80,[::1]:81"),
             "orders.peers",

@@ -1,4 +1,4 @@
-//! What looks like a secret is hidden, whatever its type is.
+//! Values that look like secrets are redacted, whatever their type.
 
 use std::collections::BTreeMap;
 
@@ -179,7 +179,7 @@ fn secret_files_that_can_be_no_setting_are_ignored_and_told() {
     for name in ["ca.crt", "tls/server.pem", "google/key.json"] {
         secrets.write(name, "hunter2");
     }
-    // Neither are they read: a key store is no text.
+    // Neither are they read: a key store is not text.
     secrets.write("keystore.p12", b"\xff\xfe");
     secrets.write("declared", "hunter2");
     let sources = Sources::empty().with_secrets_dir(secrets.path());

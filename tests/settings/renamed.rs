@@ -1,4 +1,4 @@
-//! Keys that were renamed: the old name keeps working, and is told.
+//! Renamed keys: the old name keeps working, with a deprecation warning.
 
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Loaded, Sources, Validate, load, schema};

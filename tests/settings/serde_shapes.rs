@@ -1,4 +1,4 @@
-//! What serde makes of enums, options, maps and the like, in each layer: a later layer decides, and nothing is lost in
+//! serde's enums, options, maps and other types in each layer: a later layer takes precedence, and nothing is lost in
 //! silence.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ struct Settings {
 
 impl Validate for Settings {}
 
-/// As serde has enums unless it is told otherwise.
+/// serde's default representation of enums.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum External {
@@ -40,6 +40,8 @@ enum External {
         bucket: String,
         region: Option<String>,
     },
+    #[serde(alias = "file")]
+    #[schemars(extend("x-aliases" = ["file"]))]
     Disk {
         path: String,
     },
@@ -146,6 +148,10 @@ struct Tls {
     port: u16,
 }
 
+const EXTERNAL_S3: &str = "[external.s3]\nbucket = 'b'\n";
+const INTERNAL_S3: &str = "[internal]\ntype = 's3'\nbucket = 'b'\n";
+const UNTAGGED_BUCKET: &str = "[untagged]\nbucket = 'b'\n";
+
 /// Where the later of two values is written.
 #[derive(Clone, Copy, Debug)]
 enum Layer {
@@ -206,13 +212,13 @@ type Case = (
 fn a_later_layer_may_choose_another_variant() {
     const CASES: &[Case] = &[
         (
-            "[external.s3]\nbucket = 'b'\n",
+            EXTERNAL_S3,
             &[("external.disk.path", "\"/d\"")],
             "external",
             r#"{"disk":{"path":"/d"}}"#,
         ),
         (
-            "[external.s3]\nbucket = 'b'\n",
+            EXTERNAL_S3,
             &[("external", "\"memory\"")],
             "external",
             "\"memory\"",
@@ -224,14 +230,33 @@ fn a_later_layer_may_choose_another_variant() {
             r#"{"s3":{"bucket":"b","region":null}}"#,
         ),
         (
-            "[external.s3]\nbucket = 'b'\n",
+            EXTERNAL_S3,
             &[("external.number", "7")],
             "external",
             r#"{"number":7}"#,
         ),
+        // By an alias that its schema lists.
+        (
+            EXTERNAL_S3,
+            &[("external.file.path", "\"/d\"")],
+            "external",
+            r#"{"disk":{"path":"/d"}}"#,
+        ),
+        (
+            "[external.file]\npath = '/c'\n",
+            &[("external.disk.path", "\"/d\"")],
+            "external",
+            r#"{"disk":{"path":"/d"}}"#,
+        ),
+        (
+            "[external.file]\npath = '/c'\n",
+            &[("external.s3.bucket", "\"b\"")],
+            "external",
+            r#"{"s3":{"bucket":"b","region":null}}"#,
+        ),
         // The same one is set key by key.
         (
-            "[external.s3]\nbucket = 'b'\n",
+            EXTERNAL_S3,
             &[("external.s3.region", "\"r\"")],
             "external",
             r#"{"s3":{"bucket":"b","region":"r"}}"#,
@@ -249,19 +274,31 @@ fn a_later_layer_may_choose_another_variant() {
             r#"{"type":"disk","path":"/d","shared":null}"#,
         ),
         (
-            "[internal]\ntype = 's3'\nbucket = 'b'\n",
+            INTERNAL_S3,
+            &[("internal.type", "\"file\""), ("internal.path", "\"/d\"")],
+            "internal",
+            r#"{"type":"disk","path":"/d","shared":null}"#,
+        ),
+        (
+            "[internal]\ntype = 'file'\npath = '/c'\nshared = 1\n",
+            &[("internal.type", "\"disk\""), ("internal.path", "\"/d\"")],
+            "internal",
+            r#"{"type":"disk","path":"/d","shared":1}"#,
+        ),
+        (
+            INTERNAL_S3,
             &[("internal.type", "\"memory\"")],
             "internal",
             r#"{"type":"memory"}"#,
         ),
         (
-            "[internal]\ntype = 's3'\nbucket = 'b'\n",
+            INTERNAL_S3,
             &[("internal.shared", "2")],
             "internal",
             r#"{"type":"s3","bucket":"b","shared":2}"#,
         ),
         (
-            "[internal]\ntype = 's3'\nbucket = 'b'\n",
+            INTERNAL_S3,
             &[("internal.bucket", "\"c\"")],
             "internal",
             r#"{"type":"s3","bucket":"c","shared":null}"#,
@@ -273,17 +310,12 @@ fn a_later_layer_may_choose_another_variant() {
             r#"{"t":"disk","c":{"path":"/d"}}"#,
         ),
         (
-            "[untagged]\nbucket = 'b'\n",
+            UNTAGGED_BUCKET,
             &[("untagged.path", "\"/d\"")],
             "untagged",
             r#"{"path":"/d"}"#,
         ),
-        (
-            "[untagged]\nbucket = 'b'\n",
-            &[("untagged", "true")],
-            "untagged",
-            "true",
-        ),
+        (UNTAGGED_BUCKET, &[("untagged", "true")], "untagged", "true"),
         // What stands beside a flattened enum stays.
         (
             "[nested]\nname = 'n'\ntype = 's3'\nbucket = 'b'\n",
@@ -325,7 +357,7 @@ fn what_serde_would_drop_in_silence_is_told() {
             whole.contains(r#""certificate":"/c""#),
             "{layer:?}: {whole}"
         );
-        // What a struct reads and does not print is none of it.
+        // A value that the struct reads and does not print is not reported.
         let unprinted = [("flat.pin", "\"1234\""), ("flat.note", "\"\"")];
         let unprinted = told("", layer, &unprinted, "flat");
         assert!(unprinted.contains("name"), "{layer:?}: {unprinted}");
@@ -404,7 +436,7 @@ fn text_is_what_serde_s_order_and_aliases_make_of_it() {
         in_file("1e40", "ratio"),
         "ratio: invalid value 1e40, expected a number of 32 bits"
     );
-    // A wrong word is told though a later layer covers it.
+    // An invalid word is reported even if a later layer overrides it.
     let covered = told(
         "level = 'wrning'\n",
         Layer::Flag,

@@ -82,7 +82,7 @@ fn of_several_sources_the_last_wins() {
     assert_eq!(fixture.settings().chassis.server.port, 2);
 }
 
-/// `(YAML, what is said of it)`, without where.
+/// `(YAML, its errors)`, without their origins.
 const WRONG: [(&str, &[&str]); 9] = [
     (
         "server: { prot: 80, host: here }\nordrs: {}\n",
@@ -210,7 +210,7 @@ fn values_without_an_origin_have_their_source_s() {
         fixture.value("server.port"),
         ("81".into(), "source Says".into())
     );
-    // An origin cannot break out of the comment that tells it.
+    // An origin cannot break out of the comment that shows it.
     let origin = "db\nport = 1".to_owned();
     let fixture = Fixture::new().source(Says::one("server.port", Value::new(Some(&origin), 81)));
     assert_eq!(fixture.value("server.port").1, "db port = 1");
@@ -236,7 +236,7 @@ fn what_comes_from_a_secret_place_is_not_shown() {
     );
 }
 
-/// A source that does what it is told, and may be told something else later.
+/// A source whose values a test can change.
 #[derive(Clone)]
 struct Fails(Arc<dyn Fn() -> Result<Map<String, Value>, ConfigError> + Send + Sync>);
 
@@ -289,6 +289,6 @@ fn a_source_is_asked_again_and_a_failure_is_told_until_it_is_over() {
         let change = changes.recv_timeout(Duration::from_secs(20));
         assert_eq!(change.expect("a change is noticed"), expected);
     }
-    // What says the same is no change.
+    // Equal values are not a change.
     assert!(changes.recv_timeout(Duration::from_secs(6)).is_err());
 }

@@ -57,7 +57,7 @@ impl Default for Server {
 #[serde(default)]
 pub(crate) struct Admin {
     pub(crate) port: u16,
-    /// Whoever bears it may write.
+    /// The token for changes.
     pub(crate) token: Option<Secret>,
 }
 

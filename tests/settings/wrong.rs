@@ -1,4 +1,4 @@
-//! Every way to get settings wrong, with what is said about it: `wrong.txt` beside this file.
+//! Every kind of invalid setting with its error message: `wrong.txt` beside this file.
 //! `UPDATE=1 cargo test --test settings` writes it anew.
 
 use crate::fixture::Fixture;
@@ -83,7 +83,7 @@ const CASES: &[Case] = &[
             .secret("database-url", "other")
     }),
     // === types, in variables ===
-    ("a port that is no number", |f| {
+    ("a port that is not a number", |f| {
         f.var("APP__SERVER__PORT", "80a")
     }),
     ("a port that is too large", |f| f.var("PORT", "65536")),
@@ -105,12 +105,8 @@ const CASES: &[Case] = &[
             "99999999999999999999999999999999999999999",
         )
     }),
-    ("a boolean that is none", |f| {
-        f.var("APP__LOGS__ACCESS", "yes")
-    }),
-    ("a float that is none", |f| {
-        f.var("APP__ORDERS__SHARE", "half")
-    }),
+    ("an invalid boolean", |f| f.var("APP__LOGS__ACCESS", "yes")),
+    ("an invalid float", |f| f.var("APP__ORDERS__SHARE", "half")),
     ("a float that is not a number", |f| {
         f.var("APP__ORDERS__SHARE", "NaN")
     }),
@@ -118,7 +114,7 @@ const CASES: &[Case] = &[
         f.var("LOG_FORMAT", "jsno")
     }),
     ("a choice in another case", |f| f.var("LOG_FORMAT", "JSON")),
-    ("an address that is none", |f| {
+    ("an invalid address", |f| {
         f.var("APP__SERVER__HOST", "localhost")
     }),
     ("a duration without a unit", |f| {
@@ -161,9 +157,7 @@ const CASES: &[Case] = &[
     ("a table of tables in a variable", |f| {
         f.var("APP__ORDERS__TIERS", r#"[{ nam = "gold" }]"#)
     }),
-    ("a map that is none", |f| {
-        f.var("APP__ORDERS__LABELS", "a=b")
-    }),
+    ("an invalid map", |f| f.var("APP__ORDERS__LABELS", "a=b")),
     ("a value that is not UTF-8", |f| {
         f.var("APP__SERVER__HOST", not_utf8("::"))
     }),

@@ -75,7 +75,7 @@ fn footprint(
         .collect();
     succeed(cargo(&folder).args(["build", "--release", "--quiet"]))?;
     let binary = fs::metadata(folder.join("target/release/service"))?.len() as f64 / 1e6;
-    // Itself is none of them.
+    // Without the service itself.
     Ok(format!(
         "{seconds:.0} s | {} | {binary:.2} MB",
         crates.len() - 1

@@ -1,7 +1,7 @@
 //! `cargo xtask sync`: writes the generated files and the copies of this repository.
 //!
-//! cargo-generate skips symlinks, so `template/` holds copies of the Dockerfiles; and `k8s/` in the root, and what
-//! belongs to it, is what a service named `service` gets. The template also says its version.
+//! `k8s/` in the root, and what belongs to it, is what a service named `service` gets. The template also contains the
+//! version of this workspace.
 
 mod settings_page;
 
@@ -16,8 +16,6 @@ use anyhow::{Context, ensure};
 use cargo_chassis::embedded::VERSION;
 use cargo_chassis::template::render_here;
 
-/// From the root into `template/`, byte for byte.
-const COPIED: [&str; 2] = ["Dockerfile", "Dockerfile.distroless"];
 /// From a generated service into the root.
 const RENDERED: [&str; 6] = [
     ".dockerignore",
@@ -104,13 +102,6 @@ impl File {
 /// The files to write, and, without contents, those to delete; by their path in the root.
 fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
     let mut wanted = BTreeMap::new();
-    for name in COPIED.into_iter().filter(|name| root.join(name).exists()) {
-        wanted.insert(
-            Path::new("template").join(name),
-            File::read(&root.join(name))?,
-        );
-    }
-
     for (name, before, after) in VERSIONED {
         let path = Path::new("template").join(name);
         let mut file = File::read(&root.join(&path))?;

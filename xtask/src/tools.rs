@@ -16,7 +16,7 @@ pub(crate) fn cargo(folder: &Path) -> Command {
 ///
 /// # Errors
 ///
-/// If it fails, with all that it said.
+/// If it fails, with its output.
 pub(crate) fn succeed(command: &mut Command) -> anyhow::Result<String> {
     let output = command
         .output()

@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use tokio::time::{Instant, sleep};
 
-use super::probe::{Probe, Ways};
+use super::probe::{Probe, Ways, told};
 use super::{read, upkeep::Upkeep};
 use crate::Settings;
 use crate::open::wait;
@@ -19,18 +19,18 @@ use crate::open::wait;
 const TRIES: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How often the lock that excludes other migrations is asked for.
+/// How often the lock against concurrent migrations is requested.
 const TURN: Duration = Duration::from_millis(250);
 const REMINDER: Duration = Duration::from_secs(30);
 
-/// A setting of no meaning: where a connection does not have it, a pooler did not pass it on.
+/// A marker setting. A connection that lacks it goes through a pooler, which did not forward it.
 const MARK: &str = "axum_chassis.direct";
 
 /// Applies the migrations that the database has not seen, once it answers.
 ///
 /// Beside a service that goes on: a statement that does not get its lock within half of
 /// `acquire_timeout`, so that requests behind it wait and do not fail, is rolled back and tried again, ten
-/// times with growing pauses. Migrations without a transaction, such as `CREATE INDEX CONCURRENTLY`, keep
+/// times with exponential backoff. Migrations without a transaction, such as `CREATE INDEX CONCURRENTLY`, keep
 /// nobody waiting and have no such limit. None has a `statement_timeout`, whatever the role has.
 ///
 /// One migration runs at a time, also beside sqlx's own command; others wait and log it.
@@ -92,7 +92,13 @@ pub async fn migrate<S>(
                 .execute(&mut connection)
                 .await?;
         }
-        apply(&migrator, migration.version, &mut connection).await?;
+        let applied = apply(&migrator, migration.version, &mut connection).await;
+        applied.map_err(|error| match error {
+            MigrateError::ExecuteMigration(error, version) => {
+                told(&error).context(format!("migration {version}"))
+            }
+            error => error.into(),
+        })?;
     }
     // Its end is the end of the lock.
     let _ = turn.close().await;

@@ -92,7 +92,7 @@ impl Probe {
         self.0.upkeep.renew_now();
     }
 
-    /// The `statement_timeout` that connections like those of the pool have; zero is none.
+    /// The `statement_timeout` of connections like those of the pool; zero means no timeout.
     pub(super) async fn statement_timeout(&self) -> anyhow::Result<Duration> {
         let mut state = self.0.state.lock().await;
         let connection = state.known.as_mut().context("not connected")?;
@@ -167,7 +167,7 @@ impl Probe {
         Ok(connection)
     }
 
-    /// Poolers such as PgBouncer do not know `options`, and say so only when one connects.
+    /// Poolers such as PgBouncer reject `options`, and only when a client connects.
     pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
         let refused = match self.options().connect().await {
             Err(sqlx::Error::Database(error))
@@ -199,7 +199,7 @@ fn end(silent: Connections) {
 }
 
 /// Its causes stand in its own text already; the line that it names is one of PostgreSQL's source.
-fn told(error: &sqlx::Error) -> anyhow::Error {
+pub(super) fn told(error: &sqlx::Error) -> anyhow::Error {
     match error {
         sqlx::Error::Database(error) => anyhow::anyhow!("{}", error.message()),
         error => anyhow::anyhow!("{error}"),

@@ -6,7 +6,7 @@ use sqlx::postgres::PgPool;
 
 use super::probe::{ANSWER, Probe};
 use super::upkeep::Upkeep;
-use super::{connect, ways};
+use super::{connect, warn_of_weakness, ways};
 use crate::Settings;
 
 /// The same as [`postgres`](crate::postgres()), and follows the settings: a new `url`, such as one with
@@ -24,8 +24,8 @@ use crate::Settings;
 /// ```
 ///
 /// A URL with which no connection can be made is logged as an error, and the connections of before go on; it
-/// is tried again every second until it works or the settings change. Other settings of the pool need a
-/// restart.
+/// is tried again every second until it works or the settings change ([`Chassis::follow`]). Other settings of the
+/// pool need a restart.
 ///
 /// # Errors
 /// Those of [`postgres`](crate::postgres()).
@@ -34,43 +34,19 @@ pub async fn postgres_rotating<S: Send + Sync + 'static>(
     name: &str,
     of: impl Fn(&S) -> &Settings + Send + Sync + 'static,
 ) -> anyhow::Result<PgPool> {
-    let (pool, probe) = connect(chassis, name, of(chassis.settings())).await?;
-    let name = name.to_owned();
-    let mut settings = chassis.watch();
-    let mut used = of(chassis.settings()).url.expose().to_owned();
-    let rotated = pool.clone();
-    tokio::spawn(async move {
-        let mut told = String::new();
-        while settings.changed().await.is_ok() && !rotated.is_closed() {
-            told.clear();
-            loop {
-                let new = of(&settings.borrow_and_update()).clone();
-                let url = new.url.expose().to_owned();
-                if url == used || rotated.is_closed() {
-                    break;
-                }
-                match rotate(&name, &new, &rotated, &probe).await {
-                    Ok(()) => {
-                        tracing::info!(database = name, "connections are made with the new URL");
-                        used = url;
-                        break;
-                    }
-                    Err(error) => {
-                        let error = format!("{error:#}");
-                        if error != told {
-                            tracing::error!(
-                                database = name,
-                                error,
-                                "the new URL does not work: connections go on with the one of before"
-                            );
-                            told = error;
-                        }
-                        tokio::time::sleep(ANSWER).await;
-                    }
-                }
-            }
-        }
-    });
+    let first = of(chassis.settings()).clone();
+    let (pool, probe) = connect(chassis, name, &first).await?;
+    let (rotated, name) = (pool.clone(), name.to_owned());
+    chassis.follow(
+        format!("{name}.url"),
+        move |settings| of(settings).url.clone(),
+        move |url| {
+            let (pool, probe, name) = (rotated.clone(), probe.clone(), name.clone());
+            let mut new = first.clone();
+            new.url = url;
+            async move { rotate(&name, &new, &pool, &probe).await }
+        },
+    );
     Ok(pool)
 }
 
@@ -86,8 +62,9 @@ async fn rotate(
     let limit = settings.acquire_timeout;
     match tokio::time::timeout(*limit, new.connect()).await {
         Ok(connected) => drop(connected?),
-        Err(_) => bail!("no answer within {limit}"),
+        Err(_) => bail!("no response within {limit}"),
     }
+    warn_of_weakness(name, settings);
     pool.set_connect_options(new.options());
     used.follow(&new).await;
     // Those in use are closed before their next use.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cargo::cargo;
 
-/// What is added to.
+/// The project to add files to.
 #[derive(Debug)]
 pub(super) struct Project {
     /// Of the workspace: images are built from there.
@@ -25,7 +25,7 @@ pub(super) struct Project {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Port {
     pub(super) number: u16,
-    /// Who says so.
+    /// The file or flag that sets it.
     origin: String,
 }
 
@@ -40,7 +40,7 @@ struct Program {
     is_default: bool,
 }
 
-/// What `-d` can say.
+/// The values of `-d`.
 #[derive(Debug, Default)]
 struct Defines {
     package: Option<String>,
@@ -64,7 +64,7 @@ impl Project {
             root.display()
         );
 
-        // In the folder of a package, that one is meant.
+        // In the folder of a package, choose that package.
         let inner = all
             .iter()
             .filter(|program| here.starts_with(&program.folder));
@@ -189,7 +189,7 @@ fn programs(metadata: &Value) -> Vec<Program> {
 }
 
 impl Port {
-    /// What settings, a Dockerfile or the sources say; 8080 where none does.
+    /// The port in the settings, a Dockerfile or the sources; otherwise 8080.
     fn found(root: &Path, program: &Program) -> anyhow::Result<Self> {
         for file in ["config/default.toml", "config/production.toml"] {
             let Ok(text) = fs::read_to_string(program.folder.join(file)) else {

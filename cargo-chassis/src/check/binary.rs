@@ -16,7 +16,7 @@ use crate::check::promql;
 
 /// How long the service may take to open its listeners.
 const START: Duration = Duration::from_secs(30);
-/// How long it may take to print its schema; a program that knows no such flag may run for ever.
+/// Timeout of `--config-schema`: a program without this flag may simply run.
 const SCHEMA: Duration = Duration::from_secs(10);
 
 /// A service's executable.
@@ -87,7 +87,7 @@ impl Binary {
         Ok(binary)
     }
 
-    /// Why this is no binary on axum-chassis, if it is none.
+    /// The reason, if this binary does not use axum-chassis.
     pub(crate) fn foreign_binary(&self) -> Option<&str> {
         self.foreign_binary.as_deref()
     }
@@ -335,7 +335,7 @@ impl Live {
         Ok((status.context("no HTTP status")?, body.to_owned()))
     }
 
-    /// Bytes of memory that it holds, if the system tells.
+    /// Resident memory in bytes, if the system reports it.
     pub(crate) fn memory(&self) -> Option<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
         let line = status
@@ -358,7 +358,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // It has nothing worth an orderly stop.
+        // It has nothing that needs a graceful shutdown.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -16,7 +16,7 @@ pub struct Fault {
     pub remedy: String,
     /// Where it shows.
     pub overlays: Vec<String>,
-    /// Whether it only comes with time: it is told, and nothing fails for it.
+    /// A warning about the future, which does not fail the check.
     pub warning: bool,
 }
 

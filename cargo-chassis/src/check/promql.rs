@@ -20,7 +20,7 @@ pub(crate) struct Selector {
     pub(crate) labels: Vec<(String, Option<String>)>,
 }
 
-/// Reads a query; the error says what is wrong with it.
+/// Parses a query.
 pub(crate) fn parse(query: &str) -> Result<Query, String> {
     let expression = parser::parse(query)?;
     let mut found = Query::default();

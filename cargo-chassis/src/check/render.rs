@@ -109,7 +109,7 @@ fn render(manifests: &Path, name: &str) -> anyhow::Result<Vec<Resource>> {
         .with_context(|| format!("cannot find {}", manifests.display()))?;
     let top = tempfile::tempdir()?;
     let folder = top.path().canonicalize()?;
-    // kustomize itself tells which file a resource is from, if it is asked at the top.
+    // kustomize annotates each resource with its file if the topmost kustomization requests it.
     let wrapper = format!(
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n\
          resources: [{:?}]\nbuildMetadata: [originAnnotations]\n",

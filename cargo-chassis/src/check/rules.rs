@@ -5,6 +5,7 @@ mod image;
 mod migration;
 mod network;
 mod pods;
+mod probes;
 mod queries;
 mod runbooks;
 mod scaling;
@@ -61,7 +62,8 @@ pub(crate) fn apply(
             if binary.foreign_binary().is_none() {
                 settings::check(overlay, workload, binary, faults);
             }
-            pods::check(workload, live.as_ref(), faults)?;
+            pods::check(workload, live.as_ref(), faults);
+            probes::check(workload, live.as_ref(), faults)?;
             image::check(check, workload, faults)?;
         }
         network::check(overlay, &workloads, live.as_ref(), faults)?;

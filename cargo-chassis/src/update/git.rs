@@ -22,12 +22,12 @@ pub(super) struct Git {
     scratch: TempDir,
 }
 
-/// What a merge has done.
+/// The result of a merge.
 #[derive(Debug)]
 pub(super) struct Merge {
     /// A verb and a path from the project's folder for each file.
     pub(super) done: Vec<(&'static str, String)>,
-    /// What the template changed and the project no longer has.
+    /// Files that the template changed and the project has deleted.
     pub(super) left_deleted: Vec<String>,
     pub(super) conflicts: bool,
 }
@@ -66,7 +66,7 @@ impl Git {
         Ok(git)
     }
 
-    /// The files that git knows and that differ from the last commit.
+    /// The tracked files that differ from the last commit.
     pub(super) fn changed_files(&self) -> anyhow::Result<Vec<String>> {
         let status = self.ask(["status", "--porcelain", "--untracked-files=no"])?;
         Ok(status
@@ -125,8 +125,8 @@ impl Git {
         let base = self.commit(&then, None, "what the template made")?;
         let change = self.commit(&now, Some(&base), subject)?;
         let mut pick = self.command(["cherry-pick", "--no-commit", &change]);
-        // The last step, and the only one that changes something: whoever interrupts this program does not stop it
-        // midway, and what it says goes to a file, which is there when nobody listens any more.
+        // The last step, and the only one that changes something: interrupting this program does not stop it
+        // midway, and its output goes to a file, which exists even after the terminal has closed.
         let words = self.scratch.path().join("picked");
         let picked = pick
             .process_group(0)
@@ -241,7 +241,7 @@ impl Git {
     }
 }
 
-/// What a command prints.
+/// The output of a command.
 fn succeed(command: &mut Command) -> anyhow::Result<String> {
     let output = command.output().context("cannot start git")?;
     ensure!(

@@ -1,4 +1,4 @@
-//! What clients may ask. Errors of the stores are left to `?`: 503, 409 or 500.
+//! The routes. Errors of the stores are handled with `?`: 503, 409 or 500.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;

@@ -1,4 +1,4 @@
-//! Where orders are kept. A service has one database and needs no enum; this one shows both, and
+//! Stores orders. A service has one database and needs no enum; this one shows both, and
 //! starts on a laptop without a server.
 
 use axum_chassis::Chassis;

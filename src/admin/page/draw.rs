@@ -70,7 +70,7 @@ impl Page {
         self.0.push_str("</div></section>");
     }
 
-    /// How large it may be, and why it has as many threads as it has.
+    /// The limits of resources, and the reason for the number of threads.
     fn limits_line(&mut self, resources: &[Resource]) {
         self.0.push_str("<p>");
         for resource in resources {
@@ -209,7 +209,7 @@ impl fmt::Display for LastValues<'_> {
     }
 }
 
-/// When another filter than that of the settings ends.
+/// The end of a temporary log filter.
 struct Reverts<'a>(&'a Value);
 
 impl fmt::Display for Reverts<'_> {

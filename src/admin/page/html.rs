@@ -47,7 +47,7 @@ impl Page {
         self.put(format_args!("</tbody></table></div></section>"));
     }
 
-    /// A cell with a number and its unit; an empty one of what is no number.
+    /// A cell with a number and its unit; empty if it is not a number.
     #[inline(never)]
     pub(super) fn number(&mut self, value: f64, unit: &str) {
         if value.is_nan() {

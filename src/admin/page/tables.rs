@@ -5,7 +5,7 @@ use crate::admin::resources::Resource;
 use crate::admin::status::{CheckStatus, LogLine, Setting, Status, TaskStatus};
 use crate::health::Role;
 
-/// How a line of JSON begins, what of it is folded away, and what comes behind that.
+/// The start of a JSON line, the key of the backtrace, which is collapsed, and the key after it.
 const TIME: &str = "{\"timestamp\":\"";
 const BACKTRACE: &str = ",\"backtrace\":\"";
 const IDS: &str = "\",\"request_id\"";

@@ -66,9 +66,9 @@ impl Client {
             tokio::time::timeout(self.timeout, attempts).await
         });
         let result = sent.unwrap_or_else(|_| {
-            // What the last attempt ran into says more than that there is no time for another.
+            // The error of the last attempt is more useful than the timeout.
             last.unwrap_or_else(|| {
-                Err(format!("no answer within {} ms", self.timeout.as_millis()).into())
+                Err(format!("no response within {} ms", self.timeout.as_millis()).into())
             })
         });
         match &result {
@@ -83,7 +83,7 @@ impl Client {
         self.spans.set_problem(problem);
     }
 
-    /// Tries again, later and later, as long as that may help. `last` is what came of it so far.
+    /// Retries with exponential backoff, as long as that may help. `last` is the latest result.
     async fn attempts(
         &self,
         request: &Request<Bytes>,

@@ -14,7 +14,7 @@ use super::Counts;
 /// At most one line about lost spans in so long.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 
-/// What is known about the spans of this process.
+/// The counts of this process's spans.
 #[derive(Debug)]
 pub(super) struct Spans {
     room: usize,
@@ -24,7 +24,7 @@ pub(super) struct Spans {
     no_room: AtomicU64,
     refused: AtomicU64,
     closed: AtomicBool,
-    /// Why the collector did not take the last batch that it did not take.
+    /// The error of the last rejected batch.
     problem: Mutex<Option<String>>,
     reports: Mutex<Reports>,
 }
@@ -95,7 +95,7 @@ impl Spans {
         count.fetch_add(spans as u64, Ordering::Relaxed);
     }
 
-    /// Says that spans are lost, now and then, and that they are not any more.
+    /// Logs dropped spans at a limited rate, and the end of the losses.
     fn report(&self, result: &OTelSdkResult) {
         let Counts {
             no_room, refused, ..

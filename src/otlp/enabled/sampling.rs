@@ -28,7 +28,7 @@ impl Sampling {
         root: Root::None,
     };
 
-    /// What the standard calls `name`; `ratio` is asked where the name needs one.
+    /// The sampler with the standard's `name`; `ratio` is called if the name needs one.
     pub(super) fn named(name: &str, ratio: impl FnOnce() -> f64) -> Option<Self> {
         let (by_parent, root) = match name.strip_prefix("parentbased_") {
             Some(root) => (true, root),

@@ -17,7 +17,7 @@ use crate::trace::{self, TraceContext};
 /// A request's span, if it is exported.
 pub(crate) struct Span(Option<Box<RecordedSpan>>);
 
-/// What the end of the request will not know any more.
+/// Data that is not available any more at the end of the request.
 struct RecordedSpan {
     running: Arc<Exporter>,
     version: Version,

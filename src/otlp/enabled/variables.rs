@@ -1,7 +1,7 @@
 //! Parses OpenTelemetry's environment variables, as strictly as the settings.
 //!
 //! The standard has most values that cannot be understood ignored; here they are errors, since a
-//! trace that is missing says nothing about why.
+//! missing trace gives no hint of the reason.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,7 +16,7 @@ const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 
-/// What they say.
+/// The parsed variables.
 #[derive(Debug, PartialEq)]
 pub(super) struct Variables {
     pub(super) endpoint: Uri,
@@ -33,7 +33,7 @@ pub(super) struct Variables {
     pub(super) attributes: Vec<(String, String)>,
 }
 
-/// Everything that is wrong with them, a line each.
+/// All invalid variables, a line each.
 #[derive(Debug)]
 pub(crate) struct InvalidVariables(Vec<String>);
 
@@ -120,7 +120,7 @@ struct VariableReader<'a> {
 }
 
 impl VariableReader<'_> {
-    /// A variable's value. After the standard an empty one is none.
+    /// A variable's value. According to the standard, an empty variable counts as unset.
     fn text(&mut self, name: &str) -> Option<String> {
         let value = (self.variable)(name).filter(|value| !value.is_empty())?;
         match value.into_string() {

@@ -1,6 +1,6 @@
 //! Without the feature `otlp`: the same API as `enabled`, and no work.
 
-/// Where spans of a request belong: nowhere.
+/// The OpenTelemetry context of a request: empty.
 pub(crate) struct OtelContext;
 
 pub(super) type WithContext<F> = F;

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::{Ids, TraceContext};
 
-/// Where spans of a request belong; nowhere in particular unless this process exports traces.
+/// The OpenTelemetry context of a request; empty unless this process exports traces.
 pub(crate) struct OtelContext(Option<Context>);
 
 impl OtelContext {
@@ -54,7 +54,7 @@ impl<F: Future> Future for WithContext<F> {
 }
 
 impl Ids {
-    /// The request's span, as its children and the exporter know it.
+    /// The request's span context, for its children and the exporter.
     pub(crate) fn span_context(&self) -> SpanContext {
         let state = self.state.as_ref().and_then(|state| state.to_str().ok());
         SpanContext::new(
@@ -71,7 +71,7 @@ impl Ids {
 }
 
 impl TraceContext {
-    /// Says that this process exports traces, and whether it exports this one.
+    /// Records that this process exports traces, and whether it exports this one.
     pub(crate) fn decide(&mut self, sampled: bool) {
         self.sampled = sampled;
         self.exporting = true;

@@ -1,4 +1,4 @@
-//! How often an order was looked at, in Redis.
+//! The views of an order, counted in Redis.
 
 use std::process;
 

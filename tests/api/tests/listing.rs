@@ -1,4 +1,4 @@
-//! What users see of the crate is `listing.txt`: a change of it is a change for them, and reviewers see it.
+//! The public API in `listing.txt`: reviewers see every change of it.
 //! `UPDATE_SNAPSHOTS=1 cargo test --package api -- --ignored` writes it.
 
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ const FOREIGN: [&str; 17] = [
 /// What the language brings, and we.
 const OWN: [&str; 5] = ["alloc", "axum_chassis", "core", "std", "u64"];
 
-/// The crate's API with all features, by rustdoc's JSON. A stable rustdoc writes that only if it is told to
+/// The crate's API with all features, by rustdoc's JSON. A stable rustdoc writes that only if it is made to
 /// take itself for a nightly one; apart from the other builds, which that would have compile anew.
 fn api() -> PublicApi {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

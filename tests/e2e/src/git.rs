@@ -30,7 +30,7 @@ pub fn commit(folder: &Path, message: &str) {
 /// `place`, a repository of one commit.
 ///
 /// # Panics
-/// If this is no checkout.
+/// If this is not a checkout.
 pub fn clone_of_this_checkout(place: &Path) -> PathBuf {
     let clone = place.join("axum-chassis");
     let list = git(

@@ -1,4 +1,4 @@
-//! What end-to-end tests share: folders, commands that have to succeed, and load.
+//! Shared parts of the end-to-end tests: folders, commands that have to succeed, and load.
 
 mod files;
 mod git;

@@ -81,7 +81,7 @@ impl Load {
     /// Asks for `url`, all clients together `rate` times a second, or as fast as they are answered if that is slower.
     ///
     /// # Panics
-    /// If `url` is none, or the system refuses threads.
+    /// If `url` is invalid, or the system refuses threads.
     pub fn start(url: &str, rate: NonZeroU32) -> Self {
         let runtime = Runtime::new().expect("threads");
         let shared = Arc::new(Shared {
@@ -112,7 +112,7 @@ impl Load {
     /// Has requests from now on ask for another URL.
     ///
     /// # Panics
-    /// If `url` is none.
+    /// If `url` is invalid.
     pub fn turn_to(&self, url: &str) {
         *lock(&self.shared.target) = parsed(url);
     }
@@ -190,7 +190,7 @@ fn is_unseen(error: &anyhow::Error) -> bool {
 
 fn parsed(url: &str) -> Uri {
     url.parse()
-        .unwrap_or_else(|error| panic!("{url:?} is no URL: {error}"))
+        .unwrap_or_else(|error| panic!("invalid URL {url:?}: {error}"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -47,7 +47,7 @@ pub fn said(command: &mut Command, code: i32) -> String {
 /// The commands of a workflow.
 ///
 /// # Panics
-/// If it is none.
+/// If it is invalid.
 pub fn run_lines(workflow: &str) -> Vec<String> {
     let workflow: serde_yaml_ng::Value = serde_yaml_ng::from_str(workflow).expect("YAML");
     let jobs = workflow["jobs"].as_mapping().expect("jobs").values();

@@ -1,7 +1,7 @@
 # For scripts that try something on a real cluster: sourced, from the root of this repository. KUBECONFIG says which
 # cluster; CLUSTER_NETNS is the file of a network namespace in which Service addresses exist, if this machine's is not one.
 #
-# On clusters older than the manifests (below 1.27) a shim in front of kubectl substitutes, and says so:
+# On clusters older than the manifests (below 1.27) a shim in front of kubectl substitutes, and prints that:
 #   policy/v1 -> v1beta1 and no unhealthyPodEvictionPolicy, autoscaling/v2 -> v2beta2, no matchLabelKeys.
 # Below 1.30 also: no preStop.sleep and no resizePolicy, which those clusters do not know.
 # On every cluster: CPU requests of 50m, so that all fits one small node, and no kinds that it does not serve.

@@ -12,7 +12,7 @@ use self::queue::LineQueue;
 #[allow(dead_code)]
 mod queue;
 
-/// Here no time passes: who is not woken hangs, and loom says so.
+/// Here no time passes: a thread that is not woken hangs, and loom reports it.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// What the writer's thread has done.

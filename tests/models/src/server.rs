@@ -1,4 +1,4 @@
-//! What requests note of a connection that is looked at meanwhile, on another thread.
+//! Concurrent access to the activity of a connection, under loom.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ const LIMITS: TimeLimits = TimeLimits {
     header: Duration::from_secs(5),
     idle: IDLE,
     send: Duration::from_secs(30),
+    grace: Duration::from_secs(1),
 };
 
 /// A connection is never taken for one that has been idle for as long as its requests took.

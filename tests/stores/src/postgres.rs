@@ -65,6 +65,22 @@ impl Postgres {
         standby
     }
 
+    /// Promotes a standby of this one, once it has all that was written here.
+    pub fn promote(&self, standby: &Self) {
+        wait_for("the standby to have all", || {
+            let all = self.query("SELECT pg_current_wal_lsn()");
+            let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{}'", all[0]);
+            (standby.query(&sql) == ["t"]).then_some(())
+        });
+        standby.query("SELECT pg_promote()");
+    }
+
+    /// Refuses writes from now on, also those of the connections there are.
+    pub fn turn_read_only(&self) {
+        self.query("ALTER SYSTEM SET default_transaction_read_only = on");
+        self.query("SELECT pg_reload_conf()");
+    }
+
     fn make(certificates: Option<&Certificates>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let password = folder.path().join("password");

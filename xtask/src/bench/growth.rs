@@ -76,7 +76,7 @@ impl Case {
             seconds,
             script: self.mixed.then_some(script.as_path()),
         };
-        // Thousands of connections take a moment to be made, which is no part of a request.
+        // Thousands of connections take a moment to be made, which is not part of a request.
         load::saturate(server.address, &load(1))?;
         let before = server.cpu()?;
         let (requests, _) = load::saturate(server.address, &load(seconds))?;

@@ -82,7 +82,7 @@ fn connect(server: &Running, number: usize) -> Result<Vec<Connection>> {
         .collect()
 }
 
-/// What those see who want something.
+/// The latency of active clients.
 struct Moment {
     memory_mb: f64,
     p99_ms: f64,

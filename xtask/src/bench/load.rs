@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::programs::on_processors;
 
-/// What `wrk` is told.
+/// The arguments of `wrk`.
 pub(super) struct Load<'a> {
     pub(super) connections: usize,
     pub(super) seconds: u64,
@@ -99,7 +99,7 @@ pub(super) fn each_once(
     paths.try_for_each(|path| connection.ask(&path))
 }
 
-/// A client that asks for one thing after the other.
+/// A client that sends one request after the other.
 pub(super) struct Connection(BufReader<TcpStream>);
 
 impl Connection {

@@ -8,14 +8,14 @@ use anyhow::Result;
 use super::load;
 use super::programs::{CHASSIS, Conditions, Running};
 
-/// More than the page tells apart.
+/// More routes than the page counts separately.
 const ROUTES: usize = 150;
 /// More than the lines that it keeps.
 const WARNINGS: usize = 300;
 /// What any service has had before long, until its memory grows no more by it.
 const REQUESTS: u32 = 5000;
 const SCRAPES: usize = 60;
-/// As often as `page.js` asks.
+/// The polling interval of `page.js`.
 const PERIOD: Duration = Duration::from_secs(2);
 /// As long as its samples reach back, and a little more.
 const UNSEEN: Duration = Duration::from_secs(610);

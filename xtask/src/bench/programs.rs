@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// One of the programs of `bench/`, with what it is told by its environment.
+/// One of the programs of `bench/`, with its environment variables.
 #[derive(Clone, Copy)]
 pub(super) struct Program {
     pub(super) name: &'static str,
@@ -48,7 +48,7 @@ pub(super) const QUIET: Program = Program {
 pub(super) struct Conditions {
     /// Worker threads; 0 for as many as the program takes by itself.
     pub(super) threads: usize,
-    /// Routes beside those that are asked for.
+    /// Routes in addition to the requested ones.
     pub(super) extra_routes: usize,
     /// How many connections it may have; 0 for as many as it takes by itself.
     pub(super) connections: usize,
@@ -200,7 +200,7 @@ impl Counted {
         }
     }
 
-    /// How many there were, by what valgrind says at the end.
+    /// The number of instructions in valgrind's final report.
     pub(super) fn total(self, said: &str) -> Result<f64> {
         let number = said.lines().find_map(|line| match self {
             Self::Instructions => line.split_once("Collected : ").map(|(_, rest)| rest),
@@ -253,7 +253,7 @@ impl Running {
         Ok((now / 1024.0, highest / 1024.0))
     }
 
-    /// Memory that is no file's, in kilobytes.
+    /// Anonymous memory, in kilobytes.
     pub(super) fn anonymous(&self) -> Result<f64> {
         let rollup = self.proc("smaps_rollup")?;
         let mut lines = rollup.lines();
@@ -280,7 +280,7 @@ impl Running {
         Ok((series.count(), took))
     }
 
-    /// Ends the program the way an orchestrator does: what it says on standard error.
+    /// Ends the program with SIGTERM, and returns its standard error.
     pub(super) fn stop(mut self) -> Result<String> {
         Command::new("kill")
             .arg(self.child.id().to_string())

@@ -27,8 +27,8 @@ pub(super) fn check(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut 
         faults.add(
             &resource.file,
             "queries",
-            "they ask for the metrics of axum-chassis, which this binary does not show",
-            "rewrite them for what the service shows, or leave the component out",
+            "they query metrics of axum-chassis, which this binary does not expose",
+            "rewrite them for the service's own metrics, or remove the component",
         );
     }
     for monitor in overlay.of_kind("ServiceMonitor") {
@@ -36,7 +36,7 @@ pub(super) fn check(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut 
             &monitor.file,
             "spec.endpoints",
             "Prometheus would scrape /metrics of axum-chassis's admin port, which this binary does not open",
-            "name the port and path of its own metrics, or leave the component out",
+            "name the port and path of its own metrics, or remove the component",
         );
     }
 }
@@ -53,8 +53,11 @@ fn probes(workload: &Workload<'_>, faults: &mut Faults) {
         faults.add(
             workload.file(),
             workload.field(&format!(".{name}.httpGet")),
-            format!("asks port {} for {path}, a route of axum-chassis", plain(&get["port"])),
-            "name a port and a path that the service answers with 200, or take a tcpSocket of port http",
+            format!(
+                "probes port {} for {path}, a route of axum-chassis",
+                plain(&get["port"])
+            ),
+            "name a port and a path that return 200, or use a tcpSocket on port http",
         );
     }
 }
@@ -70,7 +73,7 @@ fn mounts(workload: &Workload<'_>, faults: &mut Faults) {
             faults.add(
                 workload.file(),
                 workload.field(&format!(".volumeMounts[{}]", plain(&mount["name"]))),
-                format!("{path} is where a service on axum-chassis looks for its settings"),
+                format!("{path} is the settings folder of services that use axum-chassis"),
                 "mount it where the service looks, or remove the volume",
             );
         }
@@ -89,7 +92,7 @@ fn variables(workload: &Workload<'_>, faults: &mut Faults) {
             workload.file(),
             workload.field(".env"),
             format!("{}: variables that axum-chassis reads", names.join(", ")),
-            "replace them by those that the service reads",
+            "replace them with the service's own",
         );
     }
 }

@@ -108,7 +108,7 @@ fn maintained(image: &Image, file: &str, faults: &mut Faults) {
             file: file.to_owned(),
             field: "FROM".to_owned(),
             problem: format!("{} has not been fully supported since {end}", image.base),
-            remedy: "stand on a newer release: debian:trixie-slim, gcr.io/distroless/...-debian13"
+            remedy: "use a newer base: debian:trixie-slim, gcr.io/distroless/...-debian13"
                 .to_owned(),
             overlays: Vec::new(),
             warning: true,
@@ -150,7 +150,7 @@ fn against(image: &Image, file: &str, workload: &Workload<'_>, faults: &mut Faul
         faults.add(
             workload.file(),
             "spec.template.spec.securityContext.runAsUser",
-            format!("is {user}, but {file} makes the image for USER {made_for}"),
+            format!("is {user}, but {file} has USER {made_for}"),
             format!("set it to {made_for}"),
         );
     }
@@ -161,7 +161,7 @@ fn against(image: &Image, file: &str, workload: &Workload<'_>, faults: &mut Faul
                 workload.file(),
                 workload.field(".ports"),
                 format!("{port} is declared, but {file} exposes {:?}", image.exposed),
-                format!("declare what is exposed, or EXPOSE {port} in {file}"),
+                format!("declare the exposed port, or add EXPOSE {port} to {file}"),
             );
         }
     }

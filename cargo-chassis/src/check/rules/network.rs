@@ -87,7 +87,7 @@ fn services(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut Faults) 
                             port["name"].as_str().unwrap_or_default()
                         ),
                         format!(
-                            "{target} is no port of Deployment {}: it has {}",
+                            "{target} is not a port of Deployment {}: it has {}",
                             workload.deployment.name(),
                             workload.ports()
                         ),
@@ -203,7 +203,7 @@ fn timeout(
     faults: &mut Faults,
 ) {
     let patience = rule["timeouts"]["request"].as_str().and_then(seconds);
-    // 0s is for ever.
+    // 0s means unlimited.
     let Some(patience) = patience.filter(|patience| *patience > 0.0) else {
         return;
     };

@@ -143,7 +143,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// What KEDA asks Prometheus for.
+/// The queries that KEDA sends to Prometheus.
 fn scaled(known: &Known<'_>, object: &Resource, faults: &mut Faults) {
     for trigger in object.list("/spec/triggers") {
         let Some(query) = trigger["metadata"]["query"].as_str() else {
@@ -215,7 +215,7 @@ fn dashboard(known: &Known<'_>, file: &str, text: &str, faults: &mut Faults) {
         .flatten()
     {
         let query = variable["definition"].as_str().unwrap_or_default();
-        // label_values(SELECTOR, LABEL): the label is no metric.
+        // label_values(SELECTOR, LABEL): the label is not a metric.
         let inner = query
             .strip_prefix("label_values(")
             .and_then(|rest| rest.strip_suffix(')'));
@@ -249,7 +249,7 @@ impl Known<'_> {
                 faults.add(
                     file,
                     field,
-                    format!("names {metric}, which a live scrape does not show"),
+                    format!("names {metric}, which a live scrape does not contain"),
                     match self.nearest(metric) {
                         Some(near) => format!("did you mean {near}?"),
                         None => "use a metric that /metrics shows".to_owned(),
@@ -288,7 +288,7 @@ impl Known<'_> {
                     "{metric} has no bucket le=\"{bound}\": it has {}",
                     listed(&bounds)
                 ),
-                "use one that it has, written alike",
+                "use one that it has, with the same spelling",
             );
         }
     }

@@ -27,13 +27,13 @@ pub(super) fn check(check: &Check, overlay: &Overlay, faults: &mut Faults) {
                         "is {}: the alert leads to no runbook",
                         url.unwrap_or("not set")
                     ),
-                    format!("let it end with {page}"),
+                    format!("end it with {page}"),
                 );
             } else if !root.join(&page).is_file() {
                 faults.add(
                     &resource.file,
                     field,
-                    format!("names {page}, which is not there"),
+                    format!("names {page}, which does not exist"),
                     "write it: what users feel, what to look at first, what helps, what not to do",
                 );
             }

@@ -61,7 +61,7 @@ pub(super) fn check(
 fn deployment<'a>(overlay: &'a Overlay, autoscaler: &'a Resource) -> &'a Value {
     let name = autoscaler.at("/spec/scaleTargetRef/name");
     match autoscaler.text("/spec/scaleTargetRef/kind") {
-        // KEDA means a Deployment if nothing is said.
+        // KEDA's default is a Deployment.
         "Deployment" | "" => name,
         "Rollout" => overlay
             .find("Rollout", name.as_str().unwrap_or_default())
@@ -82,7 +82,7 @@ fn alone(autoscalers: &[Autoscaler<'_>], workload: &Workload<'_>, faults: &mut F
         &other.resource.file,
         "spec.scaleTargetRef.name",
         format!(
-            "{} and {} both steer Deployment {}",
+            "{} and {} both scale Deployment {}",
             one.resource.kind(),
             other.resource.kind(),
             workload.deployment.name()
@@ -132,7 +132,7 @@ fn vertical(
                     &vpa.file,
                     "spec.updatePolicy.updateMode",
                     format!(
-                        "is {mode}, and autoscaler {} steers by {name} too: each would answer the other's change",
+                        "is {mode}, and autoscaler {} also uses {name}: they would react to each other",
                         horizontal.name()
                     ),
                     format!("set it to \"Off\", or take {name} out of controlledResources"),
@@ -164,11 +164,11 @@ fn disruption(
                     workload.deployment.name()
                 ),
                 many => format!(
-                    "{many} PodDisruptionBudgets cover Deployment {}, and evictions then fail",
+                    "{many} PodDisruptionBudgets cover Deployment {}, so evictions fail",
                     workload.deployment.name()
                 ),
             },
-            "cover each Deployment's pods by exactly one",
+            "cover each Deployment's pods with exactly one",
         );
         return;
     };
@@ -272,8 +272,8 @@ impl<'a> Autoscaler<'a> {
             faults.add(
                 workload.file(),
                 "spec.replicas",
-                format!("is set, so each apply undoes what autoscaler {name} chose"),
-                "remove it where an autoscaler rules, as the hpa and keda components do",
+                format!("is set, so each apply overrides autoscaler {name}"),
+                "remove it if there is an autoscaler, as the hpa and keda components do",
             );
         }
         let [least, most] = self.bounds;
@@ -289,7 +289,7 @@ impl<'a> Autoscaler<'a> {
             faults.add(
                 file,
                 format!("spec.{least}"),
-                "is 0: no pod would be there to take the request that brings one back",
+                "is 0: no pod would receive the request that scales up again",
                 "set it to 2",
             );
         }
@@ -298,7 +298,7 @@ impl<'a> Autoscaler<'a> {
                 faults.add(
                     workload.file(),
                     workload.field(&format!(".resources.requests.{resource}")),
-                    format!("autoscaler {name} steers by a share of it, and it is not set"),
+                    format!("autoscaler {name} uses a percentage of it, and it is not set"),
                     "set it",
                 );
             }

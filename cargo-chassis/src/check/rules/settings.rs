@@ -1,6 +1,8 @@
 //! Rules for settings: environment variables and files in a pod are settings of the binary, in the folders that it
 //! reads.
 
+use serde_json::Value;
+
 use super::Workload;
 use crate::check::binary::Binary;
 use crate::check::fault::{Fault, Faults};
@@ -19,6 +21,8 @@ const PLAIN: [&str; 8] = [
 ];
 const CONFIG: &str = "/app/config";
 const SECRETS: &str = "/var/secrets";
+/// What the service shows in place of a secret.
+const REDACTED: &str = "[redacted]";
 
 /// The binary refuses the settings: its own words name key, origin and the nearest known one.
 pub(super) fn refused(
@@ -40,7 +44,7 @@ pub(super) fn refused(
         &holder.unwrap_or(deployment).file,
         "settings",
         format!(
-            "the service would not start with what {} gives it:\n{complaint}",
+            "the service does not start with the settings of {}:\n{complaint}",
             deployment.name()
         ),
         "correct what the lines name; the binary's --config-schema lists every setting",
@@ -73,6 +77,33 @@ pub(super) fn check(
     mount(workload, "configMap", "APP_CONFIG_DIR", CONFIG, faults);
     mount(workload, "secret", "APP_SECRETS_DIR", SECRETS, faults);
     secrets_by_reference(overlay, workload, binary, faults);
+    values_with_passwords(&workload.settings, "", faults);
+}
+
+/// Keys whose values the service hides in part: a URL or a connection string with a password, and not a secret to it.
+fn values_with_passwords(settings: &Value, key: &str, faults: &mut Faults) {
+    match settings {
+        Value::Object(table) => {
+            for (name, value) in table {
+                let key = format!("{key}.{name}");
+                values_with_passwords(value, key.trim_start_matches('.'), faults);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                values_with_passwords(item, key, faults);
+            }
+        }
+        Value::String(text) if text.contains(REDACTED) && text != REDACTED => faults.tell(Fault {
+            file: "src/settings.rs".into(),
+            field: key.to_owned(),
+            problem: "contains a user or a password, and is not a secret".into(),
+            remedy: "make it `Secret`, and move the value to a file in /var/secrets".into(),
+            overlays: Vec::new(),
+            warning: true,
+        }),
+        _ => {}
+    }
 }
 
 /// Names are checked even where values are unknown, such as a secret's; `--check-config` sees only the others.
@@ -199,7 +230,22 @@ fn secrets_by_reference(
 #[cfg(test)]
 mod tests {
     use super::super::{quantity, seconds};
+    use super::*;
     use serde_json::json;
+
+    #[test]
+    fn values_that_are_hidden_in_part_are_told_by_their_keys() {
+        let settings = json!({
+            "mq": { "urls": ["amqp://[redacted]@one", "amqp://[redacted]@two"], "token": "[redacted]" },
+            "home": "https://example.org/",
+            "store": "host=db password=[redacted]",
+        });
+        let mut faults = Faults::default();
+        values_with_passwords(&settings, "", &mut faults);
+        let faults = faults.into_vec();
+        let fields: Vec<_> = faults.iter().map(|fault| &fault.field).collect();
+        assert_eq!(fields, ["mq.urls", "store"]);
+    }
 
     #[test]
     fn durations_and_quantities_read_as_their_makers_write_them() {

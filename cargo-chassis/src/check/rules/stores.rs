@@ -36,8 +36,8 @@ fn alone(overlay: &Overlay, workload: &Workload<'_>, file: &StoreFile, faults: &
         faults.add(
             workload.file(),
             "spec.replicas",
-            format!("is {replicas}, and {key} is a file of SQLite, which is one process's"),
-            "set it to 1, or take PostgreSQL",
+            format!("is {replicas}, and {key} is an SQLite file, which supports one process only"),
+            "set it to 1, or use PostgreSQL",
         );
     }
     for autoscaler in Autoscaler::all(overlay) {
@@ -47,10 +47,10 @@ fn alone(overlay: &Overlay, workload: &Workload<'_>, file: &StoreFile, faults: &
                 &autoscaler.resource.file,
                 format!("spec.{most}"),
                 format!(
-                    "is {}, and {key} is a file of SQLite, which is one process's",
+                    "is {}, and {key} is an SQLite file, which supports one process only",
                     autoscaler.most
                 ),
-                "leave the components hpa and keda out, or take PostgreSQL",
+                "remove the components hpa and keda, or use PostgreSQL",
             );
         }
     }

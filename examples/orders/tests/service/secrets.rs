@@ -6,13 +6,13 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use axum_chassis::testing::Process;
+use axum_chassis::testing::{Process, Program};
 use stores::{
     Load, PASSWORD, PASSWORD_IN_URL, PgBouncer, Postgres, Proxy, Redis, request, wait_for,
     wait_until_not_ready,
 };
 
-use crate::{program, run, take};
+use crate::{acknowledged, program, run, take};
 
 /// What nobody may read: the passwords, as they are and as they stand in a URL.
 pub(crate) fn holds_no_password(what: &str, text: &str) {
@@ -51,12 +51,21 @@ impl Collector {
         Self { url, received }
     }
 
+    /// Has the service log everything and send its traces here.
+    fn observe(&self, program: Program) -> Program {
+        program
+            .variable("RUST_LOG", "trace")
+            .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &self.url)
+            .variable("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+            .variable("OTEL_BSP_SCHEDULE_DELAY", "100")
+    }
+
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.received.lock().expect("not poisoned")).into_owned()
     }
 }
 
-/// Asks for all that the service tells of itself, and holds it against the passwords.
+/// Requests everything that the service shows, and searches it for the passwords.
 pub(crate) fn tells_nothing(service: &Process) {
     for path in [
         "/",
@@ -79,14 +88,11 @@ pub(crate) fn tells_nothing(service: &Process) {
 fn a_password_is_told_nowhere_when_all_is_well_and_when_it_is_not() {
     let (mut postgres, mut redis) = (Postgres::start(), Redis::start());
     let collector = Collector::start();
-    let program = program()
+    let program = collector
+        .observe(program())
         .variable("DATABASE_URL", postgres.url())
         .variable("REDIS_URL", redis.url())
-        .variable("RUST_LOG", "trace")
-        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)
-        .variable("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
-        .variable("OTEL_BSP_SCHEDULE_DELAY", "100")
-        .set("database.acquire_timeout", "200ms");
+        .set("database.acquire_timeout", "2s");
     for argument in ["migrate", "--print-config", "--check-config"] {
         let ended = run(program.clone(), argument);
         holds_no_password(argument, &(ended.stdout + &ended.stderr));
@@ -167,11 +173,13 @@ fn a_password_is_told_nowhere_through_rotation_silence_and_failover() {
     takes(1);
 
     give("hunter2-of-yesterday");
-    service.wait_for_message("the new URL does not work: connections go on with the one of before");
+    service.wait_for_message(
+        "the new value of a setting does not work: the one before it stays in use",
+    );
     tells_nothing(&service);
     postgres.query("ALTER ROLE service PASSWORD 'hunter2-second'");
     give("hunter2-second");
-    service.wait_for_message("connections are made with the new URL");
+    service.wait_for_message("the new value of a setting is in use");
     takes(2);
     tells_nothing(&service);
 
@@ -179,8 +187,7 @@ fn a_password_is_told_nowhere_through_rotation_silence_and_failover() {
     takes(3);
     tells_nothing(&service);
 
-    postgres.query("ALTER SYSTEM SET default_transaction_read_only = on");
-    postgres.query("SELECT pg_reload_conf()");
+    postgres.turn_read_only();
     wait_for("a refusal", || {
         let answer = take(main, 4).expect("an answer");
         holds_no_password("a 503", &format!("{answer:?}"));
@@ -190,6 +197,56 @@ fn a_password_is_told_nowhere_through_rotation_silence_and_failover() {
 
     let ended = service.stop();
     holds_no_password("the log", &(ended.stdout + &ended.stderr));
+}
+
+/// A primary that turns read-only under load, and a standby that takes its place.
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn a_password_is_told_nowhere_when_a_standby_is_promoted() {
+    let primary = Postgres::start();
+    run(program().variable("DATABASE_URL", primary.url()), "migrate");
+    let standby = primary.standby();
+    let proxy = Proxy::start(primary.address());
+    let collector = Collector::start();
+    let url = format!(
+        "{}?sslmode=disable&target_session_attrs=read-write",
+        primary.url_through(&proxy)
+    );
+    let service = collector
+        .observe(program())
+        .variable("DATABASE_URL", url)
+        .start();
+    let main = service.main().address();
+    let load = Load::start(4, move |number| take(main, number));
+    load.wait_for(50, 201);
+
+    primary.turn_read_only();
+    load.wait_for(8, 503);
+    wait_until_not_ready(&service);
+    let report = service.admin().get("/health/readiness").text().to_owned();
+    assert!(report.contains("the server is read-only"), "{report}");
+    tells_nothing(&service);
+
+    primary.promote(&standby);
+    proxy.retarget(standby.address());
+    load.wait_for(50, 201);
+    service.wait_until_ready();
+    tells_nothing(&service);
+
+    let asked = load.finish();
+    for one in &asked {
+        holds_no_password("an answer", &format!("{:?}", one.answer));
+        assert!([201, 503].contains(&one.status()), "{one:?}");
+    }
+    acknowledged(&asked, &standby.query("SELECT reference FROM orders"));
+    if cfg!(feature = "otlp") {
+        wait_for("traces", || {
+            collector.text().contains("/orders").then_some(())
+        });
+    }
+    let ended = service.stop();
+    holds_no_password("the log", &(ended.stdout + &ended.stderr));
+    holds_no_password("traces", &collector.text());
 }
 
 /// A new password in a mounted secret, with the old one refused, under load; and a wrong one before.
@@ -223,7 +280,9 @@ fn a_new_password_of_redis_is_used_without_a_restart_and_a_wrong_one_changes_not
     load.wait_for(100, 200);
 
     give("hunter2-of-yesterday");
-    service.wait_for_message("the new URL does not work: connections go on with the one of before");
+    service.wait_for_message(
+        "the new value of a setting does not work: the one before it stays in use",
+    );
     load.wait_for(100, 200);
     tells_nothing(&service);
 
@@ -237,7 +296,7 @@ fn a_new_password_of_redis_is_used_without_a_restart_and_a_wrong_one_changes_not
     assert!(of_before.len() >= 3, "{before}");
     acl(&["<hunter2-first", ">hunter2-second"]);
     give("hunter2-second");
-    service.wait_for_message("connections are made with the new URL");
+    service.wait_for_message("the new value of a setting is in use");
     wait_for("no connection from before", || {
         let now = redis.command(&["CLIENT", "LIST"]);
         let stays = |id: &String| now.lines().any(|line| line.starts_with(&**id));

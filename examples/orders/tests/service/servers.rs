@@ -80,7 +80,6 @@ fn a_database_that_is_started_again_costs_503s_while_it_is_away_and_nothing_afte
     let service = fixture
         .program()
         .set("database.max_connections", "5")
-        .set("database.acquire_timeout", "1s")
         .start();
     let main = service.main().address();
     let load = Load::start(8, move |number| take(main, number));
@@ -168,7 +167,7 @@ fn a_pool_without_a_free_connection_is_503_for_those_who_need_one_and_nothing_fo
         let answer = request(main, method, path, "").expect("an answer");
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    // Long enough for several rounds of the check: busy is no reason to send requests elsewhere.
+    // Long enough for several rounds of the check: a busy pool is not a reason to send requests elsewhere.
     wait_for("a second", || {
         (locked.elapsed() > Duration::from_secs(1)).then_some(())
     });
@@ -323,7 +322,7 @@ fn a_stop_during_queries_loses_nothing() {
     assert_eq!(
         kept.len(),
         taken,
-        "nothing was kept that nobody was told of"
+        "every stored order was confirmed to a client"
     );
 }
 

@@ -83,7 +83,7 @@ fn an_order_that_is_there_already_is_409_and_a_mistake_of_ours_is_500() {
     let said = service.stop().stdout;
     assert!(
         said.contains("no such table"),
-        "the log tells of the mistake: {said}"
+        "the log has the mistake: {said}"
     );
 }
 
@@ -96,7 +96,7 @@ fn a_url_that_is_none_is_said_before_anything_starts() {
         ),
         (
             "mysql://orders:hunter2@db/orders",
-            "database.url: expected postgres://",
+            "database.url: unknown URL scheme `mysql`: expected postgres://",
         ),
         (
             "postgres://orders:hun/ter2@db/orders",

@@ -1,4 +1,4 @@
-//! Asks for URL, RATE times a second, until it is told to end (SIGTERM), and says what failed.
+//! Requests URL, RATE times a second, until SIGTERM, and prints the failures.
 //!
 //! usage: load URL RATE
 

@@ -1,4 +1,4 @@
-//! What a generated README promises of the example in the service, and of the settings' table.
+//! The generated README's commands for the example, and its table of settings.
 
 use std::process::Command;
 
@@ -25,7 +25,7 @@ fn the_readme_has_a_table_that_is_kept_and_takes_the_example_out_in_one_step() {
     let readme = service.folder.join("README.md");
     let generated = read(&readme);
     assert!(generated.lines().count() < LINES, "{generated}");
-    edit(&readme, "How many orders fit.", "Who knows?");
+    edit(&readme, "The largest number of orders.", "Who knows?");
     service.builds();
     assert_eq!(read(&readme), generated, "the table is written anew");
 

@@ -110,7 +110,7 @@ fn without_an_answer_the_chassis_comes_from_a_checkout_nearby_or_from_git() {
     succeed(cargo(&checkout.join("orders")).args(["metadata", "--format-version=1", "--no-deps"]));
 }
 
-/// Whoever has one of the two today may take the other tomorrow.
+/// Users may switch between the two at any time.
 #[test]
 fn cargo_generate_makes_what_cargo_chassis_new_makes() {
     is_alike(|into, define| generate(&root().join("template"), into, "orders", define));
@@ -210,7 +210,7 @@ fn a_name_that_cannot_be_one_is_refused_before_anything_is_written() {
         ),
     ] {
         let refused = try_generate(&root().join("template"), place.path(), name, &[])
-            .expect_err("it is no name for a service");
+            .expect_err("it is not a name for a service");
         assert!(
             format!("{refused:#}").contains(reason),
             "{name}: {refused:#}"

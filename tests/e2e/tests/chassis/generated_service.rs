@@ -1,4 +1,4 @@
-//! What a generated service is held to, wherever its chassis comes from.
+//! Checks that every generated service has to pass.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -36,7 +36,7 @@ fn wrong_words_are_told_with_what_would_be_right() {
         ),
         (
             &["new", "orders", "-d", "chassis=floppy"],
-            "invalid `-d chassis=floppy`: chassis has to be one of auto, vendored, registry, git, path",
+            "invalid `-d chassis=floppy`: expected one of auto, vendored, registry, git, path",
         ),
         (
             &["new", "orders", "-d", "chassis"],
@@ -48,7 +48,7 @@ fn wrong_words_are_told_with_what_would_be_right() {
         ),
         (
             &["new", "orders", "-d", "description=\"quoted\""],
-            "has to match the pattern",
+            "expected a match of the pattern",
         ),
         (&["new", "a/match"], "it is a keyword of Rust"),
         (

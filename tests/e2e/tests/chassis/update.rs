@@ -216,7 +216,7 @@ fn a_first_release_that_was_vendored_in_between_is_updated_to_a_vendored_one() {
     assert!(!record.contains("chassis-path"), "{record}");
 }
 
-/// A git that kills whoever calls it for the nth time, and then does what it was called for.
+/// A git that kills its caller at the nth call, and then does its work.
 fn killing_git(place: &Path, nth: usize) -> String {
     let path = std::env::var("PATH").expect("a path");
     let real = std::env::split_paths(&path)

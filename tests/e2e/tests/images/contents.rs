@@ -1,4 +1,4 @@
-//! What is in an image: its own checkout's code, whatever is built beside it, and nothing private.
+//! The contents of an image: the code of its own checkout, also during parallel builds, and nothing private.
 
 use std::{fs, path::Path, thread};
 

@@ -1,4 +1,4 @@
-//! What the tests ask of Docker: build a folder, run the image, look at the container.
+//! Docker for tests: build a folder, run the image, look at the container.
 
 use std::{
     collections::BTreeSet,
@@ -63,7 +63,7 @@ fn run(command: &mut Command) -> String {
         .to_owned()
 }
 
-/// Held by whoever builds: by one alone where the time that it takes matters.
+/// Held during a build; exclusively if its time is measured.
 static BUILDING: RwLock<()> = RwLock::new(());
 
 /// Builds what no project has a part in, before anything else: two builds that run these steps at once leave BuildKit with
@@ -74,7 +74,7 @@ fn build_common_stages() {
         let nothing = tempfile::tempdir().expect("a folder");
         let file = root().join("Dockerfile.distroless");
         let mut command = docker();
-        command.args(["build", "--quiet", "--target=static", "--file"]);
+        command.args(["build", "--quiet", "--target=compiler", "--file"]);
         run(command.arg(file).arg(nothing.path()));
     });
 }
@@ -87,15 +87,23 @@ pub(crate) struct Build {
 }
 
 impl Build {
+    /// With the project's own Dockerfile, or with this repository's.
     pub(crate) fn of(context: impl Into<PathBuf>, dockerfile: &str) -> Self {
         let tag = unique();
+        let context = context.into();
+        let own = context.join(dockerfile);
+        let file = if own.exists() {
+            own
+        } else {
+            root().join(dockerfile)
+        };
         let mut command = docker();
         command
             .args(["build", "--progress=plain", "--tag", &tag, "--file"])
-            .arg(root().join(dockerfile));
+            .arg(file);
         Self {
             command,
-            context: context.into(),
+            context,
             tag,
         }
     }
@@ -369,7 +377,7 @@ fn ask(address: &str, request: &str) -> Option<String> {
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
-    // A connection that is cut off, as Docker's proxy does before the service listens, is no answer.
+    // A connection that is cut off, as Docker's proxy does before the service listens, is not a response.
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
 }

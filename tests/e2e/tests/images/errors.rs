@@ -1,4 +1,4 @@
-//! What a failing build shows: cargo's own error, where one looks first.
+//! The output of a failing build: cargo's own error, at the end.
 
 use std::fs;
 

@@ -1,10 +1,31 @@
-//! What the Dockerfiles themselves show, with no Docker.
+//! The Dockerfiles as text, without Docker.
 
-use std::{fs, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::LazyLock};
 
+use cargo_chassis::template::render_here;
 use e2e::{root, succeed};
 
-const DOCKERFILES: [&str; 2] = ["Dockerfile", "Dockerfile.distroless"];
+const NAMES: [&str; 2] = ["Dockerfile", "Dockerfile.distroless"];
+
+/// For any project, and of a service named `service`: both files of each.
+static DOCKERFILES: LazyLock<[(&str, [String; 2]); 2]> = LazyLock::new(|| {
+    let place = tempfile::tempdir().expect("a folder");
+    let define = ["chassis=registry".to_owned()];
+    let service = render_here(&root().join("template"), place.path(), "service", &define);
+    let of = |folder: &Path| NAMES.map(|name| fs::read_to_string(folder.join(name)).expect(name));
+    [
+        ("for any project", of(&root())),
+        ("of a service", of(&service.expect("a service"))),
+    ]
+});
+
+/// All four, each with a name.
+fn dockerfiles() -> impl Iterator<Item = (String, &'static str)> {
+    DOCKERFILES.iter().flat_map(|(of, files)| {
+        let named = move |(name, text)| (format!("{name} {of}"), String::as_str(text));
+        NAMES.into_iter().zip(files).map(named)
+    })
+}
 
 fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).expect(name)
@@ -12,25 +33,66 @@ fn read(name: &str) -> String {
 
 /// The part that makes the binary.
 fn build_stages(dockerfile: &str) -> &str {
-    let start = dockerfile
-        .find("# --- Alike in Dockerfile")
-        .expect("where the build stages start");
+    let start = dockerfile.find("# hadolint's rules").expect("their start");
     let end = dockerfile
-        .find("# --- Alike up to here")
-        .expect("where they end");
+        .find("# --- From `FROM rust` to here")
+        .expect("their end");
     &dockerfile[start..end]
 }
 
 #[test]
 fn both_dockerfiles_make_the_binary_alike() {
-    let (slim, distroless) = (read("Dockerfile"), read("Dockerfile.distroless"));
-    assert_eq!(build_stages(&slim), build_stages(&distroless));
+    for (of, [slim, distroless]) in DOCKERFILES.iter() {
+        assert_eq!(build_stages(slim), build_stages(distroless), "{of}");
+    }
+}
+
+/// Its package and executable are known, and it has a health check.
+#[test]
+fn the_files_of_a_service_have_the_lines_of_those_for_any_project_but_for_what_is_known_of_it() {
+    let [(_, any), (_, service)] = &*DOCKERFILES;
+    for (any, service) in any.iter().zip(service) {
+        let any: BTreeSet<&str> = any.lines().collect();
+        let is_own = |line: &&str| !line.is_empty() && !any.contains(line);
+        let own: Vec<&str> = service.lines().filter(is_own).collect();
+        let [use_of, arguments, known @ .., "FROM runtime"] = &own[..] else {
+            panic!("{own:?}");
+        };
+        let known = match known {
+            [
+                known @ ..,
+                "# The mount keeps apt's lists out of the image.",
+            ] => known,
+            known => known,
+        };
+        assert!(use_of.starts_with("# An image with"), "{use_of}");
+        assert!(
+            arguments.starts_with("ARG PACKAGE=service BIN=service VARIANT="),
+            "{arguments}"
+        );
+        assert_eq!(
+            known,
+            [
+                "# may keep apt's lists; an argument may hold several words.",
+                "# hadolint global ignore=DL3006,DL3008,DL3009,DL3045,SC2086",
+                "ARG PACKAGE BIN FEATURES PROFILE=release",
+                "ENV CHOICE=\"--profile=$PROFILE --package=$PACKAGE --bin=$BIN --features=$FEATURES\"",
+                "RUN cargo chef cook --locked --offline $CHOICE || echo \"warning: no layer of dependencies\"; rm -r /build",
+                "# VARIANT=cc: the executable uses the C library of the runtime image; static: it contains one.",
+                "ENV LINKING=-Ctarget-feature=+crt-static",
+                "# `cargo rustc` is `cargo build` for one executable, with flags for it alone. The project's own `rustflags` hold too.",
+                "ARG BIN REVISION CREATED",
+                "RUN cargo auditable rustc --locked --offline $CHOICE -- $LINKING || \\",
+                "# The * is the folder of the profile.",
+                "RUN install -D /target/*/$BIN /app/service",
+            ]
+        );
+    }
 }
 
 #[test]
 fn nothing_is_pulled_but_the_base_images() {
-    for name in DOCKERFILES {
-        let text = read(name);
+    for (name, text) in dockerfiles() {
         assert!(
             !text.lines().any(|line| line.starts_with("# syntax=")),
             "{name} pulls a frontend"
@@ -48,10 +110,9 @@ fn nothing_is_pulled_but_the_base_images() {
 /// A file that others maintain: short, and without programs.
 #[test]
 fn a_dockerfile_is_short_and_no_step_is_a_program() {
-    for name in DOCKERFILES {
-        let text = read(name);
+    for (name, text) in dockerfiles() {
         assert!(text.lines().count() <= 90, "{name} is too long");
-        for instruction in instructions(&text) {
+        for instruction in instructions(text) {
             if !instruction[0].starts_with("RUN ") {
                 continue;
             }
@@ -70,8 +131,7 @@ fn a_dockerfile_is_short_and_no_step_is_a_program() {
 /// Dependabot passes over a `FROM` with an argument in it.
 #[test]
 fn each_base_image_is_named_literally() {
-    for name in DOCKERFILES {
-        let text = read(name);
+    for (name, text) in dockerfiles() {
         let mut stages = Vec::new();
         let mut bases = 0;
         for line in text.lines().filter_map(|line| line.strip_prefix("FROM ")) {
@@ -101,8 +161,8 @@ fn instructions(dockerfile: &str) -> Vec<Vec<&str>> {
 
 #[test]
 fn all_bases_are_of_one_debian_release() {
-    for name in DOCKERFILES {
-        for line in read(name).lines().filter(|line| line.contains(':')) {
+    for (name, text) in dockerfiles() {
+        for line in text.lines().filter(|line| line.contains(':')) {
             let of_debian = ["FROM rust:", "FROM debian:", "FROM gcr.io/distroless/"];
             if of_debian.iter().any(|start| line.starts_with(start)) {
                 let current = line.contains("-trixie")
@@ -117,17 +177,16 @@ fn all_bases_are_of_one_debian_release() {
 /// Two builds that share compiled code can swap it; two that share downloads wait for each other.
 #[test]
 fn builds_share_no_cache() {
-    for name in DOCKERFILES {
-        assert!(!read(name).contains("type=cache"), "{name}");
+    for (name, text) in dockerfiles() {
+        assert!(!text.contains("type=cache"), "{name}");
     }
 }
 
 /// Build scripts of dependencies run in every other step.
 #[test]
 fn the_registrys_token_is_seen_by_the_steps_that_fetch_alone() {
-    for name in DOCKERFILES {
-        let text = read(name);
-        let with_token: Vec<String> = instructions(&text)
+    for (name, text) in dockerfiles() {
+        let with_token: Vec<String> = instructions(text)
             .into_iter()
             .map(|lines| lines.join(" "))
             .filter(|step| step.contains("type=secret"))
@@ -138,6 +197,7 @@ fn the_registrys_token_is_seen_by_the_steps_that_fetch_alone() {
             for compiles in [
                 "cargo build",
                 "cargo run",
+                "cargo rustc",
                 "auditable",
                 "--profile",
                 "$CHOICE",
@@ -156,7 +216,11 @@ fn passes(program: &str, arguments: &[&str]) {
 #[test]
 #[ignore = "needs hadolint"]
 fn the_dockerfiles_are_free_of_what_hadolint_knows() {
-    passes("hadolint", &DOCKERFILES);
+    for (name, text) in dockerfiles() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), text).expect(&name);
+        passes("hadolint", &[&file.path().display().to_string()]);
+    }
 }
 
 #[test]

@@ -37,9 +37,7 @@ pub(crate) fn generate(define: &[&str]) -> TempDir {
 fn a_generated_service_lives_and_leaves_in_each_image() {
     let service = GENERATED.project();
     for kind in [STATIC, CC, SLIM] {
-        // Its own copies of the files.
-        let dockerfile = service.path().join(kind.dockerfile).display().to_string();
-        let build = Build::of(service.path(), &dockerfile).arg("VARIANT", kind.variant);
+        let build = Build::of(service.path(), kind.dockerfile).arg("VARIANT", kind.variant);
         let image = build.arg("REVISION", "1234567").image();
         lives_and_leaves(&image);
         kind.is_not_exceeded_by(&image);
@@ -69,7 +67,7 @@ fn its_own_ci_builds_and_tries_both_images() {
 }
 
 /// Everything that the release workflow runs itself, in its order: on GitHub's machines it would also push, and have
-/// others sign. `kustomize` is not to be had here: a script in its place makes the one edit that it makes.
+/// others sign. `kustomize` is not available here: a script in its place makes the one edit that it makes.
 #[test]
 #[ignore = "needs Docker, kubectl and check-jsonschema"]
 fn a_tag_becomes_an_image_that_the_overlay_of_production_names() {

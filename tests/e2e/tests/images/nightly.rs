@@ -1,4 +1,4 @@
-//! What `.ci/run` leaves to each night: images that compile a hundred crates once more, or cargo-audit.
+//! Nightly tests, which `.ci/run` skips: images that compile a hundred crates once more, or cargo-audit.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What a project says, its image does: flags, the program to run, settings; and what its build says of a missing file.
+//! Options of a project in its image: compiler flags, the program to run, settings; and the error for a missing file.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ use e2e::{cargo, root, succeed};
 
 use crate::{
     docker::Build,
-    projects,
+    projects::{self, add_images},
     service::{CC, SLIM, STATIC},
 };
 
@@ -56,18 +56,23 @@ fn flags_of_rustc_hold_in_every_variant() {
             check,
             &[("src/main.rs", main), (".cargo/config.toml", &settings)],
         );
-        for (kind, printed) in [
-            (SLIM, "true false"),
-            (CC, "true false"),
-            (STATIC, "true true"),
-        ] {
-            assert_eq!(
-                prints(project.path(), &kind),
-                printed,
-                "{table}: {}",
-                kind.variant
-            );
-        }
+        let hold = || {
+            for (kind, printed) in [
+                (SLIM, "true false"),
+                (CC, "true false"),
+                (STATIC, "true true"),
+            ] {
+                assert_eq!(
+                    prints(project.path(), &kind),
+                    printed,
+                    "{table}: {}",
+                    kind.variant
+                );
+            }
+        };
+        hold();
+        add_images(project.path());
+        hold();
     }
 }
 
@@ -79,9 +84,14 @@ fn the_program_is_the_one_that_cargo_would_run() {
         ("src/bin/seed.rs", "fn main() { print!(\"seed\"); }"),
     ];
     let project = package("default-run = \"server\"\n", &files);
-    assert_eq!(prints(project.path(), &STATIC), "server");
-    let named = projects::build(project.path(), "Dockerfile").arg("BIN", "seed");
-    assert_eq!(named.image().prints(), "seed");
+    let runs = || {
+        assert_eq!(prints(project.path(), &STATIC), "server");
+        let named = projects::build(project.path(), "Dockerfile").arg("BIN", "seed");
+        assert_eq!(named.image().prints(), "seed");
+    };
+    runs();
+    add_images(project.path());
+    runs();
 }
 
 #[test]
@@ -95,17 +105,20 @@ fn a_file_may_be_included_and_one_left_out_leads_to_the_ignore_file() {
 
     let key = "keys/license_pub.key";
     let project = package("", &[("src/main.rs", &main(key)), (key, "a public key")]);
-    let log = projects::build(project.path(), "Dockerfile").failure();
-    let lines: Vec<&str> = log.lines().collect();
-    let end = lines[lines.len().saturating_sub(20)..].join("\n");
-    assert!(
-        end.contains("couldn't read `src/../keys/license_pub.key`"),
-        "{log}"
-    );
-    assert!(
-        end.contains("note: .dockerignore leaves out each file"),
-        "{log}"
-    );
+    let fails = || {
+        let log = projects::build(project.path(), "Dockerfile").failure();
+        let lines: Vec<&str> = log.lines().collect();
+        let end = lines[lines.len().saturating_sub(20)..].join("\n");
+        for line in [
+            "couldn't read `src/../keys/license_pub.key`",
+            "note: .dockerignore leaves out each file",
+        ] {
+            assert!(end.contains(line), "{log}");
+        }
+    };
+    fails();
+    add_images(project.path());
+    fails();
 }
 
 /// Cargo finds it in the manifest; cargo-chef would put an empty program in its place.
@@ -137,15 +150,20 @@ fn only_settings_of_every_environment_and_of_production_are_in_the_image() {
         print!(\"{} {names:?}\", std::env::var(\"RUN_ENV\").unwrap());\n}";
     files.push(("src/main.rs", main));
     let project = package("", &files);
-    for kind in [SLIM, STATIC] {
-        let printed = "production [\"default.toml\", \"production.toml\"]";
-        assert_eq!(prints(project.path(), &kind), printed);
-    }
-    let unlabelled = Build::of(project.path(), "Dockerfile")
+    let printed = "production [\"default.toml\", \"production.toml\"]";
+    let hold = || {
+        for kind in [SLIM, STATIC] {
+            assert_eq!(prints(project.path(), &kind), printed);
+        }
+    };
+    hold();
+    add_images(project.path());
+    hold();
+    let debug = Build::of(project.path(), "Dockerfile")
         .option("--target=debug")
         .image();
     assert!(
-        unlabelled
+        debug
             .output("ls", &["config"])
             .starts_with("default.toml\nproduction.toml")
     );

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use e2e::{cargo, copy, edit, root, succeed};
+use e2e::{cargo, chassis, copy, edit, root, said, succeed};
 use tempfile::TempDir;
 
 use crate::docker::Build;
@@ -124,7 +124,7 @@ fn lock(project: &Path) {
     }
 }
 
-/// None of these can be asked for its health.
+/// With the project's own Dockerfile, or with this repository's. None of these programs has a health check.
 pub(crate) fn build(project: &Path, dockerfile: &str) -> Build {
     Build::of(project, dockerfile).arg("HEALTHCHECK", "none")
 }
@@ -141,6 +141,11 @@ fn vendor(project: &Path) {
     let settings = succeed(cargo(project).arg("vendor")).stdout;
     fs::create_dir_all(project.join(".cargo")).expect("a folder");
     fs::write(project.join(".cargo/config.toml"), settings).expect("cargo's settings");
+}
+
+/// Adds the Dockerfiles that `cargo chassis add images` writes for a project.
+pub(crate) fn add_images(project: &Path) {
+    said(chassis(project).args(["add", "images"]), 0);
 }
 
 pub(crate) fn fixture(name: &str) -> PathBuf {

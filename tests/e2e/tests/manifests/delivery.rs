@@ -1,4 +1,4 @@
-//! What a controller applies: overlays as they are, and the files that k8s/delivery.md gives.
+//! The manifests that a GitOps controller applies: overlays as they are, and the files that k8s/delivery.md gives.
 
 use std::path::{Path, PathBuf};
 

@@ -22,7 +22,7 @@ fn the_parser_of_the_pipeline_fits_our_lines() {
             .any(|filter| filter["name"] == "parser" && filter["parser"] == parser["name"])
     );
 
-    // It cannot open its port, and says so in a line or two.
+    // It cannot open its port, and logs that.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("its number").port().to_string();
     let output = Command::new(service())

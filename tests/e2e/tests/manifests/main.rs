@@ -12,6 +12,7 @@ mod prometheus;
 mod runbooks;
 mod schemas;
 mod scripts;
+mod security;
 mod stores;
 
 use std::path::{Path, PathBuf};

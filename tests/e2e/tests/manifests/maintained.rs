@@ -1,4 +1,4 @@
-//! What is handed out is maintained, as docs/maintained.md says.
+//! Support dates of docs/maintained.md.
 
 use e2e::{files, root};
 

@@ -71,7 +71,7 @@ fn a_page_leads_to_pages_and_panels_that_there_are() {
     assert!(seen > 40, "{seen}");
 }
 
-/// A page that tells somebody to look for a line that no version writes is worse than none.
+/// A page that names a log line which no version writes is worse than no page.
 #[test]
 fn a_page_looks_for_lines_that_the_chassis_writes() {
     let sources: String = texts(&root().join("src"))

@@ -22,7 +22,7 @@ const ANSWERS: [&[&str]; 5] = [
     &["redis=yes"],
 ];
 
-/// What is applied, one after the other: base, overlays, the steps before them, and the stores of a cluster of one's own.
+/// What is applied, one after the other: base, overlays, the steps before them, and the stores of your own cluster.
 fn applied(folder: &Path) -> Vec<PathBuf> {
     let k8s = folder.join("k8s");
     let mut applied: Vec<PathBuf> = files(&k8s, &[])
@@ -240,7 +240,7 @@ fn what_the_page_on_delivery_gives_is_valid_and_agrees() {
 
     let check = Check::new(service.path().join("k8s"), orders()).only("overlays/argo-cd");
     assert_agree(&check);
-    // A Job that is no hook would be applied beside the Deployment.
+    // A Job that is not a hook would be applied beside the Deployment.
     edit(
         &overlay.join("kustomization.yaml"),
         "argocd.argoproj.io/hook: Sync",

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum_chassis::testing::{Process, Program};
 use axum_chassis::{Chassis, Problem, Service};
 
-/// More than the page tells apart.
+/// More routes than the page counts separately.
 pub(crate) const HOSTILE_ROUTES: usize = 200;
 
 static DOWN: AtomicBool = AtomicBool::new(false);
@@ -91,7 +91,7 @@ async fn warn(headers: HeaderMap) {
     tracing::warn!(header = text, "{text}");
 }
 
-/// Text that is more than text to whoever forgets that it is not.
+/// Text that becomes markup if it is not escaped.
 pub(crate) fn hostile(number: usize) -> String {
     let [open, close] = [
         ["<", ">"],

@@ -1,4 +1,4 @@
-//! What proxies pass on: the client's address, WebSockets, server-sent events, and that a client has left.
+//! Forwarding by proxies: the client's address, WebSockets, server-sent events, and disconnects.
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,4 +1,4 @@
-//! What docs/proxies.md warns of: each configuration with one line less, and what comes of it.
+//! The pitfalls in docs/proxies.md: each configuration with one line removed, and the effect.
 
 use std::io;
 use std::time::Duration;

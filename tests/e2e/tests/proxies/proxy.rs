@@ -116,7 +116,7 @@ impl Proxy {
     }
 
     /// Whether it sends requests on connections that a GOAWAY has ended, and answers 502 or 503: as Apache's
-    /// mod_proxy_http2 does. No server can help that; docs/proxies.md says so.
+    /// mod_proxy_http2 does. No server can help that; see docs/proxies.md.
     pub(crate) fn ignores_goaway(&self) -> bool {
         self.kind.name == "apache" && self.upstream == Upstream::H2c
     }

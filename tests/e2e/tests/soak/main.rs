@@ -58,7 +58,7 @@ fn hand_over(times: u64, requests: u64, rate: NonZeroU32) {
 fn start() -> Process {
     let program = Program::new(std::env::current_exe().expect("this test"));
     let harness = ["--exact", "program", "--ignored", "--nocapture", "--quiet"];
-    // Within it whoever was about to ask by a kept connection has asked; the balancer has turned at once.
+    // Within it, requests on kept connections have been sent; the balancer switches at once.
     let service = program
         .arguments(harness)
         .set("shutdown.delay", "100ms")

@@ -1,5 +1,5 @@
 //! A store that a service adds itself: NATS, whose protocol is simple enough that its client fits below. With
-//! async-nats in its place the store reads the same. docs/stores.md tells how it is made.
+//! async-nats in its place the store reads the same. docs/stores.md explains it.
 
 use std::process::ExitCode;
 
@@ -18,9 +18,9 @@ use self::client::{Client, Gone};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// Where NATS is: `nats://HOST:PORT`. Has to be set.
+    /// The NATS URL: `nats://HOST:PORT`. Required.
     pub url: Secret,
-    /// How long an answer may take: 503 after it.
+    /// Response timeout: 503 after it.
     pub timeout: Duration,
 }
 
@@ -34,12 +34,12 @@ impl Default for Settings {
 impl Validate for Settings {
     fn validate(&self, errors: &mut ValidationErrors) {
         if !self.url.expose().starts_with("nats://") {
-            errors.add("url", "expected nats://HOST:PORT: it begins otherwise");
+            errors.add("url", "unknown URL scheme: expected nats://HOST:PORT");
         }
     }
 }
 
-/// Connects once NATS answers, and tells the chassis of it.
+/// Connects once NATS answers, and registers it with the chassis.
 pub async fn nats<S>(chassis: &Chassis<S>, name: &str, from: &Settings) -> anyhow::Result<Client> {
     let Some(address) = from.url.expose().strip_prefix("nats://") else {
         bail!("{name}.url: expected nats://HOST:PORT");
@@ -50,7 +50,7 @@ pub async fn nats<S>(chassis: &Chassis<S>, name: &str, from: &Settings) -> anyho
         .await?;
 
     let counted = client.clone();
-    let help = "Messages that NATS has taken.";
+    let help = "Messages that NATS has accepted.";
     chassis
         .metrics()
         .counter_fn("nats_published_total", help, &[("pool", name)], move || {

@@ -29,9 +29,8 @@ fn a_service_with_its_chassis_from_git_builds_unedited() {
     });
     let url = format!("chassis-url={}", repository.url);
     let service = generate(&["chassis=git", &url, "deploy=docker"]);
-    let dockerfile = service.path().join(STATIC.dockerfile).display().to_string();
     // The repository is on this machine.
-    let build = Build::of(service.path(), &dockerfile).option("--network=host");
+    let build = Build::of(service.path(), STATIC.dockerfile).option("--network=host");
     lives_and_leaves(&build.arg("REVISION", "1234567").unoptimized().image());
 }
 

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::{
     docker::docker,
-    projects::{self, copy_of},
+    projects::{self, add_images, copy_of},
 };
 
 /// A store of images apart from that of this machine, removed at the end of the test.
@@ -90,10 +90,11 @@ impl Drop for Podman {
 #[test]
 #[ignore = "needs Docker and podman"]
 fn podman_builds_the_same_binaries_as_docker() {
-    let project = copy_of("single-bin");
+    let (generic, added) = (copy_of("single-bin"), copy_of("single-bin"));
     for file in ["Dockerfile", "Dockerfile.distroless", ".dockerignore"] {
-        fs::copy(root().join(file), project.path().join(file)).expect("a file");
+        fs::copy(root().join(file), generic.path().join(file)).expect("a file");
     }
+    add_images(added.path());
     let podman = Podman::new();
     for base in [
         "rust:1.95-slim-trixie",
@@ -103,13 +104,19 @@ fn podman_builds_the_same_binaries_as_docker() {
     ] {
         podman.load(base);
     }
-    for (dockerfile, variant) in [("Dockerfile", "cc"), ("Dockerfile.distroless", "static")] {
-        let (binary, health) = podman.build(project.path(), dockerfile, variant);
-        assert!(health.contains("--health-check"), "{health}");
-        let built = projects::build(project.path(), dockerfile).arg("VARIANT", variant);
-        assert!(
-            built.image().binary() == binary,
-            "{dockerfile}: the binaries differ"
-        );
+    for (project, has_health_check) in [(generic, true), (added, false)] {
+        for (dockerfile, variant) in [("Dockerfile", "cc"), ("Dockerfile.distroless", "static")] {
+            let (binary, health) = podman.build(project.path(), dockerfile, variant);
+            assert_eq!(
+                health.contains("--health-check"),
+                has_health_check,
+                "{health}"
+            );
+            let built = projects::build(project.path(), dockerfile).arg("VARIANT", variant);
+            assert!(
+                built.image().binary() == binary,
+                "{dockerfile}: the binaries differ"
+            );
+        }
     }
 }

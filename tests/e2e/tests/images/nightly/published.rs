@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::docker::{Build, Image};
 
-/// A program, unpacked as whoever publishes it wrote it.
+/// A published program, unpacked.
 fn published(name: &str, version: &str) -> TempDir {
     let reader = tempfile::tempdir().expect("a folder");
     let manifest = format!(
@@ -40,8 +40,7 @@ fn published(name: &str, version: &str) -> TempDir {
 
 /// The image that the program's own copies of the files make, with no argument but the profile.
 fn image(program: &Path, dockerfile: &str) -> Image {
-    let dockerfile = program.join(dockerfile).display().to_string();
-    Build::of(program, &dockerfile).unoptimized().image()
+    Build::of(program, dockerfile).unoptimized().image()
 }
 
 /// Adds to a program, and looks at what there was, at the image, and at what `check` makes of it.

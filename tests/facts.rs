@@ -1,0 +1,85 @@
+//! Figures in documentation and comments, compared with their source.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// The crates of a service that uses the chassis with these features.
+fn crates(features: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["tree", "--locked", "--offline", "--package", "axum-chassis"])
+        .args(["--edges", "normal", "--prefix", "none", "--no-dedupe"])
+        .args(["--format", "{p}", "--features", features])
+        .output()
+        .expect("cargo");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let name = |line: &str| line.split(" (").next().unwrap_or_default().to_owned();
+    assert!(output.status.success() && !text.is_empty(), "{features}");
+    text.lines().map(name).collect()
+}
+
+#[test]
+fn features_add_as_many_crates_as_their_comments_state() {
+    let manifest = include_str!("../Cargo.toml");
+    let without = crates("");
+    let mut stated = 0;
+    let lines: Vec<&str> = manifest.lines().collect();
+    for pair in lines.windows(2) {
+        let Some((_, number)) = pair[0].split_once(". Adds ") else {
+            continue;
+        };
+        let number: usize = number
+            .trim_end_matches(" crates.")
+            .parse()
+            .expect("a number");
+        let feature = pair[1].split(' ').next().expect("a feature");
+        let added = crates(feature).difference(&without).count();
+        assert_eq!(added, number, "feature {feature}");
+        stated += 1;
+    }
+    assert_eq!(stated, 5);
+}
+
+/// The defaults of the chassis's settings, from the table that `cargo xtask sync` writes.
+fn defaults() -> BTreeMap<String, String> {
+    let page = include_str!("../docs/settings.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.filter_map(|row| {
+        let (key, rest) = row.split_once("` | `")?;
+        let (default, _) = rest.split_once('`')?;
+        key.contains('.')
+            .then(|| (key.to_owned(), default.to_owned()))
+    });
+    cells.collect()
+}
+
+#[test]
+fn a_default_in_parentheses_after_its_key_is_the_default() {
+    let defaults = defaults();
+    assert!(defaults.len() > 15, "{defaults:?}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = fs::read_dir(root.join("docs")).expect("docs");
+    let pages = pages.map(|page| page.expect("a page").path());
+    let mut compared = 0;
+    for page in pages
+        .chain([root.join("README.md")])
+        .filter(|path| path.is_file())
+    {
+        let Ok(text) = fs::read_to_string(&page) else {
+            continue;
+        };
+        for (key, default) in &defaults {
+            for rest in text.split(&format!("`{key}` (")).skip(1) {
+                let value = rest.split([')', ';', ',']).next().unwrap_or_default();
+                let value = value.trim_end_matches(" by default").replace(' ', "");
+                if value.starts_with(|first: char| first.is_ascii_digit()) {
+                    assert_eq!(value, *default, "{key} in {}", page.display());
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 5, "{compared}");
+}
