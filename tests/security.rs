@@ -52,7 +52,7 @@ const TESTS: [(&str, &str); 34] = [
     ),
     (
         "| [routes of the service itself]",
-        "service/admin_routes.rs start",
+        "service/admin_routes.rs the_access_rules_are_those_of_the_chassis",
     ),
     (
         "- The token is sent",
