@@ -64,9 +64,9 @@ pub struct Settings {
     pub host: String,
     /// The port to listen on; 0 lets the system choose.
     pub port: u16,
-    /// What a request has to send, as `Authorization: Bearer` or as the password of `Basic`, to change the log filter, and to read
-    /// `/`, `/status`, `/config` and `/log`. At least 16 characters. Unset, everyone may read, and requests from localhost
-    /// may change the log filter, but not in a container.
+    /// The token of this listener, at least 16 characters. Requests send it as `Authorization: Bearer` or as the
+    /// password of `Basic`. With a token, `/`, `/status`, `/config` and `/log` require it. Without one, every client
+    /// may read them, and requests from localhost may change the log filter, except in a container.
     pub token: Option<Secret>,
     /// Read access once a token is set: requests `with-token`, or `everyone`.
     pub read: Read,

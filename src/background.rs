@@ -18,7 +18,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// A task that ran for longer than this pause has recovered: its next pause is a short one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// All background tasks of a service. Cheap to clone; all clones are one.
+/// All background tasks of a service. Cheap to clone; clones share their state.
 #[derive(Clone, Default)]
 pub(crate) struct BackgroundTasks(Arc<TaskList>);
 
@@ -86,7 +86,7 @@ impl BackgroundTasks {
 
     /// Completes once no task runs.
     pub(crate) async fn ended(&self) {
-        // The sender is alive: it is ours.
+        // The sender is a field of `self`, so waiting does not fail.
         let _ = self
             .0
             .running
@@ -128,7 +128,7 @@ impl TaskReport {
 }
 
 impl TaskState {
-    /// One word for it.
+    /// The name in the metrics, the log and the admin page.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -141,7 +141,7 @@ impl TaskState {
 impl RunEnd {
     pub(crate) const ALL: [Self; 3] = [Self::Done, Self::Failed, Self::Panicked];
 
-    /// One word for it.
+    /// The name in the metrics, the log and the admin page.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -223,8 +223,8 @@ async fn supervise(name: String, work: Arc<Work>, shutdown: Shutdown, entry: Tas
 }
 
 async fn run(work: Arc<Work>, shutdown: Shutdown) -> (RunEnd, Option<String>) {
-    // A task of its own, so that a panic ends this run only; in a set, so that it is aborted with us. The
-    // error is put into words within it, as that may panic, too.
+    // A separate task, so that a panic ends only this run. In a `JoinSet`, so that aborting this task aborts it too.
+    // The error is formatted within it, because formatting may panic too.
     let mut alone = JoinSet::new();
     alone.spawn(boxed(async move { work(shutdown).await.map_err(in_words) }));
     match alone.join_next().await {
@@ -246,7 +246,7 @@ mod tests {
     use crate::shutdown::{Phase, Trigger};
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_fails_or_panics_is_started_again_until_it_is_done() {
+    async fn a_task_that_fails_or_panics_is_restarted_until_it_is_done() {
         let (tasks, trigger) = (BackgroundTasks::default(), Trigger::new());
         let runs = Arc::new(AtomicU32::new(0));
         let counted = runs.clone();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stop_ends_the_pause_and_what_is_left_can_be_aborted() {
+    async fn a_shutdown_ends_the_backoff_and_remaining_tasks_can_be_aborted() {
         let (tasks, trigger) = (BackgroundTasks::default(), Trigger::new());
         let fails = async |_| anyhow::bail!("no");
         tasks.spawn("fails".to_owned(), trigger.watch(), fails);

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn without_limits_there_are_none() {
+    fn without_cgroup_limits_no_limit_is_reported() {
         let mount = Mount::with(&[("cpu.max", "max 100000\n"), ("memory.max", "max\n")]);
         let cgroup = Cgroup::at(&mount.0, "0::/\n");
         assert_eq!(cgroup.cpu_quota(), None);

@@ -21,8 +21,7 @@ use crate::shutdown;
 pub struct ServiceSettings {
     /// How long the service's own start may take.
     pub start_timeout: Duration,
-    /// How many worker threads run the service; 0 chooses by the CPU quota of the container, or by
-    /// the processors there are.
+    /// The number of worker threads. 0 uses the CPU quota of the container, or else the number of processors.
     pub threads: usize,
 }
 

@@ -1,27 +1,27 @@
-//! Splits bodies into chunks of bounded size, so that a client that stops reading keeps little memory.
+//! Splits bodies into chunks of bounded size, so that a client that stops reading holds little memory.
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// The longest piece for HTTP/1, in bytes: what a connection buffers anyway.
+/// The largest chunk for HTTP/1, in bytes: a connection buffers as much anyway.
 pub(crate) const HTTP1: usize = 64 * 1024;
-/// The longest piece for a stream of HTTP/2, in bytes: as long as its frames are.
+/// The largest chunk for an HTTP/2 stream, in bytes: the size of its frames.
 pub(crate) const HTTP2: usize = 16 * 1024;
 
-/// The last piece of a stream of HTTP/2, in bytes: as much may wait for a client whose request is over.
+/// The last chunk of an HTTP/2 stream, in bytes. So much may wait for the client after the request has ended.
 const END: usize = 256;
 
-/// The rest of a frame that is longer than the longest piece.
+/// The rest of a frame that is larger than the largest chunk.
 #[derive(Default)]
 pub(crate) struct Chunks(Bytes);
 
 impl Chunks {
-    /// The next piece of it.
+    /// The next chunk of it.
     pub(crate) fn next(&mut self, longest: usize) -> Option<Frame<Bytes>> {
         (!self.0.is_empty()).then(|| Frame::data(self.0.split_to(longest.min(self.0.len()))))
     }
 
-    /// The first piece of a frame, or the frame if it is no longer than that.
+    /// The first chunk of a frame, or the whole frame if it is small enough.
     pub(crate) fn split(&mut self, frame: Frame<Bytes>, longest: usize) -> Frame<Bytes> {
         match frame.into_data() {
             Ok(mut data) if data.len() > longest => {
@@ -33,10 +33,11 @@ impl Chunks {
         }
     }
 
-    /// Keeps the end of a frame for a piece of its own, if the frame is the last one here and longer than that.
+    /// Keeps the end of the last frame as a separate chunk, if the frame is larger than that.
     ///
-    /// Once the client's window has room for one byte, hyper takes a whole piece and asks for the next. That comes to an end
-    /// only when there is room for it as well, and so the pieces before it have been sent.
+    /// As soon as the client's window has room for one byte, hyper takes a whole chunk and polls for the next. The
+    /// body therefore ends only when the window has room for the last chunk too, so all chunks before it have been
+    /// sent.
     pub(crate) fn keep_end(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_data() {
             Ok(mut data) if self.0.is_empty() && data.len() > END => {
@@ -48,11 +49,11 @@ impl Chunks {
         }
     }
 
-    /// How much of a body is to come: what is left here, and what the body still has.
+    /// The remaining size of a body: the rest here, plus that of the inner body.
     pub(crate) fn size_hint(&self, body: &impl Body) -> SizeHint {
         let mut hint = body.size_hint();
         let left = self.0.len() as u64;
-        // The upper bound first: it has to be no less than the lower one.
+        // The upper bound first, because it must not be less than the lower one.
         if let Some(upper) = hint.upper() {
             hint.set_upper(upper + left);
         }

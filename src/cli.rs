@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_say_what_to_do() {
+    fn flags_select_the_action() {
         let cases = [
             ("", Operation::Run),
             ("--check-config", Operation::CheckConfig),

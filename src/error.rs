@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_that_stands_in_the_words_of_its_error_is_not_repeated() {
+    fn a_cause_that_its_error_message_contains_is_not_repeated() {
         #[derive(Debug)]
         struct Wraps(std::io::Error);
 

@@ -27,8 +27,8 @@ use crate::settings::{Duration, Size, Validate, ValidationErrors};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// How long a request may take until its response begins: 504 after it, or 408 where the
-    /// client has not sent all of its body by then. 0s disables it.
+    /// How long a request may take until its response begins: 504 after it, or 408 if the client has not sent its
+    /// whole body by then. 0s disables it.
     pub request_timeout: Duration,
     /// How large a request body may be that an extractor buffers (JSON, form, bytes, text): 413
     /// beyond it. A route may set its own with axum's `DefaultBodyLimit`.
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_held_up_to_the_limit() {
+    fn bytes_are_reserved_up_to_the_limit() {
         let settings = Settings {
             buffered: Some(Size(10)),
             ..Settings::default()
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_over_the_limit_is_turned_away() {
+    fn a_request_over_the_limit_is_rejected() {
         let settings = Settings {
             concurrency: Some(2),
             ..Settings::default()

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_sent_is_what_the_schema_says() {
+    async fn the_response_matches_the_schema() {
         let schema = schemars::schema_for!(Problem).to_value();
         let members = schema["properties"].as_object().expect("members");
         assert_eq!(

@@ -1,10 +1,10 @@
-//! Finds what must not be shown by its looks: keys with the name of a secret, the userinfo of URLs, and such as
-//! `password=` within a text.
+//! Finds secrets by their form: keys with the name of a secret, the userinfo of URLs, and values after `password=`
+//! and similar names in a text.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Stands for whatever is not shown.
+/// Replaces a redacted value.
 pub(crate) const REDACTED: &str = "[redacted]";
 
 /// The words of a key that make its value a secret, in the singular.
@@ -23,25 +23,25 @@ const WORDS: [&str; 12] = [
     "auth",
 ];
 
-/// The userinfo of a URL that says how URLs are written.
+/// The userinfo of example URLs in documentation.
 const PLACEHOLDER: &str = "USER:PASSWORD";
 
-/// How much the name of a key says of its value.
+/// Whether the name of a key marks its value as a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Name {
-    /// Nothing.
+    /// The value is not a secret.
     Plain,
-    /// Text there may be a secret: `token_url`, `tokens`. A number is a limit, such as `max_tokens`.
+    /// A text may be a secret: `token_url`, `tokens`. A number is a limit, such as `max_tokens`.
     MayBeSecret,
-    /// The last word is that of a secret: `api_key`.
+    /// The last word names a secret: `api_key`.
     Secret,
 }
 
 // === impl Name ===
 
 impl Name {
-    /// Whole words of the key count, in any case: of `api_key`, `apiKey` and `api-key` the second is `key`, and
-    /// `monkey` is another word.
+    /// Compares whole words of the key, in any case: `api_key`, `apiKey` and `api-key` contain the word `key`, and
+    /// `monkey` does not.
     pub(crate) fn of(key: &str) -> Self {
         let mut words = vec![String::new()];
         let mut before_is_lower = false;
@@ -70,8 +70,8 @@ impl Name {
     }
 }
 
-/// The same text, with `[redacted]` for the userinfo of each URL in it, and for what follows `password=` and the like: in the
-/// query of a URL, or in a connection string.
+/// Replaces the userinfo of each URL in a text with `[redacted]`, and each value after `password=` and similar names
+/// in a query or a connection string.
 pub(crate) fn secrets(text: &str) -> Cow<'_, str> {
     match replace(text, next_userinfo) {
         Cow::Borrowed(text) => replace(text, next_value),
@@ -93,7 +93,8 @@ fn replace(text: &str, next: fn(&str) -> Option<Range<usize>>) -> Cow<'_, str> {
     (shown + rest).into()
 }
 
-/// RFC 3986, 3.2: the authority is what stands between `//` and the next `/`, `?` or `#`, and its userinfo ends at an `@`.
+/// RFC 3986, 3.2: the authority is the part between `//` and the next `/`, `?` or `#`, and its userinfo ends at an
+/// `@`.
 fn next_userinfo(text: &str) -> Option<Range<usize>> {
     let mut from = 0;
     loop {
@@ -102,7 +103,7 @@ fn next_userinfo(text: &str) -> Option<Range<usize>> {
         let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>');
         let word = &word[..word.find(is_end).unwrap_or(word.len())];
         let authority = &word[..word.find(['/', '?', '#']).unwrap_or(word.len())];
-        // People write passwords with a `/` as they are: after a `:` the userinfo may go on behind it.
+        // People write passwords with an unescaped `/`, so after a `:` the userinfo may continue behind it.
         let at = authority
             .rfind('@')
             .or_else(|| word.rfind('@').filter(|_| authority.contains(':')));
@@ -115,7 +116,7 @@ fn next_userinfo(text: &str) -> Option<Range<usize>> {
     }
 }
 
-/// The value of `name=value`, if the name is that of a secret.
+/// The value of `name=value`, if the name is a secret's.
 fn next_value(text: &str) -> Option<Range<usize>> {
     let is_end = |c: char| c.is_whitespace() || "&;,\"'`<>()[]{}|".contains(c);
     let values = text.match_indices('=').filter_map(|(at, _)| {
@@ -125,7 +126,7 @@ fn next_value(text: &str) -> Option<Range<usize>> {
         let start = at + 1;
         let value = &text[start..];
         let end = start + value.find(is_end).unwrap_or(value.len());
-        // `key=` alone is that of a map.
+        // `key=` alone is the key of a map.
         let name = &before[name..];
         let is_secret = !name.eq_ignore_ascii_case("key") && Name::of(name) == Name::Secret;
         (is_secret && start < end).then_some(start..end)
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_words_of_a_key_make_a_secret() {
+    fn a_key_is_secret_by_its_whole_words() {
         for key in [
             "password",
             "api_key",
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_userinfo_of_urls_is_hidden_wherever_they_stand() {
+    fn the_userinfo_of_urls_is_redacted_anywhere_in_a_text() {
         for (text, shown) in [
             ("amqp://svc:hunter2@mq/", "amqp://[redacted]@mq/"),
             ("redis://:hunter2@r:6379", "redis://[redacted]@r:6379"),
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_in_queries_and_connection_strings_are_hidden() {
+    fn passwords_in_queries_and_connection_strings_are_redacted() {
         for (text, shown) in [
             (
                 "postgres://db/orders?password=hunter2&sslmode=require",

@@ -2,18 +2,10 @@
 //!
 //! One tower layer does all of it, because each part needs the others' results: an outcome is
 //! decided once, then counted, logged and rendered. Add the layer to a router after all routes, so
-//! that it sees the matched route. `docs/errors.md` explains the outcomes:
+//! that it sees the matched route.
 //!
-//! | outcome | status | response |
-//! |---|---|---|
-//! | no route | 404 | a problem |
-//! | wrong method | 405 | a problem, and `Allow` |
-//! | the handler returns an error with `?` | 500, or the status from `on_error` | a problem |
-//! | too many requests at once, or too much of their bodies in memory | 503 | a problem, and `Retry-After` |
-//! | the handler takes too long | 504 | a problem |
-//! | the client takes too long to send its body | 408 | a problem |
-//! | the handler panics | 500 | a problem |
-//! | the client disconnects | 499 | none; the status is for the log and the metrics |
+//! [The list of outcomes and their statuses](https://github.com/axum-chassis/axum-chassis/blob/main/docs/errors.md#problem-details)
+//! is in `docs/errors.md`. Every error response is a problem.
 //!
 //! A fast request costs no timer, no span and no allocation of its own.
 

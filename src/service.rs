@@ -202,11 +202,11 @@ impl<S: SettingsSchema> Service<S> {
     }
 
     /// Adds middleware around all responses of the main listener: the routes, the health routes, and the chassis's
-    /// own responses (408, 500 of a panic, 503, 504, 400 without a `Host`). Use it for headers that each response
+    /// own responses, such as a 503 of load shedding. Use it for headers that each response
     /// needs, such as those of CORS. Of several layers, the last is the outermost.
     ///
-    /// Layers of the router that the start returns are inside of the chassis's own layer: they see only responses of
-    /// handlers. A response of an outer layer itself (to a preflight request) is neither logged nor counted, and has no
+    /// [The order of all layers](https://github.com/axum-chassis/axum-chassis/blob/main/docs/middleware.md) is in
+    /// `docs/middleware.md`. A response of an outer layer itself (to a preflight request) is neither logged nor counted, and has no
     /// request ID.
     ///
     /// ```

@@ -20,12 +20,12 @@ use crate::settings::{Duration, Validate, ValidationErrors};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// How long to go on serving after readiness turned 503, while load balancers and proxies learn of it. Unset, it is
-    /// 5 s, or less where `shutdown.deadline` is short; 0 s if standard input is a terminal.
+    /// How long the service keeps serving after readiness has turned 503, until load balancers and proxies have
+    /// noticed. Unset, it is 5 s, or less where `shutdown.deadline` is short; 0 s if standard input is a terminal.
     pub delay: Option<Duration>,
     /// How long the whole stop may take, the delay included. Keep it below the pod's grace period.
     pub deadline: Duration,
-    /// How long each `on_stop` hook may take; also what is kept of the deadline for the hooks.
+    /// The timeout of each `on_stop` hook. The same time before `shutdown.deadline` is reserved for the hooks.
     pub hook_timeout: Duration,
 }
 
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn hooks_run_last_first_and_a_bad_one_does_not_stop_the_rest() {
+    async fn hooks_run_in_reverse_order_and_a_failing_one_does_not_stop_the_rest() {
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut hooks = Hooks::default();
         let note = |name: &'static str| {

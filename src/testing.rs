@@ -40,7 +40,7 @@
 //! longer than [`Program::timeout`]. On a timeout the kit panics with the awaited event, the process's output
 //! so far, and its exit code if it ended.
 //!
-//! Processes and signals are those of Unix, so the module is there on Unix only.
+//! The module is available on Unix only, because it uses Unix processes and signals.
 
 mod listener;
 mod output;
@@ -81,9 +81,9 @@ type Kept = Vec<Arc<dyn Any + Send + Sync>>;
 
 /// Describes how to start a program.
 ///
-/// It inherits the variables of the test, but for those that a service takes settings from (`APP_*`, `RUN_ENV`,
-/// `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`, `OTEL_*`), and for Kubernetes': tests go alike on
-/// every machine. Files are read as ever, from `config/` in its [folder](Self::folder).
+/// The program inherits the environment variables of the test, except for Kubernetes' and those that set a service's
+/// settings (`APP_*`, `RUN_ENV`, `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`, `OTEL_*`), so that tests
+/// behave alike on every machine. Configuration files are read from `config/` in its [folder](Self::folder).
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
@@ -109,7 +109,7 @@ impl Program {
         program
             .variable("LOG_FORMAT", "json")
             .variable("RUST_LOG", "info")
-            // There is no proxy in front that has to learn of a stop.
+            // No proxy in front has to notice the shutdown.
             .set("shutdown.delay", "0s")
             .set("server.host", "127.0.0.1")
             .set("server.port", 0)
@@ -124,7 +124,7 @@ impl Program {
         self.variable(name, value.to_string())
     }
 
-    /// Sets a variable, or sets it anew. An empty one of those that the chassis reads is as good as none.
+    /// Sets or overrides an environment variable. The chassis treats an empty one as unset.
     #[must_use]
     pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.variables.push((name.into(), value.into()));
@@ -145,22 +145,21 @@ impl Program {
         self
     }
 
-    /// Starts it in this folder, where its `config/` is. Unset, it is that of the test: its package's.
+    /// Sets the working directory, which contains `config/`. The default is the test's: the folder of its package.
     #[must_use]
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
     }
 
-    /// How long anything may take that is waited for, each time: 70 s unless set, a little longer than a service gives
-    /// itself to start.
+    /// The timeout of each wait. The default is 70 s, a little longer than `service.start_timeout`.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Keeps something for as long as the process is there, such as a folder or a database that goes when it is dropped.
+    /// Keeps a value until the process has ended, such as a folder or a database that is deleted when it is dropped.
     #[must_use]
     pub fn keep(mut self, thing: impl Any + Send + Sync) -> Self {
         self.kept.push(Arc::new(thing));
@@ -179,7 +178,7 @@ impl Program {
         process
     }
 
-    /// Starts it, and waits for nothing: for a start that is to be watched.
+    /// Starts it without waiting until it is ready, to observe the start.
     ///
     /// # Panics
     /// If it cannot be started.

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_processors_are_those_that_the_kernel_lists() {
+    fn the_number_of_processors_is_the_kernels() {
         let status = |list| format!("Name:\tx\nCpus_allowed_list:\t{list}\nMems_allowed:\t1\n");
         for (list, number) in [
             ("0", Some(1)),

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_brings_no_ids_gets_one_for_both() {
+    fn a_request_without_ids_gets_one_value_for_both() {
         let ids = Ids::from_headers(&HeaderMap::new());
         assert_eq!(ids.request.as_str(), ids.trace.trace_id().to_string());
         assert_eq!(ids.request.header(), ids.request.as_str());

@@ -23,19 +23,19 @@ struct UploadState {
     received: AtomicU64,
     /// The limits that its bytes count towards, once they are set.
     limits: OnceLock<Limits>,
-    /// The memory that its pieces have needed so far.
+    /// The memory that its chunks have needed so far.
     taken: AtomicU64,
-    /// The memory that they need now.
+    /// The memory that they need at present.
     held: AtomicU64,
-    /// The body has ended: what is held now stays until the request has ended, too.
+    /// The body has ended. The memory that it holds is reserved until the request ends.
     keeps_held: AtomicBool,
     has_ended: AtomicBool,
     /// Its reader waits for the client.
     is_starved: AtomicBool,
     stage: AtomicU8,
-    /// Whether somebody reads what is left.
+    /// Whether the unread rest will be read.
     keeps_rest: AtomicBool,
-    /// The body itself, once its reader has dropped it before its end.
+    /// The body itself, if its reader has dropped it before its end.
     rest: Mutex<Option<Body>>,
 }
 
@@ -44,10 +44,10 @@ const COMPLETE: u8 = 1;
 const BROKEN: u8 = 2;
 /// Its framing is wrong. The client is still connected, and gets the response.
 const MALFORMED: u8 = 3;
-/// There is no room in memory for more of it.
+/// `limits.buffered` has no room for more of it.
 const NO_ROOM: u8 = 4;
 
-/// The overhead of a piece: a client may send a body byte by byte.
+/// The overhead of a chunk: a client may send a body byte by byte.
 const PIECE: u64 = 128;
 /// Bytes of each body that do not count: most bodies are shorter, and are accepted while large ones are rejected.
 const FREE: u64 = 16 * 1024;
@@ -88,8 +88,8 @@ impl Upload {
         upload
     }
 
-    /// Has the bytes that are read take room within `limits.buffered`: each until it is dropped, and those that are left when
-    /// the body ends until [`let_go`](Self::let_go).
+    /// Counts the bytes that are read towards `limits.buffered`: each until it is dropped, and those that are held at
+    /// the end of the body until [`let_go`](Self::let_go).
     pub(crate) fn hold_within(&self, limits: &Limits) {
         let _ = self.0.limits.set(limits.clone());
     }
@@ -105,7 +105,7 @@ impl Upload {
         self.0.is_starved.load(Ordering::Relaxed)
     }
 
-    /// Whether there was no room for all of it.
+    /// Whether the body was rejected because of `limits.buffered`.
     pub(crate) fn is_refused(&self) -> bool {
         self.0.stage.load(Ordering::Relaxed) == NO_ROOM
     }
@@ -120,12 +120,12 @@ impl Upload {
         self.0.stage.load(Ordering::Relaxed) == COMPLETE
     }
 
-    /// Whether the client broke it off.
+    /// Whether the client aborted it.
     pub(crate) fn is_broken(&self) -> bool {
         self.0.stage.load(Ordering::Relaxed) == BROKEN
     }
 
-    /// Keeps what is not read, for [`rest`](Self::rest). Otherwise dropping the reader makes hyper discard it.
+    /// Keeps the unread rest for [`rest`](Self::rest). Otherwise dropping the reader makes hyper discard it.
     pub(crate) fn keep_rest(&self) {
         self.0.keeps_rest.store(true, Ordering::Relaxed);
     }
@@ -138,7 +138,7 @@ impl Upload {
 }
 
 impl UploadState {
-    /// Data that takes room for as long as it lives, if there is room.
+    /// Reserves memory for data until it is dropped, if there is room.
     fn hold(self: &Arc<Self>, data: Bytes) -> Option<Bytes> {
         let bytes = data.len() as u64;
         self.received.fetch_add(bytes, Ordering::Relaxed);
@@ -159,7 +159,7 @@ impl UploadState {
         }))
     }
 
-    /// Gives back up to so many bytes of what is held.
+    /// Releases up to this many of the reserved bytes.
     fn let_go(&self, bytes: u64) {
         let less = |held: u64| Some(held.saturating_sub(bytes));
         let (relaxed, held) = (Ordering::Relaxed, &self.held);
@@ -172,7 +172,7 @@ impl UploadState {
     }
 }
 
-/// A piece of a body that takes room.
+/// A chunk of a body, with its reserved memory.
 struct HeldBytes {
     data: Bytes,
     state: Arc<UploadState>,
@@ -186,8 +186,8 @@ impl AsRef<[u8]> for HeldBytes {
 
 impl Drop for HeldBytes {
     fn drop(&mut self) {
-        // A reader that collects the whole body copies its pieces and drops them. A reader that goes on after
-        // the request has ended keeps nothing for it.
+        // A reader that collects the whole body copies its chunks and drops them, so the memory is reserved until the
+        // request ends. After the request has ended, dropped chunks release theirs.
         let is_kept = self.state.keeps_held.load(Ordering::Relaxed);
         if !is_kept || self.state.has_ended.load(Ordering::Relaxed) {
             self.state.let_go(self.data.len() as u64 + PIECE);
@@ -195,7 +195,7 @@ impl Drop for HeldBytes {
     }
 }
 
-/// The body as the service reads it.
+/// The body that the service reads.
 struct Watched {
     /// None once it is dropped.
     body: Option<Body>,
@@ -274,7 +274,7 @@ impl Drop for Watched {
     }
 }
 
-/// There is no room in memory for more of a body.
+/// The error if `limits.buffered` has no room for more of a body.
 #[derive(Debug)]
 struct NoRoom;
 
@@ -286,7 +286,7 @@ impl fmt::Display for NoRoom {
 
 impl Error for NoRoom {}
 
-/// Whether a body ended with its client: the connection did, or the client has reset the stream.
+/// Whether the client ended a body: it closed the connection or reset the stream.
 fn is_gone(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {

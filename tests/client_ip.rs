@@ -93,7 +93,7 @@ fn x_forwarded_for_is_read_from_the_right_past_trusted_proxies() {
 }
 
 #[test]
-fn forwarded_is_read_as_its_standard_has_it() {
+fn forwarded_is_parsed_as_in_rfc_7239() {
     let cases: &[(&[&str], &str)] = &[
         (&[], PEER),
         (&["for=198.51.100.7"], "198.51.100.7"),
@@ -143,7 +143,7 @@ fn forwarded_is_read_as_its_standard_has_it() {
 }
 
 #[test]
-fn a_quotation_mark_of_the_clients_swallows_nothing_that_a_proxy_has_added() {
+fn a_clients_quotation_mark_does_not_hide_what_a_proxy_has_added() {
     let added = "for=\"[2001:db8::1]:4711\";host=\"shop\"";
     for forged in [
         "for=\"",
@@ -164,7 +164,7 @@ fn a_quotation_mark_of_the_clients_swallows_nothing_that_a_proxy_has_added() {
 }
 
 #[test]
-fn a_peer_that_is_not_trusted_is_the_client_whatever_it_says() {
+fn an_untrusted_peer_is_the_client_whatever_headers_it_sends() {
     for (peer, shown) in [
         ("198.51.100.7", "198.51.100.7"),
         ("2001:db8::1", "2001:db8::1"),
@@ -188,7 +188,7 @@ fn a_peer_that_is_not_trusted_is_the_client_whatever_it_says() {
 }
 
 #[test]
-fn a_list_without_end_is_read_for_a_while() {
+fn an_endless_list_is_read_up_to_a_limit() {
     let endless = ["192.0.2.99".to_owned() + &", 10.0.0.2".repeat(6000)];
     assert_eq!(
         client(ForwardedHeader::XForwardedFor, PEER, &endless),
@@ -220,7 +220,7 @@ proptest! {
 
     /// The promise that all of this is for.
     #[test]
-    fn nothing_that_a_client_sends_makes_it_another(
+    fn nothing_that_a_client_sends_changes_its_address(
         forged in prop::collection::vec("[ -~]{0,60}|[ -~]{500,600}|(for=\"?192\\.0\\.2\\.99[\";,\\\\ ]*)*", 0..4),
         hops: u8,
     ) {
@@ -265,7 +265,7 @@ async fn asked(router: Router, peer: Option<&str>) -> (StatusCode, String) {
 }
 
 #[tokio::test]
-async fn the_extractor_tells_the_client_with_and_without_the_layer_and_proxies() {
+async fn the_extractor_returns_the_client_with_and_without_the_layer_and_proxies() {
     let logs = logs::start(&Default::default(), Output::to(std::io::sink())).expect("logs");
     let layer = || RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new());
     let plain = || layer().expect("metrics");
@@ -283,14 +283,14 @@ async fn the_extractor_tells_the_client_with_and_without_the_layer_and_proxies()
 }
 
 #[tokio::test]
-async fn a_listener_that_tells_no_addresses_is_the_services_fault() {
+async fn a_listener_without_peer_addresses_is_a_500() {
     let (status, body) = asked(whoami(), None).await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(!body.contains("connect_info"), "{body}");
 }
 
 #[test]
-fn settings_trust_nobody_unless_they_say_so() {
+fn no_proxy_is_trusted_by_default() {
     let server = ChassisSettings::default().server;
     assert!(server.trusted_proxies.is_empty());
     assert_eq!(server.forwarded_header, ForwardedHeader::XForwardedFor);

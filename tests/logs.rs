@@ -136,7 +136,7 @@ fn the_order_is_head_event_spans_ids() {
 }
 
 #[test]
-fn a_span_may_learn_its_fields_later() {
+fn a_span_may_record_its_fields_later() {
     let lines = logged(|| {
         let span = info_span!("job", id = tracing::field::Empty, tries = 1);
         span.record("id", "a7");
@@ -167,7 +167,7 @@ fn a_field_never_takes_the_place_of_a_key_of_the_line() {
 }
 
 #[tokio::test]
-async fn lines_of_a_request_bear_its_ids() {
+async fn lines_of_a_request_have_its_ids() {
     let memory = Memory::default();
     let logs = logs::start(&json("info"), Output::to(memory.clone())).unwrap();
     let ids = Ids::from_headers(&http::HeaderMap::new());
@@ -264,7 +264,7 @@ fn the_filter_can_change_while_the_service_runs() {
 }
 
 #[test]
-fn text_is_for_people_and_bears_no_colours_elsewhere() {
+fn text_has_no_colours_outside_of_a_terminal() {
     let settings = Settings {
         format: Format::Text,
         ..Settings::default()
@@ -286,7 +286,7 @@ fn a_terminal_gets_text_with_colours() {
 }
 
 #[test]
-fn an_access_line_tells_about_the_request() {
+fn an_access_line_describes_the_request() {
     let ids = Ids::from_headers(&http::HeaderMap::new());
     let access = AccessLine {
         ended: std::time::Instant::now(),

@@ -198,7 +198,7 @@ fn number(text: &str, key: &str) -> u64 {
 }
 
 #[test]
-fn a_blocked_output_delays_nobody_and_every_line_is_accounted_for() {
+fn a_blocked_output_delays_no_request_and_every_line_is_accounted_for() {
     let mut child = start("program_that_logs_more_than_fits");
     // Until this line comes, nobody reads what the program writes.
     let mut errors = BufReader::new(child.stderr.take().unwrap());
@@ -293,7 +293,7 @@ fn a_panic_is_one_line_and_the_process_goes_on() {
 }
 
 #[test]
-fn the_last_words_of_a_process_are_written() {
+fn the_last_lines_of_a_process_are_written() {
     let (lines, _, status) = finish(start("program_that_dies_of_a_panic"));
     assert_eq!(status.code(), Some(101));
     assert_eq!(lines.len(), 1);
@@ -301,7 +301,7 @@ fn the_last_words_of_a_process_are_written() {
 }
 
 #[test]
-fn libraries_that_use_log_are_heard() {
+fn libraries_that_use_log_are_logged() {
     let (lines, errors, status) = finish(start("program_that_uses_log"));
     assert!(status.success(), "{errors}");
     let seen: Vec<_> = lines

@@ -105,7 +105,7 @@ fn a_service_registers_its_own_beside_ours() {
 }
 
 #[test]
-fn who_prefers_openmetrics_gets_it() {
+fn openmetrics_is_returned_to_clients_that_prefer_it() {
     let metrics = Metrics::new();
     metrics.counter("orders_total", "Orders.").unwrap().inc();
     let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
@@ -124,7 +124,7 @@ fn who_prefers_openmetrics_gets_it() {
 }
 
 #[tokio::test]
-async fn the_machine_and_the_runtime_are_told() {
+async fn the_metrics_include_the_process_and_the_runtime() {
     let metrics = Metrics::new();
     metrics.machine().unwrap();
     metrics.runtime(&tokio::runtime::Handle::current()).unwrap();
@@ -154,7 +154,7 @@ async fn the_machine_and_the_runtime_are_told() {
 
 #[tokio::test]
 #[ignore = "needs promtool"]
-async fn promtool_finds_nothing_to_complain_about() {
+async fn promtool_finds_no_errors() {
     use std::io::Write;
     use std::process::{Command, Stdio};
 
@@ -202,7 +202,7 @@ fn a_scrape_of_thousands_of_series_is_gzipped_and_reads_back() {
 }
 
 #[test]
-fn gzip_is_for_those_who_accept_it() {
+fn gzip_is_used_only_if_accepted() {
     for (header, accepted) in [
         (Some("gzip"), true),
         (Some("br, GZIP;q=0.5"), true),

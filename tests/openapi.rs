@@ -53,7 +53,7 @@ fn a_problem_is_the_default_response_in_its_own_media_type() {
 }
 
 #[test]
-fn what_extractors_refuse_is_a_problem_too() {
+fn a_rejection_of_an_extractor_is_a_problem_too() {
     let responses = &document()["paths"]["/orders"]["post"]["responses"];
     for status in ["400", "415", "422"] {
         let content = responses[status]["content"].as_object().expect(status);
@@ -63,7 +63,7 @@ fn what_extractors_refuse_is_a_problem_too() {
 }
 
 #[test]
-fn the_clients_address_is_nothing_that_a_client_sends() {
+fn the_clients_address_is_not_a_parameter() {
     let operation = &document()["paths"]["/orders"]["post"];
     assert!(operation["requestBody"].is_object(), "{operation}");
     assert!(operation["parameters"].is_null(), "{operation}");

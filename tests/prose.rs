@@ -162,6 +162,33 @@ fn snippets_name_the_version_of_this_workspace() {
     }
 }
 
+/// Pages with a list that others link to, and words that occur together only in this list.
+const LISTS: [(&str, &[&str]); 2] = [
+    ("docs/errors.md", &["408", "504"]),
+    ("docs/middleware.md", &["outer_layer", "Router::layer"]),
+];
+
+#[test]
+fn outcomes_and_the_order_of_layers_are_listed_on_one_page() {
+    for (page, words) in LISTS {
+        let lists = |text: &str| words.iter().all(|word| text.contains(word));
+        let pages = prose()
+            .into_iter()
+            .filter(|(file, _)| file.ends_with(".md"));
+        let with_list = pages.filter(|(_, lines)| {
+            let text: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
+            // A setting's row has its own statuses.
+            let blocks = text.split(|line| line.is_empty() || line.starts_with("| `"));
+            blocks.into_iter().any(|block| lists(&block.join(" ")))
+        });
+        let with_list: Vec<_> = with_list.map(|(file, _)| file).collect();
+        assert!(
+            with_list.len() == 1 && with_list[0].ends_with(page),
+            "{with_list:?}"
+        );
+    }
+}
+
 /// The rows of a Markdown table, as cells.
 fn rows(page: &str) -> Vec<Vec<String>> {
     let lines = page.lines().filter(|line| line.starts_with("| "));
@@ -173,7 +200,7 @@ fn rows(page: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_term_to_search_for_is_on_the_page_that_is_about_it() {
+fn a_search_term_is_on_the_page_about_it() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let index = include_str!("../docs/README.md");
     let (mut terms, mut missing) = (0, Vec::new());

@@ -30,7 +30,7 @@ fn release(version: &str) -> (u32, u32) {
 }
 
 #[test]
-fn no_dependency_declares_a_newer_rust_than_its_package_promises() {
+fn no_dependency_requires_a_newer_rust_than_its_package() {
     let metadata: Value =
         serde_json::from_str(&cargo(&["metadata", "--locked", "--format-version=1"]))
             .expect("JSON");

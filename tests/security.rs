@@ -11,11 +11,11 @@ const TESTS: [(&str, &str); 33] = [
     ),
     (
         "| sends large bodies",
-        "service/memory_limits.rs bodies_beyond_the_room_for_them_are_503_and_small_ones_are_served",
+        "service/memory_limits.rs bodies_beyond_the_memory_limit_are_503_and_small_ones_are_served",
     ),
     (
         "| opens many connections",
-        "service/memory_limits.rs with_no_idle_connection_one_that_waits_for_its_client_makes_room",
+        "service/memory_limits.rs without_idle_connections_one_that_waits_for_its_client_is_closed",
     ),
     (
         "| sends many requests",
@@ -23,19 +23,19 @@ const TESTS: [(&str, &str); 33] = [
     ),
     (
         "| sends a large head",
-        "service/hostile_clients.rs oversized_headers_and_garbage_are_refused",
+        "service/hostile_clients.rs oversized_headers_and_garbage_are_rejected",
     ),
     (
         "| claims another address",
-        "service/client_address.rs a_header_of_anybody_else_is_not_believed",
+        "service/client_address.rs a_header_from_an_untrusted_peer_is_ignored",
     ),
     (
         "| sends `x-request-id`",
-        "service/client_address.rs ids_are_kept_from_whom_the_setting_names",
+        "service/client_address.rs ids_are_kept_from_the_callers_in_the_setting",
     ),
     (
         "| makes a handler fail",
-        "service/outcomes.rs a_handlers_error_is_logged_with_its_causes_and_sent_without",
+        "service/outcomes.rs a_handlers_error_is_logged_with_its_causes_which_the_response_omits",
     ),
     ("| 200 bodies of 2 MB", MEMORY),
     ("| 4000 connections", MEMORY),
@@ -48,24 +48,24 @@ const TESTS: [(&str, &str); 33] = [
     ("| `/`, `/status`", WITH_TOKEN),
     (
         "| `PUT /log`",
-        "service/admin.rs without_a_token_a_service_in_a_container_takes_no_changes",
+        "service/admin.rs without_a_token_a_service_in_a_container_rejects_changes",
     ),
     (
         "- The token is sent",
-        "service/admin.rs a_token_that_can_be_guessed_keeps_the_service_from_starting",
+        "service/admin.rs a_weak_token_fails_the_start",
     ),
     (
         "- On a connection to localhost",
-        "service/admin.rs a_name_that_leads_here_reads_nothing_from_a_browser_that_forwards_the_port",
+        "service/admin.rs dns_rebinding_in_a_browser_with_a_forwarded_port_reads_nothing",
     ),
     (
         "- A request is authorized",
-        "service/memory_limits.rs probes_are_answered_whatever_holds_the_places_of_the_admin_listener",
+        "service/memory_limits.rs probes_are_answered_when_all_slots_of_the_admin_listener_are_taken",
     ),
     ("- Probes are answered", FLOOD),
     (
         "- A change of the log filter",
-        "service/admin.rs a_change_of_the_filter_and_its_end_are_in_the_log_whatever_the_filters_say",
+        "service/admin.rs a_change_of_the_filter_and_its_end_are_logged_regardless_of_the_filter",
     ),
     (
         "- Values of settings",
@@ -89,8 +89,10 @@ const TESTS: [(&str, &str); 33] = [
 ];
 const MEMORY: &str =
     "e2e/tests/memory.rs no_client_has_a_container_of_128_mib_killed_and_others_are_answered";
-const WITH_TOKEN: &str = "service/admin.rs with_a_token_everyone_needs_it_to_change_the_filter_and_to_read_what_is_not_for_machines";
-const FLOOD: &str = "service/memory_limits.rs probes_are_answered_while_clients_open_connections_to_the_admin_listener_as_fast_as_they_can";
+const WITH_TOKEN: &str =
+    "service/admin.rs with_a_token_changing_the_filter_and_reading_sensitive_routes_require_it";
+const FLOOD: &str =
+    "service/memory_limits.rs probes_are_answered_during_a_connection_flood_on_the_admin_listener";
 
 /// Lines that begin a table or name what is not promised.
 const NO_PROMISES: [&str; 9] = [

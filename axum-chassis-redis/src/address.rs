@@ -20,7 +20,7 @@ pub(crate) fn read(url: &Secret) -> Result<ConnectionInfo, String> {
     check(url.expose().trim()).map_err(|wrong| format!("invalid URL: {wrong}; expected {TCP}{tls}"))
 }
 
-/// Whether others on the network can read what is sent: it goes to another host without TLS.
+/// Whether the connection can be read on the network: it goes to another host without TLS.
 pub(crate) fn is_readable(info: &ConnectionInfo) -> bool {
     match info.addr() {
         ConnectionAddr::Tcp(host, _) => {
@@ -65,7 +65,7 @@ fn check(text: &str) -> Result<ConnectionInfo, &'static str> {
         );
     }
     let says_protocol = url.query_pairs().any(|(name, _)| name == "protocol");
-    // Its own words may quote the URL.
+    // The parser's message may quote the URL.
     let info = url.into_connection_info().map_err(|_| {
         "what follows the host is the number of a database, and then at most \
          `?protocol=resp2` or `?protocol=resp3`"
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_read_and_speaks_resp3_unless_it_says_otherwise() {
+    fn a_url_is_parsed_and_uses_resp3_by_default() {
         for (url, protocol) in [
             ("redis://localhost", ProtocolVersion::RESP3),
             (
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_to_another_host_without_tls_can_be_read() {
+    fn a_connection_to_another_host_without_tls_is_insecure() {
         for (url, readable) in [
             ("redis://:hunter2@cache.example", true),
             ("redis://10.0.0.1", true),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_wrong_one_helps_and_does_not_quote_it() {
+    fn the_error_for_an_invalid_url_is_helpful_and_does_not_quote_it() {
         for (url, helps) in [
             ("", "missing, expected redis://USER:PASSWORD@HOST:6379/0"),
             ("hunter2", "unknown URL scheme"),

@@ -6,24 +6,24 @@ use std::time::Duration;
 use axum_chassis::Problem;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// When to come back.
+/// The value of `Retry-After`.
 const LATER: Duration = Duration::from_secs(5);
 
-/// What an error that reached the client by `?` means; `None` of all else, such as a command that is not
-/// valid: a 500.
+/// Maps an error that a handler returned with `?`. Returns `None` for all other errors, such as an invalid command:
+/// they are a 500.
 ///
-/// | error | answer |
+/// | error | response |
 /// |---|---|
-/// | no connection, no answer in time, credentials (`NOAUTH`, `WRONGPASS`) | 503, `Retry-After: 5` |
-/// | the server takes no commands for now: `LOADING`, `BUSY`, `MASTERDOWN`, `CLUSTERDOWN`, `TRYAGAIN` | 503, `Retry-After: 5` |
-/// | it takes no writes: `OOM`, `MISCONF`, `NOREPLICAS`, `READONLY` (the connections are replaced) | 503, `Retry-After: 5` |
+/// | no connection, no response in time, credentials (`NOAUTH`, `WRONGPASS`) | 503, `Retry-After: 5` |
+/// | the server rejects commands temporarily: `LOADING`, `BUSY`, `MASTERDOWN`, `CLUSTERDOWN`, `TRYAGAIN` | 503, `Retry-After: 5` |
+/// | the server rejects writes: `OOM`, `MISCONF`, `NOREPLICAS`, `READONLY` (the connections are replaced) | 503, `Retry-After: 5` |
 ///
-/// The answer holds nothing of the command: that is in the log. Registered by
-/// [`redis`](crate::redis()); public for a program that renders its errors by itself.
+/// The response contains nothing of the command, which is in the log. Registered by
+/// [`redis`](crate::redis()); public for programs that render errors themselves.
 pub fn classify_error(error: &(dyn Error + 'static)) -> Option<Problem> {
     let error = error.downcast_ref::<RedisError>()?;
     let passes = match error.kind() {
-        // The first two at a reconnect: the start went well.
+        // The first two occur at a reconnect, because the first connection succeeded.
         _ if matches!(
             error.code(),
             Some("NOAUTH" | "WRONGPASS" | "BUSY" | "OOM" | "MISCONF" | "NOREPLICAS")

@@ -1,4 +1,4 @@
-//! Redis, or Valkey, for a service on [`axum_chassis`], by the [`redis`](mod@redis) crate.
+//! Redis or Valkey for a service on [`axum_chassis`], with the [`redis`](mod@redis) crate.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -34,8 +34,8 @@
 //! }
 //! ```
 //!
-//! The call waits until Redis answers, for `service.start_timeout` at most. From then on a readiness
-//! check asks it, and errors that reach the client by `?` mean what they should (see [`classify_error`]).
+//! The call waits until Redis is available, for at most `service.start_timeout`. Afterwards a readiness check tests
+//! the connections, and errors that a handler returns with `?` get a matching status (see [`classify_error`]).
 //! [`redis_rotating`] also follows a password that is rotated in a mounted secret.
 //!
 //! # Why the redis crate, and what a pool is here
@@ -44,22 +44,19 @@
 //! reconnects by itself; the last release of fred, which does as much and has a pool of its own, is
 //! of March 2025.
 //!
-//! A [`ConnectionManager`] sends the commands of everybody on one connection, without waiting for
-//! the answers between: one is enough for tens of thousands of commands a second, and there is no
-//! pool that could be exhausted. `pool_size` is how many there are, for large values or slow
-//! scripts, behind which the other answers of the same connection wait; [`Pool::get`] hands them out
-//! in turn. Commands that block (`BLPOP`) or that watch (`WATCH`) belong on connections of their own:
-//! [`Pool::client`].
+//! A [`ConnectionManager`] pipelines the commands of all callers on one connection. One connection is enough for tens
+//! of thousands of commands a second, and the pool cannot be exhausted. Set a larger `pool_size` for large values or slow
+//! scripts, because other responses on the same connection wait behind them. [`Pool::get`] returns the connections in
+//! turn. Commands that block (`BLPOP`) or watch (`WATCH`) need a connection of their own: [`Pool::client`].
 //!
-//! Connections speak RESP3, by which a manager learns at once that its connection is gone, rather
-//! than by the next command, which would fail. It needs Redis 6 or later; a proxy that does not know
-//! it takes `?protocol=resp2` in the URL.
+//! Connections use RESP3, with which a manager notices a lost connection immediately instead of at the next command,
+//! which would fail. RESP3 needs Redis 6 or later. For a proxy without RESP3, add `?protocol=resp2` to the URL.
 //!
 //! # Features
 //!
-//! None by default. `tls` is for `rediss://` URLs, by rustls with ring, which needs a C compiler. It
-//! trusts the authorities of the system, or those of the file that `SSL_CERT_FILE` names: a URL has no
-//! place for them, and a Redis of a cloud has often an authority of its own.
+//! None by default. `tls` adds `rediss://` URLs with rustls and ring, which needs a C compiler. It trusts the
+//! system's certificate authorities, or those of the file in `SSL_CERT_FILE`. A URL cannot name them, and cloud
+//! providers often have their own.
 //!
 //! [`ConnectionManager`]: redis::aio::ConnectionManager
 

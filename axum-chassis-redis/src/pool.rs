@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::{Settings, address, classify_error};
 
-/// Connections to Redis. Cheap to clone; all clones are one.
+/// Connections to Redis. Cheap to clone; clones share the connections.
 #[derive(Clone)]
 pub struct Pool(Arc<Inner>);
 
@@ -33,17 +33,17 @@ struct Inner {
 
 /// How long a connection may take to answer a `PING`, before it counts as silent.
 const ANSWER: Duration = Duration::from_secs(1);
-/// A connection that is silent, and has nothing under way, is noticed by the kernel after about this long.
+/// The kernel closes a silent connection without pending commands after about this time.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// A server that became a replica makes each command fail: one renewal is enough for all of them.
+/// Every command fails on a server that has become a replica. One renewal is enough for all of them.
 const AFTER_FAILOVER: Duration = Duration::from_secs(1);
 
-/// Opens `pool_size` connections to Redis, once it answers.
+/// Waits until Redis is available, and opens `pool_size` connections.
 ///
-/// `name` is what the service's settings call it, such as `redis`: so are the readiness check, the
-/// pool in the metrics and whatever is wrong with it.
+/// `name` is the key in the service's settings, such as `redis`. It is also the name of the readiness check and of
+/// the pool in metrics and errors.
 ///
-/// At the stop, once the last request is gone, the connections are closed.
+/// The connections are closed at shutdown, after the last request.
 ///
 /// # Errors
 /// If the URL is not a Redis URL, or if Redis is not available within `service.start_timeout`.
@@ -59,8 +59,8 @@ pub async fn redis<S>(
     let mut config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(*settings.connect_timeout))
         .set_response_timeout((!response.is_zero()).then_some(response))
-        // While Redis is down a command waits for one more attempt, a tenth of a second later, and
-        // fails then: requests do not pile up, and attempts do not follow each other without a pause.
+        // While Redis is down, a command waits for one more attempt, a tenth of a second later, and then fails. So
+        // requests do not pile up, and there is a pause between attempts.
         .set_number_of_retries(1)
         .set_min_delay(Duration::from_millis(100))
         .set_max_delay(Duration::from_millis(200));
@@ -94,7 +94,7 @@ pub async fn redis<S>(
                 let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
                 if last.is_none_or(|last| last.elapsed() > AFTER_FAILOVER) {
                     *last = Some(Instant::now());
-                    // An error is that of the URL, which was well at the start.
+                    // It fails only if the URL is invalid, and the URL was valid at the start.
                     let _ = renewed.renew_all();
                 }
             }
@@ -109,7 +109,7 @@ pub async fn redis<S>(
     Ok(pool)
 }
 
-/// A connection that others could read is a warning.
+/// Logs a warning if the connection can be read on the network.
 pub(crate) fn warn_if_readable(name: &str, settings: &Settings) {
     if address::read(&settings.url).is_ok_and(|info| address::is_readable(&info)) {
         tracing::warn!(
@@ -119,7 +119,7 @@ pub(crate) fn warn_if_readable(name: &str, settings: &Settings) {
     }
 }
 
-/// How to connect.
+/// The client for these settings.
 pub(crate) fn client_of(name: &str, settings: &Settings) -> anyhow::Result<Client> {
     let info = match address::read(&settings.url) {
         Ok(info) => info,
@@ -127,7 +127,8 @@ pub(crate) fn client_of(name: &str, settings: &Settings) -> anyhow::Result<Clien
     };
     #[cfg(feature = "tls")]
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // The redis crate takes the process's own and brings none. `Err`: another was quicker.
+        // The redis crate uses the process's provider and does not install one. `Err` means that another thread was
+        // faster.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
     Client::open(info.set_tcp_settings(tcp_settings())).with_context(|| format!("{name}.url"))
@@ -148,7 +149,7 @@ impl Pool {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// The next connection, which others use at the same time. Cheap: take one for each use.
+    /// Returns the next connection, which other callers share. Cheap: call it for each use.
     pub fn get(&self) -> ConnectionManager {
         let next = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.at(next % self.0.managers.len())
@@ -174,7 +175,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Has connections made with another client, if one of them answers.
+    /// Replaces all connections with those of another client, if a test connection answers.
     pub(crate) async fn follow(&self, client: Client) -> anyhow::Result<()> {
         let new = Self::new(client.clone(), self.0.config.clone(), 1)?;
         new.ask().await?;
@@ -199,7 +200,7 @@ impl Pool {
         self.renew_all()
     }
 
-    /// Whether each connection answers. One that does not is mended on the way.
+    /// Checks whether each connection answers, and replaces those that do not.
     async fn ask(&self) -> anyhow::Result<()> {
         let asked = (0..self.0.managers.len()).map(|at| {
             let pool = self.clone();
@@ -226,7 +227,7 @@ impl Pool {
         let answer = match answer {
             Some(answer) => answer,
             None => {
-                // A manager waits on: it connects again when a connection was closed, and not when it is silent.
+                // A manager reconnects after a connection was closed, but not if the connection is silent.
                 self.renew(at)?;
                 match ping().await {
                     Ok(answer) => answer,
@@ -235,10 +236,9 @@ impl Pool {
             }
         };
         match answer {
-            // It answers, though not to a user without this right.
+            // The server answers, but the user may not run `PING`.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(()),
-            // After such an error at a reconnect (a password that was wrong for a moment) a manager never
-            // tries again.
+            // After such an error at a reconnect (such as a temporarily wrong password), a manager never retries.
             Err(error) if !error.is_io_error() => {
                 self.renew(at)?;
                 Err(told(&error))
@@ -248,13 +248,13 @@ impl Pool {
     }
 }
 
-/// Its causes stand in its own text already.
+/// The error's text already contains its causes.
 fn told(error: &RedisError) -> anyhow::Error {
     anyhow::anyhow!("{error}")
 }
 
-/// Asks as soon as a connection was lost or a command had no answer, again and again until there is one: a
-/// manager returns the error of its last attempt to the next caller, even if that is much later.
+/// Checks the connections after one was lost or a command timed out, and retries until all answer. Otherwise a
+/// manager would return the error of its last attempt to the next caller, even much later.
 async fn mend(pool: Pool, suspected: Arc<Notify>) {
     const SOON: Duration = Duration::from_millis(100);
     loop {
@@ -281,7 +281,7 @@ fn tcp_settings() -> TcpSettings {
 }
 
 impl Inner {
-    /// Connects when it is first used.
+    /// Creates a manager that connects on first use.
     fn fresh(&self) -> RedisResult<ConnectionManager> {
         let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
         ConnectionManager::new_lazy_with_config(client.clone(), self.config.clone())

@@ -1,13 +1,13 @@
-//! Passwords that change while the service runs.
+//! Password rotation while the service runs.
 
 use axum_chassis::Chassis;
 
 use crate::pool::{client_of, warn_if_readable};
 use crate::{Pool, Settings, redis};
 
-/// The same as [`redis`](crate::redis()), and follows the settings: a new `url`, such as one with another
-/// password in a mounted secret, is used for new connections, and those from before are let go once their
-/// commands have their answers.
+/// Like [`redis`](crate::redis()), but follows changes of the settings. A new `url`, such as one with another
+/// password in a mounted secret, is used for new connections. Old connections are closed after the responses to their
+/// commands.
 ///
 /// `of` finds the settings of Redis in the service's:
 ///
@@ -19,9 +19,8 @@ use crate::{Pool, Settings, redis};
 /// # Ok(()) }
 /// ```
 ///
-/// A URL that does not work is logged as an error, and the connections of before go on; it is tried again
-/// every second until it works or the settings change ([`Chassis::follow`]). Other settings of the pool need a
-/// restart.
+/// A URL that does not work is logged as an error, and the old connections stay in use. It is retried every second
+/// until it works or the settings change ([`Chassis::follow`]). Other settings of the pool need a restart.
 ///
 /// # Errors
 /// Those of [`redis`](crate::redis()).

@@ -9,8 +9,8 @@ use crate::address;
 
 /// A section such as `[redis]`, to embed in a service's own settings.
 ///
-/// Embedded as `redis`, its `url` may also be given by the variable `REDIS_URL` or the secret file
-/// `redis-url`. The settings around it check it with [`ValidationErrors::within`]`("redis", &self.redis)`.
+/// If the section is `redis`, its `url` can also be set with the variable `REDIS_URL` or the secret file `redis-url`.
+/// Validate it in the service's settings with [`ValidationErrors::within`]`("redis", &self.redis)`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[non_exhaustive]

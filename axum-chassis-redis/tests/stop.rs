@@ -26,7 +26,7 @@ async fn clients(server: &mut MultiplexedConnection) -> anyhow::Result<usize> {
 
 #[tokio::test]
 #[ignore = "needs Redis"]
-async fn connections_are_closed_once_the_last_request_is_gone() {
+async fn connections_are_closed_after_the_last_request() {
     let server = stores::Redis::start();
     let client = Client::open(server.url()).expect("a URL");
     let mut own = client

@@ -5,7 +5,7 @@ use axum_chassis::settings::Secret;
 #[cfg(feature = "postgres")]
 use crate::postgres::PostgresUrl;
 
-/// A URL that was read.
+/// A parsed URL.
 #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
 pub(crate) enum Address {
     #[cfg(feature = "postgres")]
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_of_both_databases_are_read() {
+    fn urls_of_both_databases_are_parsed() {
         for url in [
             "postgres://orders:hunter2@db.example:5432/orders",
             "postgresql://db/orders?sslmode=verify-full&application_name=orders",
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_wrong_one_helps_and_does_not_quote_it() {
+    fn the_error_for_an_invalid_url_is_helpful_and_does_not_quote_it() {
         for (url, helps) in [
             (
                 "",

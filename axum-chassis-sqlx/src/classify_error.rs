@@ -11,13 +11,13 @@ const SOON: Duration = Duration::from_secs(1);
 /// `Retry-After` while the database is not available.
 const LATER: Duration = Duration::from_secs(5);
 
-/// What an error that reached the client by `?` means; `None` of errors that are not sqlx's, and of the
-/// service's own mistakes, such as a query that is not valid: a 500.
+/// Maps an error that a handler returned with `?`. Returns `None` for errors that are not sqlx's, and for bugs of the
+/// service such as an invalid query: they are a 500.
 ///
-/// | error | answer |
+/// | error | response |
 /// |---|---|
 /// | no connection was free, or could be opened, within `acquire_timeout` | 503, `Retry-After: 1` |
-/// | no connection to be had, lost connection | 503, `Retry-After: 5` |
+/// | no connection available, lost connection | 503, `Retry-After: 5` |
 /// | unique violation (23505), exclusion violation (23P01) | 409 |
 /// | serialization failure (40001), deadlock (40P01), lock not available (55P03) | 503, `Retry-After: 1` |
 /// | `cached plan must not change result type` (0A000), after a migration | 503, `Retry-After: 1`; the connections are replaced |
@@ -28,8 +28,8 @@ const LATER: Duration = Duration::from_secs(5);
 /// | SQLite: busy, locked | 503, `Retry-After: 1` |
 /// | SQLite: full, cannot be opened | 503, `Retry-After: 5` |
 ///
-/// The answer holds nothing of the query: that is in the log. Registered by `postgres` and
-/// `sqlite`; public for a program that renders its errors by itself.
+/// The response contains nothing of the query, which is in the log. Registered by `postgres` and `sqlite`; public for
+/// programs that render errors themselves.
 pub fn classify_error(error: &(dyn Error + 'static)) -> Option<Problem> {
     match error.downcast_ref::<sqlx::Error>()? {
         // Either all are in use, or none can be opened: sqlx does not distinguish them.
@@ -58,7 +58,7 @@ fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool {
     error.is_unique_violation() || (error.code().as_deref() == Some("23P01"))
 }
 
-/// What the database itself returns in a state that passes.
+/// Temporary errors that the database itself returns.
 #[cfg_attr(
     not(any(feature = "postgres", feature = "sqlite")),
     allow(unused_variables)
@@ -72,7 +72,7 @@ fn passing(error: &(dyn DatabaseError + 'static)) -> Option<Problem> {
                 Some(soon("the database has a new schema"))
             }
             "25006" | "25P03" | "25P04" | "3D000" => Some(gone()),
-            // At a connection: that of the start went well.
+            // At a later connection, because the first one succeeded.
             code if ["08", "28", "53", "57", "58"].contains(&code.get(..2).unwrap_or_default()) => {
                 Some(gone())
             }

@@ -1,4 +1,4 @@
-//! PostgreSQL and SQLite for a service on [`axum_chassis`], by [`sqlx`].
+//! PostgreSQL and SQLite for a service on [`axum_chassis`], with [`sqlx`].
 //!
 //! ```no_run
 //! # #[cfg(feature = "postgres")] mod service {
@@ -38,21 +38,20 @@
 //! # }
 //! ```
 //!
-//! The call waits until the database answers, for `service.start_timeout` at most. From then on a
-//! readiness check asks it, pool metrics tell of its connections, errors that reach the client by
-//! `?` mean what they should (see [`classify_error`]), and the pool is closed when the last request is gone.
-//! What comes back is sqlx's own pool: queries, transactions and migrations are sqlx's. `postgres_rotating`
-//! also follows a password that is rotated in a mounted secret.
+//! The call waits until the database is available, for at most `service.start_timeout`. It adds a readiness check and
+//! pool metrics, and closes the pool after the last request. Errors that a handler returns with `?` get a matching
+//! status (see [`classify_error`]). The return value is sqlx's own pool: queries, transactions and migrations are
+//! sqlx's. `postgres_rotating` also follows a password that is rotated in a mounted secret.
 //!
 //! # Features
 //!
-//! `postgres` and `sqlite`, neither of them by default; `migrate`, for migrations of PostgreSQL; `testing`, for `[dev-dependencies]`. The drivers need a C compiler: for ring, which the
-//! TLS of PostgreSQL stands on, and for SQLite itself, which is compiled in. sqlx 0.9 needs Rust
-//! 1.94, and so does this crate.
+//! None by default. `postgres` and `sqlite` are the drivers, `migrate` runs migrations of PostgreSQL, and `testing`
+//! is for `[dev-dependencies]`. The drivers need a C compiler: PostgreSQL's TLS uses ring, and SQLite itself is
+//! compiled in. sqlx 0.9 needs Rust 1.94, and so does this crate.
 //!
-//! TLS trusts Mozilla's list of authorities, compiled in, so that a service trusts the same ones in
-//! an image without certificates (distroless `static`, `scratch`) as on a laptop; a company's own or
-//! a cloud's comes by `?sslrootcert=FILE` in the URL.
+//! TLS trusts Mozilla's list of authorities, compiled in, so that a service trusts the same authorities in an image
+//! without certificates (distroless `static`, `scratch`) as on a laptop. Add a company's or cloud provider's
+//! authority with `?sslrootcert=FILE` in the URL.
 
 #![forbid(unsafe_code)]
 

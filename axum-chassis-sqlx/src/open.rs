@@ -9,7 +9,7 @@ use crate::Settings;
 /// How long closing a pool may take: a connection that has gone silent does not end.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// Waits until the database answers.
+/// Waits until the database is available.
 pub(crate) async fn wait<S>(
     chassis: &Chassis<S>,
     name: &str,
@@ -18,7 +18,7 @@ pub(crate) async fn wait<S>(
 ) -> anyhow::Result<()> {
     let limit = settings.acquire_timeout;
     let attempt = async || {
-        // Not with the pool, which would only return that its time was up.
+        // Without the pool, which would return only a timeout instead of the cause.
         match tokio::time::timeout(*limit, probe.check()).await {
             Ok(answer) => answer,
             Err(_) => anyhow::bail!("no response within {limit}"),
@@ -27,7 +27,7 @@ pub(crate) async fn wait<S>(
     chassis.wait_for(name, attempt).await
 }
 
-/// Makes the pool, and registers what the chassis does with it.
+/// Creates the pool, and registers its readiness check, metrics and stop hook.
 pub(crate) fn open<S, DB: Database>(
     chassis: &Chassis<S>,
     name: &str,
@@ -80,7 +80,7 @@ fn observe<S, DB: Database>(
         )
     };
     count("idle", Box::new(idle))?;
-    // Between two reads a connection may have come back.
+    // A connection may have been returned between the two reads.
     count("used", Box::new(move || used().max(0.0)))?;
     let max = f64::from(pool.options().get_max_connections());
     metrics.gauge_fn(

@@ -24,10 +24,10 @@ use crate::address::Address;
 use crate::open::{open, wait};
 use crate::{Settings, classify_error};
 
-/// Opens a pool of connections to PostgreSQL, once it answers.
+/// Waits until PostgreSQL is available, and opens a connection pool.
 ///
-/// `name` is what the service's settings call it, such as `database`: so are the readiness check,
-/// the pool in the metrics, the stop hook and whatever is wrong with it.
+/// `name` is the key in the service's settings, such as `database`. It is also the name of the readiness check, of
+/// the pool in metrics and errors, and of the stop hook.
 ///
 /// `statement_timeout` goes to the server with each new connection, and `application_name` is the
 /// name unless the URL has one.
@@ -67,7 +67,8 @@ async fn connect<S>(
         .idle_timeout((!idle.is_zero()).then_some(idle))
         // `before_acquire` does the same, with a limit.
         .test_before_acquire(false)
-        // A pooler takes a connection at once, and its queries wait for a server: `acquire_timeout` has to cover that.
+        // A pooler accepts a connection immediately, and its queries wait for a server. `acquire_timeout` has to
+        // include this wait.
         .after_connect(|connection, _| Box::pin(connection.ping()))
         .before_acquire(move |connection, of| {
             let (upkeep, probe) = (upkeep.clone(), connecting.clone());
@@ -85,7 +86,7 @@ async fn connect<S>(
     Ok((pool, probe))
 }
 
-/// A connection that others could read is a warning.
+/// Logs a warning if the connection can be read on the network.
 fn warn_of_weakness(name: &str, settings: &Settings) {
     if let Ok(url) = read(name, settings)
         && let Some(weakness) = url.weakness()
@@ -94,12 +95,12 @@ fn warn_of_weakness(name: &str, settings: &Settings) {
     }
 }
 
-/// How to connect.
+/// The connect options.
 fn ways(name: &str, settings: &Settings) -> anyhow::Result<Ways> {
     let url = read(name, settings)?;
     let plain = url.options(name);
     let mut full = plain.clone();
-    // What the URL or PGOPTIONS has goes before a setting that is there by default.
+    // The URL and PGOPTIONS take precedence over a setting that is only a default.
     let is_given = plain
         .get_options()
         .is_some_and(|given| given.contains("statement_timeout"));
@@ -125,7 +126,7 @@ fn read(name: &str, settings: &Settings) -> anyhow::Result<Box<PostgresUrl>> {
     }
 }
 
-/// A pooler ignores the parameter, or refuses it and gets none.
+/// A pooler ignores the parameter, or rejects it, and then the pool connects without it.
 async fn warn_without_timeout(name: &str, settings: &Settings, probe: &Probe) {
     let wanted = settings.statement_timeout;
     let limit = *settings.acquire_timeout;

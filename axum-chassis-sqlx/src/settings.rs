@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 
-/// PostgreSQL keeps its `statement_timeout` in milliseconds, as an `int`.
+/// PostgreSQL stores `statement_timeout` in milliseconds, as an `int`.
 const LONGEST_STATEMENT: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 
 /// A section such as `[database]`, to embed in a service's own settings.
 ///
-/// Embedded as `database`, its `url` may also be given by the variable `DATABASE_URL` or the secret
-/// file `database-url`. The settings around it check it with
+/// If the section is `database`, its `url` can also be set with the variable `DATABASE_URL` or the secret file
+/// `database-url`. Validate it in the service's settings with
 /// [`ValidationErrors::within`]`("database", &self.database)`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -35,8 +35,8 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// No URL. Waiting and the statement together stay well below `limits.request_timeout`, so that
-    /// a client learns of a 503 and when to come back, rather than of a 504.
+    /// The URL is empty. The timeouts together are well below `limits.request_timeout`, so that a client gets a 503
+    /// with `Retry-After` rather than a 504.
     fn default() -> Self {
         Self {
             url: Secret::default(),

@@ -22,8 +22,8 @@ const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Opens an SQLite file, and creates it if it is missing.
 ///
-/// Writers do not keep readers waiting (WAL), and wait for each other for `statement_timeout`;
-/// foreign keys are held. `name` is what the service's settings call it, such as `database`.
+/// Writers do not block readers (WAL), and wait for each other for `statement_timeout`. Foreign keys are enforced.
+/// `name` is the key in the service's settings, such as `database`.
 ///
 /// # Errors
 /// If the URL is not an SQLite URL, or if the file cannot be opened within `service.start_timeout`.
@@ -38,7 +38,7 @@ pub async fn sqlite<S>(
         Ok(_) => bail!("{name}.url: URL of another database, expected sqlite:PATH"),
         Err(wrong) => bail!("{name}.url: {wrong}"),
     };
-    // Its own words may quote the URL.
+    // The parser's message may quote the URL.
     let Ok(options) = SqliteConnectOptions::from_str(&url) else {
         bail!("{name}.url: invalid parameter after the `?`");
     };
@@ -47,21 +47,21 @@ pub async fn sqlite<S>(
         .create_if_missing(true)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
-        // As safe as `Full` with a WAL, but for the last moment before a loss of power.
+        // With a WAL as safe as `Full`, except that a power failure may lose the last transactions.
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(if patience.is_zero() {
             FOR_EVER
         } else {
             patience
         });
-    // They cost little, and the last one of a database in memory is the database.
+    // Idle connections cost little, and closing the last one of a database in memory deletes it.
     let pool = SqlitePoolOptions::new()
         .idle_timeout(None)
         .max_lifetime(None)
         .after_release(|connection, _| Box::pin(is_alive(connection)));
     let mut settings = settings.clone();
     if is_in_memory(&url) {
-        // Connections to one share a cache, in which a statement fails where it would wait in a file.
+        // Connections to one in-memory database share a cache, where a statement fails instead of waiting for a lock.
         settings.max_connections = 1;
     }
     let probe = FileCheck::new(options.clone(), is_in_memory(&url));
@@ -70,13 +70,13 @@ pub async fn sqlite<S>(
     open(chassis, name, &settings, pool, options, probe)
 }
 
-/// Whether sqlx's worker, the thread of a connection, still runs. What was sent to it before its end has no
-/// answer, and sqlx waits for that without a limit when a connection goes back to the pool: its place would be
-/// lost.
+/// Whether sqlx's worker, the thread of a connection, still runs. A query that was sent before the thread ended never
+/// gets a response. When such a connection returns to the pool, sqlx waits without a limit, and the pool would lose
+/// one connection.
 async fn is_alive(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
     const ANSWER: Duration = Duration::from_secs(1);
     loop {
-        // Slow or gone? What is sent after its end fails at once.
+        // Distinguishes a slow thread from an ended one: a query after its end fails immediately.
         match tokio::time::timeout(ANSWER, connection.ping()).await {
             Ok(Ok(())) => return Ok(true),
             Ok(Err(error)) => {
@@ -92,7 +92,7 @@ fn is_in_memory(url: &str) -> bool {
     url.contains(":memory:") || url.contains("mode=memory")
 }
 
-/// The readiness check, on a connection of its own. Cheap to clone; all clones are one.
+/// The readiness check, on a connection of its own. Cheap to clone; clones share the connection.
 #[derive(Clone)]
 struct FileCheck {
     options: SqliteConnectOptions,
@@ -102,7 +102,7 @@ struct FileCheck {
 
 impl FileCheck {
     fn new(options: SqliteConnectOptions, is_in_memory: bool) -> Self {
-        // Unlike `SELECT 1` the other one reads the file.
+        // Unlike `SELECT 1`, this query reads the file.
         let sql = match is_in_memory {
             true => "SELECT 1",
             false => "SELECT 1 FROM sqlite_schema LIMIT 1",
@@ -114,10 +114,10 @@ impl FileCheck {
         }
     }
 
-    /// Asks on the connection there is, and if it is broken on a new one.
+    /// Runs the check on the existing connection, or on a new one if that is broken.
     async fn ask(&self) -> anyhow::Result<()> {
         let sql = self.sql;
-        // Taken out, so that one whose query is aborted half-way is not used again.
+        // Taken out, so that a connection whose query is aborted is not used again.
         let known = self.connection.lock().await.take();
         let answered = match known {
             Some(mut known) => known.execute(sql).await.ok().map(|_| known),

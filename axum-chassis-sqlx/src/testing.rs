@@ -11,10 +11,10 @@ use tokio::runtime;
 use tokio::time::timeout;
 use url::Url;
 
-/// How long the server may take for an answer.
+/// The timeout of each server response.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An empty database, which is dropped when this is.
+/// An empty database, which is deleted when this value is dropped.
 ///
 /// ```no_run
 /// # macro_rules! env { ($name:literal) => { "orders" } }
@@ -37,13 +37,13 @@ pub struct Database {
 // === impl Database ===
 
 impl Database {
-    /// Makes one on the server that the variable `DATABASE_URL` names or, if that is unset, on `server`: a URL with a
-    /// user that may create databases.
+    /// Creates a database on the server in the environment variable `DATABASE_URL` or, if that is unset, on `server`.
+    /// The user in the URL needs the right to create databases.
     ///
-    /// Blocks, and may be called within a runtime.
+    /// Blocks. It may be called within a runtime.
     ///
     /// # Panics
-    /// If the server cannot be reached, or refuses.
+    /// If the server is not available, or rejects the request.
     #[must_use]
     #[track_caller]
     pub fn create(server: &str) -> Self {
@@ -67,7 +67,7 @@ impl Database {
         let made = database.execute(&format!("CREATE DATABASE {}", database.name));
         if let Err(reason) = made {
             let (host, port) = database.place();
-            // Otherwise it would be dropped, in vain.
+            // Otherwise `Drop` would try to delete it.
             std::mem::forget(database);
             panic!(
                 "no database to test on: {reason}. Tests need PostgreSQL at {host}:{port}, or at DATABASE_URL, with \
@@ -77,7 +77,7 @@ impl Database {
         database
     }
 
-    /// What a service is given as its `DATABASE_URL`.
+    /// The value for the service's `DATABASE_URL`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -90,7 +90,7 @@ impl Database {
         (host.to_owned(), port)
     }
 
-    /// Has the server do something, on a thread apart: a runtime cannot be started within another.
+    /// Runs work on the server in a separate thread, because a runtime cannot be started within another.
     fn execute(&self, statement: &str) -> Result<(), String> {
         let work = || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build();

@@ -24,7 +24,7 @@ async fn fails(connection: &mut PgConnection, sql: &str) -> sqlx::Error {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL"]
-async fn each_class_of_sqlstate_has_its_answer() {
+async fn each_class_of_sqlstate_maps_to_a_status() {
     let server = Postgres::start();
     let mut connection = PgConnection::connect(&server.url())
         .await
@@ -61,7 +61,7 @@ async fn each_class_of_sqlstate_has_its_answer() {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL"]
-async fn so_have_errors_that_the_server_makes_itself() {
+async fn errors_of_the_server_itself_map_to_a_status() {
     let server = Postgres::start();
     let url = server.url();
     let mut connection = PgConnection::connect(&url).await.expect("an answer");

@@ -141,7 +141,7 @@ fn after_a_failover_connections_to_the_old_primary_are_replaced() {
 
 #[test]
 #[ignore = "needs PostgreSQL"]
-fn a_check_may_ask_for_a_server_that_takes_writes() {
+fn a_check_may_require_a_writable_server() {
     fails_over("&target_session_attrs=read-write");
 }
 

@@ -14,7 +14,7 @@ fn panic_of(server: &'static str) -> String {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_told_with_its_place_and_what_names_another() {
+fn an_unavailable_server_is_reported_with_its_address_and_the_variable_that_changes_it() {
     let said = panic_of("postgres://me:s3cret@127.0.0.1:1/orders");
     for part in ["127.0.0.1:1", "DATABASE_URL", "refused"] {
         assert!(said.contains(part), "{part}: {said}");
@@ -23,7 +23,7 @@ fn a_server_that_is_not_there_is_told_with_its_place_and_what_names_another() {
 }
 
 #[test]
-fn what_is_no_url_is_told_without_its_words() {
+fn an_invalid_url_is_reported_without_its_text() {
     let said = panic_of("s3cret");
     assert!(
         said.contains("DATABASE_URL") && !said.contains("s3cret"),

@@ -117,6 +117,6 @@ async fn a_connection_to_a_file_whose_worker_has_crashed_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_is_the_one_to_a_database_in_memory_which_keeps_its_rows() {
+async fn a_connection_to_a_database_in_memory_is_replaced_and_keeps_its_rows() {
     is_replaced("sqlite::memory:").await;
 }

@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_with_something_in_it_is_left_alone() {
+    fn a_folder_that_is_not_empty_is_left_alone() {
         let full = tempfile::tempdir().expect("a folder");
         std::fs::write(full.path().join("mine"), "").expect("a file");
         let refused = Target::parse(full.path())

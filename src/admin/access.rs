@@ -7,8 +7,9 @@
 //! | `PUT` and `POST /log` | localhost, outside of containers | requests with the token |
 //! | a service's own routes | as `/status`; other methods than GET, HEAD, OPTIONS and TRACE as `PUT /log` | the same |
 //!
-//! All rows but the first refuse a request that has come to localhost for another host: a web page whose name leads here
-//! (DNS rebinding) would otherwise read them in the browser of an engineer who forwards the port.
+//! On the routes of all rows but the first, a connection to localhost with another `Host` is rejected. Otherwise a web
+//! page whose name resolves to localhost (DNS rebinding) could read them in the browser of an engineer who forwards
+//! the port.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -30,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::settings::Secret;
 
-/// Who may read `/`, `/status`, `/config` and `/log`, once `admin.token` is set.
+/// The requests that may read `/`, `/status`, `/config` and `/log` once `admin.token` is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -38,21 +39,21 @@ pub enum Read {
     /// Requests with the token.
     #[default]
     WithToken,
-    /// Everyone who can connect.
+    /// Every client that can connect.
     Everyone,
 }
 
-/// What a request asks for.
+/// The access that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Read,
     Write,
 }
 
-/// At most one refusal is logged in this time: the counter has them all.
+/// At most one rejection is logged in this time; the counter includes all of them.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
 
-/// Decides, counts refusals, and logs them at a limited rate.
+/// Decides about access. Counts rejections, and logs them at a limited rate.
 pub(super) struct Access {
     token: Option<Secret>,
     read: Read,
@@ -62,7 +63,7 @@ pub(super) struct Access {
     log_limit: RateLimit,
 }
 
-/// Why a request is refused: the label of its counter.
+/// The reason of a rejection: the label of its counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
     Host,
@@ -96,7 +97,7 @@ impl Access {
         })
     }
 
-    /// Nothing if the request may go on, and otherwise its answer.
+    /// `None` if the request is allowed, otherwise the error response.
     pub(super) fn check(
         &self,
         action: Action,
@@ -104,7 +105,7 @@ impl Access {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<(), Box<Response>> {
-        // HTTP/2 has no Host, and the target of a request goes before it (RFC 9112, 3.2.2).
+        // HTTP/2 has no `Host`, and the authority in a request's target takes precedence over it (RFC 9112, 3.2.2).
         let authority = uri.authority().map(Authority::as_str);
         let host = authority
             .or(text(headers, header::HOST))
@@ -217,15 +218,15 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
         .map(|value| value.to_str().unwrap_or_default())
 }
 
-/// A forwarded request comes from a proxy on this machine for somebody else.
+/// A request with forwarding headers comes from a proxy on this machine, not from a local client.
 fn is_forwarded(headers: &HeaderMap) -> bool {
     ["x-forwarded-for", "forwarded", "via", "x-real-ip"]
         .iter()
         .any(|name| headers.contains_key(*name))
 }
 
-/// The token of a bearer ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), or the password of a browser
-/// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617#section-2)).
+/// The token of `Authorization: Bearer` ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), or the
+/// password of a browser ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617#section-2)).
 fn given(headers: &HeaderMap) -> Option<Vec<u8>> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, rest) = value.split_at(value.iter().position(|byte| *byte == b' ')?);
@@ -246,7 +247,7 @@ fn is_localhost(client: IpAddr) -> bool {
     client == Ipv4Addr::LOCALHOST || client == Ipv6Addr::LOCALHOST
 }
 
-/// Whether a host is localhost or an address, and not a name that somebody else has pointed here.
+/// Whether a host is localhost or an IP address, and not a name that a foreign DNS zone may resolve to this machine.
 fn is_address(host: &str) -> bool {
     let bare = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -256,7 +257,7 @@ fn is_address(host: &str) -> bool {
         || bare.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
-/// As Docker, Podman and Kubernetes mark theirs.
+/// Detects a container from the marks of Docker, Podman and Kubernetes.
 fn in_container() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
         || ["/.dockerenv", "/run/.containerenv"]
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_everyone_reads_and_only_localhost_writes() {
+    fn without_a_token_every_client_may_read_and_only_localhost_may_write() {
         let outside = (None, Read::WithToken, false);
         let write = |client, headers: &[_]| decide(outside, Action::Write, client, headers);
         assert_eq!(decide(outside, Action::Read, "10.0.0.7", &[]), Ok(()));
@@ -322,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_token_everyone_needs_it() {
+    fn with_a_token_every_client_needs_it() {
         let access = (Some(TOKEN), Read::WithToken, true);
         let basic = |pair: &str| format!("Basic {}", BASE64_STANDARD.encode(pair));
         for action in [Action::Read, Action::Write] {
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_leads_to_localhost_is_misdirected() {
+    fn a_host_name_that_resolves_to_localhost_is_misdirected() {
         let access = (None, Read::WithToken, false);
         for action in [Action::Read, Action::Write] {
             for host in [
@@ -384,13 +385,13 @@ mod tests {
                 assert_eq!(decide(access, action, "::1", &headers), Ok(()), "{host}");
             }
         }
-        // Prometheus, say, asks by the name of the service.
+        // Prometheus, for example, sends the name of the service as `Host`.
         let headers = [("host", "orders-admin.orders:9090")];
         assert_eq!(decide(access, Action::Read, "10.0.0.7", &headers), Ok(()));
     }
 
     #[test]
-    fn in_a_browser_only_the_listeners_own_page_may_write() {
+    fn in_a_browser_only_the_admin_page_may_write() {
         let access = (None, Read::WithToken, false);
         for (host, origin, expected) in [
             ("localhost:9090", "http://localhost:9090", Ok(())),

@@ -1,4 +1,4 @@
-//! `/log`: returns the log filter, and changes it for a while, with PUT or the form of the page.
+//! `/log`: returns the log filter, and changes it for a limited time, with PUT or the form of the page.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,12 +23,12 @@ use crate::problem::Problem;
 use crate::settings::Duration;
 use crate::trace::{self, RequestId};
 
-/// How long a change lasts unless it says how long.
+/// The default duration of a change.
 const USUAL: StdDuration = StdDuration::from_secs(60 * 60);
-/// How long a change may last.
+/// The maximum duration of a change.
 const LONGEST: StdDuration = StdDuration::from_secs(24 * 60 * 60);
 
-/// The log filter in force, and the one of the settings to go back to. All clones are one.
+/// The effective log filter, and that of the settings to revert to. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct TemporaryFilter {
     logs: Logs,
@@ -37,11 +37,11 @@ pub(crate) struct TemporaryFilter {
 }
 
 struct Changed {
-    /// What the settings say.
+    /// The filter of the settings.
     base: String,
-    /// Until when another filter is in force, if one is.
+    /// The end of a temporary filter, if there is one.
     until: Option<Instant>,
-    /// Counts the changes: a revert that is not for the latest comes too late.
+    /// Counts the changes. A revert that is not for the latest change does nothing.
     number: u64,
 }
 
@@ -67,7 +67,7 @@ impl TemporaryFilter {
         })
     }
 
-    /// Takes over another filter from the settings: now, or when a change by hand reverts.
+    /// Applies a new filter of the settings: immediately, or when a temporary change ends.
     pub(crate) fn set_base(&self, filter: &str) -> Result<(), InvalidFilter> {
         let mut state = self.state();
         if state.until.is_none() {
@@ -77,7 +77,7 @@ impl TemporaryFilter {
         Ok(())
     }
 
-    /// Puts a filter in force for a while. The lines about it are in the log whatever either filter says.
+    /// Applies a filter for a limited time. Its log lines are written regardless of both filters.
     fn change(
         &self,
         filter: &str,
@@ -158,14 +158,14 @@ pub(super) fn show(admin: &Admin, _: &HeaderMap) -> Response {
     Json(admin.filter.to_json()).into_response()
 }
 
-/// A PUT, or the POST of the page's form, which is the same change, and then the page again.
+/// Handles a PUT, and the POST of the page's form, which makes the same change and returns the page.
 pub(super) async fn change(
     State(admin): State<Arc<Admin>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Result<Response, Response> {
     let (head, body) = request.into_parts();
-    // Before anything is read of its body.
+    // Before the body is read.
     let access = admin
         .access
         .check(Action::Write, client, &head.uri, &head.headers);
@@ -209,7 +209,7 @@ pub(super) async fn change(
     Ok(response)
 }
 
-/// How long a change is to last.
+/// The requested duration of a change.
 fn lasting(ttl: Option<&str>) -> Result<StdDuration, Problem> {
     let Some(text) = ttl else {
         return Ok(USUAL);
@@ -222,7 +222,7 @@ fn lasting(ttl: Option<&str>) -> Result<StdDuration, Problem> {
     }
 }
 
-/// What the page's form sends: a filter, and how long it lasts.
+/// The fields of the page's form: a filter and its duration.
 fn form(body: &[u8]) -> Option<(String, String)> {
     let field = |wanted| {
         let mut fields = form_urlencoded::parse(body);

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_heart_that_does_not_beat_is_a_stall() {
+    async fn a_missing_heartbeat_is_a_stall() {
         let heart = Heartbeat::new(Duration::ZERO);
         std::thread::sleep(Duration::from_millis(2));
         assert!(heart.stalled().is_some());

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn readiness_needs_the_start_every_check_and_no_stop() {
+    fn readiness_requires_a_finished_start_passing_checks_and_no_shutdown() {
         let readiness = Readiness::new(settings(1, 1));
         assert_eq!(readiness.report().status(), "starting");
         readiness.set_started();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_informs_is_shown_and_decides_nothing() {
+    fn an_informational_check_is_shown_and_does_not_affect_readiness() {
         let readiness = Readiness::new(settings(1, 1));
         readiness.set_started();
         readiness
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_verdict_counts_as_a_failure() {
+    fn an_outdated_result_counts_as_a_failure() {
         let quick = Settings {
             interval: Duration::from_millis(1),
             timeout: Duration::from_millis(1),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_run_that_hangs_or_panics_has_failed() {
+    async fn a_check_that_hangs_or_panics_fails() {
         let timeout = StdDuration::from_secs(2);
         let hangs = || std::future::pending::<Result<(), String>>();
         assert_eq!(
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_check_of_the_same_name_takes_the_others_place() {
+    async fn a_check_of_the_same_name_replaces_the_other() {
         let readiness = Readiness::new(settings(1, 1));
         readiness.check("db", async || Err::<(), _>("the old one"));
         readiness.check("db", async || Ok::<(), String>(()));
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_verdict_of_a_replaced_check_is_dropped() {
+    async fn a_result_of_a_replaced_check_is_dropped() {
         let readiness = Readiness::new(settings(1, 1));
         let task = || readiness.tasks()["db"].id();
         let record =

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_target_decides() {
+    fn the_longest_matching_target_decides() {
         let filter = Filter::new("warn,app=debug,app::noisy=off").expect("a filter");
         for (target, level, wanted) in [
             ("other", Level::WARN, true),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_cannot_be_read_is_refused_and_says_why() {
+    fn an_invalid_filter_is_rejected_with_a_reason() {
         for (filter, reason) in [
             ("", "empty"),
             ("inof", "`inof` is not a level"),

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_a_period_has_the_number_of_those_left_out() {
+    fn one_line_per_period_has_the_number_of_suppressed_lines() {
         let limit = RateLimit::new(Duration::from_secs(10));
         let start = Instant::now();
         for (seconds, admitted) in [
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_meet_lose_no_line() {
+    fn concurrent_threads_lose_no_line() {
         let limit = RateLimit::new(Duration::from_secs(10));
         let start = Instant::now();
         let all = || {

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_keeps_the_last_warnings_and_errors_alone() {
+    fn only_the_last_warnings_and_errors_are_kept() {
         let recent = Recent::default();
         recent.push(Level::INFO, b"nothing\n");
         for number in 0..LINES + 2 {

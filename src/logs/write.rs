@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_reads_back_as_it_was_whatever_it_holds() {
+    fn any_string_survives_a_round_trip() {
         let every: String = (0..0x3000).filter_map(char::from_u32).collect();
         for text in ["", "plain", "\"\\\n\r\t\u{8}\u{c}\u{1b}[31m", &every, "€😀"] {
             let json = written(|out| string(out, text));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn no_place_in_a_long_text_hides_a_byte_that_needs_an_escape() {
+    fn a_byte_to_escape_is_found_anywhere_in_a_long_text() {
         for at in 0..40 {
             for byte in (0..0x80).map(char::from).chain(['\u{85}', '\u{2028}', 'é']) {
                 let text: String = (0..40).map(|n| if n == at { byte } else { '~' }).collect();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_forge_a_line_is_escaped() {
+    fn characters_that_could_forge_a_line_are_escaped() {
         for (text, json) in [
             ("a\nb", r#""a\nb""#),
             ("\u{7f}\u{85}", r#""\u007f\u0085""#),

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_torn_is_lost_and_the_next_one_is_whole() {
+    fn a_partly_written_line_is_lost_and_the_next_one_is_complete() {
         let written = Arc::default();
         let allowance = Arc::new(Mutex::new(8));
         let output = Rationed {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_being_written_counts_towards_the_bound() {
+    fn bytes_being_written_count_towards_the_limit() {
         let (writes, written) = mpsc::channel();
         let (open, gate) = mpsc::channel();
         let queue = start(Box::new(Gated(writes, gate)), 10, report()).unwrap();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_moment_is_one_write() {
+    fn queued_lines_are_one_write() {
         let (writes, written) = mpsc::channel();
         let (open, gate) = mpsc::channel();
         let queue = start(Box::new(Gated(writes, gate)), 1 << 20, report()).unwrap();

@@ -1,6 +1,7 @@
 //! Records reads, writes and requests of a connection, from several threads.
 //!
-//! The atomics are the parent's: tests/models has this file with loom's, which try every order.
+//! The atomics come from the parent module: tests/models includes this file with loom's atomics, which try every
+//! order.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -10,18 +11,18 @@ use http::Version;
 
 use super::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-/// What a client has to take, in bytes, for the time that an answer may wait to begin anew. With a byte now and then it
-/// would have no end.
+/// The number of bytes that a client has to read to restart the send timeout. Otherwise a client that reads one byte
+/// at a time would never reach the timeout.
 const PROGRESS: u64 = 16 * 1024;
 
-/// Which of a connection's limits comes next.
+/// The time limit of a connection that comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TimeLimit {
-    /// The headers of a request have to be there.
+    /// The headers of a request have to be complete.
     Head,
-    /// The next request has to be there.
+    /// The next request has to begin.
     Idle,
-    /// The client has to have taken some of its answer.
+    /// The client has to have read more of its response.
     Send,
 }
 
@@ -31,34 +32,34 @@ pub(super) struct TimeLimits {
     pub(super) header: Duration,
     pub(super) idle: Duration,
     pub(super) send: Duration,
-    /// How long a connection is left to wait for its client before it may have to make room for another.
+    /// How long a connection may wait for its client before it can be closed for a new connection.
     pub(super) grace: Duration,
 }
 
-/// What happens on a connection, as far as its time limits depend on it.
+/// The state of a connection that its time limits depend on.
 pub(super) struct Activity {
     epoch: Instant,
-    /// Requests whose responses have not been handed over in full.
+    /// Requests whose responses hyper has not received completely.
     under_way: AtomicU32,
-    /// Something has arrived since the last request. Most requests arrive whole, and then nobody
-    /// has to know when.
+    /// Data has arrived since the last request. Most requests arrive in one piece, and then the time is not needed.
     head_begun: AtomicBool,
     /// When the client began to send the headers of the next request, or connected; 0 for neither.
     /// In nanoseconds after `epoch`, as is `idle_since`.
     head_since: AtomicU64,
     idle_since: AtomicU64,
-    /// Since when the client has not taken what we want to send; 0 if it does.
+    /// The time since which the client has not read pending data; 0 if it reads.
     stuck_since: AtomicU64,
-    /// The bytes that it has taken since.
+    /// The bytes that it has read since then.
     taken: AtomicU64,
-    /// Requests under way that wait for the client: for more of their bodies, or for room to answer; and since when the last one does.
+    /// The number of requests in flight that wait for the client (for the rest of a body, or for room to send), and
+    /// the time since which the last of them waits.
     waiting: AtomicU32,
     waiting_since: AtomicU64,
-    /// The last answer came before all of its request had been read.
+    /// The last response began before its request had been read completely.
     unread: AtomicBool,
-    /// It does not speak HTTP, and that has been logged.
+    /// The client does not speak HTTP, and this has been logged.
     foreign: AtomicBool,
-    /// Another connection needs the place of this one.
+    /// Another connection needs this connection's slot.
     make_room: AtomicBool,
     fresh: AtomicBool,
     ended: AtomicBool,
@@ -88,14 +89,14 @@ impl Activity {
 
     fn now(&self) -> u64 {
         let elapsed = self.epoch.elapsed();
-        // For 584 years.
+        // Sufficient for 584 years.
         elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
     }
 
-    /// Notes that something has come from the client.
+    /// Records that data has arrived from the client.
     pub(super) fn received(&self) {
         if self.under_way.load(Ordering::Relaxed) == 0
-            // What nobody is going to read begins no request.
+            // Data that will not be read does not begin a request.
             && !self.unread.load(Ordering::Relaxed)
             && self.head_since.load(Ordering::Relaxed) == 0
             // Pings and window updates are not requests: HTTP/2 has its own keep-alive.
@@ -105,7 +106,7 @@ impl Activity {
         }
     }
 
-    /// Notes how much the client takes of what is sent, in bytes. Returns whether it has not taken everything, now or before.
+    /// Records how many bytes the client has read. Returns whether some sent data is still unread.
     pub(super) fn sent<E>(&self, length: usize, progress: &Poll<Result<usize, E>>) -> bool {
         if self.stuck_since.load(Ordering::Relaxed) == 0 {
             if progress.is_pending() {
@@ -128,14 +129,15 @@ impl Activity {
         true
     }
 
-    /// Whether an answer waits for its client, though its request is over: what is left of it is in the connection.
+    /// Whether a response waits for its client although its request has ended: the rest of it is in the connection's
+    /// buffer.
     pub(super) fn has_answer_left(&self) -> bool {
         self.stuck_since.load(Ordering::Relaxed) > 0
             && self.under_way.load(Ordering::Relaxed) == 0
             && !self.ended.load(Ordering::Relaxed)
     }
 
-    /// Notes that HTTP has ended. The socket may live on, as a WebSocket's.
+    /// Records that HTTP has ended. The socket may stay open, as a WebSocket.
     pub(super) fn set_ended(&self) {
         self.ended.store(true, Ordering::Relaxed);
     }
@@ -146,12 +148,12 @@ impl Activity {
         self.stuck_since.store(self.now(), Ordering::Relaxed);
     }
 
-    /// Whether the client may still be sending what nobody is going to read.
+    /// Whether the client may still be sending data that will not be read.
     pub(super) fn may_be_sending(&self) -> bool {
         self.unread.load(Ordering::Relaxed) || self.head_begun.load(Ordering::Relaxed)
     }
 
-    /// Notes that the client speaks something else than HTTP.
+    /// Records that the client does not speak HTTP.
     pub(super) fn set_foreign(&self) {
         self.foreign.store(true, Ordering::Relaxed);
     }
@@ -160,7 +162,7 @@ impl Activity {
         self.foreign.load(Ordering::Relaxed)
     }
 
-    /// Requests that the connection closes, for another.
+    /// Requests that this connection closes to free its slot.
     pub(super) fn make_room(&self) {
         self.make_room.store(true, Ordering::Relaxed);
     }
@@ -169,26 +171,27 @@ impl Activity {
         self.make_room.load(Ordering::Relaxed)
     }
 
-    /// Since when the connection has waited for a request. None while it has one, or begins to have one.
+    /// The time since which the connection has been idle. `None` while it has a request, or while one begins to
+    /// arrive.
     pub(super) fn idle_since(&self, now: Instant, grace: Duration) -> Option<Instant> {
         if self.under_way.load(Ordering::Acquire) > 0 || self.may_be_sending() {
             return None;
         }
         let head = self.head_since.load(Ordering::Relaxed);
         let idle = self.idle_since.load(Ordering::Relaxed);
-        // Who has just connected is about to ask.
+        // A new client is about to send its request.
         let since = self.epoch + Duration::from_nanos(idle);
         (head == 0 || (self.is_fresh() && now > since + grace)).then_some(since)
     }
 
-    /// Since when the connection has waited for its client within its requests: for the rest of a head or of a body, or for the
-    /// client to take some of an answer. None for one that has only just begun to.
+    /// The time since which the connection has waited for its client within a request: for the rest of a head or a
+    /// body, or until the client reads more of a response. `None` if the wait has only just begun.
     pub(super) fn waits_since(&self, now: Instant, grace: Duration) -> Option<Instant> {
         let stuck = self.stuck_since.load(Ordering::Relaxed);
         let under_way = self.under_way.load(Ordering::Acquire);
         let since = match under_way {
             _ if stuck > 0 => stuck,
-            // Its answer came before the end of its body, which is waited for.
+            // The response came before the end of the request's body, which is still awaited.
             0 if self.unread.load(Ordering::Relaxed) => self.idle_since.load(Ordering::Relaxed),
             0 => self.head_since.load(Ordering::Relaxed),
             all if self.waiting.load(Ordering::Relaxed) >= all => {
@@ -224,7 +227,7 @@ impl Activity {
         self.fresh.load(Ordering::Relaxed)
     }
 
-    /// When the connection has lasted too long, as things are now, and by which limit.
+    /// The time at which the connection reaches its next time limit, and that limit.
     pub(super) fn limit(&self, limits: &TimeLimits) -> Option<(TimeLimit, Instant)> {
         let stuck = self.stuck_since.load(Ordering::Relaxed);
         if self.head_begun.load(Ordering::Relaxed) {
@@ -246,19 +249,19 @@ impl Activity {
     }
 }
 
-/// A request under way on a connection, until its response's body is dropped.
+/// A request in flight on a connection, until its response's body is dropped.
 pub(super) struct UnderWay {
     activity: Arc<Activity>,
     waits: bool,
 }
 
 impl UnderWay {
-    /// Notes that its answer has come before all of it was read.
+    /// Records that the response came before the request was read completely.
     pub(super) fn leave_unread(&self) {
         self.activity.unread.store(true, Ordering::Relaxed);
     }
 
-    /// Notes whether it waits for the client from now on.
+    /// Records whether the request waits for the client from this time on.
     pub(super) fn set_waits(&mut self, waits: bool) {
         if waits == self.waits {
             return;
@@ -282,7 +285,7 @@ impl Drop for UnderWay {
         }
         let activity = &self.activity;
         activity.idle_since.store(activity.now(), Ordering::Relaxed);
-        // A thread that sees no request any more also sees since when.
+        // A thread that reads a count of zero also reads the matching time.
         activity.under_way.fetch_sub(1, Ordering::Release);
     }
 }

@@ -1,7 +1,7 @@
 //! Drives one connection: timeouts and graceful close.
 //!
-//! Time is kept for the whole connection rather than by a timer for each request: the task wakes
-//! at most once a time limit, looks at what has happened meanwhile, and sleeps again.
+//! One timer serves the whole connection, instead of one for each request: the task wakes at most once per time
+//! limit, checks the activity since then, and sleeps again.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -25,9 +25,9 @@ use crate::shutdown::Phase;
 
 /// How long an idle connection stays open after its GOAWAY.
 const GOING: Duration = Duration::from_secs(1);
-/// The same while another waits for its place: enough within a data centre.
+/// The same while another connection waits for its slot: enough within a data center.
 const GOING_FOR_ANOTHER: Duration = Duration::from_millis(10);
-/// How long a client that connected just before the stop is given to send its request.
+/// How long a client that connected just before the shutdown has to send its request.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// A connection that is about to be served.
@@ -68,12 +68,12 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
             .protocols
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut protocol = pin!(protocol);
-        // Outside tokio's budget: a poll that it puts off has not looked.
+        // Outside of tokio's cooperative budget, because a postponed poll would not check the state.
         let mut stop = pin!(unconstrained(server.shutdown.reached(Phase::Abort)));
         let mut noted = None;
         let mut entry = None;
         let mut closing = None;
-        // Since when the client knows that the connection ends.
+        // The time at which the client was notified that the connection will close.
         let mut leaving = None;
         let mut timer = Timer {
             sleep: pin!(sleep_until(TokioInstant::now() + server.limits.header)),
@@ -98,7 +98,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                     return Poll::Ready(ended);
                 }
                 let has_to_leave = match closing {
-                    // Who has connected but not yet asked is heard first.
+                    // A client that has connected may still send its first request.
                     Some(since) if activity.is_fresh() && since.elapsed() < LAST_CALL => {
                         timer.bring_forward(since + LAST_CALL);
                         false
@@ -106,7 +106,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                     Some(_) => true,
                     None => activity.has_to_make_room(),
                 };
-                // Within a request there is nothing to wait for: its client is what it waits for.
+                // If the slot is needed, a request that waits for its client is aborted.
                 let waits = || activity.waits_since(Instant::now(), server.limits.grace);
                 if activity.has_to_make_room() && waits().is_some() {
                     return Poll::Ready(Ok(()));
@@ -117,7 +117,8 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                     continue;
                 }
                 let mut limit = activity.limit(&server.limits);
-                // Told to leave: the moment is for requests of HTTP/2 that crossed the GOAWAY.
+                // GOAWAY was sent. The short wait is for HTTP/2 requests that the client sent before it received the
+                // GOAWAY.
                 if let Some(since) = leaving
                     && let Some((TimeLimit::Idle | TimeLimit::Head, _)) = limit
                 {
@@ -139,7 +140,8 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
                 match limit {
                     Some((_, ends)) if ends > now => timer.set(ends),
                     None => timer.set(now + server.limits.header),
-                    // A client of HTTP/2 that hears of it sends nothing more, instead of into a closed socket.
+                    // After a GOAWAY, an HTTP/2 client sends no more requests, which would otherwise reach a closed
+                    // socket.
                     Some((TimeLimit::Idle, _)) if leaving.is_none() => {
                         leaving = Some(now);
                         protocol.as_mut().graceful_shutdown();
@@ -155,7 +157,7 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         })
         .await;
         activity.set_ended();
-        // Else its end is the client's affair: its requests have been accounted for.
+        // Other errors of the connection need no log line, because its requests have been recorded.
         if let Err(error) = ended
             && !activity.is_foreign()
             && let Some(kind) = RefusalKind::of_error(&*error)
@@ -165,9 +167,9 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
     }
 }
 
-/// A waker that notes its wake-up. It distinguishes a future that has to be polled again from one that is still waiting:
-/// a connection wakes for each request, and what is rarely ready need not be asked each time. The phase of the stop, though
-/// all have it in common, cannot say that instead: it is there a moment before its wake-up.
+/// A waker that records its wake-up. A connection wakes for each request, and a future that is rarely ready is polled
+/// only if its own waker was woken. The phase of the shutdown does not replace the flag, because the phase changes a
+/// moment before the wake-up.
 struct NotedWake {
     woken: AtomicBool,
     task: Waker,
@@ -182,9 +184,9 @@ impl NotedWake {
         })
     }
 
-    /// Whether it was woken since it was last asked.
+    /// Whether it was woken since the last call.
     fn take(&self) -> bool {
-        // Nobody else takes it, and a load is cheaper than a swap.
+        // Only this task resets it, and a load is cheaper than a swap.
         self.woken.load(Ordering::Acquire) && self.woken.swap(false, Ordering::AcqRel)
     }
 }
@@ -199,7 +201,7 @@ impl Wake for NotedWake {
 /// The one timer of a connection. Waking early is harmless: the task checks the time.
 struct Timer<'a> {
     sleep: Pin<&'a mut Sleep>,
-    /// It will wake the task. Asked again at each wake-up, the timer would only repeat itself.
+    /// The timer is registered to wake the task, so polling it at each wake-up is not needed.
     is_set: bool,
 }
 

@@ -24,10 +24,10 @@ use super::{Server, host};
 use crate::chunks::{self, Chunks};
 use crate::upload::Upload;
 
-/// What each request of a connection comes with.
+/// The extensions of each request of a connection.
 ///
-/// The map has room for what axum adds to a request, and its copies have, too: one that is made
-/// anew for each request would have to grow on the way.
+/// The map and its clones have capacity for the extensions that axum adds. A new map for each request would have to
+/// grow on the way.
 fn extensions(peer: SocketAddr) -> Extensions {
     let mut extensions = Extensions::new();
     extensions.insert(ConnectInfo(peer));
@@ -40,11 +40,11 @@ fn extensions(peer: SocketAddr) -> Extensions {
     extensions
 }
 
-/// Takes a place in a map until it is removed.
+/// A placeholder that reserves capacity in a map until it is removed.
 #[derive(Clone)]
 struct ReservedSlot<const PLACE: usize>;
 
-/// The router, as hyper wants it.
+/// The router as a hyper service.
 pub(super) struct RouterService {
     server: Arc<Server>,
     activity: Arc<Activity>,
@@ -52,7 +52,7 @@ pub(super) struct RouterService {
 }
 
 impl RouterService {
-    /// Those of a connection.
+    /// The extensions of the connection.
     pub(super) fn new(server: Arc<Server>, activity: Arc<Activity>, peer: SocketAddr) -> Self {
         Self {
             server,
@@ -87,7 +87,7 @@ impl hyper::service::Service<Request<Incoming>> for RouterService {
             true => Upload::watch(&mut request),
             false => None,
         };
-        // Only on HTTP/1 is what is left unread in the way of the next request.
+        // Only on HTTP/1 does an unread body block the next request.
         if let Some(upload) = &upload
             && !is_http2
         {
@@ -132,7 +132,7 @@ impl Future for Responding {
             false => {
                 let polled = this.response.poll(context);
                 if let (Some(upload), Some(under_way)) = (&*this.upload, this.under_way.as_mut()) {
-                    // It waits anew for each piece.
+                    // The wait restarts with each chunk.
                     let received = upload.received();
                     if std::mem::replace(this.received, received) != received {
                         under_way.set_waits(false);
@@ -177,16 +177,16 @@ impl Future for Responding {
     }
 }
 
-/// A response's body that keeps its request under way.
+/// A response's body that keeps its request in flight.
 pub(super) struct Tracked {
     body: Body,
-    /// Of HTTP/2.
+    /// The chunks of an HTTP/2 response.
     pieces: Option<Box<Pieces>>,
     under_way: Option<UnderWay>,
 }
 
-/// What a stream of HTTP/2 is given bit by bit: hyper asks for the next piece once the client has room for it. What is
-/// given at once waits where nobody sees it.
+/// Passes a body to an HTTP/2 stream in chunks: hyper polls for the next chunk once the client's window has room for
+/// it. A body that is passed at once would wait in hyper's buffer, where no timeout applies.
 struct Pieces {
     chunks: Chunks,
     wait: Wait,

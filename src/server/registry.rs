@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::activity::Activity;
 
-/// All of them, by a number each. It is looked through only while the listener is full.
+/// All open connections by number. It is searched only while the listener is full.
 #[derive(Default)]
 pub(super) struct Registry(Mutex<Connections>);
 
@@ -22,7 +22,7 @@ impl Registry {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a connection, whose task this wakes, until the entry is dropped.
+    /// Adds a connection with the waker of its task. Dropping the entry removes it.
     pub(super) fn enter(self: &Arc<Self>, activity: Arc<Activity>, task: Waker) -> OpenConnection {
         let mut connections = self.lock();
         connections.last += 1;
@@ -35,7 +35,7 @@ impl Registry {
     }
 
     /// Closes the connection that has been idle longest; without one, the one that has waited longest for its client
-    /// within a request, for `grace` at least. Whether there was one.
+    /// within a request, for `grace` at least. Returns whether there was one.
     pub(super) fn make_room(&self, grace: Duration) -> bool {
         let now = Instant::now();
         let connections = self.lock();
@@ -46,7 +46,7 @@ impl Registry {
             });
             waiting.min_by_key(|(since, ..)| *since)
         };
-        // One that has been notified is closing already, unless its client delays it.
+        // A notified connection is closing already, unless its client delays it.
         let idle = |activity: &Activity, now, grace| {
             let since = activity.idle_since(now, grace);
             since.filter(|_| !activity.has_to_make_room())
@@ -61,7 +61,7 @@ impl Registry {
     }
 }
 
-/// The entry of a connection that is open.
+/// The entry of an open connection.
 pub(super) struct OpenConnection {
     registry: Arc<Registry>,
     number: u64,

@@ -1,4 +1,4 @@
-//! The places for connections of a listener, and the warning when all are taken.
+//! The connection slots of a listener, and the warning when all are taken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::metrics::http::Http;
 /// At most one warning is logged in this time.
 const WARNING_PERIOD: Duration = Duration::from_secs(60);
 
-/// The places for connections. Their number may change while the listener is open.
+/// The slots for connections. Their number may change while the listener is open.
 pub(super) struct Slots {
     pub(super) semaphore: Arc<Semaphore>,
-    /// How many the semaphore has, those taken included.
+    /// The number of slots, including those in use.
     number: usize,
     limits: Limits,
     warning_limit: RateLimit,
@@ -31,7 +31,7 @@ impl Slots {
         }
     }
 
-    /// Has as many as the limit says. Those that are taken go once their connections have ended.
+    /// Adjusts the number of slots to the limit. Surplus slots in use are removed when their connections have ended.
     pub(super) fn resize(&mut self, http: &Http) {
         let limit = self.limits.connections().min(Semaphore::MAX_PERMITS);
         if limit == self.number {
@@ -47,7 +47,7 @@ impl Slots {
             .set(i64::try_from(limit).unwrap_or(i64::MAX));
     }
 
-    /// Warns that all are taken. `limit` is what limits them.
+    /// Warns that all slots are taken. `limit` names the setting that limits them.
     pub(super) fn warn(&self, limit: &str, http: &Http) {
         let Some(others) = self.warning_limit.admit() else {
             return;

@@ -19,10 +19,10 @@ use crate::metrics::http::Held;
 
 /// Responses up to this length, in bytes, are written in one piece.
 const SMALL: usize = 1024;
-/// How long a client that still sends what nobody is going to read is listened to, so that it gets its answer.
+/// How long data that will not be read is received and discarded, so that the client gets its response.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
-/// The socket, which records when something arrives and when nothing can be sent.
+/// The socket, which records when data arrives and when nothing can be sent.
 pub(super) struct Socket<Slot> {
     stream: TcpStream,
     server: Arc<Server>,
@@ -31,7 +31,7 @@ pub(super) struct Socket<Slot> {
     /// Nothing has been read yet.
     is_new: bool,
     linger: Option<Pin<Box<Sleep>>>,
-    /// An answer that its client has not taken counts as a request, though the request's own record has ended.
+    /// A response that its client has not read counts as a request in flight, although the request itself has ended.
     answer_left: Option<Held>,
     _slot: Slot,
 }
@@ -67,7 +67,7 @@ impl<Slot> Socket<Slot> {
         }
     }
 
-    /// Looks whether the client speaks HTTP at all, and a version of it that is served here.
+    /// Checks whether the client speaks a version of HTTP that this listener serves.
     fn begin(&mut self, first: &[u8]) -> io::Result<()> {
         self.is_new = false;
         let no_http2 = self.server.is_for_probes && first.starts_with(b"PRI ");
@@ -133,7 +133,7 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
             }
             return progress;
         }
-        // Copying a small response is cheaper than having the kernel gather it.
+        // Copying a small response is cheaper than a vectored write.
         let mut whole = [0; SMALL];
         let mut end = 0;
         for part in data {
@@ -147,10 +147,10 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes at the end of each turn. A request that is still under way then has not been
-    /// answered at once, and its client may go away meanwhile: this is where that is noticed.
+    /// hyper flushes at the end of each turn. A request that is still in flight then may lose its client before the
+    /// response. The read here notices that.
     ///
-    /// hyper itself would look for it as soon as it has a request, with a new buffer each time.
+    /// hyper itself would read as soon as it has a request, with a new buffer each time.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.activity.is_serving_http1() {
             let mut byte = [0];
@@ -162,9 +162,9 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Closes our side, and reads on for a while where the client may still be sending: a socket that is closed with
-    /// something unread resets the connection, and the client loses what it has not read yet
-    /// ([RFC 9112, 9.6](https://www.rfc-editor.org/rfc/rfc9112#section-9.6)).
+    /// Closes the write side, and reads on for a while if the client may still be sending. Closing a socket with
+    /// unread data resets the connection, and the client loses the part of the response that it has not read ([RFC
+    /// 9112, 9.6](https://www.rfc-editor.org/rfc/rfc9112#section-9.6)).
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;

@@ -9,13 +9,13 @@ use tokio::sync::watch;
 
 use super::stream::TimedStream;
 
-/// What serves connections and the streams of HTTP/2: each holds a receiver until it has ended,
-/// with all its requests, and each socket one for as long as it is open.
+/// Spawns and tracks the tasks of connections and HTTP/2 streams. Each task holds a receiver until it has ended
+/// with all its requests; each socket holds another until it is closed.
 #[derive(Clone)]
 pub(super) struct ConnectionTasks {
     running: watch::Sender<()>,
     send_timeout: Duration,
-    /// Counts streams that were reset by it.
+    /// Counts streams that were reset after `send_timeout`.
     timeouts: IntCounter,
 }
 
@@ -33,7 +33,7 @@ impl ConnectionTasks {
         self.running.subscribe()
     }
 
-    /// Completes when all have ended.
+    /// Completes when all tasks have ended and all sockets are closed.
     pub(super) async fn ended(&self) {
         self.running.closed().await;
     }
@@ -47,7 +47,7 @@ impl ConnectionTasks {
     }
 }
 
-/// hyper has the streams of HTTP/2 executed, and nothing else.
+/// hyper uses the executor for HTTP/2 streams only.
 impl<F> Executor<F> for ConnectionTasks
 where
     F: Future<Output = ()> + Send + 'static,

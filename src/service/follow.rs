@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn each_new_value_is_applied_once_and_one_that_fails_is_tried_again() {
+    async fn each_new_value_is_applied_once_and_retried_on_failure() {
         let (send, settings) = watch::channel(Arc::new("first"));
         let (tell, mut told) = mpsc::unbounded_channel();
         let refused = Mutex::new(3);

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_comes_late_is_waited_for() {
+    async fn a_late_dependency_is_awaited() {
         let tries = Cell::new(0);
         let attempt = async || {
             tries.set(tries.get() + 1);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_does_not_come_is_named_before_the_start_is_over() {
+    async fn a_missing_dependency_is_named_before_the_start_times_out() {
         let limit = StdDuration::from_secs(60);
         let retry_limit = RetryLimit::of_start(limit);
         let begun = Instant::now();

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sections_problems_are_those_of_its_keys_where_it_stands() {
+    fn the_errors_of_a_section_are_reported_for_its_keys() {
         let mut errors = ValidationErrors::default();
         errors.within("stores.main", &Database);
         let expected = [("stores.main.url".to_owned(), "must be set".to_owned())];

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_of_secrets_that_is_missing_is_empty_and_one_that_cannot_be_read_is_a_fault() {
+    fn a_missing_secrets_folder_is_empty_and_an_unreadable_one_is_an_error() {
         let root = tempfile::tempdir().expect("a folder");
         let mut files = Vec::new();
         read_secrets(&root.path().join("missing"), "", 1, &mut files);

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_are_those_that_the_chassis_does_not_bring() {
+    fn own_keys_are_those_that_the_chassis_does_not_have() {
         let own = SettingsTable::new(&schema()).own();
         let keys: Vec<&str> = own.rows.iter().map(|row| row.key.as_str()).collect();
         assert_eq!(keys, ["greeting", "store.pool.size", "store.url"]);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_between_the_markers_is_replaced() {
+    fn the_text_between_the_markers_is_replaced() {
         let table = SettingsTable::new(&json!({ "properties": { "a": {} } }));
         let text = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
         let filled = table.fill(&text).expect("both markers");

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_of_a_random_trace_id_is_passed_on_and_set_for_one_that_is_made_here() {
+    fn the_random_flag_is_propagated_and_set_for_a_generated_trace_id() {
         let flags = |header: &str| {
             let context = TraceContext::parse(header.as_bytes()).expect("valid");
             context.traceparent()[53..].to_owned()
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_may_bring_more_fields() {
+    fn a_later_version_may_have_more_fields() {
         let header = b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
         assert!(TraceContext::parse(header).is_some());
     }

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_are_those_that_the_standard_library_writes() {
+    fn digits_equal_the_standard_librarys() {
         for number in [0, 1, 9, 10, 0xf, 0x09af_90fa_1234_5678, u64::MAX] {
             assert_eq!(digits(number), format!("{number:016x}").as_bytes());
         }

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_id_is_kept_only_if_it_can_stand_in_a_log_line() {
+    fn a_request_id_is_kept_only_if_it_is_safe_in_a_log_line() {
         for (id, kept) in [
             ("abc-1.2_3", true),
             ("a b", false),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn made_up_request_ids_differ() {
+    fn generated_request_ids_differ() {
         let ids: std::collections::HashSet<_> =
             (0..1000).map(|_| RequestId::random().to_string()).collect();
         assert_eq!(ids.len(), 1000);

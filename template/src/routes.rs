@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_front_page_says_what_answers() {
+    async fn the_front_page_returns_name_and_version() {
         let request = Request::get("/").body(Body::empty()).expect("a request");
         let response = router().oneshot(request).await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);

@@ -81,7 +81,7 @@ fn a_collector_that_hangs_does_not_move_the_deadline() {
 }
 
 #[test]
-fn a_collector_that_is_not_there_costs_a_line_a_minute() {
+fn an_unavailable_collector_causes_one_line_a_minute() {
     let program = start(
         exporting(&nobody())
             // Each try fails for good at once.
@@ -104,7 +104,7 @@ fn a_collector_that_is_not_there_costs_a_line_a_minute() {
 }
 
 #[test]
-fn a_stop_does_not_wait_for_a_collector_that_is_not_there() {
+fn a_shutdown_does_not_wait_for_an_unavailable_collector() {
     let program = start(exporting(&nobody()).set("shutdown.hook_timeout", "3s"));
     assert_eq!(get(program.main, "/").status, 200);
     let (_, log) = stop(program);
@@ -114,7 +114,7 @@ fn a_stop_does_not_wait_for_a_collector_that_is_not_there() {
 }
 
 #[test]
-fn a_stop_does_not_wait_for_the_next_try() {
+fn a_shutdown_does_not_wait_for_the_next_retry() {
     let busy = Answering::start(&["503 Service Unavailable"]);
     let program = start(exporting(&busy.endpoint()).set("shutdown.hook_timeout", "3s"));
     get(program.main, "/");
@@ -126,7 +126,7 @@ fn a_stop_does_not_wait_for_the_next_try() {
 }
 
 #[test]
-fn spans_that_find_no_room_are_counted() {
+fn dropped_spans_are_counted() {
     let hanging = Hanging::start();
     let program = start(
         exporting(&hanging.endpoint())
@@ -144,7 +144,7 @@ fn spans_that_find_no_room_are_counted() {
 }
 
 #[test]
-fn a_collector_that_is_busy_is_asked_again() {
+fn an_export_to_a_busy_collector_is_retried() {
     let busy = Answering::start(&["503 Service Unavailable", "200 OK"]);
     let program = start(exporting(&busy.endpoint()));
     get(program.main, "/");
@@ -157,7 +157,7 @@ fn a_collector_that_is_busy_is_asked_again() {
 }
 
 #[test]
-fn a_collector_that_wants_none_is_not_asked_again() {
+fn an_export_that_the_collector_rejects_is_not_retried() {
     let wrong = Answering::start(&["401 Unauthorized", "200 OK"]);
     let program = start(exporting(&wrong.endpoint()));
     get(program.main, "/");

@@ -136,7 +136,7 @@ fn spans_of_a_handler_are_children_of_its_request() {
 
 #[test]
 #[ignore = "needs rotel"]
-fn each_outcome_is_told_as_in_the_log() {
+fn each_outcome_has_the_status_of_its_log_line() {
     let collector = Collector::start();
     let program = exporting(&collector.endpoint())
         .set("limits.request_timeout", "100ms")
@@ -298,7 +298,7 @@ fn the_sampler_decides_for_traces_that_begin_here() {
 
 #[test]
 #[ignore = "needs rotel"]
-fn a_sampler_that_asks_no_parent_takes_the_same_share_of_all_services() {
+fn a_sampler_without_parent_takes_the_same_share_of_all_services() {
     let collector = Collector::start();
     let program = exporting(&collector.endpoint())
         .variable("OTEL_TRACES_SAMPLER", "traceidratio")
@@ -343,7 +343,7 @@ fn probes_and_the_admin_listener_leave_no_spans() {
 
 #[test]
 #[ignore = "needs rotel"]
-fn variables_say_who_exports_and_how() {
+fn variables_configure_the_export() {
     let collector = Collector::start();
     let program = exporting("http://127.0.0.1:1")
         .variable(
@@ -392,7 +392,7 @@ fn a_program_that_keeps_its_own_main_exports_as_well() {
 
 #[test]
 #[ignore = "needs rotel"]
-fn the_client_of_a_span_is_the_one_that_trusted_proxies_tell() {
+fn the_client_of_a_span_comes_from_trusted_proxies() {
     let collector = Collector::start();
     let program = exporting(&collector.endpoint())
         .set("server.trusted_proxies", "127.0.0.1")

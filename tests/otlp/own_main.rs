@@ -95,7 +95,7 @@ pub(crate) fn message<'a>(log: &'a [Value], message: &str) -> &'a Value {
 // --- the tests ---
 
 #[test]
-fn what_is_left_is_exported_before_the_end_and_counted() {
+fn remaining_spans_are_exported_before_the_exit_and_counted() {
     let collector = Answering::start(&["200 OK"]);
     let endpoint = collector.endpoint();
     let log = log(&run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]));
@@ -106,7 +106,7 @@ fn what_is_left_is_exported_before_the_end_and_counted() {
 }
 
 #[test]
-fn a_collector_that_is_not_there_costs_the_spans_and_is_logged() {
+fn spans_for_an_unavailable_collector_are_dropped_and_logged() {
     let log = log(&run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &nobody())]));
     assert_eq!(message(&log, "done")["refused"], 2);
     message(&log, "spans dropped: the collector rejects them");
@@ -121,7 +121,7 @@ fn without_an_endpoint_nothing_is_exported_and_the_rest_works() {
 }
 
 #[test]
-fn all_that_is_wrong_with_the_variables_is_one_error() {
+fn all_errors_in_the_variables_are_one_error() {
     let output = run(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "api key=hunter2"),

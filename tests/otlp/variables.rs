@@ -7,7 +7,7 @@ use crate::collector::{Hanging, exporting};
 use crate::program::Setup;
 
 #[test]
-fn without_an_endpoint_nothing_is_exported_and_nothing_is_said() {
+fn without_an_endpoint_nothing_is_exported_or_logged() {
     let program = Setup::default()
         // Not looked at, as nothing is exported.
         .variable("OTEL_TRACES_SAMPLER", "nonsense")
@@ -52,7 +52,7 @@ fn an_export_can_be_switched_off_by_the_standards_variables() {
 }
 
 #[test]
-fn a_variable_that_is_wrong_is_named_with_its_value_and_what_would_be_right() {
+fn an_invalid_variable_is_named_with_its_value_and_a_valid_one() {
     let endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
     let cases = [
         (
@@ -117,7 +117,7 @@ fn a_variable_that_is_wrong_is_named_with_its_value_and_what_would_be_right() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
+fn all_errors_are_reported_at_once_without_secrets() {
     let wrong: BTreeMap<_, _> = [
         (
             "OTEL_EXPORTER_OTLP_ENDPOINT",

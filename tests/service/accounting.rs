@@ -46,7 +46,7 @@ fn counted(program: &Program, method: &str, route: &str, status: u16) -> f64 {
 }
 
 #[test]
-fn an_answer_of_http1_that_went_out_whole_has_its_status_and_its_bytes() {
+fn a_complete_http1_response_is_logged_with_its_status_and_bytes() {
     let program = Program::start();
     for (method, path, _, bytes) in ANSWERS {
         let mut client = Connection::open(program.main).unwrap();
@@ -59,7 +59,7 @@ fn an_answer_of_http1_that_went_out_whole_has_its_status_and_its_bytes() {
 }
 
 #[test]
-fn an_answer_of_http2_that_went_out_whole_has_its_status_and_its_bytes() {
+fn a_complete_http2_response_is_logged_with_its_status_and_bytes() {
     let program = Program::start();
     let mut client = Http2::with_settings(program.main, &[(4, 10_000_000)]);
     client.window(10_000_000);
@@ -118,7 +118,7 @@ fn hold(program: Program) {
 }
 
 #[test]
-fn a_client_that_leaves_in_the_midst_is_a_499_with_what_was_taken() {
+fn a_client_that_disconnects_during_a_response_is_a_499_with_the_bytes_it_received() {
     let program = Program::start();
     for path in ["/memory/50000000", "/told/50000000", "/untold/50000000"] {
         let mut client = Connection::open(program.main).unwrap();
@@ -142,7 +142,7 @@ fn a_client_that_leaves_in_the_midst_is_a_499_with_what_was_taken() {
 }
 
 #[test]
-fn an_answer_that_waits_in_its_connection_is_under_way_until_its_client_takes_it() {
+fn a_buffered_response_is_in_flight_until_its_client_reads_it() {
     let program = Setup::default()
         .set("limits.concurrency", 1)
         .set("server.send_timeout", "1m")
@@ -167,7 +167,7 @@ fn an_answer_that_waits_in_its_connection_is_under_way_until_its_client_takes_it
 }
 
 #[test]
-fn an_upgrade_is_over_with_its_head() {
+fn an_upgrade_is_complete_after_its_head() {
     let program = Program::start();
     let mut client = Connection::open(program.main).unwrap();
     client
@@ -210,7 +210,7 @@ fn an_upload_is_counted_as_it_arrives_however_it_is_framed() {
 }
 
 #[test]
-fn an_upload_that_its_client_breaks_off_is_a_499_with_what_arrived() {
+fn an_aborted_upload_is_a_499_with_the_bytes_that_arrived() {
     let program = Program::start();
     let mut client = Connection::open(program.main).unwrap();
     client
@@ -247,7 +247,7 @@ fn an_upload_that_its_client_breaks_off_is_a_499_with_what_arrived() {
 }
 
 #[test]
-fn an_answer_of_http2_that_its_client_has_no_room_for_is_under_way_until_the_send_timeout() {
+fn an_http2_response_without_window_is_in_flight_until_the_send_timeout() {
     let program = Setup::default().set("server.send_timeout", "2s").start();
     // Room for one byte of each answer.
     let mut client = Http2::with_settings(program.main, &[(4, 1)]);

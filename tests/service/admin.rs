@@ -40,7 +40,7 @@ fn liveness_notices_a_stalled_runtime_and_its_recovery() {
 }
 
 #[test]
-fn a_dependency_that_hangs_makes_it_unready_without_holding_a_probe_up() {
+fn a_hanging_dependency_makes_it_unready_and_delays_no_probe() {
     let program = Setup::default()
         .set("health.interval", "50ms")
         .set("health.timeout", "50ms")
@@ -85,7 +85,7 @@ fn a_dependency_that_hangs_makes_it_unready_without_holding_a_probe_up() {
 }
 
 #[test]
-fn startup_tells_when_the_services_own_start_is_done() {
+fn startup_is_200_once_the_service_has_started() {
     let process = Setup::default().set("subject.start", "1s").launch();
     let admin = process.admin().address();
     assert_eq!(get(admin, "/health/startup").status, 503);
@@ -129,7 +129,7 @@ fn the_log_filter_can_be_changed_for_a_while() {
 }
 
 #[test]
-fn a_change_of_the_filter_and_its_end_are_in_the_log_whatever_the_filters_say() {
+fn a_change_of_the_filter_and_its_end_are_logged_regardless_of_the_filter() {
     let program = Setup::default().set("admin.token", TOKEN).start();
     let headers = [bearer(), ("x-request-id", "who-did-it")];
     let put = |query: &str, filter: &str| {
@@ -174,7 +174,7 @@ fn a_change_of_the_filter_and_its_end_are_in_the_log_whatever_the_filters_say() 
 }
 
 #[test]
-fn with_a_token_everyone_needs_it_to_change_the_filter_and_to_read_what_is_not_for_machines() {
+fn with_a_token_changing_the_filter_and_reading_sensitive_routes_require_it() {
     let program = Setup::default().set("admin.token", TOKEN).start();
     let ask = |method, path, headers: &[(&str, &str)]| {
         request(program.admin, method, path, headers, "info").status
@@ -218,7 +218,7 @@ fn with_a_token_everyone_needs_it_to_change_the_filter_and_to_read_what_is_not_f
 }
 
 #[test]
-fn reading_can_be_open_to_everyone_while_changes_need_the_token() {
+fn reads_can_be_public_while_changes_require_the_token() {
     let program = Setup::default()
         .set("admin.token", TOKEN)
         .set("admin.read", "everyone")
@@ -229,7 +229,7 @@ fn reading_can_be_open_to_everyone_while_changes_need_the_token() {
 }
 
 #[test]
-fn without_a_token_a_service_in_a_container_takes_no_changes() {
+fn without_a_token_a_service_in_a_container_rejects_changes() {
     let program = Setup::default()
         .variable("KUBERNETES_SERVICE_HOST", "10.0.0.1")
         .start();
@@ -240,7 +240,7 @@ fn without_a_token_a_service_in_a_container_takes_no_changes() {
 }
 
 #[test]
-fn a_name_that_leads_here_reads_nothing_from_a_browser_that_forwards_the_port() {
+fn dns_rebinding_in_a_browser_with_a_forwarded_port_reads_nothing() {
     let program = Program::start();
     let status = |path: &str, host: &str| {
         let mut client = Connection::open(program.admin).unwrap();
@@ -259,7 +259,7 @@ fn a_name_that_leads_here_reads_nothing_from_a_browser_that_forwards_the_port() 
 }
 
 #[test]
-fn a_token_that_can_be_guessed_keeps_the_service_from_starting() {
+fn a_weak_token_fails_the_start() {
     for (token, environment, expected) in [
         ("hunter2", "dev", "too short"),
         ("                    ", "dev", "too short"),
@@ -284,7 +284,7 @@ fn a_token_that_can_be_guessed_keeps_the_service_from_starting() {
 }
 
 #[test]
-fn the_process_says_what_it_is() {
+fn version_describes_the_process() {
     let program = Program::start();
     let version = get(program.admin, "/version").json();
     assert_eq!(version["name"], "subject");
@@ -320,7 +320,7 @@ fn the_process_says_what_it_is() {
 }
 
 #[test]
-fn no_browser_takes_an_answer_for_something_else() {
+fn no_browser_guesses_the_type_of_a_response() {
     let program = Setup::default().set("admin.token", TOKEN).start();
     for path in [
         "/",

@@ -27,7 +27,7 @@ fn found(program: &Program) -> Vec<String> {
 }
 
 #[test]
-fn a_route_that_fails_one_that_is_slow_and_a_check_that_is_down_are_named() {
+fn a_failing_route_a_slow_route_and_a_failing_check_are_named() {
     let program = started();
     assert_eq!(found(&program), Vec::<String>::new());
     assert!(get(program.admin, "/").body.contains("Nothing is wrong"));
@@ -84,7 +84,7 @@ fn a_route_that_fails_one_that_is_slow_and_a_check_that_is_down_are_named() {
 }
 
 #[test]
-fn it_says_what_a_stop_waits_for() {
+fn the_page_shows_what_a_shutdown_waits_for() {
     let program = started();
     assert!(status(&program)["stop"].is_null());
     let mut busy = Connection::open(program.main).unwrap();
@@ -117,7 +117,7 @@ fn write(program: &Program, method: &str, origin: &str, body: &str) -> Answer {
 }
 
 #[test]
-fn its_form_puts_a_filter_in_force_for_a_while_and_no_other_sites_page_can() {
+fn the_form_of_the_page_sets_a_filter_temporarily_and_pages_of_other_sites_cannot() {
     let program = Setup::default().set("admin.token", TOKEN).start();
     let read = |path| request(program.admin, "GET", path, &[bearer()], "");
     let in_force = || read("/log").json()["filter"].clone();
@@ -175,7 +175,7 @@ fn warnings_and_panics_are_shown_newest_first_with_the_ids_of_their_requests() {
 }
 
 #[test]
-fn what_differs_from_the_defaults_comes_first_and_secrets_stay_hidden() {
+fn settings_other_than_the_defaults_come_first_and_secrets_are_redacted() {
     let program = Setup::default().set("admin.token", TOKEN).start();
     let status = request(program.admin, "GET", "/status", &[bearer()], "");
     assert!(!status.body.contains(TOKEN));
@@ -186,7 +186,7 @@ fn what_differs_from_the_defaults_comes_first_and_secrets_stay_hidden() {
 }
 
 #[test]
-fn the_browser_is_told_to_load_nothing_from_elsewhere() {
+fn the_content_security_policy_forbids_other_origins() {
     let program = Program::start();
     let page = get(program.admin, "/");
     let policy = page.header("content-security-policy").expect("a policy");

@@ -6,7 +6,7 @@ use crate::client::get;
 use crate::program::{Setup, eventually};
 
 #[test]
-fn tasks_that_fail_or_panic_are_logged_counted_shown_and_started_again() {
+fn tasks_that_fail_or_panic_are_logged_counted_shown_and_restarted() {
     let program = Setup::default()
         .set("subject.tasks", "done,fails,panics,polite")
         .start();
@@ -44,7 +44,7 @@ fn tasks_that_fail_or_panic_are_logged_counted_shown_and_started_again() {
 }
 
 #[test]
-fn a_task_whose_error_cannot_be_told_is_started_again_and_awaited() {
+fn a_task_whose_error_panics_while_displayed_is_restarted_and_awaited() {
     let program = Setup::default().set("subject.tasks", "speechless").start();
     let series = "background_task_ends_total{outcome=\"panicked\",task=\"speechless\"}";
     eventually("it is started again", || program.metric(series) >= 2.0);
@@ -55,7 +55,7 @@ fn a_task_whose_error_cannot_be_told_is_started_again_and_awaited() {
 }
 
 #[test]
-fn a_stop_waits_for_the_tasks_before_the_hooks() {
+fn a_shutdown_waits_for_tasks_before_it_runs_hooks() {
     let program = Setup::default()
         .set("subject.tasks", "polite,fails")
         .set("subject.hooks", "store")
@@ -68,7 +68,7 @@ fn a_stop_waits_for_the_tasks_before_the_hooks() {
 }
 
 #[test]
-fn a_task_that_does_not_end_is_aborted_at_the_deadline_and_the_stop_is_not_orderly() {
+fn a_task_that_does_not_end_is_aborted_at_the_deadline_and_the_exit_code_is_1() {
     let program = Setup::default()
         .set("subject.tasks", "hangs,hangs,polite")
         .set("subject.hooks", "store")

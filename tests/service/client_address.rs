@@ -27,7 +27,7 @@ fn logged(program: Program) -> Vec<String> {
 }
 
 #[test]
-fn a_trusted_proxy_says_whose_request_it_is_and_the_log_has_it_too() {
+fn the_client_from_a_trusted_proxy_is_used_and_logged() {
     let program = behind_proxies().start();
     let lines = [
         // What the client said itself, and two proxies after it.
@@ -54,7 +54,7 @@ fn a_trusted_proxy_says_whose_request_it_is_and_the_log_has_it_too() {
 }
 
 #[test]
-fn a_header_of_anybody_else_is_not_believed() {
+fn a_header_from_an_untrusted_peer_is_ignored() {
     let spoofed = [
         ("x-forwarded-for", "192.0.2.99"),
         ("forwarded", "for=192.0.2.98"),
@@ -68,7 +68,7 @@ fn a_header_of_anybody_else_is_not_believed() {
 }
 
 #[test]
-fn proxies_that_write_forwarded_are_read_where_the_settings_say_so() {
+fn forwarded_is_read_if_the_settings_name_it() {
     let program = behind_proxies()
         .set("server.forwarded_header", "forwarded")
         .start();
@@ -112,7 +112,7 @@ fn http2_is_no_different() {
 }
 
 #[test]
-fn a_request_that_is_turned_away_has_its_client_in_the_log() {
+fn a_rejected_request_has_its_client_in_the_log() {
     let program = behind_proxies().start();
     let forwarded = [("x-forwarded-for", "198.51.100.7")];
     request(program.main, "GET", "/nowhere", &forwarded, "");
@@ -121,7 +121,7 @@ fn a_request_that_is_turned_away_has_its_client_in_the_log() {
 }
 
 #[test]
-fn a_list_that_is_wrong_is_told_item_by_item_before_anything_starts() {
+fn an_invalid_list_is_reported_item_by_item_before_anything_starts() {
     let said = Setup::default()
         .set("server.trusted_proxies", "10.0.0.0/40,10.1.2.3/8,proxy")
         .set("server.forwarded_header", "x-real-ip")
@@ -149,7 +149,7 @@ fn a_list_that_is_wrong_is_told_item_by_item_before_anything_starts() {
 }
 
 #[test]
-fn the_admin_listener_takes_no_proxy_s_word_for_this_machine() {
+fn a_proxied_request_is_not_localhost_on_the_admin_listener() {
     let program = behind_proxies().start();
     let forwarded = [("x-forwarded-for", "127.0.0.1")];
     let answer = request(program.admin, "PUT", "/log?ttl=1s", &forwarded, "info");
@@ -158,7 +158,7 @@ fn the_admin_listener_takes_no_proxy_s_word_for_this_machine() {
 }
 
 #[test]
-fn ids_are_kept_from_whom_the_setting_names() {
+fn ids_are_kept_from_the_callers_in_the_setting() {
     const ID: (&str, &str) = ("x-request-id", "theirs");
     const TRACE: (&str, &str) = (
         "traceparent",

@@ -44,7 +44,7 @@ fn a_command_that_fails_ends_with_1_and_runs_its_hooks() {
 }
 
 #[test]
-fn a_command_with_wrong_settings_ends_with_78_and_one_that_is_none_with_64() {
+fn a_command_with_invalid_settings_exits_with_78_and_an_unknown_command_with_64() {
     let wrong = Setup::default().run("migrate --set subject.start=soon");
     assert_eq!(wrong.code, Some(78));
     assert!(wrong.stderr.contains("subject.start"), "{}", wrong.stderr);
@@ -74,7 +74,7 @@ fn running(setup: Setup, message: &str) -> Process {
 }
 
 #[test]
-fn sigterm_ends_a_command_in_order() {
+fn sigterm_shuts_a_command_down_gracefully() {
     let process = running(command("listen").set("subject.hooks", "store"), "listens");
     let ended = process.stop();
     assert_eq!(ended.code, Some(0), "{ended:#?}");

@@ -24,7 +24,7 @@ fn lines<'a>(log: &'a [Value], text: &'a str) -> impl Iterator<Item = &'a Value>
 // --- answers before the end of a request ---
 
 #[test]
-fn an_answer_before_the_end_of_an_upload_reaches_the_client_on_both_listeners() {
+fn an_early_response_to_an_upload_reaches_the_client_on_both_listeners() {
     let program = Setup::default().set("limits.body", "1KiB").start();
     let upload = vec![b'x'; 1024 * 1024];
     for (listener, path, status) in [
@@ -65,7 +65,7 @@ fn an_answer_before_the_end_of_an_upload_reaches_the_client_on_both_listeners() 
 }
 
 #[test]
-fn what_is_left_of_a_short_body_is_read_and_the_connection_goes_on() {
+fn the_rest_of_a_short_body_is_read_and_the_connection_is_kept() {
     let program = Program::start();
     let mut client = Connection::open(program.main).unwrap();
     for body in ["short".to_owned(), "x".repeat(40_000)] {
@@ -83,7 +83,7 @@ fn what_is_left_of_a_short_body_is_read_and_the_connection_goes_on() {
 }
 
 #[test]
-fn a_body_that_is_announced_and_does_not_come_holds_up_neither_the_answer_nor_the_place() {
+fn a_body_that_never_arrives_delays_neither_the_response_nor_the_slot() {
     let program = Program::start();
     for expect in ["", "expect: 100-continue\r\n"] {
         let mut client = Connection::open(program.main).unwrap();
@@ -103,7 +103,7 @@ fn a_body_that_is_announced_and_does_not_come_holds_up_neither_the_answer_nor_th
 }
 
 #[test]
-fn a_client_that_goes_on_sending_after_its_answer_does_not_hold_up_the_stop() {
+fn a_client_that_keeps_sending_after_its_response_does_not_delay_the_shutdown() {
     let program = Program::start();
     let mut client = Connection::open(program.main).unwrap();
     client
@@ -123,7 +123,7 @@ fn a_client_that_goes_on_sending_after_its_answer_does_not_hold_up_the_stop() {
 // --- HTTP/2 ---
 
 #[test]
-fn a_peer_of_http2_that_answers_no_ping_does_not_hold_up_the_stop() {
+fn an_http2_peer_that_answers_no_ping_does_not_delay_the_shutdown() {
     let program = Program::start();
     let mut sleeping = Http2::open(program.main);
     sleeping.get(1, "/");
@@ -144,7 +144,7 @@ fn a_peer_of_http2_that_answers_no_ping_does_not_hold_up_the_stop() {
 }
 
 #[test]
-fn an_idle_connection_of_http2_is_told_to_go_before_it_ends() {
+fn an_idle_http2_connection_gets_a_goaway_before_it_is_closed() {
     let program = Setup::default().set("server.idle_timeout", "300ms").start();
     let mut client = Http2::open(program.main);
     client.get(1, "/");
@@ -160,7 +160,7 @@ fn an_idle_connection_of_http2_is_told_to_go_before_it_ends() {
 }
 
 #[test]
-fn a_stream_of_which_the_client_takes_nothing_is_reset_and_the_others_go_on() {
+fn a_stream_that_the_client_does_not_read_is_reset_and_the_others_continue() {
     let program = Setup::default()
         .set("server.send_timeout", "3s")
         .set("server.idle_timeout", LONG)
@@ -208,7 +208,7 @@ fn a_stream_of_which_the_client_takes_nothing_is_reset_and_the_others_go_on() {
 }
 
 #[test]
-fn a_client_that_takes_a_byte_now_and_then_is_let_go_as_well() {
+fn a_client_that_reads_a_byte_at_a_time_is_disconnected() {
     let program = Setup::default()
         .set("server.send_timeout", "1s")
         .set("server.idle_timeout", LONG)
@@ -232,7 +232,7 @@ fn a_client_that_takes_a_byte_now_and_then_is_let_go_as_well() {
 }
 
 #[test]
-fn a_request_of_http2_without_an_authority_and_a_host_is_refused() {
+fn an_http2_request_without_authority_and_host_is_rejected() {
     let program = Program::start();
     let mut client = Http2::open(program.main);
     client.send(&frame(1, 0x5, 1, b"\x82\x86\x84")).unwrap();
@@ -250,7 +250,7 @@ fn a_request_of_http2_without_an_authority_and_a_host_is_refused() {
 // --- room ---
 
 #[test]
-fn the_connection_that_has_been_idle_longest_makes_room() {
+fn the_connection_that_has_been_idle_longest_is_closed_for_a_new_one() {
     let program = Setup::default()
         .set("server.max_connections", 3)
         .set("server.idle_timeout", LONG)
@@ -293,7 +293,7 @@ fn the_connection_that_has_been_idle_longest_makes_room() {
 // --- invalid requests ---
 
 #[test]
-fn a_request_may_have_as_many_headers_as_the_setting_says() {
+fn a_request_may_have_as_many_headers_as_max_headers() {
     let program = Setup::default().set("server.max_headers", 200).start();
     // One of them is its host.
     for (others, status) in [(199, 200), (200, 431)] {
@@ -306,7 +306,7 @@ fn a_request_may_have_as_many_headers_as_the_setting_says() {
 }
 
 #[test]
-fn what_is_no_request_is_counted_by_its_kind_and_told_once() {
+fn connections_without_a_valid_request_are_counted_by_reason_and_logged_once() {
     let program = Program::start();
     let many = format!(
         "GET / HTTP/1.1\r\nhost: test\r\n{}\r\n",

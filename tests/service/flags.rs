@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::program::{Program, Setup};
 
 #[test]
-fn settings_that_are_wrong_are_all_named_and_the_exit_code_is_78() {
+fn all_invalid_settings_are_named_and_the_exit_code_is_78() {
     let wrong = || {
         Setup::default()
             .variable("APP__SERVR__PORT", "1")
@@ -37,13 +37,13 @@ fn settings_that_are_wrong_are_all_named_and_the_exit_code_is_78() {
 }
 
 #[test]
-fn settings_that_are_right_are_said_to_be() {
+fn valid_settings_are_confirmed() {
     let said = Setup::default().run("--check-config --set server.port=8081");
     assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]
-fn a_key_by_an_old_name_is_right_and_told() {
+fn a_renamed_key_is_valid_and_logs_a_deprecation_warning() {
     let said = Setup::default().run("--check-config --set subject.salute=hello");
     assert_eq!(said.code, Some(0));
     assert_eq!(
@@ -53,7 +53,7 @@ fn a_key_by_an_old_name_is_right_and_told() {
 }
 
 #[test]
-fn a_source_of_the_service_s_own_is_printed_or_named_when_it_fails() {
+fn a_custom_source_is_printed_or_named_when_it_fails() {
     let folder = tempfile::tempdir().unwrap();
     let run = |flags: &str| {
         let setup = Setup::default().folder(folder.path());
@@ -103,7 +103,7 @@ fn the_settings_are_printed_with_their_origins_and_without_their_secrets() {
 }
 
 #[test]
-fn the_schema_knows_both_the_chassis_and_the_service() {
+fn the_schema_contains_the_chassis_and_the_service() {
     let said = Setup::default().run("--config-schema");
     let schema: Value = serde_json::from_str(&said.stdout).unwrap();
     assert!(schema["properties"]["server"].is_object(), "{schema:#}");
@@ -113,7 +113,7 @@ fn the_schema_knows_both_the_chassis_and_the_service() {
 }
 
 #[test]
-fn a_health_check_asks_the_service_that_runs() {
+fn the_health_check_flag_requests_the_running_service() {
     let program = Program::start();
     let check = |arguments: String| Setup::default().run(&arguments);
     let url = |path: &str| format!("--health-check http://{}{path}", program.admin);
@@ -140,7 +140,7 @@ fn a_health_check_asks_the_service_that_runs() {
 }
 
 #[test]
-fn version_and_help_say_what_it_is_and_a_wrong_flag_is_named() {
+fn version_and_help_describe_it_and_an_unknown_flag_is_named() {
     let version = Setup::default().run("--version").stdout;
     assert!(
         version.starts_with("subject 1.2.3 (commit abc123, built unknown, rustc 1."),

@@ -114,7 +114,7 @@ fn ten_thousand_idle_connections_cost_little() {
 }
 
 #[test]
-fn connections_over_the_cap_wait_and_are_served_in_turn() {
+fn connections_over_the_limit_wait_and_are_served_in_turn() {
     let program = Setup::default().set("server.max_connections", 2).start();
     let first = Connection::open(program.main).unwrap();
     let second = Connection::open(program.main).unwrap();
@@ -131,7 +131,7 @@ fn connections_over_the_cap_wait_and_are_served_in_turn() {
 }
 
 #[test]
-fn the_file_limit_is_survived() {
+fn the_service_survives_the_file_descriptor_limit() {
     let program = Setup::default()
         .set("server.header_timeout", "1m")
         .files(64)
@@ -161,7 +161,7 @@ fn the_file_limit_is_survived() {
 }
 
 #[test]
-fn oversized_headers_and_garbage_are_refused() {
+fn oversized_headers_and_garbage_are_rejected() {
     let program = Program::start();
     for (sent, status) in [
         (
@@ -211,7 +211,7 @@ fn oversized_headers_and_garbage_are_refused() {
 }
 
 #[test]
-fn a_request_without_a_host_or_with_two_or_a_wrong_one_is_refused() {
+fn a_request_without_exactly_one_valid_host_is_rejected() {
     let program = Program::start();
     let sent = |version: &str, hosts: &[&str]| {
         let hosts: String = hosts
@@ -268,7 +268,7 @@ fn a_request_without_a_host_or_with_two_or_a_wrong_one_is_refused() {
 }
 
 #[test]
-fn a_connection_outlives_a_request_without_a_host() {
+fn a_connection_survives_a_request_without_a_host() {
     let program = Program::start();
     let mut client = Connection::open(program.main).unwrap();
     // The end of a request is unambiguous for every host: its body is not a second request.
@@ -281,7 +281,7 @@ fn a_connection_outlives_a_request_without_a_host() {
 }
 
 #[test]
-fn a_client_that_takes_no_answer_is_let_go() {
+fn a_client_that_reads_no_response_is_disconnected() {
     let program = Setup::default().set("server.send_timeout", "300ms").start();
     let mut greedy = Connection::open(program.main).unwrap();
     greedy
@@ -297,7 +297,7 @@ fn a_client_that_takes_no_answer_is_let_go() {
 }
 
 #[test]
-fn half_open_clients_are_let_go() {
+fn half_open_clients_are_disconnected() {
     let program = Setup::default()
         .set("server.header_timeout", "200ms")
         .start();

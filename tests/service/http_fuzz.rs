@@ -125,7 +125,7 @@ fn filter() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn any_filter_is_in_force_as_it_was_sent_or_refused() {
+fn any_filter_is_applied_as_it_was_sent_or_rejected() {
     let program = Setup::default().set("admin.token", TOKEN).start();
     let in_force = || {
         let answer = ask(program.admin, "GET", "/log", &[bearer()], "");

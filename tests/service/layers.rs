@@ -4,7 +4,7 @@ use crate::client::{Connection, get, post};
 use crate::program::{Program, Setup, eventually};
 
 #[test]
-fn an_outer_layer_sees_what_the_chassis_answers_by_itself() {
+fn an_outer_layer_sees_the_responses_of_the_chassis_itself() {
     let program = Setup::default()
         .set("limits.request_timeout", "200ms")
         .set("limits.concurrency", 2)
@@ -57,7 +57,7 @@ fn an_outer_layer_sees_what_the_chassis_answers_by_itself() {
 }
 
 #[test]
-fn what_nest_service_serves_has_its_prefix_for_a_route() {
+fn requests_below_nest_service_have_its_prefix_as_their_route() {
     let program = Program::start();
     for path in ["/nested/a.txt", "/nested/deep/b.txt", "/nested", "/nested/"] {
         assert_eq!(get(program.main, path).status, 200, "{path}");
@@ -87,7 +87,7 @@ fn what_nest_service_serves_has_its_prefix_for_a_route() {
 }
 
 #[test]
-fn a_line_is_bounded_whatever_the_client_sends() {
+fn a_line_has_a_bounded_length_whatever_the_client_sends() {
     let program = Program::start();
     let path = format!("/{}", "x".repeat(50_000));
     assert_eq!(get(program.main, &path).status, 404);

@@ -10,7 +10,7 @@ use crate::program::{Setup, eventually};
 const BLOCKED: Duration = Duration::from_secs(30);
 
 #[test]
-fn a_reader_that_stops_for_half_a_minute_holds_no_request_up_and_every_line_is_accounted_for() {
+fn a_log_reader_that_stops_for_half_a_minute_delays_no_request_and_every_line_is_accounted_for() {
     let program = Setup::default().set("logs.buffer", "64KiB").start();
     let stop = AtomicBool::new(false);
     let (main, admin) = (program.main, program.admin);

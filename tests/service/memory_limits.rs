@@ -28,7 +28,7 @@ fn buffered(program: &Program) -> f64 {
 }
 
 #[test]
-fn bodies_beyond_the_room_for_them_are_503_and_small_ones_are_served() {
+fn bodies_beyond_the_memory_limit_are_503_and_small_ones_are_served() {
     let program = Setup::default().set("limits.buffered", "1MiB").start();
     assert_eq!(
         program.metric("http_server_buffered_limit_bytes"),
@@ -64,7 +64,7 @@ fn bodies_beyond_the_room_for_them_are_503_and_small_ones_are_served() {
 }
 
 #[test]
-fn a_body_that_is_collected_takes_room_until_its_request_is_over() {
+fn a_collected_body_reserves_memory_until_its_request_ends() {
     let program = Setup::default().set("limits.buffered", "1MiB").start();
     let mut waiting = begin(&program, "/slowly/2000", 800 * KIB, 800 * KIB);
     eventually("all of it is there", || {
@@ -77,7 +77,7 @@ fn a_body_that_is_collected_takes_room_until_its_request_is_over() {
 }
 
 #[test]
-fn a_body_of_many_small_pieces_takes_the_room_that_they_need() {
+fn a_body_of_many_small_chunks_reserves_the_memory_that_they_use() {
     let program = Setup::default().set("limits.buffered", "1MiB").start();
     let mut client = Connection::open(program.main).unwrap();
     client
@@ -90,7 +90,7 @@ fn a_body_of_many_small_pieces_takes_the_room_that_they_need() {
 }
 
 #[test]
-fn a_body_that_is_read_after_the_answer_gives_its_room_back() {
+fn a_body_that_is_read_after_the_response_releases_its_memory() {
     let program = Setup::default().set("limits.buffered", "1MiB").start();
     let mut client = begin(&program, "/later", 500 * KIB, 100 * KIB);
     assert_eq!(client.answer().unwrap().status, 200);
@@ -108,7 +108,7 @@ fn a_body_that_is_not_kept_may_have_any_length() {
 }
 
 #[test]
-fn print_config_has_the_limits_in_force_and_why() {
+fn print_config_has_the_effective_limits_and_their_reasons() {
     let ended = Setup::default()
         .set("server.max_connections", 7)
         .set("limits.buffered", "1MiB")
@@ -125,7 +125,7 @@ fn print_config_has_the_limits_in_force_and_why() {
 }
 
 #[test]
-fn with_no_idle_connection_one_that_waits_for_its_client_makes_room() {
+fn without_idle_connections_one_that_waits_for_its_client_is_closed() {
     let program = Setup::default().set("server.max_connections", 2).start();
     for request in [
         "GET /memory/50000000 HTTP/1.1\r\nhost: localhost\r\n\r\n",
@@ -154,7 +154,7 @@ fn with_no_idle_connection_one_that_waits_for_its_client_makes_room() {
 }
 
 #[test]
-fn a_request_that_is_turned_away_over_http2_has_no_body_that_waits() {
+fn a_rejected_http2_request_leaves_no_body_in_memory() {
     let program = Setup::default().set("limits.concurrency", 1).start();
     let mut busy = Connection::open(program.main).unwrap();
     busy.send(b"GET /sleep/3000 HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -171,7 +171,7 @@ fn a_request_that_is_turned_away_over_http2_has_no_body_that_waits() {
 }
 
 #[test]
-fn probes_are_answered_whatever_holds_the_places_of_the_admin_listener() {
+fn probes_are_answered_when_all_slots_of_the_admin_listener_are_taken() {
     let program = Setup::default().set("admin.token", TOKEN).start();
     let asks = |what: &str| {
         let answer = get(program.admin, "/health/liveness");
@@ -208,7 +208,7 @@ fn probes_are_answered_whatever_holds_the_places_of_the_admin_listener() {
 }
 
 #[test]
-fn probes_are_answered_while_clients_open_connections_to_the_admin_listener_as_fast_as_they_can() {
+fn probes_are_answered_during_a_connection_flood_on_the_admin_listener() {
     let program = Setup::default().set("admin.token", TOKEN).start();
     let scrapes = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(50);
     for (what, sent) in [
@@ -277,7 +277,7 @@ fn is_live(program: &Program, patience: Duration) -> bool {
 }
 
 #[test]
-fn idle_connections_of_http2_make_room_one_after_the_other_without_a_pause() {
+fn idle_http2_connections_are_closed_one_by_one_without_a_pause() {
     let program = Setup::default().set("server.max_connections", 8).start();
     let idle = |_| {
         let mut client = Http2::open(program.main);

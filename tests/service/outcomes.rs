@@ -66,7 +66,7 @@ fn errors_of_routing_and_extraction_are_problems() {
 }
 
 #[test]
-fn an_errors_meaning_is_its_status_and_the_error_itself_stays_in_the_log() {
+fn a_mapped_error_sets_the_status_and_is_only_logged() {
     let program = Program::start();
     let cases = [
         (
@@ -115,7 +115,7 @@ fn an_errors_meaning_is_its_status_and_the_error_itself_stays_in_the_log() {
 }
 
 #[test]
-fn a_handlers_error_is_logged_with_its_causes_and_sent_without() {
+fn a_handlers_error_is_logged_with_its_causes_which_the_response_omits() {
     let program = Program::start();
     let answer = get(program.main, "/fail");
     assert_eq!(answer.status, 500);
@@ -142,7 +142,7 @@ fn a_handlers_error_is_logged_with_its_causes_and_sent_without() {
 }
 
 #[test]
-fn a_panic_is_a_500_and_the_process_lives() {
+fn a_panic_is_a_500_and_the_process_continues() {
     let program = Program::start();
     let answer = get(program.main, "/panic");
     assert_eq!(answer.status, 500);
@@ -191,7 +191,7 @@ fn a_body_that_does_not_arrive_in_time_is_a_408() {
 }
 
 #[test]
-fn a_body_over_the_limit_is_a_413() {
+fn a_body_over_the_limit_is_rejected_with_413() {
     let program = Setup::default().set("limits.body", "3MiB").start();
     let body = "x".repeat(3 * 1024 * 1024);
     assert_eq!(
@@ -231,7 +231,7 @@ fn a_request_over_the_limit_is_shed_and_the_probes_are_not() {
 }
 
 #[test]
-fn a_client_that_goes_away_is_a_499_before_and_within_its_answer() {
+fn a_client_that_disconnects_is_a_499_before_and_during_its_response() {
     let program = Program::start();
     let mut waiting = Connection::open(program.main).unwrap();
     waiting
@@ -255,7 +255,7 @@ fn a_client_that_goes_away_is_a_499_before_and_within_its_answer() {
 }
 
 #[test]
-fn ids_are_kept_or_made_echoed_and_logged() {
+fn ids_are_kept_or_generated_echoed_and_logged() {
     let program = Program::start();
     let headers = [
         ("x-request-id", "req-1.2"),

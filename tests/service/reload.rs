@@ -22,7 +22,7 @@ fn swap(config: &Path, version: u32, text: &str) {
 }
 
 #[test]
-fn a_swap_takes_effect_and_a_wrong_one_changes_nothing() {
+fn a_reload_takes_effect_and_an_invalid_one_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config");
     fs::create_dir(&config).unwrap();
@@ -84,7 +84,7 @@ fn a_swap_takes_effect_and_a_wrong_one_changes_nothing() {
 }
 
 #[test]
-fn a_source_of_the_service_s_own_is_asked_again_and_may_fail_meanwhile() {
+fn a_custom_source_is_polled_and_may_fail_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let write = |text: &str| {
         // Whole or not at all.
@@ -124,7 +124,7 @@ fn a_source_of_the_service_s_own_is_asked_again_and_may_fail_meanwhile() {
 }
 
 #[test]
-fn an_old_name_of_a_key_is_told_once() {
+fn a_renamed_key_is_logged_once() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config");
     fs::create_dir(&config).unwrap();

@@ -179,7 +179,7 @@ fn open_sockets(program: &Program) -> usize {
 
 #[test]
 #[ignore = "takes five minutes, most of them waiting"]
-fn nightly_every_peer_is_let_go_and_others_are_answered_meanwhile() {
+fn nightly_every_slow_peer_is_disconnected_and_others_are_served_meanwhile() {
     let rows: Vec<(bool, &Kind)> = [true, false]
         .into_iter()
         .flat_map(|main| KINDS.iter().map(move |kind| (main, kind)))

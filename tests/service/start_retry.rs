@@ -20,7 +20,7 @@ fn failure(ended: &Ended) -> &str {
 }
 
 #[test]
-fn a_dependency_that_comes_late_is_waited_for_alive_and_not_ready() {
+fn a_late_dependency_is_awaited_live_and_not_ready() {
     let address = nobody();
     let main = nobody();
     let process = Setup::default()
@@ -52,7 +52,7 @@ fn a_dependency_that_comes_late_is_waited_for_alive_and_not_ready() {
 }
 
 #[test]
-fn a_dependency_that_does_not_come_is_named_by_service_and_command() {
+fn a_missing_dependency_is_named_by_service_and_command() {
     for arguments in ["", "migrate"] {
         let ended = Setup::default()
             .variable("ARGUMENTS", arguments)
@@ -68,7 +68,7 @@ fn a_dependency_that_does_not_come_is_named_by_service_and_command() {
 }
 
 #[test]
-fn a_signal_ends_a_command_that_waits() {
+fn a_signal_ends_a_waiting_command() {
     let process = Setup::default()
         .variable("ARGUMENTS", "migrate")
         .set("subject.needs", nobody())

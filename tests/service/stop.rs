@@ -69,7 +69,7 @@ fn path(client: usize, request: usize) -> String {
 }
 
 #[test]
-fn keep_alive_clients_lose_no_request_over_a_stop() {
+fn keep_alive_clients_lose_no_request_during_shutdown() {
     stop_under_load(|address, client, stopping| {
         let mut done = 0;
         let mut connection = None;
@@ -94,7 +94,7 @@ fn keep_alive_clients_lose_no_request_over_a_stop() {
 }
 
 #[test]
-fn http2_clients_lose_no_request_over_a_stop() {
+fn http2_clients_lose_no_request_during_shutdown() {
     stop_under_load(|address, client, _| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -158,7 +158,7 @@ fn http2_clients_lose_no_request_over_a_stop() {
 }
 
 #[test]
-fn readiness_turns_first_and_clients_are_told_while_they_are_served() {
+fn readiness_turns_503_first_and_clients_get_connection_close_while_they_are_served() {
     let program = Setup::default().set("shutdown.delay", "2s").start();
     let mut kept = Connection::open(program.main).unwrap();
     assert_eq!(kept.get("/").unwrap().header("connection"), None);
@@ -227,7 +227,7 @@ fn a_stream_without_an_end_and_an_idle_websocket_are_aborted_at_the_deadline_and
 
 /// One that misses a change of phase by a hair shows only among many.
 #[test]
-fn all_of_many_streams_have_been_aborted_and_left_their_lines_when_the_stop_is_over() {
+fn all_of_many_streams_are_aborted_and_logged_before_the_exit() {
     const STREAMS: usize = 500;
     let program = Setup::default()
         .set("shutdown.deadline", "1s")
@@ -250,7 +250,7 @@ fn all_of_many_streams_have_been_aborted_and_left_their_lines_when_the_stop_is_o
 }
 
 #[test]
-fn a_stream_that_heeds_the_stop_ends_in_order() {
+fn a_stream_that_observes_the_shutdown_ends_gracefully() {
     let program = Program::start();
     let mut client = Connection::open(program.main).unwrap();
     client
@@ -265,7 +265,7 @@ fn a_stream_that_heeds_the_stop_ends_in_order() {
 }
 
 #[test]
-fn a_second_signal_cuts_at_once() {
+fn a_second_signal_aborts_immediately() {
     let program = Setup::default().set("shutdown.delay", "20s").start();
     let mut client = Connection::open(program.main).unwrap();
     client
@@ -294,7 +294,7 @@ fn a_second_signal_cuts_at_once() {
 }
 
 #[test]
-fn hooks_run_last_first_and_none_outlives_the_deadline() {
+fn hooks_run_in_reverse_order_and_end_by_the_deadline() {
     for bad in ["hangs", "blocks"] {
         let hooks = format!("fine,{bad},fails,last");
         let program = Setup::default()
@@ -322,7 +322,7 @@ fn hooks_run_last_first_and_none_outlives_the_deadline() {
 }
 
 #[test]
-fn a_service_whose_workers_are_all_blocked_still_stops_by_its_deadline() {
+fn a_service_with_all_workers_blocked_still_stops_by_its_deadline() {
     let program = Setup::default()
         .set("service.threads", 1)
         .set("shutdown.deadline", "1s")
@@ -349,7 +349,7 @@ fn a_service_whose_workers_are_all_blocked_still_stops_by_its_deadline() {
 }
 
 #[test]
-fn a_signal_during_the_start_ends_it_in_order() {
+fn a_signal_during_the_start_shuts_down_gracefully() {
     let process = Setup::default()
         .set("subject.start", "1m")
         .set("subject.hooks", "fine")
@@ -363,7 +363,7 @@ fn a_signal_during_the_start_ends_it_in_order() {
 }
 
 #[test]
-fn a_start_that_fails_or_takes_too_long_says_so_and_runs_its_hooks() {
+fn a_start_that_fails_or_times_out_is_reported_and_runs_its_hooks() {
     let broken = Setup::default()
         .set("subject.broken", true)
         .set("subject.hooks", "fine");
@@ -390,7 +390,7 @@ fn a_start_that_fails_or_takes_too_long_says_so_and_runs_its_hooks() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named() {
+fn a_port_in_use_is_named() {
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap();
     for listener in ["server", "admin"] {
@@ -405,7 +405,7 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
-fn without_a_terminal_it_goes_on_serving_for_a_while_and_a_short_deadline_shortens_that() {
+fn without_a_terminal_it_serves_for_the_shutdown_delay_which_a_short_deadline_shortens() {
     for (deadline, delay) in [("25s", 5_000), ("4s", 500)] {
         let program = Setup::default()
             .variable("APP__SHUTDOWN__DELAY", "")

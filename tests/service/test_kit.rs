@@ -27,7 +27,7 @@ fn is_there(id: u32) -> bool {
 }
 
 #[test]
-fn one_that_ends_before_it_is_ready_is_told_with_its_code_and_its_words() {
+fn a_process_that_ends_before_it_is_ready_fails_with_its_exit_code_and_output() {
     let wrong = Setup::default().set("servr.port", 1).launch();
     let said = panic_of(|| wrong.wait_until_ready());
     for part in [
@@ -54,7 +54,7 @@ fn one_that_ends_before_it_is_ready_is_told_with_its_code_and_its_words() {
 }
 
 #[test]
-fn one_that_never_gets_ready_is_told_with_what_its_checks_say() {
+fn a_process_that_never_becomes_ready_fails_with_the_state_of_its_checks() {
     let process = Setup::default()
         .set("health.interval", "10ms")
         .set("health.failures", 1)
@@ -76,7 +76,7 @@ fn one_that_never_gets_ready_is_told_with_what_its_checks_say() {
 }
 
 #[test]
-fn readiness_is_waited_for_through_a_slow_start() {
+fn readiness_is_awaited_during_a_slow_start() {
     let process = Setup::default().set("subject.start", "500ms").launch();
     let admin = process.admin();
     assert_eq!(admin.get("/health/readiness").status, 503);
@@ -85,7 +85,7 @@ fn readiness_is_waited_for_through_a_slow_start() {
 }
 
 #[test]
-fn a_line_of_megabytes_is_a_line_and_shown_by_its_beginning() {
+fn a_line_of_megabytes_is_shown_truncated() {
     let long = r#"printf '{"message":"'; head -c 8000000 /dev/zero | tr '\0' x; printf '"}'"#;
     let process = shell(long).launch();
     let said = panic_of(|| process.wait_for_message("short"));
@@ -97,7 +97,7 @@ fn a_line_of_megabytes_is_a_line_and_shown_by_its_beginning() {
 }
 
 #[test]
-fn a_flood_is_not_kept_and_ends_the_test() {
+fn excessive_output_is_dropped_and_fails_the_test() {
     let process = shell(r#"exec yes "$(printf '{"message":"%01000d"}' 7)""#).launch();
     let id = process.id();
     let said = panic_of(|| process.wait());
@@ -109,7 +109,7 @@ fn a_flood_is_not_kept_and_ends_the_test() {
 }
 
 #[test]
-fn what_is_dropped_leaves_no_process_behind() {
+fn a_dropped_process_is_killed() {
     let process = Setup::default().launch();
     process.wait_until_ready();
     let id = process.id();
@@ -130,7 +130,7 @@ fn what_is_dropped_leaves_no_process_behind() {
 }
 
 #[test]
-fn one_that_does_not_end_is_told() {
+fn a_process_that_does_not_end_fails_the_test() {
     let process = shell("echo 'some words'; exec sleep 60")
         .timeout(Duration::from_millis(300))
         .launch();
@@ -141,7 +141,7 @@ fn one_that_does_not_end_is_told() {
 }
 
 #[test]
-fn words_that_are_no_json_object_are_no_lines_of_the_log() {
+fn output_that_is_not_a_json_object_is_not_a_log_line() {
     let ended =
         shell(r#"echo hello; echo '{"a":1}'; echo 7; echo '{"a":'; printf '{"a":2}'"#).output();
     assert_eq!(
@@ -152,7 +152,7 @@ fn words_that_are_no_json_object_are_no_lines_of_the_log() {
 }
 
 #[test]
-fn whoever_looks_at_a_line_may_ask_meanwhile() {
+fn a_predicate_for_lines_may_send_requests() {
     let process = Setup::default().launch();
     let line = process.wait_for_line(|line| {
         line["message"] == "started" && process.get("/").status == 200 && !process.log().is_empty()
@@ -161,7 +161,7 @@ fn whoever_looks_at_a_line_may_ask_meanwhile() {
 }
 
 #[test]
-fn one_that_a_signal_ends_has_no_exit_code() {
+fn a_process_ended_by_a_signal_has_no_exit_code() {
     let killed = |process: Process| {
         process.signal(Signal::KILL);
         process
@@ -174,7 +174,7 @@ fn one_that_a_signal_ends_has_no_exit_code() {
 }
 
 #[test]
-fn a_request_that_gets_no_answer_is_told_with_what_the_service_said() {
+fn a_request_without_a_response_fails_with_the_output_of_the_service() {
     let process = Setup::default().timeout(Duration::from_secs(2)).launch();
     let said = panic_of(|| process.get("/sleep/60000"));
     for part in [
@@ -191,7 +191,7 @@ fn a_request_that_gets_no_answer_is_told_with_what_the_service_said() {
 }
 
 #[test]
-fn what_is_not_there_is_told() {
+fn a_missing_file_is_reported() {
     let said = panic_of(|| Program::new("/nowhere/orders").launch());
     assert!(
         said.starts_with("cannot start /nowhere/orders: No such file"),
@@ -206,7 +206,7 @@ fn program_that_shows_what_it_hands_on() {
 }
 
 #[test]
-fn settings_of_whoever_runs_the_tests_are_not_handed_on() {
+fn settings_of_the_developer_are_not_inherited() {
     let settings = [
         "APP__SERVR__PORT",
         "APP_CONFIG_DIR",
@@ -239,7 +239,7 @@ fn settings_of_whoever_runs_the_tests_are_not_handed_on() {
 }
 
 #[test]
-fn what_is_kept_goes_with_the_last_process_that_needs_it() {
+fn a_kept_object_is_dropped_after_the_last_process_that_needs_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_owned();
     let program = shell("sleep 60").keep(folder);

@@ -228,7 +228,7 @@ fn keys_of_a_source_are_paths_at_the_first_level_and_as_they_stand_below_it() {
 }
 
 #[test]
-fn a_value_of_a_source_is_of_its_key_s_type_or_a_fault() {
+fn a_value_of_a_source_has_its_keys_type_or_is_an_error() {
     for (key, kind, expected) in [
         // Text becomes the type of its key, as in variables: some sources know nothing else.
         ("server.port", ValueKind::from("81"), Ok("81")),
@@ -340,7 +340,7 @@ impl Default for Inner {
 impl Validate for Loose {}
 
 #[test]
-fn what_no_schema_describes_comes_through_as_it_was_written() {
+fn values_without_a_schema_are_unchanged() {
     let read = |sources: Sources| load::<(), Loose>(&sources).unwrap().service;
     let plain = read(Sources::empty());
     assert_eq!((plain.inner.most, plain.inner.Upper), (u64::MAX, 1));
@@ -389,7 +389,7 @@ fn what_no_schema_describes_comes_through_as_it_was_written() {
 }
 
 #[test]
-fn a_table_that_is_one_value_has_the_origin_of_what_is_in_it() {
+fn a_table_that_is_one_value_has_the_origin_of_its_content() {
     let sources = Sources::empty().with_set("any={ b = 1 }");
     let loaded = load::<(), Loose>(&sources).unwrap();
     assert_eq!(loaded.effective.origin("any"), Some("--set any"));
@@ -432,7 +432,7 @@ struct Open {
 impl Validate for Open {}
 
 #[test]
-fn keys_of_a_file_are_no_paths_at_the_first_level_either() {
+fn keys_of_a_file_are_not_paths_at_the_first_level() {
     let folder = crate::fixture::Folder::new();
     folder.write("default.toml", "\"a.b\" = 1\n\"c[9]\" = 2\nD = 3\n");
     folder.write("dev.toml", "\"a.b\" = 4\n");

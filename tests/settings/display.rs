@@ -18,7 +18,7 @@ fn with_secrets() -> Fixture {
 }
 
 #[test]
-fn secrets_are_redacted_everywhere() {
+fn secrets_are_redacted_in_every_output() {
     let Settings {
         chassis,
         service,

@@ -249,7 +249,7 @@ fn written() -> impl Strategy<Value = Written> {
 }
 
 #[test]
-fn nothing_written_makes_it_panic_tell_a_secret_or_lose_an_origin() {
+fn no_input_causes_a_panic_shows_a_secret_or_loses_an_origin() {
     let cases = match std::env::var_os("PROPTEST_CASES") {
         Some(_) => ProptestConfig::default().cases,
         None => 300,

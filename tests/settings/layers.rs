@@ -75,7 +75,7 @@ fn without_files_and_variables_the_defaults_hold() {
 }
 
 #[test]
-fn a_missing_directory_is_fine_unless_it_was_asked_for() {
+fn a_missing_directory_is_fine_unless_it_is_configured() {
     let missing = Sources::empty()
         .with_config_dir("/nonexistent")
         .with_secrets_dir("/nonexistent");
@@ -93,7 +93,7 @@ fn a_service_without_settings_has_the_chassis_s() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_a_file() {
+fn a_byte_order_mark_is_not_part_of_a_file() {
     let settings = Fixture::new()
         .default_toml("\u{feff}[server]\nport = 1\n")
         .settings();

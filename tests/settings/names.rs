@@ -70,7 +70,7 @@ fn plain_variables_are_those_that_platforms_set() {
 }
 
 #[test]
-fn a_secret_file_names_a_key_in_any_of_these_ways() {
+fn a_secret_file_may_name_its_key_with_dots_or_underscores() {
     each(&[
         (
             |f| f.secret("database.url", "x"),
@@ -321,7 +321,7 @@ fn durations_and_sizes_have_units() {
 }
 
 #[test]
-fn an_empty_string_unsets_what_may_be_unset_and_is_a_string_elsewhere() {
+fn an_empty_string_unsets_an_option_and_is_a_string_elsewhere() {
     each(&[
         (|f| f.var("APP__ORDERS__NOTE", ""), "orders.note", "null"),
         (|f| f.var("APP__ADMIN__TOKEN", ""), "admin.token", "null"),

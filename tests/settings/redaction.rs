@@ -108,7 +108,7 @@ fn values_with_the_name_of_a_secret_and_userinfo_are_never_shown() {
 }
 
 #[test]
-fn a_hidden_value_that_changes_is_a_change() {
+fn a_redacted_value_that_changes_is_a_change() {
     let effective = |toml: &str| {
         let (_folder, sources) = sources(toml);
         load::<(), Settings>(&sources).unwrap().effective
@@ -174,7 +174,7 @@ fn a_wrong_value_with_the_name_of_a_secret_is_not_quoted_and_neither_is_userinfo
 }
 
 #[test]
-fn secret_files_that_can_be_no_setting_are_ignored_and_told() {
+fn secret_files_that_cannot_be_settings_are_ignored_with_a_warning() {
     let secrets = Folder::new();
     for name in ["ca.crt", "tls/server.pem", "google/key.json"] {
         secrets.write(name, "hunter2");
@@ -214,7 +214,7 @@ fn secret_files_that_can_be_no_setting_are_ignored_and_told() {
 }
 
 #[test]
-fn a_run_env_without_a_file_is_told_where_others_have_one() {
+fn a_run_env_without_a_file_is_logged_if_others_have_one() {
     let warnings = |run_env: &str, files: &[&str]| {
         let folder = Folder::new();
         for file in files {

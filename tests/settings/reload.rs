@@ -79,7 +79,7 @@ fn publish(volume: &Path, version: &str, files: &[(&str, &str)]) {
 
 #[cfg(unix)]
 #[test]
-fn a_swap_of_data_is_taken_whole() {
+fn an_atomic_update_of_a_configmap_is_read_completely() {
     let watched = watched(|folder| {
         publish(
             &folder.path().join("config"),
@@ -177,7 +177,7 @@ fn a_burst_of_changes_is_one_change() {
 }
 
 #[test]
-fn a_file_that_vanishes_for_a_moment_is_no_change() {
+fn a_file_that_is_missing_for_a_moment_is_not_a_change() {
     let watched = watched(|folder| folder.write("config/default.toml", "[server]\nport = 1\n"));
     let file = watched.folder.path().join("config/default.toml");
     std::fs::remove_file(&file).unwrap();
@@ -197,7 +197,7 @@ fn a_file_that_vanishes_for_a_moment_is_no_change() {
 }
 
 #[test]
-fn a_touch_is_no_change() {
+fn a_touch_is_not_a_change() {
     let watched = watched(|folder| folder.write("config/default.toml", "[server]\nport = 1\n"));
     watched
         .folder

@@ -51,7 +51,7 @@ fn warnings(loaded: &Loaded<(), Settings>) -> Vec<String> {
 }
 
 #[test]
-fn an_old_name_works_in_every_layer_and_is_told_once() {
+fn an_old_name_works_in_every_layer_and_is_reported_once() {
     type Write = fn(Sources) -> Sources;
     let cases: [(&str, Write, &str); 6] = [
         ("[orders]\npatience = 5\n", |s| s, "orders.patience"),
@@ -116,7 +116,7 @@ fn the_new_name_wins_over_the_old_one_of_a_lower_layer() {
 }
 
 #[test]
-fn two_names_in_one_place_are_a_fault() {
+fn two_names_in_one_place_are_an_error() {
     for (toml, fault) in [
         (
             "[orders]\ntimeout = 5\npatience = 6\n",
@@ -140,7 +140,7 @@ fn two_names_in_one_place_are_a_fault() {
 }
 
 #[test]
-fn its_value_is_checked_and_the_fault_is_that_of_the_key() {
+fn the_value_of_an_old_name_is_checked_and_the_error_names_the_key() {
     let faults = read("[orders]\npatience = 'x'\n", |s| s).unwrap_err();
     assert_eq!(
         faults,
@@ -149,7 +149,7 @@ fn its_value_is_checked_and_the_fault_is_that_of_the_key() {
 }
 
 #[test]
-fn nothing_is_told_of_names_that_are_not_old() {
+fn current_names_are_not_reported() {
     let loaded = read("[orders]\ntimeout = 5\n", |s| {
         s.with_var("app__Orders__TIMEOUT", "6")
     });

@@ -338,7 +338,7 @@ fn a_later_layer_may_choose_another_variant() {
 }
 
 #[test]
-fn what_serde_would_drop_in_silence_is_told() {
+fn values_that_serde_would_ignore_are_errors() {
     const DROPPED: &str =
         "has no effect: other keys of its section are missing, or those of another variant are set";
     for layer in LAYERS {
@@ -365,7 +365,7 @@ fn what_serde_would_drop_in_silence_is_told() {
 }
 
 #[test]
-fn text_is_what_serde_s_order_and_aliases_make_of_it() {
+fn text_is_parsed_by_serdes_order_and_aliases() {
     const CASES: &[(&str, &str, &str, &str)] = &[
         ("account", "007", "account", r#""007""#),
         (

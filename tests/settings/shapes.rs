@@ -63,7 +63,7 @@ impl Default for Cache {
 }
 
 #[test]
-fn every_missing_key_is_told_with_a_way_to_set_it() {
+fn every_missing_key_is_reported_with_a_way_to_set_it() {
     assert_eq!(
         told::<Needy>("", &[]),
         [
@@ -274,7 +274,7 @@ struct Flat {
 }
 
 #[test]
-fn a_flattened_struct_lends_its_keys() {
+fn a_flattened_struct_adds_its_keys() {
     let flat = read::<Flat>("name = \"x\"\n", &[("APP__ENTRIES", "5")]).unwrap();
     assert_eq!((flat.cache.entries, flat.name.as_str()), (5, "x"));
     assert_eq!(
@@ -338,7 +338,7 @@ fn tuples_maps_options_and_trees_are_read() {
 }
 
 #[test]
-fn their_faults_are_told_too() {
+fn errors_in_tuples_maps_options_and_trees_are_reported() {
     assert_eq!(
         told::<Odd>(
             "word = 'abcdef'\n[nested.one]\nvalu = 1\n[tree]\nbranches = [{ nam = 'x' }]\n",
@@ -362,7 +362,7 @@ fn their_faults_are_told_too() {
 }
 
 #[test]
-fn what_a_map_lacks_at_a_number_has_an_origin() {
+fn a_missing_key_in_a_numbered_map_entry_has_an_origin() {
     let sources = Sources::empty().with_var("APP__NESTED__80__HOST", "x");
     #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
     #[serde(default)]
@@ -389,7 +389,7 @@ struct Clash {
 }
 
 #[test]
-fn a_section_that_both_have_is_told() {
+fn a_section_of_both_service_and_chassis_is_an_error() {
     let Err(invalid) = load::<Inner, Clash>(&Sources::empty()) else {
         panic!("it clashes")
     };
@@ -442,7 +442,7 @@ fn a_type_that_quotes_a_secret_is_not_quoted() {
 }
 
 #[test]
-fn a_rule_may_be_told_in_several_lines_and_is_told_in_one() {
+fn a_validation_message_of_several_lines_is_printed_in_one() {
     #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
     #[serde(default)]
     struct Ruled {

@@ -128,7 +128,7 @@ const WRONG: [(&str, &[&str]); 9] = [
 ];
 
 #[test]
-fn what_a_source_says_is_checked_as_strictly_as_the_rest() {
+fn values_of_a_source_are_checked_as_strictly_as_others() {
     for (yaml, expected) in WRONG {
         let Err(invalid) = Fixture::new().yaml(yaml).load() else {
             panic!("{yaml:?} is right")
@@ -217,7 +217,7 @@ fn values_without_an_origin_have_their_source_s() {
 }
 
 #[test]
-fn what_comes_from_a_secret_place_is_not_shown() {
+fn values_with_a_secret_origin_are_redacted() {
     let origin = "secret vault/orders".to_owned();
     let secret = |text: &str| Value::new(Some(&origin), text);
     let fixture = Fixture::new().source(Says::one("orders.note", secret(SECRET)));
@@ -257,7 +257,7 @@ impl Source for Fails {
 }
 
 #[test]
-fn a_source_is_asked_again_and_a_failure_is_told_until_it_is_over() {
+fn a_source_is_polled_and_a_failure_is_reported_until_it_ends() {
     let answer = Arc::new(Mutex::new(Ok(1)));
     let source = {
         let answer = answer.clone();

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 proptest! {
     #[test]
-    fn a_duration_reads_back_as_it_prints(seconds: u64, nanos in 0..1_000_000_000_u32, coarse: bool) {
+    fn a_duration_survives_a_round_trip(seconds: u64, nanos in 0..1_000_000_000_u32, coarse: bool) {
         let duration = Duration(std::time::Duration::new(seconds, if coarse { 0 } else { nanos }));
         match duration.to_string().parse::<Duration>() {
             Ok(read) => prop_assert_eq!(read, duration),
@@ -17,18 +17,18 @@ proptest! {
     }
 
     #[test]
-    fn a_size_reads_back_as_it_prints(bytes: u64, shift in 0..64_u32) {
+    fn a_size_survives_a_round_trip(bytes: u64, shift in 0..64_u32) {
         let size = Size(bytes >> shift << shift);
         prop_assert_eq!(size.to_string().parse(), Ok(size));
     }
 
     #[test]
-    fn other_text_is_refused_without_a_panic(text: String) {
+    fn other_text_is_rejected_without_a_panic(text: String) {
         let _ = (text.parse::<Duration>(), text.parse::<Size>(), text.parse::<Network>());
     }
 
     #[test]
-    fn a_network_reads_back_as_it_prints_and_holds_what_begins_like_it(bits: u128, other: u128, prefix in 0..=128_u32) {
+    fn a_network_survives_a_round_trip_and_contains_its_addresses(bits: u128, other: u128, prefix in 0..=128_u32) {
         for (width, address) in [(32, |bits| IpAddr::from((bits as u32).to_be_bytes())), (128, |bits| IpAddr::from(Ipv6Addr::from(bits)))] as [(u32, fn(u128) -> IpAddr); 2] {
             let prefix = prefix.min(width);
             let beyond = u128::MAX.checked_shr(128 - width + prefix).unwrap_or(0);
@@ -42,7 +42,7 @@ proptest! {
 }
 
 #[test]
-fn a_network_that_is_none_is_told_what_would_be_one() {
+fn the_error_for_an_invalid_network_has_a_valid_example() {
     let plain = "expected an address or a network such as \"10.0.0.7\" or \"10.0.0.0/8\"";
     let v4 = "expected a prefix from 0 to 32 bits of an IPv4 address";
     let v6 = "expected a prefix from 0 to 128 bits of an IPv6 address";

@@ -340,7 +340,7 @@ fn not_utf8(start: &str) -> std::ffi::OsString {
 }
 
 #[test]
-fn each_wrong_input_is_told_as_recorded() {
+fn each_invalid_input_has_the_recorded_error() {
     let mut told = String::new();
     for (name, case) in CASES {
         let faults = case(Fixture::new()).faults();
@@ -365,7 +365,7 @@ fn each_wrong_input_is_told_as_recorded() {
 }
 
 #[test]
-fn no_message_tells_a_secret() {
+fn no_message_contains_a_secret() {
     for (name, case) in CASES {
         let faults = case(Fixture::new()).faults();
         assert!(
@@ -376,7 +376,7 @@ fn no_message_tells_a_secret() {
 }
 
 #[test]
-fn every_fault_names_its_origin_on_one_line() {
+fn every_error_names_its_origin_on_one_line() {
     for (name, case) in CASES {
         let Err(invalid) = case(Fixture::new()).load() else {
             panic!("{name} is right")

@@ -45,7 +45,7 @@ mod tests {
     use super::{past, rows};
 
     #[test]
-    fn what_is_past_its_date_is_told_and_the_rest_is_not() {
+    fn parts_past_their_date_are_reported_and_others_are_not() {
         let table = "| part | version | in | until | source |\n|---|---|---|---|---|\n\
                      | A | `1` | `x` | 2026-11-23 | s |\n| B | `1` | `x` | 2026-11-24 | s |\n\
                      | C | `1` | `x` | no date | s |\n\n| base | until |\n|---|---|\n| D | 2020-01-01 |\n";
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_has_a_date_or_says_that_there_is_none() {
+    fn every_row_has_a_date_or_states_that_none_exists() {
         let table = include_str!("../../docs/maintained.md");
         assert!(rows(table).count() > 20);
         for (part, until) in rows(table) {

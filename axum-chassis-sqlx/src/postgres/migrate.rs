@@ -15,7 +15,7 @@ use super::{read, upkeep::Upkeep};
 use crate::Settings;
 use crate::open::wait;
 
-/// How often a migration is tried that does not get its lock.
+/// The number of attempts of a migration that does not get its lock.
 const TRIES: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -26,16 +26,16 @@ const REMINDER: Duration = Duration::from_secs(30);
 /// A marker setting. A connection that lacks it goes through a pooler, which did not forward it.
 const MARK: &str = "axum_chassis.direct";
 
-/// Applies the migrations that the database has not seen, once it answers.
+/// Waits until the database is available, and applies pending migrations.
 ///
-/// Beside a service that goes on: a statement that does not get its lock within half of
-/// `acquire_timeout`, so that requests behind it wait and do not fail, is rolled back and tried again, ten
-/// times with exponential backoff. Migrations without a transaction, such as `CREATE INDEX CONCURRENTLY`, keep
-/// nobody waiting and have no such limit. None has a `statement_timeout`, whatever the role has.
+/// The service can keep running. A statement that does not get its lock within half of `acquire_timeout` is rolled
+/// back and retried ten times with exponential backoff, so that requests behind it wait and do not fail. Migrations
+/// without a transaction, such as `CREATE INDEX CONCURRENTLY`, block no requests and have no such limit. The role's
+/// `statement_timeout` does not apply to migrations.
 ///
-/// One migration runs at a time, also beside sqlx's own command; others wait and log it.
+/// Only one migration runs at a time, including those of sqlx's own command. Others log that they wait.
 ///
-/// `name` is what the service's settings call the database, such as `database`.
+/// `name` is the key in the service's settings, such as `database`.
 ///
 /// # Errors
 /// If the URL is not one of PostgreSQL, if the database is not available within `service.start_timeout`, and
@@ -58,8 +58,8 @@ pub async fn migrate<S>(
     wait(chassis, name, settings, &probe).await?;
     let mut turn = probe.connect().await?;
     let mut connection = probe.connect().await?;
-    // sqlx's own lock belongs to a session, which a pooler shares; and a session that waits for it in a query keeps
-    // CREATE INDEX CONCURRENTLY waiting.
+    // sqlx's own lock belongs to a session, which a pooler shares. Also, a session that waits for the lock in a query
+    // blocks CREATE INDEX CONCURRENTLY.
     migrator.set_locking(false);
     take_turn(&mut turn).await?;
     warn_of_invalid_indexes(&mut connection).await?;
@@ -100,12 +100,12 @@ pub async fn migrate<S>(
             error => error.into(),
         })?;
     }
-    // Its end is the end of the lock.
+    // Closing the connection ends the transaction and releases the lock.
     let _ = turn.close().await;
     Ok(())
 }
 
-/// Applies what there is up to this version.
+/// Applies the pending migrations up to this version.
 async fn apply(
     migrator: &Migrator,
     version: i64,
@@ -140,8 +140,8 @@ fn is_lock_timeout(error: &MigrateError) -> bool {
     false
 }
 
-/// Waits until no other migration runs. The lock belongs to a transaction, which stays open: also where a
-/// pooler shares sessions it is ours alone.
+/// Waits until no other migration runs. The lock belongs to an open transaction, so it is exclusive even if a pooler
+/// shares sessions.
 async fn take_turn(connection: &mut PgConnection) -> anyhow::Result<()> {
     let row = sqlx::raw_sql("SELECT current_database()")
         .fetch_one(&mut *connection)
@@ -150,7 +150,7 @@ async fn take_turn(connection: &mut PgConnection) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut told = None::<Instant>;
     loop {
-        // The transaction has nothing to do but to be there, however long that is.
+        // The transaction stays idle, for as long as the migrations take.
         let sql = "BEGIN; SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN \
                    ('idle_in_transaction_session_timeout', 'transaction_timeout')";
         sqlx::raw_sql(sql).execute(&mut *connection).await?;
@@ -174,7 +174,7 @@ async fn take_turn(connection: &mut PgConnection) -> anyhow::Result<()> {
     }
 }
 
-/// sqlx's own, so that its command waits as well.
+/// The same key as sqlx's lock, so that sqlx's command waits as well.
 fn lock_of(database: &str) -> i64 {
     let crc = database.bytes().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {
@@ -184,7 +184,7 @@ fn lock_of(database: &str) -> i64 {
     0x3d32_ad9e * i64::from(!crc)
 }
 
-/// `CREATE INDEX CONCURRENTLY` that fails leaves one behind: of no use to queries, and a cost to writes.
+/// A failed `CREATE INDEX CONCURRENTLY` leaves an invalid index, which queries cannot use and writes have to update.
 async fn warn_of_invalid_indexes(connection: &mut PgConnection) -> anyhow::Result<()> {
     let sql = "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid \
                WHERE NOT indisvalid AND relkind = 'i'";

@@ -15,12 +15,12 @@ use tokio::task::JoinHandle;
 use super::silence::{Addresses, Connections};
 use super::upkeep::Upkeep;
 
-/// How long a connection may take to answer what costs the server nothing, before it counts as silent.
+/// How long a trivial query may take before its connection counts as silent.
 pub(super) const ANSWER: Duration = Duration::from_secs(1);
-/// How much later than the answer of a new connection that of an old one may be seen, though it was sent before.
+/// How much later than the response on a new connection an earlier response on the old one may arrive.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Cheap to clone; all clones are one.
+/// Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub(super) struct Probe(Arc<Inner>);
 
@@ -30,7 +30,7 @@ pub(super) struct Ways {
     pub(super) full: PgConnectOptions,
     /// Without the startup parameter `options`, which poolers refuse.
     pub(super) plain: PgConnectOptions,
-    /// Whether a server that takes no writes is as good as none.
+    /// Whether a read-only server counts as unavailable.
     pub(super) needs_writes: bool,
 }
 
@@ -42,11 +42,11 @@ struct Inner {
     upkeep: Upkeep,
 }
 
-/// At most one of the two is there.
+/// At most one of the two is set.
 #[derive(Default)]
 struct State {
     known: Option<PgConnection>,
-    /// Waits for its answer.
+    /// A query that waits for its response.
     asked: Option<JoinHandle<anyhow::Result<PgConnection>>>,
 }
 
@@ -63,7 +63,7 @@ impl Probe {
         }))
     }
 
-    /// How to connect, as far as it is known by now.
+    /// The connect options, without `options` if a pooler was detected.
     pub(super) fn options(&self) -> PgConnectOptions {
         let Ways { full, plain, .. } = self.ways();
         if self.0.is_pooled.load(Ordering::Relaxed) {
@@ -78,7 +78,7 @@ impl Probe {
         ways.clone()
     }
 
-    /// Connects as another one does from now on.
+    /// Takes over the connect options of another probe.
     pub(super) async fn follow(&self, new: &Self) {
         let is_pooled = new.0.is_pooled.load(Ordering::Relaxed);
         self.0.is_pooled.store(is_pooled, Ordering::Relaxed);
@@ -87,7 +87,7 @@ impl Probe {
         self.renew();
     }
 
-    /// Has the connections of the pool replaced that there are now.
+    /// Replaces the current connections of the pool.
     pub(super) fn renew(&self) {
         self.0.upkeep.renew_now();
     }
@@ -102,16 +102,16 @@ impl Probe {
         Ok(Duration::from_millis(milliseconds.try_into()?))
     }
 
-    /// Asks on the connection there is, and if that one is broken, silent or read-only, on a new one.
+    /// Runs the check on the existing connection, or on a new one if that is broken, silent or read-only.
     async fn ask(&self) -> anyhow::Result<()> {
         let mut state = self.0.state.lock().await;
-        // One that did not answer the check before has had its time.
+        // A connection that did not answer the previous check gets no more time.
         let mut patience = Duration::ZERO;
         if let Some(known) = state.known.take() {
             patience = ANSWER;
             let probe = self.clone();
-            // A task of its own, which goes on when this check is aborted: as long as it waits, the other
-            // connections of its time may be silent as well.
+            // A separate task, which continues when this check is aborted. While it waits, other connections of the
+            // same age may be silent as well.
             state.asked = Some(tokio::spawn(async move { probe.query(known).await }));
         }
         if let Some(asked) = &mut state.asked {
@@ -121,8 +121,9 @@ impl Probe {
                 let old = self.0.addresses.connections();
                 anyhow::Ok((self.fresh().await?, old))
             };
-            // Slow or silent? A pooler whose servers are all busy takes new clients at once, and lets their
-            // queries wait behind those of before: silent is what has no answer when a new one has.
+            // Distinguishes slow from silent. A pooler whose servers are all busy accepts new clients immediately,
+            // and queues their queries behind earlier ones. So a connection counts as silent if a newer one gets a
+            // response first.
             let answer = tokio::select! {
                 biased;
                 answer = &mut *asked => answer.unwrap_or_else(|error| Err(error.into())),
@@ -145,13 +146,13 @@ impl Probe {
         Ok(())
     }
 
-    /// A new connection, which answers.
+    /// Opens a new connection, and runs the query on it.
     async fn fresh(&self) -> anyhow::Result<PgConnection> {
         let fresh = self.connect().await?;
         self.query(fresh).await
     }
 
-    /// The connection again, if it is well.
+    /// Runs the query, and returns the connection if it works.
     async fn query(&self, mut connection: PgConnection) -> anyhow::Result<PgConnection> {
         let needs_writes = self.ways().needs_writes;
         let sql = match needs_writes {
@@ -160,7 +161,7 @@ impl Probe {
         };
         let row = sqlx::raw_sql(sql).fetch_one(&mut connection).await;
         if row.map_err(|error| told(&error))?.try_get(0)? {
-            // Those of the pool may be older, and have been made when it was writable.
+            // The pool's connections may be older, from a time when the server was writable.
             self.0.upkeep.renew_after_failover();
             anyhow::bail!("the server is read-only, and the URL has target_session_attrs");
         }
@@ -187,7 +188,7 @@ impl Probe {
     }
 }
 
-/// What waits on these waits in vain.
+/// Ends silent connections, whose pending queries would never finish.
 fn end(silent: Connections) {
     let connections = silent.end();
     if connections > 0 {
@@ -198,7 +199,7 @@ fn end(silent: Connections) {
     }
 }
 
-/// Its causes stand in its own text already; the line that it names is one of PostgreSQL's source.
+/// The error's text already contains its causes. The line number in it is one of PostgreSQL's source.
 pub(super) fn told(error: &sqlx::Error) -> anyhow::Error {
     match error {
         sqlx::Error::Database(error) => anyhow::anyhow!("{}", error.message()),
@@ -216,8 +217,8 @@ impl health::Check for Probe {
     }
 }
 
-/// Asks as soon as a connection of the pool was found silent, and each second while none is free: all of
-/// them may wait for answers that never come.
+/// Runs the check when a connection of the pool was found silent, and every second while none is free: all of them
+/// may wait for responses that never come.
 pub(super) async fn watch(pool: sqlx::PgPool, probe: Probe, suspected: Arc<Notify>) {
     while !pool.is_closed() {
         let noticed = tokio::time::timeout(ANSWER, suspected.notified())
@@ -225,7 +226,7 @@ pub(super) async fn watch(pool: sqlx::PgPool, probe: Probe, suspected: Arc<Notif
             .is_ok();
         let max = pool.options().get_max_connections();
         if noticed || (pool.size() >= max && pool.num_idle() == 0) {
-            // An error is the readiness check's to report.
+            // The readiness check reports errors.
             let _ = tokio::time::timeout(3 * ANSWER, probe.ask()).await;
         }
     }

@@ -9,9 +9,9 @@ use super::upkeep::Upkeep;
 use super::{connect, warn_of_weakness, ways};
 use crate::Settings;
 
-/// The same as [`postgres`](crate::postgres()), and follows the settings: a new `url`, such as one with
-/// another password in a mounted secret, is used for new connections, and those from before are closed before
-/// their next use, or at once if they are idle.
+/// Like [`postgres`](crate::postgres()), but follows changes of the settings. A new `url`, such as one with another
+/// password in a mounted secret, is used for new connections. Old connections are closed before their next use, or
+/// immediately if they are idle.
 ///
 /// `of` finds the database's settings in the service's:
 ///
@@ -23,9 +23,9 @@ use crate::Settings;
 /// # Ok(()) }
 /// ```
 ///
-/// A URL with which no connection can be made is logged as an error, and the connections of before go on; it
-/// is tried again every second until it works or the settings change ([`Chassis::follow`]). Other settings of the
-/// pool need a restart.
+/// A URL with which no connection can be opened is logged as an error, and the old connections stay in use. It is
+/// retried every second until it works or the settings change ([`Chassis::follow`]). Other settings of the pool need
+/// a restart.
 ///
 /// # Errors
 /// Those of [`postgres`](crate::postgres()).
@@ -50,7 +50,7 @@ pub async fn postgres_rotating<S: Send + Sync + 'static>(
     Ok(pool)
 }
 
-/// Connects, and has the pool do so as well if that went well.
+/// Connects with the new URL, and if that succeeds, uses it for the pool.
 async fn rotate(
     name: &str,
     settings: &Settings,
@@ -67,14 +67,14 @@ async fn rotate(
     warn_of_weakness(name, settings);
     pool.set_connect_options(new.options());
     used.follow(&new).await;
-    // Those in use are closed before their next use.
+    // Connections in use are closed before their next use.
     for _ in 0..pool.num_idle() {
         let Some(idle) = pool.try_acquire() else {
             break;
         };
         let _ = tokio::time::timeout(ANSWER, idle.close()).await;
     }
-    // And those that were being made meanwhile, with the URL of before.
+    // Also those that were opened with the old URL in the meantime.
     tokio::time::sleep(*limit).await;
     used.renew();
     Ok(())

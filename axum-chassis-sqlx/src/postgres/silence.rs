@@ -1,11 +1,11 @@
 //! Closes PostgreSQL connections that have gone silent: the network drops their packets, or a proxy in between has lost
 //! them, and neither side closes them.
 //!
-//! sqlx waits for an answer without a limit: during a query, when a connection goes back to the pool
-//! (where the wait keeps its place) and when one is closed over TLS. It neither sets TCP keepalive nor
-//! hands out its sockets, and a proxy that still acknowledges packets would defeat keepalive anyway. So
-//! the sockets are found among the process's file descriptors, by the address that they are connected to,
-//! and shut down: whatever waits on them fails at once, as if the server had closed them.
+//! sqlx waits for a response without a limit: during a query, when a connection returns to the pool (where it
+//! occupies a slot), and when a connection is closed over TLS. It does not set TCP keepalive, and does not expose its
+//! sockets. A proxy that still acknowledges packets would defeat keepalive anyway. This module therefore finds the
+//! sockets among the process's file descriptors, by peer address, and shuts them down. Pending operations fail
+//! immediately, as if the server had closed the connection.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,15 +13,15 @@ use std::sync::{Mutex, PoisonError};
 
 use sqlx::postgres::PgConnectOptions;
 
-/// More addresses than one name has at a time; the oldest are of servers that are long gone.
+/// More than one name has at a time. The oldest addresses belong to servers that no longer exist.
 const ADDRESSES: usize = 64;
 
-/// The addresses that the database has had.
+/// The current and former addresses of the database.
 #[derive(Default)]
 pub(crate) struct Addresses(Mutex<VecDeque<SocketAddr>>);
 
 impl Addresses {
-    /// Looks the host up and adds what it finds. A Unix socket has none: it does not go silent.
+    /// Resolves the host and adds its addresses. A Unix socket has none, and does not go silent.
     pub(crate) async fn learn(&self, options: &PgConnectOptions) {
         if options.get_socket().is_some() || options.get_host().starts_with('/') {
             return;
@@ -41,7 +41,7 @@ impl Addresses {
         }
     }
 
-    /// The connections to these addresses that are open now.
+    /// The open connections to these addresses.
     pub(crate) fn connections(&self) -> Connections {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Connections::to(&known)
@@ -57,8 +57,8 @@ mod linux {
 
     use nix::sys::socket::{Shutdown, SockaddrStorage, getpeername, getsockname, shutdown};
 
-    /// Connections of this process at a moment. Both addresses of each are kept: by the time that they are
-    /// ended, a number may belong to another socket.
+    /// A snapshot of this process's connections. It includes both addresses of each, because a file descriptor may
+    /// belong to another socket by the time it is shut down.
     pub(crate) struct Connections(Vec<(RawFd, SocketAddr, SocketAddr)>);
 
     impl Connections {
@@ -73,7 +73,7 @@ mod linux {
             Self(ends.collect())
         }
 
-        /// Shuts down those that are still open, and returns how many they were.
+        /// Shuts down the connections that are still open, and returns their number.
         pub(crate) fn end(self) -> usize {
             let open = self.0.into_iter();
             open.filter(|&(number, own, peer)| ends(number) == Some((own, peer)))
@@ -82,7 +82,7 @@ mod linux {
         }
     }
 
-    /// Its own address and its peer's, of a connected TCP socket.
+    /// The local address and the peer's address of a connected TCP socket.
     fn ends(number: RawFd) -> Option<(SocketAddr, SocketAddr)> {
         let own = getsockname::<SockaddrStorage>(number).ok()?;
         let peer = getpeername::<SockaddrStorage>(number).ok()?;
@@ -105,7 +105,7 @@ mod elsewhere {
     use std::collections::VecDeque;
     use std::net::SocketAddr;
 
-    /// Nothing: there is no list of the process's sockets.
+    /// Does nothing, because this system has no list of the process's sockets.
     pub(crate) struct Connections;
 
     impl Connections {
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_that_waits_ends_and_connections_to_others_go_on() {
+    fn a_blocked_read_ends_and_connections_to_other_servers_continue() {
         let [database, other] =
             [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").expect("a socket"));
         let [silent, well] = [&database, &other].map(|listener| {
@@ -147,7 +147,7 @@ mod tests {
 
         let mut waits = silent.try_clone().expect("a clone");
         let waits = thread::spawn(move || waits.read(&mut [0]));
-        // The clone is a number of its own.
+        // The clone has its own file descriptor.
         assert!((1..=2).contains(&seen.end()));
         assert_eq!(waits.join().expect("no panic").expect("the end"), 0);
         for mut open in [&well, &later] {

@@ -13,20 +13,20 @@ use super::probe::{ANSWER, Probe, told};
 
 /// A statement that was prepared before a migration fails once on each connection.
 const AFTER_MIGRATION: Duration = Duration::from_secs(1);
-/// While a failover lasts, new connections lead to the same server.
+/// During a failover, new connections still reach the old server.
 const AFTER_FAILOVER: Duration = Duration::from_secs(5);
 
-/// Cheap to clone; all clones are one.
+/// Cheap to clone; clones share their state.
 #[derive(Clone, Default)]
 pub(super) struct Upkeep {
-    /// Connections from before this are not used again.
+    /// Connections older than this are not used again.
     renewed: Arc<Mutex<Option<Instant>>>,
     /// A connection was found silent.
     pub(super) suspected: Arc<Notify>,
 }
 
 impl Upkeep {
-    /// Notes an error that the other connections of its time would return as well.
+    /// Records an error that other connections of the same age would return as well.
     pub(super) fn note(&self, error: &(dyn std::error::Error + 'static)) {
         let Some(sqlx::Error::Database(error)) = error.downcast_ref() else {
             return;
@@ -38,17 +38,17 @@ impl Upkeep {
         }
     }
 
-    /// Has connections replaced that lead to a server which takes no writes any more.
+    /// Replaces connections to a server that has become read-only.
     pub(super) fn renew_after_failover(&self) {
         self.renew(AFTER_FAILOVER);
     }
 
-    /// Has connections replaced that were made with a password of before.
+    /// Replaces connections that were opened with the old password.
     pub(super) fn renew_now(&self) {
         self.renew(Duration::ZERO);
     }
 
-    /// Has every connection replaced before its next use, but not twice within `pause`.
+    /// Replaces every connection before its next use, at most once within `pause`.
     fn renew(&self, pause: Duration) {
         let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         if renewed.is_none_or(|last| last.elapsed() > pause) {
@@ -57,8 +57,8 @@ impl Upkeep {
         }
     }
 
-    /// Whether a connection may be used. A silent one is replaced in its place, since closing it over TLS
-    /// would wait for its answer.
+    /// Whether a connection may be used. A silent one is replaced here, because closing it over TLS would wait for a
+    /// response.
     pub(super) async fn is_usable(
         &self,
         connection: &mut PgConnection,
@@ -72,7 +72,8 @@ impl Upkeep {
                 Err(_) => {
                     self.suspected.notify_one();
                     let options = probe.options();
-                    // Slow or silent? A new one takes longer than an answer does on a busy machine.
+                    // Distinguishes slow from silent: opening a connection takes longer than a response on a busy
+                    // machine.
                     tokio::select! {
                         biased;
                         late = ping => Ok(late),
@@ -97,7 +98,7 @@ impl Upkeep {
     }
 }
 
-/// A pooler takes a connection at once, and leaves it without an answer while it has no server for it.
+/// A pooler accepts a connection immediately, and does not respond while it has no server for it.
 async fn connect_and_ping(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
     let mut fresh = options.connect().await?;
     fresh.ping().await?;

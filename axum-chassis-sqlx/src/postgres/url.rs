@@ -1,5 +1,5 @@
-//! Parses PostgreSQL URLs as libpq does. An error names a parameter that libpq knows, and quotes nothing else, because
-//! after a typo any part of the URL may be the password.
+//! Parses PostgreSQL URLs as libpq does. An error may name a libpq parameter, and quotes nothing else, because after
+//! a typo any part of the URL may be the password.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::{Host, ParseError, Url};
 
-/// What sqlx understands. Others it would log with their values, and ignore.
+/// Parameters that sqlx supports. It would ignore others and log their values.
 const PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",
@@ -29,7 +29,7 @@ const PARAMETERS: [&str; 18] = [
     "user",
 ];
 
-/// What needs nothing done, since it is how sqlx behaves anyway.
+/// Parameters that sqlx does not need, because it behaves like this anyway.
 const AS_IT_IS: [(&str, &str); 9] = [
     ("channel_binding", "disable"),
     ("channel_binding", "prefer"),
@@ -42,7 +42,7 @@ const AS_IT_IS: [(&str, &str); 9] = [
     ("target_session_attrs", "any"),
 ];
 
-/// What libpq or poolers' guides have and sqlx has not, and what to do instead.
+/// Parameters of libpq or of poolers' guides that sqlx lacks, and the alternative.
 const UNSUPPORTED: [(&str, &str); 21] = [
     (
         "channel_binding",
@@ -103,10 +103,10 @@ const SSL_MODES: [&str; 6] = [
     "verify-full",
 ];
 
-/// A URL that was read.
+/// A parsed URL.
 pub(crate) struct PostgresUrl {
     options: PgConnectOptions,
-    /// Whether a server that takes no writes is as good as none.
+    /// Whether a read-only server counts as unavailable.
     pub(super) needs_writes: bool,
 }
 
@@ -138,7 +138,7 @@ impl PostgresUrl {
                     ));
                 }
                 ("host", hosts) if hosts.contains(',') => return Err(SEVERAL.into()),
-                // libpq's word for what is compiled in here.
+                // libpq's value for the certificates that are compiled in here.
                 ("sslrootcert", "system") if !has(&pairs, &["sslmode", "ssl-mode"]) => {
                     known.push(("sslmode", "verify-full"));
                 }
@@ -168,19 +168,19 @@ impl PostgresUrl {
                 pairs.append_pair(name, value);
             }
         }
-        // Its own words may quote the URL.
+        // The parser's message may quote the URL.
         let Ok(mut options) = PgConnectOptions::from_url(&url) else {
             return Err("a parameter after the `?` has an invalid value".into());
         };
         if let Some(Host::Ipv6(address)) = url.host()
             && !has(&pairs, &["host", "hostaddr"])
         {
-            // sqlx leaves the brackets, which nothing resolves.
+            // sqlx keeps the brackets, with which the name does not resolve.
             options = options.host(&address.to_string());
         }
         let authority = ["sslrootcert", "ssl-root-cert", "ssl-ca"];
         if matches!(options.get_ssl_mode(), PgSslMode::Require) && has(&pairs, &authority) {
-            // As in libpq: with an authority at hand the certificate is checked.
+            // As in libpq, `sslrootcert` turns on the verification of the certificate.
             options = options.ssl_mode(PgSslMode::VerifyCa);
         }
         Ok(Self {
@@ -189,7 +189,7 @@ impl PostgresUrl {
         })
     }
 
-    /// How to connect, on behalf of what the settings call `name`.
+    /// The connect options. `name` is the key in the service's settings.
     pub(super) fn options(&self, name: &str) -> PgConnectOptions {
         // PostgreSQL has sent the shortest exact digits since version 12, and poolers refuse the parameter.
         let options = self.options.clone().extra_float_digits(None);
@@ -199,8 +199,8 @@ impl PostgresUrl {
         }
     }
 
-    /// What is missing for a connection that nobody between can read or answer, and what to write; `None` of
-    /// a connection that stays on this machine.
+    /// The missing protection against reading or answering the connection in transit, and the URL parameter that adds
+    /// it. `None` if the connection stays on this machine.
     pub(super) fn weakness(&self) -> Option<&'static str> {
         let host = self.options.get_host();
         let is_local = host.starts_with('/')
@@ -243,7 +243,7 @@ fn parse(text: &str) -> Result<Url, String> {
     if hosts.contains(',') {
         return Err(SEVERAL.into());
     }
-    // A user and no host, which comes later (`?host=/run/postgresql`), is not a URL to the parser.
+    // The parser rejects a URL with a user and without a host, which a parameter may set (`?host=/run/postgresql`).
     let padded = format!("{}localhost{}", &text[..end], &text[end..]);
     let is_elsewhere = authority.ends_with('@') && text[end..].contains("host=");
     Url::parse(if is_elsewhere { &padded } else { text }).map_err(|error| {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_read_as_libpq_reads_them() {
+    fn urls_are_parsed_as_libpq_parses_them() {
         let mode = |url| format!("{:?}", read(url).options.get_ssl_mode());
         for (url, host) in [
             ("postgres://orders@[::1]:5433/orders", "::1"),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_is_named() {
+    fn an_unsupported_parameter_is_named() {
         for (url, helps) in [
             (
                 "postgres://db/orders?channel_binding=require",
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_others_can_read_or_answer_is_weak() {
+    fn a_connection_without_encryption_or_verification_is_insecure() {
         for (url, weak) in [
             ("postgres://db.example/orders", Some("in clear")),
             (

@@ -28,7 +28,7 @@ pub(crate) struct Binary {
     foreign_binary: Option<String>,
 }
 
-/// What a pod gives it.
+/// The inputs from a pod.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inputs {
     pub(crate) env: BTreeMap<String, String>,
@@ -38,17 +38,17 @@ pub(crate) struct Inputs {
     pub(crate) secrets: BTreeMap<String, Vec<u8>>,
 }
 
-/// The service, running.
+/// A running service.
 #[derive(Debug)]
 pub(crate) struct Live {
     process: Child,
     listeners: BTreeMap<String, SocketAddr>,
-    /// What it waits for before it opens the main listener.
+    /// The dependency that it awaits before it opens the main listener.
     waits_for: Option<String>,
     _folder: TempDir,
 }
 
-/// What a scrape shows: each sample's name, its labels, and their values.
+/// The result of a scrape: the name of each sample, its labels, and their values.
 #[derive(Debug, Default)]
 pub(crate) struct Scrape {
     samples: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
@@ -108,7 +108,7 @@ impl Binary {
             let _ = send.send(text);
         });
         let printed = printed.recv_timeout(SCHEMA);
-        // It has ended, or is not to run any longer.
+        // The process has ended, or must not run any longer.
         let _ = process.kill();
         let ended = process.wait()?;
         Ok(match printed {
@@ -173,7 +173,7 @@ impl Binary {
         schema
     }
 
-    /// The settings in force with these inputs, or what the binary has against them.
+    /// The effective settings with these inputs, or the binary's error.
     pub(crate) fn settings(&self, inputs: &Inputs) -> anyhow::Result<Result<Value, String>> {
         let (_folder, mut command) = self.command(inputs)?;
         let output = command.arg("--check-config").output()?;
@@ -202,7 +202,8 @@ impl Binary {
         Ok(before_options.any(|line| line.split_whitespace().next() == Some(name)))
     }
 
-    /// Runs it, on ports of the system's choice; `file` is a setting that names a file of SQLite, and names one here.
+    /// Runs it on free ports. `file` is the setting that names an SQLite file, which is replaced with a temporary
+    /// one.
     pub(crate) fn start(&self, inputs: &Inputs, file: Option<&str>) -> anyhow::Result<Live> {
         let (folder, mut command) = self.command(inputs)?;
         if let Some(key) = file {
@@ -230,7 +231,7 @@ impl Binary {
             _folder: folder,
         };
         let (send, lines) = mpsc::channel();
-        // Reads on after the start, so that the service never waits for room.
+        // Continues to read after the start, so that the pipe never blocks the service.
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let _ = send.send(line);
@@ -247,7 +248,7 @@ impl Binary {
                 );
             };
             let event = serde_json::from_str(&line).unwrap_or(Value::Null);
-            // By then the admin listener is there.
+            // The admin listener is open by then.
             if text(&event, "message") == Some("waiting for a dependency") {
                 live.waits_for = text(&event, "dependency").map(str::to_owned);
             }
@@ -269,7 +270,7 @@ impl Binary {
         Ok(live)
     }
 
-    /// The binary in a folder like the image's, with nothing of this process's environment.
+    /// The command for the binary, in a folder like the image's and without this process's environment.
     fn command(&self, inputs: &Inputs) -> anyhow::Result<(TempDir, Command)> {
         let folder = tempfile::tempdir()?;
         for (name, files) in [
@@ -307,7 +308,8 @@ fn text<'a>(event: &'a Value, key: &str) -> Option<&'a str> {
 // === impl Live ===
 
 impl Live {
-    /// What it waits for, such as a database: it answers on its admin listener alone, and has measured nothing yet.
+    /// The dependency that it awaits, such as a database. Until then only the admin listener is open, and the metrics
+    /// have no samples.
     pub(crate) fn waits_for(&self) -> Option<&str> {
         self.waits_for.as_deref()
     }
@@ -345,7 +347,7 @@ impl Live {
         Some(kibibytes * 1024.0)
     }
 
-    /// What `path` of the admin listener shows after a few requests of each kind.
+    /// The response of the admin listener to `path`, after a few requests of each kind.
     pub(crate) fn scrape(&self, path: &str) -> anyhow::Result<Scrape> {
         for path in ["/", "/no-such-route"] {
             self.get("main", path)?;
@@ -358,7 +360,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // It has nothing that needs a graceful shutdown.
+        // The service has no state that needs a graceful shutdown.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -370,7 +372,7 @@ impl Scrape {
     fn parse(text: &str) -> Self {
         let mut scrape = Self::default();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            // A sample without its number reads as a selector does.
+            // A sample without its number has the syntax of a selector.
             let query = line.rsplit_once(' ').map_or(line, |(sample, _)| sample);
             for selector in promql::parse(query).unwrap_or_default().selectors {
                 let labels = scrape.samples.entry(selector.metric).or_default();
@@ -382,12 +384,12 @@ impl Scrape {
         scrape
     }
 
-    /// The labels of a metric and their values, if it is shown.
+    /// The labels of a metric and their values, if the metric exists.
     pub(crate) fn labels(&self, metric: &str) -> Option<&BTreeMap<String, BTreeSet<String>>> {
         self.samples.get(metric)
     }
 
-    /// Every name.
+    /// The names of all metrics.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.samples.keys().map(String::as_str)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Something that does not agree with something else.
+/// A mismatch between two files, or between a file and the binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
@@ -10,17 +10,17 @@ pub struct Fault {
     pub file: String,
     /// The field in it, such as `spec.replicas`.
     pub field: String,
-    /// What it says, and what it should agree with.
+    /// The value, and the value that it should match.
     pub problem: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
-    /// Where it shows.
+    /// The overlays in which it occurs.
     pub overlays: Vec<String>,
     /// A warning about the future, which does not fail the check.
     pub warning: bool,
 }
 
-/// Faults as they are found: the same one in several overlays is one.
+/// The faults that were found. The same fault in several overlays is listed once.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     faults: Vec<Fault>,
@@ -45,7 +45,7 @@ impl fmt::Display for Fault {
 // === impl Faults ===
 
 impl Faults {
-    /// Faults from here on are those of this overlay; of none if it is empty.
+    /// Sets the overlay of the following faults. Empty means none.
     pub(crate) fn enter(&mut self, overlay: &str) {
         overlay.clone_into(&mut self.overlay);
     }

@@ -4,7 +4,7 @@ use promql_parser::label::MatchOp;
 use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
 
-/// What a query names.
+/// The names in a query.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Query {
     pub(crate) selectors: Vec<Selector>,
@@ -16,7 +16,7 @@ pub(crate) struct Query {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Selector {
     pub(crate) metric: String,
-    /// Each label, and the value if it is matched by `=`.
+    /// Each label, with its value if the matcher is `=`.
     pub(crate) labels: Vec<(String, Option<String>)>,
 }
 
@@ -59,7 +59,7 @@ impl ExprVisitor for Query {
             Expr::Aggregate(aggregate) => {
                 let labels = aggregate.modifier.iter().flat_map(names);
                 self.grouping.extend(labels);
-                // The walk leaves it out: the 3 of `topk(3, a)`, which may be a query too.
+                // The visitor skips this parameter, such as the 3 of `topk(3, a)`, which may be a query too.
                 if let Some(parameter) = &aggregate.param {
                     self.walk(parameter);
                 }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_aggregators_and_units_are_no_metrics() {
+    fn functions_aggregators_and_units_are_not_metrics() {
         let query = "sum by (le, job) (rate(a_bucket{le=\"0.5\"}[5m] offset 1h)) / ignoring (x) group_left (y) b > 1e3 and bool_c or on() vector(0)";
         let found = parse(query).expect("a query");
         assert_eq!(metrics(query), ["a_bucket", "b", "bool_c"]);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_query_says_why() {
+    fn an_invalid_query_is_an_error_with_a_reason() {
         for query in ["sum(a", "a[5 minutes]", "rate(a)", "a{b=1}", "unknown(a)"] {
             assert!(parse(query).is_err(), "{query}");
         }

@@ -1,4 +1,4 @@
-//! Renders overlays as kubectl does, into resources that know their source file.
+//! Renders overlays as kubectl does, into resources with their source files.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -52,7 +52,7 @@ pub(crate) fn names(manifests: &Path, only: &[String]) -> anyhow::Result<Vec<Str
     Ok(names)
 }
 
-/// What files of the `secret` component hold, by the Secret's name: it stands in for a Secret that is made elsewhere.
+/// The files of the `secret` component by the Secret's name. They replace a Secret that is created elsewhere.
 pub(crate) fn stand_ins(
     manifests: &Path,
 ) -> anyhow::Result<BTreeMap<String, BTreeMap<String, Vec<u8>>>> {
@@ -77,7 +77,7 @@ pub(crate) fn stand_ins(
             let path = folder.join(path);
             let mut content =
                 std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            // The service refuses this one outside of dev. The Secret made elsewhere has another.
+            // The service rejects this value outside of dev. The Secret that is created elsewhere has another one.
             if content.trim_ascii() == b"for-development-only" {
                 content = b"a-token-made-elsewhere".to_vec();
             }
@@ -148,7 +148,7 @@ fn render(manifests: &Path, name: &str) -> anyhow::Result<Vec<Resource>> {
     Ok(resources)
 }
 
-/// Takes kustomize's note out of the resource.
+/// Removes kustomize's annotation from the resource.
 fn origin(value: &mut Value) -> Option<String> {
     let annotations = value
         .pointer_mut("/metadata/annotations")?
@@ -197,17 +197,17 @@ impl Resource {
         self.text("/metadata/name")
     }
 
-    /// What a JSON pointer leads to; null if it leads nowhere.
+    /// The value at a JSON pointer; null if there is none.
     pub(crate) fn at(&self, pointer: &str) -> &Value {
         self.value.pointer(pointer).unwrap_or(&Value::Null)
     }
 
-    /// The text there, or none.
+    /// The text at a JSON pointer, if there is one.
     pub(crate) fn text(&self, pointer: &str) -> &str {
         self.at(pointer).as_str().unwrap_or_default()
     }
 
-    /// The list there, or an empty one.
+    /// The list at a JSON pointer, or an empty one.
     pub(crate) fn list(&self, pointer: &str) -> &[Value] {
         self.at(pointer).as_array().map_or(&[], Vec::as_slice)
     }

@@ -23,22 +23,22 @@ use crate::check::binary::{Binary, Inputs, Live};
 use crate::check::fault::Faults;
 use crate::check::render::{self, Overlay, Resource};
 
-/// Files of Secrets, by the Secret's name.
+/// The files of Secrets, by the Secret's name.
 type StandIns = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
 
-/// A Deployment, and what the binary makes of it.
+/// A Deployment, and the binary's settings in it.
 struct Workload<'a> {
     deployment: &'a Resource,
     /// The container that the service runs in: the first.
     container: &'a Value,
     inputs: Inputs,
-    /// Null if the binary refuses them.
+    /// Null if the binary rejects them.
     settings: Value,
-    /// The setting that names a file of SQLite, if one does.
+    /// The setting that names an SQLite file, if there is one.
     sqlite: Option<stores::StoreFile>,
 }
 
-/// Holds everything against everything.
+/// Runs all rules.
 pub(crate) fn apply(
     check: &Check,
     overlays: &[Overlay],
@@ -82,7 +82,7 @@ pub(crate) fn apply(
     settings::undeclared_secrets(binary, faults);
     let live = match live {
         Some(live) => live,
-        // What it shows does not depend on the settings that it refused.
+        // Its metrics do not depend on the settings that it rejected.
         None => binary.start(&Inputs::default(), None).context(
             "the binary starts neither with an overlay's settings nor with its defaults",
         )?,
@@ -113,7 +113,7 @@ impl<'a> Workload<'a> {
             .context("a Deployment without containers")?;
         let inputs = inputs(overlay, deployment, container, stand_ins);
         let settings = match binary.foreign_binary() {
-            // Nobody can ask it.
+            // A binary without axum-chassis cannot print its settings.
             Some(_) => Ok(Value::Null),
             None => binary.settings(&inputs)?,
         };
@@ -179,7 +179,7 @@ impl<'a> Workload<'a> {
         }
     }
 
-    /// What the Deployment's ports and listeners are, for a message.
+    /// The Deployment's ports and listeners, for a message.
     fn ports(&self) -> String {
         let ports = self.container["ports"].as_array().into_iter().flatten();
         let ports: Vec<String> = ports
@@ -194,7 +194,7 @@ impl<'a> Workload<'a> {
         ports.join(", ")
     }
 
-    /// What answers a GET through a port, if the service listens there.
+    /// The response to a GET through a port, if the service listens there.
     fn answer(&self, live: Option<&Live>, port: u64, path: &str) -> anyhow::Result<Option<u16>> {
         match (live, self.listener(port)) {
             (Some(live), Some(listener)) if live.listens(listener) => {
@@ -205,7 +205,7 @@ impl<'a> Workload<'a> {
     }
 }
 
-/// What the pod gives the binary: variables and files.
+/// The binary's inputs from the pod: variables and files.
 fn inputs(
     overlay: &Overlay,
     deployment: &Resource,
@@ -246,7 +246,7 @@ fn inputs(
     inputs
 }
 
-/// What a ConfigMap or a Secret holds.
+/// The content of a ConfigMap or a Secret.
 fn contents(resource: &Resource) -> BTreeMap<String, Vec<u8>> {
     let mut contents = BTreeMap::new();
     let entries = |pointer| resource.at(pointer).as_object().into_iter().flatten();
@@ -264,7 +264,8 @@ fn contents(resource: &Resource) -> BTreeMap<String, Vec<u8>> {
     contents
 }
 
-/// Whether labels satisfy a selector without expressions. An empty one matches nothing here: no rule means it.
+/// Whether labels satisfy a selector without expressions. An empty selector matches nothing here, because no rule
+/// needs one.
 fn selects(selector: &Value, labels: &Value) -> bool {
     selector.as_object().is_some_and(|wanted| {
         !wanted.is_empty()

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_the_digits_that_matter() {
+    fn numbers_have_significant_digits_only() {
         for (value, shown) in [
             (20.0, "20"),
             (0.1234, "0.123"),

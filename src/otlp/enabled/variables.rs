@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_endpoint_makes_an_export() {
+    fn only_an_endpoint_enables_the_export() {
         assert_eq!(reading(&[]).expect("right"), None);
         let unset = [(ENDPOINT, ""), ("OTEL_TRACES_EXPORTER", "otlp")];
         assert_eq!(reading(&unset).expect("right"), None);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_as_the_standard_has_it() {
+    fn variables_that_are_not_set_have_the_standards_defaults() {
         let plain = right(&[(ENDPOINT, "http://a")]);
         assert_eq!(plain.sampling.to_string(), "parentbased_always_on");
         assert_eq!(plain.timeout, Duration::from_secs(10));

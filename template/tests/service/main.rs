@@ -65,7 +65,7 @@ fn redis() -> String {
 {%- endif %}
 
 #[test]
-fn it_becomes_ready_answers_and_stops_in_order() {
+fn it_becomes_ready_serves_and_shuts_down_gracefully() {
     let service = program().start();
 
     let greeting = service.get("/");
@@ -79,7 +79,7 @@ fn it_becomes_ready_answers_and_stops_in_order() {
 }
 
 #[test]
-fn wrong_settings_end_it_before_it_starts() {
+fn invalid_settings_end_it_before_it_starts() {
     let ended = Program::new(BINARY)
         .set("limits.body", "large")
         .argument("--check-config")
@@ -91,7 +91,7 @@ fn wrong_settings_end_it_before_it_starts() {
 /// Editors complete and check `config/*.toml` by the schema; people read the table in the README. Both are written
 /// here, so that they are never stale. A README without the table's markers is left alone.
 #[test]
-fn what_is_said_of_the_settings_is_current() {
+fn the_documented_settings_are_current() {
     let schema = Program::new(BINARY)
         .argument("--config-schema")
         .output()

@@ -3,7 +3,7 @@
 use crate::program;
 
 #[test]
-fn every_route_says_what_it_answers_and_how_it_fails() {
+fn every_route_documents_its_responses_and_errors() {
     let document = program().start().get("/openapi.json").json();
     let paths = document["paths"].as_object().expect("paths");
     assert!(paths.contains_key("/"), "{document}");
@@ -18,7 +18,7 @@ fn every_route_says_what_it_answers_and_how_it_fails() {
 }
 
 #[test]
-fn the_page_has_all_that_it_needs() {
+fn the_page_loads_without_other_hosts() {
     let page = program().start().get("/docs");
     assert_eq!(page.status, 200);
     assert!(page.text().contains("openapi.json"));

@@ -9,7 +9,7 @@ fn order(reference: &str, quantity: i32) -> Value {
 }
 
 #[test]
-fn an_order_is_taken_found_and_counted() {
+fn an_order_is_created_found_and_counted() {
     let service = program().start();
 
     let taken = service.post("/orders", order("A-1", 2));
@@ -27,7 +27,7 @@ fn an_order_is_taken_found_and_counted() {
 }
 
 #[test]
-fn an_order_that_is_sent_again_is_taken_once() {
+fn an_order_that_is_sent_twice_is_created_once() {
     let service = program().start();
     let first = service.post("/orders", order("A-1", 2));
     let again = service.post("/orders", order("A-1", 2));
@@ -47,7 +47,7 @@ fn an_order_that_is_sent_again_is_taken_once() {
 }
 
 #[test]
-fn an_order_that_makes_no_sense_is_refused() {
+fn an_invalid_order_is_rejected() {
     let service = program().start();
     for (wrong, refused) in [
         (order("", 1), 400),
@@ -85,7 +85,7 @@ fn a_long_list_comes_in_pages() {
 }
 
 #[test]
-fn an_unknown_order_is_a_problem_that_says_so() {
+fn an_unknown_order_is_a_404_problem() {
     let service = program().start();
     let unknown = service.get("/orders/7");
     assert_eq!(unknown.status, 404);

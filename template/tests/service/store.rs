@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::program;
 
 #[test]
-fn a_full_store_takes_no_more_orders() {
+fn a_full_store_rejects_orders() {
     let service = program()
         .set("store.capacity", 1)
         .set("health.interval", "50ms")
@@ -21,7 +21,7 @@ fn a_full_store_takes_no_more_orders() {
 }
 
 #[test]
-fn a_store_without_room_is_refused_before_the_start() {
+fn a_store_without_capacity_is_rejected_before_the_start() {
     let ended = program()
         .set("store.capacity", 0)
         .argument("--check-config")

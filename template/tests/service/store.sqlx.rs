@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::program;
 
 #[test]
-fn an_order_is_there_after_a_restart() {
+fn an_order_survives_a_restart() {
     let program = program();
     let service = program.clone().start();
     let order = json!({ "reference": "A-1", "item": "tea", "quantity": 2 });
@@ -19,7 +19,7 @@ fn an_order_is_there_after_a_restart() {
 }
 
 #[test]
-fn a_url_of_no_database_is_refused_before_the_start() {
+fn an_invalid_database_url_is_rejected_before_the_start() {
     let ended = program()
         .variable("DATABASE_URL", "nowhere")
         .argument("--check-config")

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::program;
 
 #[test]
-fn each_look_at_an_order_is_counted() {
+fn each_view_of_an_order_is_counted() {
     let service = program().start();
     // Redis may have seen other tests.
     let order =

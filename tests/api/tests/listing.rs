@@ -70,7 +70,7 @@ fn crates(line: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 #[ignore = "needs Rust 1.95, whose JSON it reads, and a minute"]
-fn what_users_see_is_what_is_listed() {
+fn the_public_api_equals_its_listing() {
     let api = api();
     let text = api.to_string();
     let named: BTreeSet<_> = text.lines().flat_map(crates).collect();

@@ -51,7 +51,7 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 }
 
 #[test]
-fn a_flush_waits_for_what_was_queued_and_no_longer() {
+fn a_flush_waits_only_for_lines_queued_before_it() {
     model(|| {
         let (queue, written) = (Arc::new(LineQueue::new(100)), Arc::default());
         let writer = writer(&queue, &written);
@@ -68,7 +68,7 @@ fn a_flush_waits_for_what_was_queued_and_no_longer() {
 }
 
 #[test]
-fn a_line_is_written_or_dropped_and_what_is_dropped_is_told() {
+fn a_line_is_written_or_counted_as_dropped() {
     model(|| {
         // Room for one of them.
         let (queue, written) = (Arc::new(LineQueue::new(2)), Arc::default());
@@ -88,7 +88,7 @@ fn a_line_is_written_or_dropped_and_what_is_dropped_is_told() {
 }
 
 #[test]
-fn two_who_flush_are_both_woken() {
+fn two_concurrent_flushes_both_complete() {
     model(|| {
         let (queue, written) = (Arc::new(LineQueue::new(100)), Arc::default());
         let writer = writer(&queue, &written);

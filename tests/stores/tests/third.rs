@@ -40,7 +40,7 @@ fn the_documentation_shows_it_as_it_is() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn it_behaves_as_ours_do() {
+fn a_store_of_a_third_party_behaves_like_ours() {
     let port = free_port();
     let service = Program::new(BINARY)
         .set("nats.url", format!("nats://127.0.0.1:{port}"))

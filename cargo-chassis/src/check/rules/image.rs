@@ -9,10 +9,10 @@ use super::Workload;
 use crate::Check;
 use crate::check::fault::{Fault, Faults};
 
-/// What the last stage of a Dockerfile says, with what it has from the stages that it is made from.
+/// The instructions of the last stage of a Dockerfile, including those of its parent stages.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Image {
-    /// The image of others that it stands on.
+    /// The external base image.
     base: String,
     user: String,
     workdir: String,
@@ -34,7 +34,7 @@ impl Image {
                 "ARG" => {
                     for word in rest.split_whitespace() {
                         let (key, value) = word.split_once('=').unwrap_or((word, ""));
-                        // Repeated without a value, it keeps the one from before the first stage.
+                        // An ARG that is repeated without a value keeps that from before the first stage.
                         arguments.entry(key.to_owned()).or_insert(value.to_owned());
                     }
                 }
@@ -89,7 +89,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// What images stand on, and the last day that it is fully supported. docs/maintained.md says from where this is known.
+/// Base images, and the last day of their full support. docs/maintained.md has the sources.
 const BASES: [(&str, &str); 6] = [
     ("distroless/.*-debian11", "2024-08-14"),
     ("distroless/.*-debian12", "2026-08-09"),
@@ -116,7 +116,7 @@ fn maintained(image: &Image, file: &str, faults: &mut Faults) {
     }
 }
 
-/// The last day of a base that is known.
+/// The last day of support of a known base image.
 fn end(base: &str) -> Option<&'static str> {
     let known = |(name, _): &(&str, &str)| match name.split_once(".*") {
         Some((start, end)) => base.contains(start) && base.contains(end),
@@ -125,11 +125,11 @@ fn end(base: &str) -> Option<&'static str> {
     BASES.iter().find(|base| known(base)).map(|(_, end)| *end)
 }
 
-/// Which day since 1970 `2026-07-11` is.
+/// The number of days from 1970 to a date such as `2026-07-11`.
 fn day(date: &str) -> Option<u64> {
     let mut parts = date.split('-').map(|part| part.parse::<u64>().ok());
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    // Years that begin in March have their odd day at the end.
+    // In years that begin in March, the leap day is the last day.
     let (year, month) = if month > 2 {
         (year, month - 3)
     } else {
@@ -165,7 +165,7 @@ fn against(image: &Image, file: &str, workload: &Workload<'_>, faults: &mut Faul
             );
         }
     }
-    // Settings are looked for beside the working directory.
+    // Settings are read relative to the working directory.
     let folder = format!("{}/config", image.workdir.trim_end_matches('/'));
     let elsewhere = workload.inputs.env.contains_key("APP_CONFIG_DIR");
     if !image.workdir.is_empty() && folder != "/app/config" && !elsewhere {
@@ -198,7 +198,7 @@ mod tests {
     use super::{BASES, Image, day, end};
 
     #[test]
-    fn the_last_stage_has_what_its_parents_say() {
+    fn the_last_stage_inherits_from_its_parents() {
         let text = "ARG RUST=1.95 KIND=plain\nFROM --platform=linux/amd64 rust AS build\nUSER 0\nEXPOSE 1\n\
                     FROM base AS runtime\nWORKDIR /app\nUSER 65532:65532\nEXPOSE 8080 9090/tcp\n\
                     FROM runtime AS other\nUSER 1\nFROM runtime AS last-plain\nARG KIND\nFROM last-${KIND}\n";
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_is_known_by_its_release() {
+    fn a_base_image_is_recognized_by_its_release() {
         let image = Image::parse(
             "ARG KIND=cc\nFROM rust:1-trixie AS build\nFROM gcr.io/distroless/${KIND}-debian12:nonroot AS run\nFROM run\n",
         );

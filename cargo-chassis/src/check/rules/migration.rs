@@ -8,16 +8,16 @@ use crate::check::binary::Binary;
 use crate::check::fault::Faults;
 use crate::check::render::{self, Overlay, Resource};
 
-/// A Job, and what stands around it.
+/// A Job, and its context.
 struct Step<'a> {
-    /// The kustomization that makes it: the file to edit, or to follow from there.
+    /// The kustomization that generates it: the file to edit, or the one that leads to it.
     file: String,
     rendered: &'a Overlay,
     job: &'a Resource,
     container: &'a Value,
 }
 
-/// What is in `migrate/NAME` is about `overlays/NAME`; a controller's overlay may have both in one.
+/// `migrate/NAME` belongs to `overlays/NAME`. A controller's overlay may contain both.
 pub(super) fn check(
     check: &Check,
     overlay: &Overlay,
@@ -132,7 +132,7 @@ impl Step<'_> {
         }
     }
 
-    /// No requests reach it, and a policy lets it out.
+    /// No Service selects it, and a policy allows its outgoing connections.
     fn is_apart(&self, overlay: &Overlay, faults: &mut Faults) {
         let labels = self.job.at("/spec/template/metadata/labels");
         for service in overlay.of_kind("Service") {

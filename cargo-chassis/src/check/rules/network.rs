@@ -193,7 +193,7 @@ fn routes(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut Faults) {
     }
 }
 
-/// Where the proxy gives up first, clients never see the service's own answer.
+/// If the proxy times out first, clients never receive the service's own response.
 fn timeout(
     overlay: &Overlay,
     route: &Resource,

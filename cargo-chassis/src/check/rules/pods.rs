@@ -16,13 +16,13 @@ pub(super) fn check(workload: &Workload<'_>, live: Option<&Live>, faults: &mut F
     rollout(workload, faults);
 }
 
-/// Pod Security's *restricted*, and a root file system that cannot be written.
+/// Pod Security's *restricted*, and a read-only root file system.
 fn restricted(workload: &Workload<'_>, faults: &mut Faults) {
     let pod = workload
         .deployment
         .at("/spec/template/spec/securityContext");
     let own = &workload.container["securityContext"];
-    // A container's own word counts more than its pod's.
+    // A container's own setting overrides its pod's.
     let either = |key: &str| {
         if own[key].is_null() {
             &pod[key]
@@ -77,7 +77,7 @@ fn restricted(workload: &Workload<'_>, faults: &mut Faults) {
     }
 }
 
-/// The ports that are declared are those that the binary opens.
+/// The declared ports are those that the binary opens.
 fn ports(workload: &Workload<'_>, faults: &mut Faults) {
     if workload.settings.is_null() {
         return;
@@ -101,12 +101,12 @@ fn ports(workload: &Workload<'_>, faults: &mut Faults) {
     }
 }
 
-/// One deadline covers the delay and the draining; the kubelet must be more patient.
+/// `shutdown.deadline` includes the delay and the draining. The grace period must be longer.
 fn ending(workload: &Workload<'_>, faults: &mut Faults) {
     let Some(deadline) = workload.seconds("shutdown.deadline") else {
         return;
     };
-    // Unset it is five seconds in a cluster.
+    // Unset, it is five seconds in a cluster.
     let delay = workload.seconds("shutdown.delay").unwrap_or(5.0);
     let hook = &workload.container["lifecycle"]["preStop"];
     let sleep = hook["sleep"]["seconds"].as_f64().unwrap_or(0.0);
@@ -180,7 +180,7 @@ fn resources(workload: &Workload<'_>, faults: &mut Faults) {
     }
 }
 
-/// No request above its limit, which the API server refuses, and no limit that the service is above already.
+/// No request exceeds its limit, which the API server would reject, and the service does not exceed a limit already.
 fn sizes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) {
     let resources = &workload.container["resources"];
     let size = |kind: &str, name: &str| quantity(&resources[kind][name]);
@@ -215,7 +215,7 @@ fn sizes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) {
     }
 }
 
-/// Limits on requests that are set have to fit the memory limit; those that are not set do.
+/// Configured request limits have to fit the memory limit. Limits that are not set always do.
 fn room(workload: &Workload<'_>, faults: &mut Faults) {
     const KIB: f64 = 1024.0;
     let memory = &workload.container["resources"]["limits"]["memory"];
@@ -223,7 +223,7 @@ fn room(workload: &Workload<'_>, faults: &mut Faults) {
         return;
     };
     let number = |key: &str| workload.setting(key).as_f64();
-    // `32MiB` is `32Mi` to Kubernetes.
+    // Kubernetes writes `32MiB` as `32Mi`.
     let size = workload.setting("limits.buffered").as_str();
     let size = size.and_then(|size| quantity(&json!(size.trim_end_matches('B'))));
     for (key, bytes, share, why) in [
@@ -259,7 +259,7 @@ fn room(workload: &Workload<'_>, faults: &mut Faults) {
 }
 
 fn rollout(workload: &Workload<'_>, faults: &mut Faults) {
-    // There the old pod has to go first.
+    // With SQLite the old pod has to stop first.
     if workload.sqlite.is_some() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Rules for probes and scrapes: each asks for a path that the binary answers.
+//! Rules for probes and scrapes: each requests a path that the binary serves.
 
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ fn probes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) -> 
             continue;
         };
         let answer = workload.answer(live, port, path)?;
-        // Not ready is an answer too: what readiness depends on is not here.
+        // 503 is a valid response too, because the dependencies of readiness are not available here.
         if answer.is_some_and(|status| status != 200 && status != 503) {
             faults.add(
                 workload.file(),
@@ -94,7 +94,7 @@ fn startup_budget(workload: &Workload<'_>, faults: &mut Faults) {
     }
 }
 
-/// For a Prometheus that finds pods by annotation.
+/// For a Prometheus that discovers pods by annotation.
 fn scrape_annotations(
     workload: &Workload<'_>,
     live: Option<&Live>,

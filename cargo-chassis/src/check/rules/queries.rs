@@ -27,7 +27,7 @@ const TARGET: [&str; 10] = [
     "track",
     "__name__",
 ];
-/// Series that Prometheus makes itself.
+/// Series that Prometheus itself creates.
 const OWN: [&str; 5] = [
     "up",
     "scrape_duration_seconds",
@@ -35,7 +35,7 @@ const OWN: [&str; 5] = [
     "ALERTS",
     "ALERTS_FOR_STATE",
 ];
-/// What is shown only where there is something to tell: limits on the container; checks, background tasks and pools of the
+/// Metrics that exist only under a condition: limits of the container; checks, background tasks and pools of the
 /// service.
 const CONDITIONAL: [(&str, &[&str]); 13] = [
     ("cgroup_cpu_quota_cores", &[]),
@@ -65,7 +65,7 @@ const CONDITIONAL: [(&str, &[&str]); 13] = [
 /// Names that a query may use.
 struct Known<'a> {
     scrape: &'a Scrape,
-    /// What recording rules make, with the labels they keep.
+    /// Series of recording rules, with the labels that they keep.
     recorded: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -170,7 +170,7 @@ fn scaled(known: &Known<'_>, object: &Resource, faults: &mut Faults) {
     }
 }
 
-/// A dashboard's query with some span of time where Grafana puts one.
+/// A dashboard's query with a time range in place of Grafana's variable.
 fn filled_in(query: &str) -> String {
     ["$__rate_interval", "$__interval", "$__range"]
         .into_iter()
@@ -273,7 +273,7 @@ impl Known<'_> {
         self.grouping(file, field, &found, faults);
     }
 
-    /// A bucket's bound must be one: between bounds there is nothing to count.
+    /// The value of `le` must be a bucket's bound: other values match no series.
     fn bound(&self, file: &str, field: &str, metric: &str, bound: &str, faults: &mut Faults) {
         let bounds = self
             .scrape
@@ -329,7 +329,7 @@ impl Known<'_> {
         Some(labels)
     }
 
-    /// The known name that shares the longest beginning and end with `metric`.
+    /// The known name that shares the longest prefix and suffix with `metric`.
     fn nearest(&self, metric: &str) -> Option<&str> {
         let alike = |name: &str| {
             let start = name

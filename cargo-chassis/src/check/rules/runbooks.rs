@@ -4,7 +4,7 @@ use crate::Check;
 use crate::check::fault::Faults;
 use crate::check::render::Overlay;
 
-/// Where the pages are, seen from the project's root.
+/// The path of the runbooks in the project.
 const PAGES: &str = "docs/runbooks";
 
 pub(super) fn check(check: &Check, overlay: &Overlay, faults: &mut Faults) {

@@ -8,14 +8,14 @@ use crate::Check;
 use crate::check::fault::Faults;
 use crate::check::render::{Overlay, Resource};
 
-/// A HorizontalPodAutoscaler, or the ScaledObject that KEDA makes one of.
+/// A HorizontalPodAutoscaler, or a ScaledObject from which KEDA creates one.
 pub(super) struct Autoscaler<'a> {
     pub(super) resource: &'a Resource,
-    /// What its fields for the least and the greatest number of pods are called.
+    /// The names of its fields for the minimum and maximum number of pods.
     pub(super) bounds: [&'static str; 2],
     least: u64,
     pub(super) most: u64,
-    /// The Deployment that it steers.
+    /// The Deployment that it scales.
     target: &'a Value,
     /// `cpu` or `memory`, and whether it is a share of the request.
     resources: Vec<(&'a str, bool)>,
@@ -57,7 +57,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// The name of the Deployment that an autoscaler steers: by itself, or by the Rollout that takes its pods from there.
+/// The name of the Deployment that an autoscaler scales: directly, or through the Rollout that refers to it.
 fn deployment<'a>(overlay: &'a Overlay, autoscaler: &'a Resource) -> &'a Value {
     let name = autoscaler.at("/spec/scaleTargetRef/name");
     match autoscaler.text("/spec/scaleTargetRef/kind") {
@@ -70,7 +70,7 @@ fn deployment<'a>(overlay: &'a Overlay, autoscaler: &'a Resource) -> &'a Value {
     }
 }
 
-/// Two that steer one Deployment undo each other's work.
+/// Two autoscalers of one Deployment undo each other's changes.
 fn alone(autoscalers: &[Autoscaler<'_>], workload: &Workload<'_>, faults: &mut Faults) {
     let mut steering = autoscalers
         .iter()
@@ -305,7 +305,7 @@ impl<'a> Autoscaler<'a> {
         }
     }
 
-    /// Metrics of pods are those that prometheus-adapter makes.
+    /// Pod metrics are those that prometheus-adapter defines.
     fn adapted(&self, adapter: Option<&Adapter>, faults: &mut Faults) {
         for metric in self.resource.list("/spec/metrics") {
             let Some(name) = metric["pods"]["metric"]["name"].as_str() else {

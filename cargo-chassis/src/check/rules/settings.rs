@@ -21,17 +21,17 @@ const PLAIN: [&str; 8] = [
 ];
 const CONFIG: &str = "/app/config";
 const SECRETS: &str = "/var/secrets";
-/// What the service shows in place of a secret.
+/// The service's replacement for a secret.
 const REDACTED: &str = "[redacted]";
 
-/// The binary refuses the settings: its own words name key, origin and the nearest known one.
+/// The binary rejects the settings. Its message names the key, the origin and the most similar known key.
 pub(super) fn refused(
     overlay: &Overlay,
     deployment: &Resource,
     complaint: &str,
     faults: &mut Faults,
 ) {
-    // The file to edit is the one whose ConfigMap holds what is complained of; else the Deployment.
+    // The file to edit is the source of the ConfigMap with the invalid value, or else the Deployment.
     let holder = overlay
         .of_kind("ConfigMap")
         .chain(overlay.of_kind("Secret"))
@@ -51,7 +51,7 @@ pub(super) fn refused(
     );
 }
 
-/// Keys that the service hides only because they have the name of a secret.
+/// Keys that the service redacts only because of their names.
 pub(super) fn undeclared_secrets(binary: &Binary, faults: &mut Faults) {
     let keys = binary.undeclared_secrets();
     if !keys.is_empty() {
@@ -80,7 +80,8 @@ pub(super) fn check(
     values_with_passwords(&workload.settings, "", faults);
 }
 
-/// Keys whose values the service hides in part: a URL or a connection string with a password, and not a secret to it.
+/// Keys whose values the service redacts in part: a URL or a connection string with a password that is not declared
+/// as a secret.
 fn values_with_passwords(settings: &Value, key: &str, faults: &mut Faults) {
     match settings {
         Value::Object(table) => {
@@ -184,7 +185,7 @@ fn mount(workload: &Workload<'_>, kind: &str, variable: &str, usual: &str, fault
     }
 }
 
-/// What an ExternalSecret will put into the mounted Secret must be settings too.
+/// The keys that an ExternalSecret adds to the mounted Secret must be settings too.
 fn secrets_by_reference(
     overlay: &Overlay,
     workload: &Workload<'_>,
@@ -204,7 +205,7 @@ fn secrets_by_reference(
             let file = entry["secretKey"].as_str().unwrap_or_default();
             let plain = file.to_uppercase().replace('-', "_");
             if !PLAIN.contains(&plain.as_str()) && !binary.knows(&file.replace("__", ".")) {
-                // The words of the service, which ignores what is in no section and looks like no key.
+                // This matches the service, which ignores a file that is in no section and not similar to a key.
                 let section = file.split(['.', '/']).next().unwrap_or(file);
                 let is_ignored = !binary.knows(&section.replace("__", "."));
                 let problem = match is_ignored {
@@ -234,7 +235,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn values_that_are_hidden_in_part_are_told_by_their_keys() {
+    fn partly_redacted_values_are_reported_by_key() {
         let settings = json!({
             "mq": { "urls": ["amqp://[redacted]@one", "amqp://[redacted]@two"], "token": "[redacted]" },
             "home": "https://example.org/",
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_quantities_read_as_their_makers_write_them() {
+    fn durations_and_quantities_are_parsed_in_their_own_formats() {
         assert_eq!(seconds("25s"), Some(25.0));
         assert_eq!(seconds("1500ms"), Some(1.5));
         assert_eq!(seconds("soon"), None);

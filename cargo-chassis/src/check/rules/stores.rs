@@ -14,7 +14,7 @@ use crate::check::render::Overlay;
 pub(super) struct StoreFile {
     /// Such as `database.url`.
     pub(super) key: String,
-    /// Such as `/data/orders.db`; empty for one in memory.
+    /// Such as `/data/orders.db`; empty for a database in memory.
     path: String,
 }
 
@@ -27,7 +27,7 @@ pub(super) fn check(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut 
     }
 }
 
-/// No two pods at a time, in a rollout neither.
+/// Only one pod at a time, also during a rollout.
 fn alone(overlay: &Overlay, workload: &Workload<'_>, file: &StoreFile, faults: &mut Faults) {
     let key = &file.key;
     let deployment = workload.deployment;
@@ -68,7 +68,7 @@ fn alone(overlay: &Overlay, workload: &Workload<'_>, file: &StoreFile, faults: &
     }
 }
 
-/// Not in the container, nor in a volume that goes with the pod.
+/// The file is neither in the container nor in a volume that is deleted with the pod.
 fn kept(workload: &Workload<'_>, file: &StoreFile, faults: &mut Faults) {
     let (key, path) = (&file.key, &file.path);
     let mounts = workload.container["volumeMounts"].as_array();
@@ -95,7 +95,8 @@ fn kept(workload: &Workload<'_>, file: &StoreFile, faults: &mut Faults) {
 // === impl StoreFile ===
 
 impl StoreFile {
-    /// What the layers make of it: files, secret files, variables. The binary itself does not print a URL.
+    /// The effective value from configuration files, secret files and variables. The binary itself does not print a
+    /// URL.
     pub(super) fn named_by(inputs: &Inputs) -> Option<Self> {
         let mut settings = BTreeMap::new();
         let environment = inputs.env.get("RUN_ENV").map_or("dev", String::as_str);
@@ -110,7 +111,7 @@ impl StoreFile {
             let value = String::from_utf8_lossy(value).trim_end().to_owned();
             settings.insert(key(name), value);
         }
-        // Plain ones first: `APP__` wins.
+        // Plain variables first, because `APP__` overrides them.
         for prefixed in [false, true] {
             for (name, value) in &inputs.env {
                 if name.starts_with("APP__") == prefixed {
@@ -128,7 +129,7 @@ impl StoreFile {
     }
 }
 
-/// The key that a file of a Secret or a variable is about.
+/// The key that a secret file or a variable sets.
 fn key(name: &str) -> String {
     let key = name.to_lowercase().replace("__", ".");
     match key.replace('_', "-").as_str() {
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_layer_says_whether_a_database_is_a_file() {
+    fn the_last_layer_decides_whether_a_database_is_a_file() {
         let default = (
             "default.toml",
             "[database]\nurl = \"sqlite:/data/a.db?mode=rwc\"",

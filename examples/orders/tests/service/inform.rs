@@ -8,7 +8,7 @@ use crate::{program, run, take};
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn routes_without_the_stores_do_not_notice_that_both_are_gone() {
+fn routes_without_stores_work_while_both_stores_are_down() {
     let (mut postgres, mut redis) = (Postgres::start(), Redis::start());
     let program = program()
         .variable("DATABASE_URL", postgres.url())

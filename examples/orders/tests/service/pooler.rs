@@ -114,13 +114,13 @@ fn is_bounded_without_a_server_in(mode: &str) {
 
 #[test]
 #[ignore = "needs PostgreSQL and PgBouncer"]
-fn a_pooler_whose_database_is_silent_costs_requests_no_more_than_acquire_timeout() {
+fn a_silent_database_behind_a_pooler_delays_requests_by_at_most_acquire_timeout() {
     is_bounded_without_a_server_in("session");
 }
 
 #[test]
 #[ignore = "needs PostgreSQL and PgBouncer"]
-fn a_pooler_with_fewer_servers_than_the_pool_has_connections_costs_no_more_than_acquire_timeout() {
+fn a_pooler_with_fewer_servers_than_pool_connections_delays_requests_by_at_most_acquire_timeout() {
     let postgres = migrated();
     // One for the readiness check, two for the pool.
     let small = "default_pool_size = 3";
@@ -153,7 +153,7 @@ mod nightly {
 
     #[test]
     #[ignore = "needs PostgreSQL and PgBouncer 1.21 or later"]
-    fn in_transaction_mode_a_silent_database_costs_no_more_than_acquire_timeout() {
+    fn in_transaction_mode_a_silent_database_delays_requests_by_at_most_acquire_timeout() {
         PgBouncer::needs_prepared_statements();
         is_bounded_without_a_server_in("transaction");
     }
@@ -200,7 +200,7 @@ mod nightly {
 
     #[test]
     #[ignore = "needs PostgreSQL and PgBouncer 1.21 or later"]
-    fn a_pooler_that_ends_those_who_wait_is_not_silent() {
+    fn a_pooler_that_disconnects_waiting_clients_is_not_silent() {
         is_busy_and_not_silent("query_wait_timeout = 1");
     }
 }

@@ -11,7 +11,7 @@ mod nightly {
 
     #[test]
     #[ignore = "needs PostgreSQL"]
-    fn six_services_are_well_again_soon_after_their_database_is() {
+    fn six_services_recover_soon_after_their_database() {
         let mut postgres = Postgres::start();
         let program = program()
             .variable("DATABASE_URL", postgres.url())

@@ -85,7 +85,7 @@ pub(crate) fn tells_nothing(service: &Process) {
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn a_password_is_told_nowhere_when_all_is_well_and_when_it_is_not() {
+fn no_password_is_shown_when_stores_work_and_when_they_fail() {
     let (mut postgres, mut redis) = (Postgres::start(), Redis::start());
     let collector = Collector::start();
     let program = collector
@@ -137,7 +137,7 @@ fn a_password_is_told_nowhere_when_all_is_well_and_when_it_is_not() {
 /// A wrong and a new password, connections that go silent, a failover and a migration through a pooler.
 #[test]
 #[ignore = "needs PostgreSQL and PgBouncer"]
-fn a_password_is_told_nowhere_through_rotation_silence_and_failover() {
+fn no_password_is_shown_during_rotation_silence_and_failover() {
     let postgres = Postgres::start();
     let pooler = PgBouncer::start(&postgres, "session");
     let proxy = Proxy::start(postgres.address());
@@ -202,7 +202,7 @@ fn a_password_is_told_nowhere_through_rotation_silence_and_failover() {
 /// A primary that turns read-only under load, and a standby that takes its place.
 #[test]
 #[ignore = "needs PostgreSQL"]
-fn a_password_is_told_nowhere_when_a_standby_is_promoted() {
+fn no_password_is_shown_when_a_standby_is_promoted() {
     let primary = Postgres::start();
     run(program().variable("DATABASE_URL", primary.url()), "migrate");
     let standby = primary.standby();
@@ -252,7 +252,7 @@ fn a_password_is_told_nowhere_when_a_standby_is_promoted() {
 /// A new password in a mounted secret, with the old one refused, under load; and a wrong one before.
 #[test]
 #[ignore = "needs Redis"]
-fn a_new_password_of_redis_is_used_without_a_restart_and_a_wrong_one_changes_nothing() {
+fn a_rotated_redis_password_is_used_without_a_restart_and_a_wrong_one_changes_nothing() {
     let redis = Redis::start();
     let acl = |words: &[&str]| {
         let answer = redis.command(&[&["ACL", "SETUSER", "service"], words].concat());
@@ -314,7 +314,7 @@ fn a_new_password_of_redis_is_used_without_a_restart_and_a_wrong_one_changes_not
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn a_password_is_told_nowhere_when_the_start_fails() {
+fn no_password_is_shown_when_the_start_fails() {
     let (mut postgres, mut redis) = (Postgres::start(), Redis::start());
     let (database, cache) = (postgres.url(), redis.url());
     let wrong = |url: &str| url.replace(PASSWORD_IN_URL, "hunter2-of-yesterday");

@@ -75,7 +75,7 @@ pub(crate) fn did_not_panic(service: &Process) {
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn a_database_that_is_started_again_costs_503s_while_it_is_away_and_nothing_after() {
+fn a_database_restart_causes_503s_only_while_it_is_down() {
     let mut fixture = Fixture::new();
     let service = fixture
         .program()
@@ -119,7 +119,7 @@ fn a_database_that_is_started_again_costs_503s_while_it_is_away_and_nothing_afte
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn a_database_that_is_started_again_while_nobody_asks_is_no_matter_to_who_asks_next() {
+fn a_database_restart_while_idle_does_not_fail_the_next_request() {
     let mut fixture = Fixture::new();
     let service = fixture
         .program()
@@ -141,7 +141,7 @@ fn a_database_that_is_started_again_while_nobody_asks_is_no_matter_to_who_asks_n
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn a_pool_without_a_free_connection_is_503_for_those_who_need_one_and_nothing_for_the_rest() {
+fn an_exhausted_pool_is_a_503_only_for_requests_that_need_a_connection() {
     let fixture = Fixture::new();
     let service = fixture
         .program()
@@ -187,7 +187,7 @@ fn a_pool_without_a_free_connection_is_503_for_those_who_need_one_and_nothing_fo
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn a_statement_that_takes_too_long_is_ended_and_503() {
+fn a_statement_that_takes_too_long_is_cancelled_with_503() {
     let fixture = Fixture::new();
     let service = fixture
         .program()
@@ -205,7 +205,7 @@ fn a_statement_that_takes_too_long_is_ended_and_503() {
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn a_redis_that_is_killed_costs_503s_while_it_is_away_and_nothing_after() {
+fn a_killed_redis_causes_503s_only_while_it_is_down() {
     let mut fixture = Fixture::new();
     let service = fixture.program().set("redis.pool_size", "3").start();
     let main = service.main().address();
@@ -236,7 +236,7 @@ fn a_redis_that_is_killed_costs_503s_while_it_is_away_and_nothing_after() {
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn a_redis_that_is_started_again_while_nobody_asks_is_no_matter_to_who_asks_next() {
+fn a_redis_restart_while_idle_does_not_fail_the_next_request() {
     let mut fixture = Fixture::new();
     // No check comes between: the connections themselves learn of it.
     let service = fixture
@@ -259,7 +259,7 @@ fn a_redis_that_is_started_again_while_nobody_asks_is_no_matter_to_who_asks_next
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn a_redis_that_refuses_the_password_for_a_while_is_used_again_when_it_takes_it() {
+fn a_redis_that_rejects_the_password_for_a_while_is_used_again_once_it_accepts_it() {
     let mut fixture = Fixture::new();
     let service = fixture.program().set("redis.pool_size", "2").start();
     let main = service.main().address();
@@ -283,7 +283,7 @@ fn a_redis_that_refuses_the_password_for_a_while_is_used_again_when_it_takes_it(
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn a_stop_during_queries_loses_nothing() {
+fn a_shutdown_during_queries_loses_nothing() {
     let fixture = Fixture::new();
     let service = fixture
         .program()
@@ -328,7 +328,7 @@ fn a_stop_during_queries_loses_nothing() {
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn a_database_that_comes_late_is_waited_for_and_told_of_once() {
+fn a_database_that_starts_late_is_awaited_and_logged_once() {
     let mut fixture = Fixture::new();
     fixture.postgres.stop();
     let service = fixture.program().launch();
@@ -350,7 +350,7 @@ fn a_database_that_comes_late_is_waited_for_and_told_of_once() {
 
 #[test]
 #[ignore = "needs PostgreSQL, Redis and openssl"]
-fn servers_whose_authority_is_not_trusted_are_refused_and_those_whose_authority_is_are_taken() {
+fn servers_with_a_trusted_certificate_are_accepted_and_others_rejected() {
     let certificates = Certificates::make();
     let (postgres, redis) = (
         Postgres::with_tls(&certificates),

@@ -222,7 +222,7 @@ fn silent_connections_to_redis_over_tls_cost_seconds() {
 
 #[test]
 #[ignore = "needs Redis"]
-fn a_redis_that_was_away_while_nobody_asked_fails_no_command_after() {
+fn a_redis_outage_while_idle_fails_no_later_command() {
     let mut redis = Redis::start();
     let folder = tempfile::tempdir().expect("a folder");
     let database = format!("sqlite:{}", folder.path().join("orders.db").display());

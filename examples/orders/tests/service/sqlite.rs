@@ -8,7 +8,7 @@ use stores::{Load, request};
 use crate::{acknowledged, order, program, run, take};
 
 #[test]
-fn a_file_that_another_process_has_locked_is_503_for_writers_and_nothing_for_the_rest() {
+fn a_file_locked_by_another_process_is_a_503_for_writers_only() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("orders.db");
     let url = format!("sqlite:{}", file.display());
@@ -58,7 +58,7 @@ fn a_file_that_another_process_has_locked_is_503_for_writers_and_nothing_for_the
 }
 
 #[test]
-fn an_order_that_is_there_already_is_409_and_a_mistake_of_ours_is_500() {
+fn an_existing_order_is_a_409_and_a_bug_is_a_500() {
     let folder = tempfile::tempdir().expect("a folder");
     let program = program()
         .folder(folder.path())
@@ -88,7 +88,7 @@ fn an_order_that_is_there_already_is_409_and_a_mistake_of_ours_is_500() {
 }
 
 #[test]
-fn a_url_that_is_none_is_said_before_anything_starts() {
+fn an_invalid_url_is_reported_before_anything_starts() {
     for (url, helps) in [
         (
             "",

@@ -18,7 +18,7 @@ fn project(name: &str) -> TempDir {
 }
 
 #[test]
-fn add_writes_only_what_is_new_names_it_and_says_what_is_next() {
+fn add_writes_only_new_files_and_prints_them_with_the_next_steps() {
     let project = project("plain-axum");
     fs::write(project.path().join("Dockerfile"), "FROM ours\n").expect("a file");
     let before = contents(project.path());
@@ -70,7 +70,7 @@ fn add_writes_only_what_is_new_names_it_and_says_what_is_next() {
 }
 
 #[test]
-fn without_manifests_compose_brings_its_own_rules_and_ci_has_nothing_to_check() {
+fn without_manifests_compose_has_its_own_rules_and_ci_checks_nothing() {
     let project = project("plain-axum");
     let told = said(chassis(project.path()).args(["add", "compose", "ci"]), 0);
     for file in [
@@ -129,7 +129,7 @@ fn package_program_and_port_are_read_from_the_project() {
 }
 
 #[test]
-fn a_service_on_the_chassis_gets_back_what_it_has_lost() {
+fn add_restores_missing_files_of_a_service_on_the_chassis() {
     let place = tempfile::tempdir().expect("a folder");
     said(
         chassis(place.path())
@@ -161,7 +161,7 @@ fn a_service_on_the_chassis_gets_back_what_it_has_lost() {
 }
 
 #[test]
-fn nothing_is_written_through_a_link_that_leads_out_of_the_project() {
+fn nothing_is_written_through_a_link_out_of_the_project() {
     let project = project("plain-axum");
     let outside = tempfile::tempdir().expect("a folder");
     let link = |name: &str, target: PathBuf| {

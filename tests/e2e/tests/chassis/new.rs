@@ -13,7 +13,7 @@ use crate::generated_service::Generated;
 use crate::tool::{chassis, read, workspace_with_members};
 
 #[test]
-fn new_run_ends_in_a_service_that_answers_until_it_is_told_to_stop() {
+fn new_run_starts_a_service_that_serves_until_it_is_stopped() {
     let around = workspace_with_members();
     let manifest = fs::read(around.path().join("Cargo.toml")).expect("a manifest");
     let folder = around.path().join("services/order-desk");
@@ -107,7 +107,7 @@ fn the_vendored_crates_are_what_cargo_package_would_ship() {
 
 /// `script` gives it a terminal.
 #[test]
-fn on_a_terminal_it_asks_and_elsewhere_it_takes_the_defaults() {
+fn new_prompts_on_a_terminal_and_uses_the_defaults_elsewhere() {
     let place = tempfile::tempdir().expect("a folder");
     let new = chassis(place.path());
     let line = format!(

@@ -13,7 +13,7 @@ use crate::tool::TARGET;
 /// Generates requests from the document, those that it forbids among them, and compares the answers with it.
 #[test]
 #[ignore = "needs openapi-spec-validator and schemathesis"]
-fn no_answer_is_one_that_the_document_does_not_allow() {
+fn every_response_is_in_the_openapi_document() {
     let name = "documented";
     let place = tempfile::tempdir().expect("a folder");
     let path = format!("chassis-path={}", root().display());

@@ -19,7 +19,7 @@ fn refused(folder: &Path, words: &[&str]) -> String {
 }
 
 #[test]
-fn wrong_words_are_told_with_what_would_be_right() {
+fn invalid_arguments_are_reported_with_valid_ones() {
     let empty = tempfile::tempdir().expect("a folder");
     for (words, reason) in [
         (&["generate"][..], "unrecognized subcommand 'generate'"),
@@ -101,7 +101,7 @@ fn rustc_of(version: &str, folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_compiler_that_is_too_old_is_told_before_cargo_lists_packages() {
+fn an_old_compiler_is_reported_before_cargo_lists_packages() {
     let place = tempfile::tempdir().expect("a folder");
     let compiler = tempfile::tempdir().expect("a folder");
     let rustc = rustc_of("1.89.0", compiler.path());
@@ -133,7 +133,7 @@ fn a_compiler_that_is_too_old_is_told_before_cargo_lists_packages() {
 }
 
 #[test]
-fn a_project_without_a_program_or_with_several_is_asked_about() {
+fn a_project_without_a_binary_or_with_several_is_an_error() {
     let empty = workspace_with_members();
     let said = refused(empty.path(), &["add", "images"]);
     assert!(said.contains("has a binary"), "{said}");

@@ -11,7 +11,7 @@ const EVERYTHING: [&str; 4] = ["database=postgres", "redis=yes", "openapi=yes", 
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn a_service_with_every_option_keeps_its_promises() {
+fn a_service_with_every_option_passes_its_tests() {
     let place = tempfile::tempdir().expect("a folder");
     let mut new = chassis(place.path());
     new.args(["new", "on_servers"]);

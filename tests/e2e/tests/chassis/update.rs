@@ -240,7 +240,7 @@ fn killing_git(place: &Path, nth: usize) -> String {
 }
 
 #[test]
-fn killed_anywhere_it_has_changed_nothing_or_all() {
+fn an_update_killed_at_any_point_has_changed_nothing_or_everything() {
     let old = Old::new("orders");
     let place = tempfile::tempdir().expect("a folder");
     let before = old.state();
@@ -276,7 +276,7 @@ fn killed_anywhere_it_has_changed_nothing_or_all() {
 }
 
 #[test]
-fn what_it_cannot_do_it_says_and_leaves_everything_alone() {
+fn an_update_that_is_impossible_is_an_error_and_changes_nothing() {
     let old = Old::new("orders");
     let refused = |code: i32, reason: &str| {
         let before = old.state();

@@ -20,7 +20,7 @@ fn fails(project: &tempfile::TempDir, error: &str) {
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_type_error_is_at_the_end() {
+fn the_message_for_a_type_error_is_at_the_end() {
     let project = copy_of("plain-axum");
     edit(
         &project.path().join("src/main.rs"),
@@ -35,7 +35,7 @@ fn a_type_error_is_at_the_end() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_path_outside_of_the_context_is_at_the_end() {
+fn the_error_for_a_path_outside_of_the_context_is_at_the_end() {
     let project = copy_of("plain-axum");
     let dependency = "[dependencies]\nelsewhere = { path = \"../elsewhere\" }\n";
     edit(
@@ -48,7 +48,7 @@ fn a_path_outside_of_the_context_is_at_the_end() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_stale_lock_file_is_at_the_end() {
+fn the_error_for_a_stale_lock_file_is_at_the_end() {
     let project = copy_of("plain-axum");
     edit(
         &project.path().join("Cargo.toml"),
@@ -63,7 +63,7 @@ fn a_stale_lock_file_is_at_the_end() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_missing_lock_file_is_at_the_end() {
+fn the_error_for_a_missing_lock_file_is_at_the_end() {
     let project = copy_of("plain-axum");
     fs::remove_file(project.path().join("Cargo.lock")).expect("a lock file");
     fails(&project, "\"/Cargo.lock\" not found");

@@ -49,7 +49,7 @@ fn both_dockerfiles_make_the_binary_alike() {
 
 /// Its package and executable are known, and it has a health check.
 #[test]
-fn the_files_of_a_service_have_the_lines_of_those_for_any_project_but_for_what_is_known_of_it() {
+fn the_files_of_a_service_equal_those_for_any_project_except_for_its_names() {
     let [(_, any), (_, service)] = &*DOCKERFILES;
     for (any, service) in any.iter().zip(service) {
         let any: BTreeSet<&str> = any.lines().collect();
@@ -57,13 +57,6 @@ fn the_files_of_a_service_have_the_lines_of_those_for_any_project_but_for_what_i
         let own: Vec<&str> = service.lines().filter(is_own).collect();
         let [use_of, arguments, known @ .., "FROM runtime"] = &own[..] else {
             panic!("{own:?}");
-        };
-        let known = match known {
-            [
-                known @ ..,
-                "# The mount keeps apt's lists out of the image.",
-            ] => known,
-            known => known,
         };
         assert!(use_of.starts_with("# An image with"), "{use_of}");
         assert!(
@@ -80,11 +73,12 @@ fn the_files_of_a_service_have_the_lines_of_those_for_any_project_but_for_what_i
                 "RUN cargo chef cook --locked --offline $CHOICE || echo \"warning: no layer of dependencies\"; rm -r /build",
                 "# VARIANT=cc: the executable uses the C library of the runtime image; static: it contains one.",
                 "ENV LINKING=-Ctarget-feature=+crt-static",
-                "# `cargo rustc` is `cargo build` for one executable, with flags for it alone. The project's own `rustflags` hold too.",
+                "# `cargo rustc` builds one executable, with flags for it alone; the project's `rustflags` hold too. REVISION: see main.rs.",
                 "ARG BIN REVISION CREATED",
                 "RUN cargo auditable rustc --locked --offline $CHOICE -- $LINKING || \\",
-                "# The * is the folder of the profile.",
+                "# The * is the profile's folder (that of `dev` is debug/).",
                 "RUN install -D /target/*/$BIN /app/service",
+                "# 9090: health checks, metrics and the admin page, for the cluster only.",
             ]
         );
     }
@@ -184,7 +178,7 @@ fn builds_share_no_cache() {
 
 /// Build scripts of dependencies run in every other step.
 #[test]
-fn the_registrys_token_is_seen_by_the_steps_that_fetch_alone() {
+fn only_the_steps_that_fetch_can_read_the_registrys_token() {
     for (name, text) in dockerfiles() {
         let with_token: Vec<String> = instructions(text)
             .into_iter()
@@ -215,7 +209,7 @@ fn passes(program: &str, arguments: &[&str]) {
 
 #[test]
 #[ignore = "needs hadolint"]
-fn the_dockerfiles_are_free_of_what_hadolint_knows() {
+fn hadolint_finds_nothing_in_the_dockerfiles() {
     for (name, text) in dockerfiles() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs::write(file.path(), text).expect(&name);
@@ -257,7 +251,7 @@ fn prometheus_takes_its_settings_and_the_rules_as_the_compose_file_makes_them() 
 }
 
 #[test]
-fn what_the_compose_file_mounts_is_there() {
+fn every_path_that_the_compose_file_mounts_exists() {
     let compose = read("docker-compose.yml");
     let sources = compose
         .lines()

@@ -34,7 +34,7 @@ pub(crate) fn generate(define: &[&str]) -> TempDir {
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_generated_service_lives_and_leaves_in_each_image() {
+fn a_generated_service_starts_and_shuts_down_in_each_image() {
     let service = GENERATED.project();
     for kind in [STATIC, CC, SLIM] {
         let build = Build::of(service.path(), kind.dockerfile).arg("VARIANT", kind.variant);

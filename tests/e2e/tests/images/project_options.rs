@@ -96,7 +96,7 @@ fn the_program_is_the_one_that_cargo_would_run() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_file_may_be_included_and_one_left_out_leads_to_the_ignore_file() {
+fn a_file_may_be_included_and_the_error_for_an_ignored_one_names_the_ignore_file() {
     let main =
         |file: &str| format!("fn main() {{ print!(\"{{}}\", include_str!(\"../{file}\")); }}");
     let crd = "k8s/crd.yaml";

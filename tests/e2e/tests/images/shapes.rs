@@ -79,7 +79,7 @@ fn a_library_and_a_binary_take_features_a_profile_and_a_toolchain_file() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_workspace_says_which_binaries_it_has_and_builds_the_one_chosen() {
+fn a_workspace_lists_its_binaries_and_builds_the_chosen_one() {
     let log = build("workspace", "Dockerfile.distroless").failure();
     for line in [
         "error: `cargo run` could not determine which binary to run",
@@ -182,7 +182,7 @@ fn a_static_binary_resolves_names() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_package_without_an_executable_says_so() {
+fn a_package_without_an_executable_is_an_error() {
     let log = build("workspace", "Dockerfile.distroless")
         .arg("PACKAGE", "answers")
         .failure();
@@ -218,7 +218,7 @@ fn packages_are_there_and_static_linking_joins_the_projects_own_flags() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn the_labels_say_where_an_image_comes_from() {
+fn the_labels_have_the_source_of_an_image() {
     let labels = [
         ("SOURCE", "source", "https://example.com/shop"),
         ("VERSION", "version", "1.2.3"),

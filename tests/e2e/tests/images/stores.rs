@@ -77,7 +77,7 @@ fn a_service_on_servers_is_migrated_and_served_by_its_image() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn a_service_on_a_file_has_it_still_when_it_starts_again() {
+fn a_service_with_sqlite_keeps_its_file_after_a_restart() {
     let service = generate(&["database=sqlite"]);
     let image = image_of(&service, SLIM.dockerfile);
     let data = tempfile::tempdir().expect("a folder");

@@ -62,7 +62,7 @@ struct Mutation {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn each_thing_that_is_wrong_is_told_with_file_field_and_remedy() {
+fn each_error_is_reported_with_file_field_and_remedy() {
     let mutations: Vec<Mutation> =
         serde_yaml_ng::from_str(include_str!("mutations.yaml")).expect("mutations");
     assert!(mutations.len() > 60);

@@ -38,7 +38,7 @@ pub(crate) fn followed(copy: tempfile::TempDir) -> tempfile::TempDir {
 
 #[test]
 #[ignore = "needs kubectl, kubernetes-validate, node and @kubernetes-models"]
-fn what_the_page_gives_renders_and_is_valid() {
+fn the_examples_of_the_page_render_and_are_valid() {
     let copy = followed(copy());
     let files = [copy.path().join("rollouts"), copy.path().join("flagger")];
     for file in &files {
@@ -89,7 +89,7 @@ fn id(resource: &Value) -> String {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn an_overlay_says_everything_and_says_it_the_same_each_time() {
+fn an_overlay_is_complete_and_renders_the_same_each_time() {
     for overlay in OVERLAYS {
         let folder = root().join("k8s/overlays").join(overlay);
         let rendered = render(&folder);
@@ -114,7 +114,7 @@ fn production(copy: &Path) -> Vec<Value> {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn a_changed_setting_is_another_configmap_and_the_old_one_is_left_to_pruning() {
+fn a_changed_setting_creates_a_new_configmap_and_leaves_the_old_one_to_pruning() {
     let copy = copy();
     let before = production(copy.path());
     edit(

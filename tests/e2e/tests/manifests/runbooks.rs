@@ -28,7 +28,7 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> Vec<&'t str> {
 }
 
 #[test]
-fn a_page_says_what_is_felt_seen_done_and_left_alone() {
+fn a_runbook_has_symptoms_first_looks_remedies_and_warnings() {
     for (page, text) in pages() {
         for part in [
             "**Users feel**: ",
@@ -42,7 +42,7 @@ fn a_page_says_what_is_felt_seen_done_and_left_alone() {
 }
 
 #[test]
-fn a_page_leads_to_pages_and_panels_that_there_are() {
+fn a_runbook_links_to_existing_pages_and_panels() {
     let dashboard = read(&root().join("k8s/components/dashboard/dashboard.json"));
     let panels: BTreeSet<&str> = between(&dashboard, "\"title\": \"", "\"")
         .into_iter()
@@ -73,7 +73,7 @@ fn a_page_leads_to_pages_and_panels_that_there_are() {
 
 /// A page that names a log line which no version writes is worse than no page.
 #[test]
-fn a_page_looks_for_lines_that_the_chassis_writes() {
+fn a_runbook_searches_for_log_lines_that_the_chassis_writes() {
     let sources: String = texts(&root().join("src"))
         .into_iter()
         .map(|(_, text)| text)
@@ -93,7 +93,7 @@ fn a_page_looks_for_lines_that_the_chassis_writes() {
 }
 
 #[test]
-fn every_page_is_about_an_alert() {
+fn every_runbook_has_an_alert() {
     let alerts = read(&root().join("k8s/components/alerts/alerts.yaml"));
     let alerts: BTreeSet<&str> = between(&alerts, "- alert: ", "\n").into_iter().collect();
     let stem = |page: &Path| {

@@ -118,7 +118,7 @@ fn a_deployment_that_serves_ends_well_and_changes_no_file() {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn a_rollout_that_does_not_finish_is_undone() {
+fn a_rollout_that_does_not_finish_is_rolled_back() {
     let stub = Stub::new();
     let output = stub.run(
         "deploy.sh",
@@ -136,7 +136,7 @@ fn a_rollout_that_does_not_finish_is_undone() {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn a_service_that_does_not_say_it_is_ready_is_taken_back() {
+fn a_version_that_does_not_become_ready_is_rolled_back() {
     let stub = Stub::new();
     let output = stub.run(
         "deploy.sh",
@@ -149,7 +149,7 @@ fn a_service_that_does_not_say_it_is_ready_is_taken_back() {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn what_the_cluster_would_refuse_is_not_applied_by_half() {
+fn manifests_that_the_cluster_would_reject_are_not_applied_in_part() {
     let stub = Stub::new();
     let output = stub.run(
         "deploy.sh",
@@ -205,7 +205,7 @@ fn a_dry_run_changes_nothing() {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn nothing_odd_reaches_yaml_or_the_cluster() {
+fn invalid_arguments_reach_neither_yaml_nor_the_cluster() {
     let stub = Stub::new();
     for arguments in [
         &["--image", "x; rm -rf /:1"][..],
@@ -241,7 +241,7 @@ fn nothing_odd_reaches_yaml_or_the_cluster() {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn a_switch_goes_to_the_other_colour_and_comes_back_if_it_does_not_answer() {
+fn a_switch_goes_to_the_other_color_and_is_reverted_if_it_does_not_respond() {
     let stub = Stub::new();
     let output = stub.run("promote.sh", &["switch"], &[]);
     assert_eq!(code(&output), 0, "{output:?}");
@@ -273,7 +273,7 @@ fn patched(stub: &Stub, what: &str, colour: &str) -> bool {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn a_canary_that_does_not_become_ready_is_taken_away() {
+fn a_canary_that_does_not_become_ready_is_removed() {
     let stub = Stub::new();
     let output = stub.run(
         "promote.sh",

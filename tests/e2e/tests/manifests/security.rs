@@ -84,7 +84,7 @@ fn a_gateway_takes_routes_of_chosen_namespaces_only() {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn nobody_connects_to_fluent_bit() {
+fn no_pod_may_connect_to_fluent_bit() {
     let policies = of_kind("NetworkPolicy").into_iter();
     let mut policies = policies.filter(|policy| policy["metadata"]["name"] == "fluent-bit");
     let spec = policies.next().expect("a policy")["spec"].clone();

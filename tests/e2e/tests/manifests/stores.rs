@@ -147,7 +147,7 @@ fn a_store_that_is_named_has_alerts_and_dashboard_checked_too() {
 /// The secret by file, the way out, and the step before: each names what was chosen, and nothing else.
 #[test]
 #[ignore = "needs kubectl"]
-fn what_is_chosen_is_named_and_nothing_else() {
+fn only_chosen_stores_are_named() {
     for answers in ANSWERS {
         let service = generated(answers);
         let rendered = documents(&render(&service.path().join("k8s/overlays/dev")));
@@ -211,7 +211,7 @@ fn migrations_share_nothing_with_the_overlay_that_they_come_before() {
 
 #[test]
 #[ignore = "needs kubectl, kubernetes-validate, node and @kubernetes-models"]
-fn what_the_page_on_delivery_gives_is_valid_and_agrees() {
+fn the_examples_of_the_delivery_page_are_valid_and_pass_the_check() {
     let service = followed(generated(&["database=postgres"]));
     let overlay = service.path().join("k8s/overlays/argo-cd");
     let file = service.path().join("argo-cd.rendered");

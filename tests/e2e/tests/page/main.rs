@@ -34,7 +34,7 @@ const WRONG: [&str; 3] = ["/fails fails", "/slow is slow", "Check dependency is 
 
 #[test]
 #[ignore = "needs chromium and chromedriver"]
-fn what_is_wrong_is_named_within_ten_seconds_in_place_and_a_stop_is_seen_to_its_end() {
+fn a_failure_is_shown_within_ten_seconds_and_a_shutdown_until_its_end() {
     let service = service::start();
     let browser = Browser::start(&[]);
     browser.open(&page(&service));
@@ -114,7 +114,7 @@ fn the_form_sets_the_filter_and_it_goes_back() {
 
 #[test]
 #[ignore = "needs chromium and chromedriver"]
-fn nothing_that_is_shown_becomes_markup() {
+fn no_shown_text_becomes_markup() {
     let service = service::start();
     let browser = Browser::start(&[]);
     browser.open(&page(&service));

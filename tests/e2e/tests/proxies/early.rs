@@ -17,7 +17,7 @@ const CASES: [(&str, &str, u16); 4] = [
 
 #[test]
 #[ignore = "needs nginx, haproxy, varnish, apache2, caddy and traefik"]
-fn an_answer_to_an_upload_that_is_not_read_reaches_the_client() {
+fn a_response_to_an_unread_upload_reaches_the_client() {
     uploads(5, &[50_000, 200_000, 1_000_000, 5_000_000]);
 }
 

@@ -11,7 +11,7 @@ use crate::{DEFAULT, behind_each};
 
 #[test]
 #[ignore = "needs nginx, haproxy, varnish, apache2, caddy and traefik"]
-fn the_client_is_who_has_connected_to_the_proxy() {
+fn the_client_is_the_peer_of_the_proxy() {
     let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
     behind_each(DEFAULT, |proxy| {
         let forged = "x-forwarded-for: 203.0.113.9\r\n";

@@ -4,7 +4,7 @@ use crate::{early, idle, restart};
 
 #[test]
 #[ignore = "needs nginx, haproxy, varnish, apache2, caddy and traefik"]
-fn an_answer_to_an_upload_that_is_not_read_reaches_the_client() {
+fn a_response_to_an_unread_upload_reaches_the_client() {
     early::uploads(50, &[20_000, 50_000, 200_000, 1_000_000, 5_000_000]);
 }
 

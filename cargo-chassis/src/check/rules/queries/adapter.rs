@@ -1,4 +1,4 @@
-//! Parses prometheus-adapter's rules: the metrics that they define, and those that they read.
+//! Parses prometheus-adapter's rules: the metrics that they define, and those that they use.
 
 use anyhow::Context;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::Check;
 use crate::check::fault::Faults;
 use crate::check::promql;
 
-/// Its values.
+/// The values of prometheus-adapter's Helm chart.
 #[derive(Debug)]
 pub(in crate::check::rules) struct Adapter {
     file: String,
@@ -16,7 +16,7 @@ pub(in crate::check::rules) struct Adapter {
 }
 
 impl Adapter {
-    /// Its values, if the manifests have some.
+    /// Reads the chart's values, if the manifests contain them.
     pub(in crate::check::rules) fn read(check: &Check) -> anyhow::Result<Option<Self>> {
         let relative = "cluster/prometheus-adapter/values.yaml";
         let path = check.manifests().join(relative);
@@ -36,7 +36,7 @@ impl Adapter {
         }))
     }
 
-    /// The names that it gives.
+    /// The names that the rule defines.
     pub(in crate::check::rules) fn metrics(&self) -> impl Iterator<Item = &str> {
         self.rules
             .iter()
@@ -53,7 +53,7 @@ impl Adapter {
                 series,
                 faults,
             );
-            // The adapter fills in what stands in angle brackets.
+            // The adapter replaces the placeholders in angle brackets.
             let metric = promql::parse(series)
                 .unwrap_or_default()
                 .selectors
