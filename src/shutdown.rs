@@ -125,9 +125,25 @@ impl fmt::Debug for Shutdown {
     }
 }
 
-/// The other end of every [`Shutdown`]: advances the phases.
+/// A shutdown and its trigger, for tests of what takes part in a shutdown, and for a `main` of your own.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let (trigger, shutdown) = axum_chassis::shutdown::channel();
+/// let worker = tokio::spawn(async move { shutdown.stopping().await });
+/// trigger.stop();
+/// assert!(worker.await.is_ok());
+/// # }
+/// ```
+pub fn channel() -> (Trigger, Shutdown) {
+    let trigger = Trigger::new();
+    let shutdown = trigger.watch();
+    (trigger, shutdown)
+}
+
+/// The other end of every [`Shutdown`]. Without it, [`Shutdown::stopping`] completes.
 #[derive(Debug)]
-pub(crate) struct Trigger {
+pub struct Trigger {
     changes: watch::Sender<Phase>,
     phase: Arc<AtomicU8>,
 }
@@ -145,6 +161,11 @@ impl Trigger {
             changes: self.changes.subscribe(),
             phase: self.phase.clone(),
         }
+    }
+
+    /// Stops whatever waits for its [`Shutdown`], as a service does once it stops accepting requests.
+    pub fn stop(&self) {
+        self.advance(Phase::Closing);
     }
 
     /// Advances to `phase`; a phase that has passed stays passed.
@@ -343,6 +364,18 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_trigger_stops_whoever_waits_and_its_loss_does_too() {
+        let (trigger, shutdown) = channel();
+        assert!(!shutdown.is_stopping());
+        trigger.stop();
+        shutdown.stopping().await;
+        assert!(shutdown.is_stopping());
+        let (trigger, shutdown) = channel();
+        drop(trigger);
+        shutdown.stopping().await;
+    }
 
     #[tokio::test]
     async fn phases_only_advance() {

@@ -9,8 +9,9 @@ use tokio::sync::watch;
 
 use super::follow;
 use super::retry::{self, RetryLimit};
-use crate::admin::OwnRoutes;
+use crate::admin::{Build, OwnRoutes};
 use crate::background::BackgroundTasks;
+use crate::chassis_settings::ChassisSettings;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
 use crate::problem::{ErrorMap, Problem};
@@ -19,6 +20,8 @@ use crate::shutdown::{Hooks, Shutdown, StopRequest};
 /// The API for the service's start and its commands. Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub struct Chassis<S> {
+    pub(super) build: Build,
+    pub(super) chassis_settings: Arc<ChassisSettings>,
     pub(super) settings: watch::Receiver<Arc<S>>,
     pub(super) initial: Arc<S>,
     pub(super) readiness: Readiness,
@@ -33,6 +36,29 @@ pub struct Chassis<S> {
 }
 
 impl<S> Chassis<S> {
+    /// The service's name, as [`Service::new`](crate::Service::new) got it.
+    pub fn name(&self) -> &'static str {
+        self.build.name
+    }
+
+    /// The service's version, as [`Service::new`](crate::Service::new) got it.
+    pub fn version(&self) -> &'static str {
+        self.build.version
+    }
+
+    /// The chassis's sections of the settings, as they were at the start. `limits` and others may be reloaded later.
+    ///
+    /// ```
+    /// # fn start(chassis: &axum_chassis::Chassis<()>) {
+    /// // Calls to other services end before the request that they are made for.
+    /// let timeout = *chassis.chassis_settings().limits.request_timeout / 2;
+    /// let user_agent = format!("{}/{}", chassis.name(), chassis.version());
+    /// # }
+    /// ```
+    pub fn chassis_settings(&self) -> &ChassisSettings {
+        &self.chassis_settings
+    }
+
     /// The service's own settings, as they were at the start.
     pub fn settings(&self) -> &S {
         &self.initial

@@ -58,11 +58,15 @@ pub(super) fn run<S: SettingsSchema>(
     let name = command.listed.name;
     process::logged(&build, &sources, layers, Some(name), |loaded, _, export| {
         let (runtime, _) = threads::runtime(loaded.chassis.service.threads)?;
-        teardown::block_on(runtime, Box::pin(work(loaded, export, command)))
+        teardown::block_on(
+            runtime,
+            Box::pin(work(build.clone(), loaded, export, command)),
+        )
     })
 }
 
 async fn work<S: SettingsSchema>(
+    build: Build,
     loaded: LoadedSettings<S>,
     export: Export,
     command: Command<S>,
@@ -81,6 +85,8 @@ async fn work<S: SettingsSchema>(
         service: Handle::current(),
     };
     let mut work = (command.run)(Chassis {
+        build,
+        chassis_settings: Arc::new(sections.clone()),
         settings: settings.subscribe(),
         initial,
         readiness: Readiness::new(sections.health),

@@ -138,6 +138,8 @@ impl<S: SettingsSchema> ServiceParts<S> {
             service: Handle::current(),
         };
         let chassis = Chassis {
+            build: self.admin.build.clone(),
+            chassis_settings: Arc::new(sections.clone()),
             settings: settings.subscribe(),
             initial,
             readiness: self.readiness.clone(),

@@ -467,6 +467,20 @@ fn the_first_signal_after_a_stop_of_the_program_joins_it_and_the_second_aborts()
 }
 
 #[tokio::test]
+async fn the_start_sees_the_chassiss_settings_the_name_and_the_version() {
+    let start = async |chassis: Chassis<()>| {
+        let limits = &chassis.chassis_settings().limits;
+        assert_eq!(limits.request_timeout.to_string(), "7s");
+        assert_eq!((chassis.name(), chassis.version()), ("subject", "1.2.3"));
+        Ok(Router::new())
+    };
+    let sources = Sources::empty().set("limits.request_timeout", "7s");
+    let service = Service::<()>::new("subject", "1.2.3");
+    let running = service.start(sources, start).await.unwrap();
+    assert!(running.stop().await.is_graceful());
+}
+
+#[tokio::test]
 async fn a_stop_of_the_program_ends_a_service_within_a_test() {
     let routes = async |chassis: Chassis<()>| {
         let stop = async move || chassis.stop("asked to");
