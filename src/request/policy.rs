@@ -191,40 +191,45 @@ impl Grant {
     }
 }
 
-/// Where policies meet the request layer.
-#[derive(Default)]
+/// Whether a request layer is there to collect grants, on this thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Slot {
-    /// No layer is there to collect them.
-    #[default]
     Closed,
     Open,
-    Full(Box<Grant>),
+    /// There is a grant.
+    Full,
 }
 
 thread_local! {
+    // Beside the grant, since what needs no destructor is reached with a few instructions, and each request does it.
     static SLOT: Cell<Slot> = const { Cell::new(Slot::Closed) };
+    static GRANT: Cell<Option<Box<Grant>>> = const { Cell::new(None) };
 }
 
 /// Collects what policies deliver while `poll` runs, which must not panic.
 pub(super) fn collect<R>(poll: impl FnOnce() -> R) -> (R, Option<Box<Grant>>) {
     let around = SLOT.replace(Slot::Open);
     let polled = poll();
-    match SLOT.replace(around) {
-        Slot::Full(grant) => (polled, Some(grant)),
-        Slot::Open | Slot::Closed => (polled, None),
-    }
+    let grant = match SLOT.replace(around) {
+        Slot::Full => GRANT.take(),
+        Slot::Open | Slot::Closed => None,
+    };
+    (polled, grant)
 }
 
 /// Hands a grant to the request layer, or back if there is none.
 fn deliver(grant: Grant) -> Option<Grant> {
-    let now = match SLOT.take() {
-        Slot::Closed => return Some(grant),
-        Slot::Open => Box::new(grant),
-        Slot::Full(mut outer) => {
+    if SLOT.get() == Slot::Closed {
+        return Some(grant);
+    }
+    SLOT.set(Slot::Full);
+    let all = match GRANT.take() {
+        Some(mut outer) => {
             outer.add(grant);
             outer
         }
+        None => Box::new(grant),
     };
-    SLOT.set(Slot::Full(now));
+    GRANT.set(Some(all));
     None
 }
