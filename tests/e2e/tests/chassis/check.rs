@@ -58,7 +58,7 @@ impl Validate for Settings",
     check.arg("check").arg("--binary").arg(binary);
     let found = said(&mut check, 0);
     for expected in [
-        "warning: src/settings.rs: mq.api_key\n    hidden because of their looks",
+        "warning: src/settings.rs: mq.api_key\n    redacted because their names look like secrets",
         "warning: src/settings.rs: mq.url\n    contains a user or a password",
         "faults: 0, warnings: 2",
     ] {

@@ -58,13 +58,6 @@ fn the_files_of_a_service_equal_those_for_any_project_except_for_its_names() {
         let [use_of, arguments, known @ .., "FROM runtime"] = &own[..] else {
             panic!("{own:?}");
         };
-        let known = match known {
-            [
-                known @ ..,
-                "# The mount keeps apt's lists out of the image.",
-            ] => known,
-            known => known,
-        };
         assert!(use_of.starts_with("# An image with"), "{use_of}");
         assert!(
             arguments.starts_with("ARG PACKAGE=service BIN=service VARIANT="),
@@ -80,11 +73,12 @@ fn the_files_of_a_service_equal_those_for_any_project_except_for_its_names() {
                 "RUN cargo chef cook --locked --offline $CHOICE || echo \"warning: no layer of dependencies\"; rm -r /build",
                 "# VARIANT=cc: the executable uses the C library of the runtime image; static: it contains one.",
                 "ENV LINKING=-Ctarget-feature=+crt-static",
-                "# `cargo rustc` is `cargo build` for one executable, with flags for it alone. The project's own `rustflags` hold too.",
+                "# `cargo rustc` builds one executable, with flags for it alone; the project's `rustflags` hold too. REVISION: see main.rs.",
                 "ARG BIN REVISION CREATED",
                 "RUN cargo auditable rustc --locked --offline $CHOICE -- $LINKING || \\",
-                "# The * is the folder of the profile.",
+                "# The * is the profile's folder (that of `dev` is debug/).",
                 "RUN install -D /target/*/$BIN /app/service",
+                "# 9090: health checks, metrics and the admin page, for the cluster only.",
             ]
         );
     }
