@@ -12,11 +12,13 @@
 //! | `/version` | name, version, commit, build time, compiler |
 //! | `/status` | all that the page shows, as JSON |
 //! | `/` | the admin page, for people on call |
+//! | others | the service's own (`admin/own_routes.rs`) |
 //!
 //! `admin/access.rs` has the rules for access.
 
 mod access;
 mod log;
+mod own_routes;
 mod page;
 mod resources;
 mod samples;
@@ -50,6 +52,7 @@ use crate::shutdown::Shutdown;
 pub use self::access::Read;
 use self::access::{Access, Action};
 pub(crate) use self::log::TemporaryFilter;
+pub(crate) use self::own_routes::OwnRoutes;
 use self::samples::{Samples, Snapshot};
 pub(crate) use self::thread::AdminThread;
 
@@ -123,6 +126,7 @@ pub(crate) struct Admin {
     pub(crate) metrics: Metrics,
     pub(crate) filter: TemporaryFilter,
     pub(crate) effective: RwLock<Effective>,
+    pub(crate) own_routes: OwnRoutes,
     logs: Logs,
     shutdown: Shutdown,
     /// The deadline of a shutdown.
@@ -153,6 +157,7 @@ impl Admin {
             tasks,
             filter: TemporaryFilter::new(logs.clone(), &metrics)?,
             effective: RwLock::new(effective),
+            own_routes: OwnRoutes::default(),
             logs,
             shutdown,
             deadline,
@@ -211,24 +216,35 @@ impl Admin {
     }
 
     fn router(self: Arc<Self>) -> Router {
-        // The one route that reads a body.
-        let log = guarded(log::show).put(log::change).post(log::change);
-        let log = log.layer((from_fn(in_time), DefaultBodyLimit::max(LONGEST_BODY)));
-        Router::new()
-            .route("/", guarded(page::show))
-            .route("/health/liveness", get_route(liveness))
-            .route("/health/readiness", get_route(readiness))
-            .route("/health/startup", get_route(startup))
-            .route("/metrics", get(scrape))
-            .route("/config", guarded(config))
-            .route("/log", log)
-            .route("/status", guarded(status::show))
-            .route("/page.css", get_route(page::style))
-            .route("/page.js", get_route(page::script))
-            .route("/version", get_route(version))
+        routes()
+            .into_iter()
+            .fold(Router::new(), |router, (path, route)| {
+                router.route(path, route)
+            })
+            .fallback(own_routes::call)
             .layer(map_response(no_sniffing))
             .with_state(self)
     }
+}
+
+/// The chassis's routes.
+fn routes() -> [(&'static str, MethodRouter<Arc<Admin>>); 11] {
+    // The one route that reads a body.
+    let log = guarded(log::show).put(log::change).post(log::change);
+    let log = log.layer((from_fn(in_time), DefaultBodyLimit::max(LONGEST_BODY)));
+    [
+        ("/", guarded(page::show)),
+        ("/health/liveness", get_route(liveness)),
+        ("/health/readiness", get_route(readiness)),
+        ("/health/startup", get_route(startup)),
+        ("/metrics", get(scrape)),
+        ("/config", guarded(config)),
+        ("/log", log),
+        ("/status", guarded(status::show)),
+        ("/page.css", get_route(page::style)),
+        ("/page.js", get_route(page::script)),
+        ("/version", get_route(version)),
+    ]
 }
 
 /// Responds 408 to a request that takes too long to arrive, because this listener has few connections.

@@ -31,6 +31,9 @@ pub enum Error {
     Start(anyhow::Error),
     /// The service's own start took longer than `service.start_timeout`.
     StartTimeout(Duration),
+    /// The service asked for its own stop during the start, for this reason. Only a test gets this: a process stops in
+    /// order.
+    Stopped(String),
     /// A command failed.
     Command(anyhow::Error),
 }
@@ -75,6 +78,7 @@ impl fmt::Display for Error {
                 f,
                 "the service's start took longer than service.start_timeout ({limit:?})"
             ),
+            Self::Stopped(reason) => write!(f, "the service stopped during its start: {reason}"),
             Self::Command(_) => f.write_str("the command failed"),
         }
     }
@@ -87,7 +91,7 @@ impl std::error::Error for Error {
             Self::Runtime(source) | Self::Bind { source, .. } => Some(source),
             Self::Metrics(source) => Some(source),
             Self::Start(source) | Self::Command(source) => Some(source.as_ref()),
-            Self::StartTimeout(_) => None,
+            Self::StartTimeout(_) | Self::Stopped(_) => None,
         }
     }
 }

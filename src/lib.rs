@@ -89,6 +89,7 @@ pub use chassis_settings::{ChassisSettings, LoadedSettings};
 pub use client_ip::ClientAddress;
 pub use error::Error;
 pub use problem::Problem;
+pub use request::RoutePolicy;
 pub use service::{Chassis, Running, Service, Stopped};
 
 #[cfg(feature = "openapi")]

@@ -12,8 +12,10 @@
 mod access;
 mod bridge;
 mod filter;
+mod install;
 mod layer;
 mod line;
+mod output;
 mod panics;
 mod queue;
 mod rate_limit;
@@ -21,7 +23,7 @@ mod recent;
 mod write;
 mod writer;
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{self, Arc};
 use std::time::Duration;
@@ -29,12 +31,15 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{Level, Subscriber};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 pub use self::access::AccessLine;
 use self::filter::Filter;
 pub use self::filter::{InvalidFilter, check as check_filter};
+pub(crate) use self::install::{OtherLayer, install_beside};
 use self::line::{Line, Style};
+pub use self::output::Output;
 use self::queue::LineQueue;
 pub(crate) use self::rate_limit::RateLimit;
 use self::recent::Recent;
@@ -66,13 +71,6 @@ pub enum Format {
     Json,
     /// For people.
     Text,
-}
-
-/// The destination of log lines.
-pub struct Output {
-    write: Box<dyn Write + Send>,
-    terminal: bool,
-    colours: bool,
 }
 
 /// An error of setting up logs.
@@ -111,7 +109,7 @@ struct LogsState {
 ///
 /// If the filter cannot be read, the thread cannot be started, or the process logs already.
 pub fn install(settings: &Settings) -> Result<Logs, SetupError> {
-    install_beside(settings, &Export::off())
+    install_beside(settings, &Export::off(), Vec::new())
 }
 
 /// The same, and has the spans exported that the log's filter wants: those of handlers become
@@ -122,20 +120,8 @@ pub fn install(settings: &Settings) -> Result<Logs, SetupError> {
 /// As [`install`]'s.
 #[cfg(feature = "otlp")]
 pub fn install_with_tracing(settings: &Settings, export: &Export) -> Result<Logs, SetupError> {
-    let logs = install_beside(settings, export)?;
+    let logs = install_beside(settings, export, Vec::new())?;
     export.announce();
-    Ok(logs)
-}
-
-pub(crate) fn install_beside(settings: &Settings, export: &Export) -> Result<Logs, SetupError> {
-    let logs = start(settings, Output::stdout())?;
-    let lines = layer::Lines(logs.shared.clone());
-    let subscriber = export.registry().with(lines);
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| SetupError::Installed)?;
-    log::set_boxed_logger(Box::new(bridge::Bridge(logs.shared.clone())))
-        .map_err(|_| SetupError::Installed)?;
-    bridge::set_max_level(logs.shared.filter.max_level());
-    std::panic::set_hook(Box::new(panics::hook(logs.shared.clone())));
     Ok(logs)
 }
 
@@ -210,55 +196,36 @@ impl Validate for Settings {
     }
 }
 
-// === impl Output ===
-
-impl Output {
-    /// The process's standard output, with colours if it is a terminal and `NO_COLOR` is not set.
-    pub fn stdout() -> Self {
-        let stdout = io::stdout();
-        let terminal = stdout.is_terminal();
-        Self {
-            write: unbuffered(stdout),
-            terminal,
-            colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        }
-    }
-
-    /// Anything else that bytes can be written to.
-    pub fn to(write: impl Write + Send + 'static) -> Self {
-        Self {
-            write: Box::new(write),
-            terminal: false,
-            colours: false,
-        }
-    }
-
-    /// Marks the output as a terminal, with or without colours.
-    #[must_use]
-    pub fn terminal(self, colours: bool) -> Self {
-        Self {
-            terminal: true,
-            colours,
-            ..self
-        }
-    }
-}
-
-/// Batches come whole: the standard library's line buffer would only copy them once more.
-fn unbuffered(stdout: io::Stdout) -> Box<dyn Write + Send> {
-    #[cfg(unix)]
-    if let Ok(descriptor) = std::os::fd::AsFd::as_fd(&stdout).try_clone_to_owned() {
-        return Box::new(std::fs::File::from(descriptor));
-    }
-    Box::new(stdout)
-}
-
 // === impl Logs ===
 
 impl Logs {
     /// The `tracing` subscriber that writes these logs, for tests and for programs with their own `main`.
     pub fn subscriber(&self) -> impl Subscriber + Send + Sync + use<> {
         tracing_subscriber::registry().with(layer::Lines(self.shared.clone()))
+    }
+
+    /// The layer that writes lines, for a `main` of your own with other layers:
+    ///
+    /// ```
+    /// use axum_chassis::logs::{self, Output};
+    /// use tracing_subscriber::layer::SubscriberExt;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let logs = logs::start(&logs::Settings::default(), Output::stdout())?;
+    /// let others = tracing_subscriber::layer::Identity::new(); // such as Sentry's
+    /// let subscriber = tracing_subscriber::registry().with(logs.layer()).with(others);
+    /// tracing::subscriber::set_global_default(subscriber)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Its filter, which [`Logs::set_filter`] changes, is its own: the other layers get what theirs let through. Records of the
+    /// `log` crate and panics become lines with [`install`] only.
+    pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        let filter = layer::OwnFilter(self.shared.clone());
+        layer::Lines(self.shared.clone()).with_filter(filter)
     }
 
     /// Puts another filter in force.

@@ -12,6 +12,7 @@
 mod in_flight;
 mod nested;
 mod outcome;
+mod policy;
 mod response_body;
 
 use std::convert::Infallible;
@@ -30,6 +31,7 @@ use tokio::time::Sleep;
 use tower::{Layer, Service};
 
 use self::in_flight::InFlight;
+pub use self::policy::{RoutePolicy, RoutePolicyFuture, RoutePolicyService};
 use self::response_body::ResponseBody;
 use crate::client_ip::Proxies;
 use crate::limits::{self, Limits};
@@ -271,13 +273,19 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Some(in_flight) = this.in_flight.as_ref() else {
+        let Some(in_flight) = this.in_flight.as_mut() else {
             return Poll::Pending; // polled after it was done
         };
         let response = match this.state.project() {
             HandlerStateProj::Answered { response } => response.take().unwrap_or_default(),
             HandlerStateProj::Running { future } => {
-                match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
+                let poll = || catch_unwind(AssertUnwindSafe(|| future.poll(context)));
+                let (polled, grant) = policy::collect(poll);
+                if let Some(grant) = grant {
+                    in_flight.grant(grant);
+                    *this.timeout = None;
+                }
+                match polled {
                     Ok(Poll::Ready(Ok(response))) => response,
                     Ok(Poll::Pending) => {
                         if this.timeout.is_none() {

@@ -25,12 +25,14 @@ use axum::routing::Route;
 use config::Source;
 use tokio::sync::{mpsc, oneshot};
 use tower::Layer;
+use tracing_subscriber::Registry;
 
 pub use self::chassis::Chassis;
 use self::command::Command;
 use crate::admin::Build;
 use crate::cli::{self, Operation};
 use crate::error::Error;
+use crate::logs::OtherLayer;
 use crate::settings::{SettingsSchema, Sources};
 
 /// Builds and runs a service. `S` is the struct of its own settings, or `()`.
@@ -41,6 +43,7 @@ pub struct Service<S = ()> {
     sources: Sources,
     commands: Vec<Command<S>>,
     outer: Outer,
+    tracing_layers: Vec<OtherLayer>,
 }
 
 /// The commit and the build time of a build that does not set them.
@@ -79,6 +82,7 @@ impl<S: SettingsSchema> Service<S> {
             sources: Sources::empty(),
             commands: Vec::new(),
             outer: Outer::default(),
+            tracing_layers: Vec::new(),
         }
     }
 
@@ -235,6 +239,29 @@ impl<S: SettingsSchema> Service<S> {
         self
     }
 
+    /// Adds a `tracing` layer beside the chassis's log, such as Sentry's or tokio-console's.
+    ///
+    /// ```
+    /// use tracing_subscriber::filter::LevelFilter;
+    /// use tracing_subscriber::layer::{Identity, Layer};
+    ///
+    /// let sentry = Identity::new(); // sentry_tracing::layer()
+    /// let service = axum_chassis::Service::<()>::new("orders", "1.0.0")
+    ///     .tracing_layer(sentry.with_filter(LevelFilter::INFO));
+    /// ```
+    ///
+    /// Give it a filter: `logs.filter` and `PUT /log` decide on the log's lines and exported spans only, and a layer without
+    /// a filter has every span and event of the process made for it. Access lines, and records of the `log` crate, are not `tracing` events.
+    /// [`Service::start`], for tests, leaves the layers out.
+    #[must_use]
+    pub fn tracing_layer(
+        mut self,
+        layer: impl tracing_subscriber::Layer<Registry> + Send + Sync + 'static,
+    ) -> Self {
+        self.tracing_layers.push(Box::new(layer));
+        self
+    }
+
     /// Runs the whole process: flags, settings, logs, the admin listener, the runtime, `start`, the
     /// main listener, and the graceful shutdown on SIGTERM or SIGINT.
     ///
@@ -256,9 +283,10 @@ impl<S: SettingsSchema> Service<S> {
         }
         let is_chosen =
             |command: &Command<S>| arguments.operation == Operation::Command(command.listed.name);
+        let layers = self.tracing_layers;
         let code = match self.commands.into_iter().find(is_chosen) {
-            Some(command) => command::run(self.build, sources, command),
-            None => process::run(self.build, sources, self.outer, start),
+            Some(command) => command::run(self.build, sources, layers, command),
+            None => process::run(self.build, sources, layers, self.outer, start),
         };
         code.unwrap_or_else(|error| cli::fatal(&error))
     }
@@ -333,8 +361,13 @@ impl Running {
     }
 
     /// Stops the service as SIGTERM would, and waits for it.
-    pub async fn stop(mut self) -> Stopped {
+    pub async fn stop(self) -> Stopped {
         let _ = self.stop.send("test");
+        self.stopped().await
+    }
+
+    /// Waits until the service stops by itself, with [`Chassis::stop`].
+    pub async fn stopped(mut self) -> Stopped {
         // The other end is gone only if the test's runtime is.
         (&mut self.stopped).await.unwrap_or_default()
     }

@@ -125,9 +125,25 @@ impl fmt::Debug for Shutdown {
     }
 }
 
-/// The other end of every [`Shutdown`]: advances the phases.
+/// A shutdown and its trigger, for tests of what takes part in a shutdown, and for a `main` of your own.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let (trigger, shutdown) = axum_chassis::shutdown::channel();
+/// let worker = tokio::spawn(async move { shutdown.stopping().await });
+/// trigger.stop();
+/// assert!(worker.await.is_ok());
+/// # }
+/// ```
+pub fn channel() -> (Trigger, Shutdown) {
+    let trigger = Trigger::new();
+    let shutdown = trigger.watch();
+    (trigger, shutdown)
+}
+
+/// The other end of every [`Shutdown`]. Without it, [`Shutdown::stopping`] completes.
 #[derive(Debug)]
-pub(crate) struct Trigger {
+pub struct Trigger {
     changes: watch::Sender<Phase>,
     phase: Arc<AtomicU8>,
 }
@@ -147,6 +163,11 @@ impl Trigger {
         }
     }
 
+    /// Stops whatever waits for its [`Shutdown`], as a service does once it stops accepting requests.
+    pub fn stop(&self) {
+        self.advance(Phase::Closing);
+    }
+
     /// Advances to `phase`; a phase that has passed stays passed.
     pub(crate) fn advance(&self, phase: Phase) {
         self.changes.send_if_modified(|now| {
@@ -159,8 +180,64 @@ impl Trigger {
     }
 }
 
-/// The signals that stop the process: SIGTERM and SIGINT.
-pub(crate) struct Signals(mpsc::UnboundedReceiver<&'static str>);
+/// Asks for a stop from within the program. Cheap to clone; all clones are one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StopRequest(watch::Sender<Option<String>>);
+
+impl StopRequest {
+    /// Asks for it. Of several reasons, the first counts.
+    pub(crate) fn send(&self, reason: String) {
+        self.0.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(reason);
+            is_first
+        });
+    }
+
+    /// Completes with the reason, once there is one.
+    async fn reason(&self) -> String {
+        let mut requests = self.0.subscribe();
+        let reason = requests.wait_for(Option::is_some).await;
+        let reason = reason.map(|reason| reason.clone());
+        // There is one: this sender keeps the channel open.
+        reason.ok().flatten().unwrap_or_default()
+    }
+}
+
+/// What a stop comes from.
+#[derive(Debug)]
+pub(crate) enum StopCause {
+    /// A signal of this name.
+    Signal(&'static str),
+    /// The program, for this reason.
+    Program(String),
+}
+
+impl StopCause {
+    /// The signal, for a field of the log.
+    pub(crate) fn signal(&self) -> Option<&str> {
+        match self {
+            Self::Signal(name) => Some(name),
+            Self::Program(_) => None,
+        }
+    }
+
+    /// The program's reason, for a field of the log.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Signal(_) => None,
+            Self::Program(reason) => Some(reason),
+        }
+    }
+}
+
+/// The requests to stop: SIGTERM and SIGINT, which reach the process, and the program's own.
+pub(crate) struct Signals {
+    received: mpsc::UnboundedReceiver<&'static str>,
+    program: StopRequest,
+    /// Whether a signal has been received.
+    is_signalled: bool,
+}
 
 impl Signals {
     /// Takes the signals over from their default action, which is to end the process at once.
@@ -190,13 +267,46 @@ impl Signals {
     /// Signals from within this process, by name.
     pub(crate) fn channel() -> (mpsc::UnboundedSender<&'static str>, Self) {
         let (send, receive) = mpsc::unbounded_channel();
-        (send, Self(receive))
+        let signals = Self {
+            received: receive,
+            program: StopRequest::default(),
+            is_signalled: false,
+        };
+        (send, signals)
     }
 
-    /// The next one's name. Never completes once none can come any more.
-    pub(crate) async fn next(&mut self) -> &'static str {
-        match self.0.recv().await {
-            Some(name) => name,
+    /// With what the program asks for a stop.
+    pub(crate) fn program(&self) -> StopRequest {
+        self.program.clone()
+    }
+
+    /// The first request to stop.
+    pub(crate) async fn stop(&mut self) -> StopCause {
+        let program = self.program.clone();
+        tokio::select! {
+            biased;
+            signal = self.next() => StopCause::Signal(signal),
+            reason = program.reason() => StopCause::Program(reason),
+        }
+    }
+
+    /// The signal that aborts a stop: the second one. After a stop that the program has asked for, the first signal asks for
+    /// the same once more, as from an orchestrator that cannot know of it.
+    pub(crate) async fn abort(&mut self) -> &'static str {
+        if !self.is_signalled {
+            let signal = self.next().await;
+            tracing::info!(signal, "already stopping");
+        }
+        self.next().await
+    }
+
+    /// The next signal's name. Never completes once none can come any more.
+    async fn next(&mut self) -> &'static str {
+        match self.received.recv().await {
+            Some(name) => {
+                self.is_signalled = true;
+                name
+            }
             None => std::future::pending().await,
         }
     }
@@ -256,6 +366,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_trigger_stops_whoever_waits_and_its_loss_does_too() {
+        let (trigger, shutdown) = channel();
+        assert!(!shutdown.is_stopping());
+        trigger.stop();
+        shutdown.stopping().await;
+        assert!(shutdown.is_stopping());
+        let (trigger, shutdown) = channel();
+        drop(trigger);
+        shutdown.stopping().await;
+    }
+
+    #[tokio::test]
     async fn phases_only_advance() {
         let trigger = Trigger::new();
         let shutdown = trigger.watch();
@@ -264,6 +386,19 @@ mod tests {
         assert_eq!(shutdown.phase(), Phase::Closing);
         shutdown.stopping().await;
         assert!(shutdown.is_stopping());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_second_signal_aborts_a_stop_that_the_program_asked_for() {
+        let (send, mut signals) = Signals::channel();
+        signals.program().send("lost the lease".to_owned());
+        signals.program().send("twice".to_owned());
+        assert_eq!(signals.stop().await.reason(), Some("lost the lease"));
+        let _ = send.send("SIGTERM");
+        let hour = StdDuration::from_secs(3600);
+        assert!(tokio::time::timeout(hour, signals.abort()).await.is_err());
+        let _ = send.send("SIGINT");
+        assert_eq!(signals.abort().await, "SIGINT");
     }
 
     #[tokio::test(start_paused = true)]

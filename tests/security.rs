@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// How a line of the page begins, and the tests of what it says.
-const TESTS: [(&str, &str); 33] = [
+const TESTS: [(&str, &str); 34] = [
     (
         "| sends headers, bodies or requests slowly",
         "service/hostile_clients.rs slow_headers_end_at_their_timeout",
@@ -49,6 +49,10 @@ const TESTS: [(&str, &str); 33] = [
     (
         "| `PUT /log`",
         "service/admin.rs without_a_token_a_service_in_a_container_rejects_changes",
+    ),
+    (
+        "| [routes of the service itself]",
+        "service/admin_routes.rs the_access_rules_are_those_of_the_chassis",
     ),
     (
         "- The token is sent",

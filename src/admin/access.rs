@@ -5,8 +5,9 @@
 //! | `/health/*`, `/metrics`, `/version` | everyone | everyone |
 //! | `/`, `/status`, `/config`, `GET /log` | everyone | requests with the token; everyone with `admin.read = "everyone"` |
 //! | `PUT` and `POST /log` | localhost, outside of containers | requests with the token |
+//! | a service's own routes | as `/status`; other methods than GET, HEAD, OPTIONS and TRACE as `PUT /log` | the same |
 //!
-//! On the routes of the last two rows, a connection to localhost with another `Host` is rejected. Otherwise a web
+//! On the routes of all rows but the first, a connection to localhost with another `Host` is rejected. Otherwise a web
 //! page whose name resolves to localhost (DNS rebinding) could read them in the browser of an engineer who forwards
 //! the port.
 

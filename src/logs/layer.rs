@@ -8,7 +8,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
-use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::LogsState;
@@ -18,6 +18,9 @@ use crate::error::Chain;
 
 /// Writes a line for each event that the filter wants.
 pub(super) struct Lines(pub(super) Arc<LogsState>);
+
+/// The log's filter for one layer, where others have their own.
+pub(super) struct OwnFilter(pub(super) Arc<LogsState>);
 
 /// The fields of a span, as they are written in each line within it.
 struct SpanFields(Vec<(&'static str, Vec<u8>)>);
@@ -95,6 +98,25 @@ where
             }
             line.finish(ids, |line| shared.push(level, line));
         });
+    }
+}
+
+// === impl OwnFilter ===
+
+impl<S> Filter<S> for OwnFilter {
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        match self.0.filter.wants(metadata) {
+            true => Interest::always(),
+            false => Interest::never(),
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        self.0.filter.wants(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.0.filter.max_level())
     }
 }
 

@@ -19,9 +19,9 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider,
 };
 use tokio::sync::watch;
+use tracing::Subscriber;
 use tracing_opentelemetry::OpenTelemetryLayer;
-use tracing_subscriber::Registry;
-use tracing_subscriber::layer::{Layered, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 use self::client::Client;
 use self::queue::{Reporting, SpanQueue, Spans};
@@ -171,19 +171,19 @@ impl Export {
         running.map_or_else(Counts::default, |running| running.spans.counts())
     }
 
-    /// The `tracing` registry with the layer that exports spans.
-    pub(crate) fn registry(
-        &self,
-    ) -> Layered<Option<OpenTelemetryLayer<Registry, SdkTracer>>, Registry> {
-        let layer = self.0.as_ref().map(|running| {
+    /// The `tracing` layer that exports spans.
+    pub(crate) fn layer<S>(&self) -> Option<OpenTelemetryLayer<S, SdkTracer>>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        self.0.as_ref().map(|running| {
             tracing_opentelemetry::layer()
                 .with_tracer(running.tracer.clone())
                 // Without code locations and threads, which belong into the log.
                 .with_location(false)
                 .with_threads(false)
                 .with_tracked_inactivity(false)
-        });
-        tracing_subscriber::registry().with(layer)
+        })
     }
 
     /// Exports what is left, at most for `within`; nothing is exported any more afterwards. What

@@ -9,6 +9,7 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use prometheus::IntGauge;
 
+use super::policy::Grant;
 use super::{Endpoint, LayerState};
 use crate::limits::Limits;
 use crate::logs::AccessLine;
@@ -31,6 +32,8 @@ pub(super) struct InFlight {
     client: Option<IpAddr>,
     begun: Instant,
     upload: Option<Upload>,
+    /// What the policies of its route give it, and nothing if there are none.
+    grant: Option<Box<Grant>>,
     sent: u64,
     error: Option<Box<str>>,
     ended: bool,
@@ -60,6 +63,7 @@ impl InFlight {
             client,
             begun: Instant::now(),
             upload,
+            grant: None,
             sent: 0,
             error: None,
             ended: false,
@@ -113,10 +117,23 @@ impl InFlight {
 
     /// The deadline of the handler.
     pub(super) fn deadline(&self) -> Option<tokio::time::Instant> {
-        let deadline = self
-            .begun
-            .checked_add(self.endpoint.shared.limits.request_timeout()?)?;
-        Some(deadline.into())
+        let own = self.grant.as_ref().and_then(|grant| grant.timeout);
+        let timeout = match own {
+            Some(timeout) => timeout,
+            None => self.endpoint.shared.limits.request_timeout()?,
+        };
+        Some(self.begun.checked_add(timeout)?.into())
+    }
+
+    /// Takes over what a policy of its route gives.
+    pub(super) fn grant(&mut self, grant: Box<Grant>) {
+        if grant.is_shed {
+            self.endpoint.shared.http.requests_shed.inc();
+        }
+        match &mut self.grant {
+            Some(outer) => outer.add(*grant),
+            None => self.grant = Some(grant),
+        }
     }
 
     /// Notes how much of the body has gone out.
@@ -171,6 +188,10 @@ impl InFlight {
             client: self.client,
             error: self.error.as_deref(),
         });
+        // Its places are free from here on.
+        if self.grant.take().is_some_and(|grant| grant.is_unlogged) {
+            return;
+        }
         logs.access(&AccessLine {
             ended,
             method: &self.method,

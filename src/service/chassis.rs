@@ -3,24 +3,32 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Router;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::follow;
 use super::retry::{self, RetryLimit};
+use crate::admin::{Build, OwnRoutes};
 use crate::background::BackgroundTasks;
+use crate::chassis_settings::ChassisSettings;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
 use crate::problem::{ErrorMap, Problem};
-use crate::shutdown::{Hooks, Shutdown};
+use crate::shutdown::{Hooks, Shutdown, StopRequest};
 
 /// The API for the service's start and its commands. Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub struct Chassis<S> {
+    pub(super) build: Build,
+    pub(super) chassis_settings: Arc<ChassisSettings>,
     pub(super) settings: watch::Receiver<Arc<S>>,
     pub(super) initial: Arc<S>,
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,
     pub(super) shutdown: Shutdown,
+    pub(super) stop: StopRequest,
+    pub(super) admin_routes: OwnRoutes,
     pub(super) error_map: ErrorMap,
     pub(super) tasks: BackgroundTasks,
     pub(super) hooks: Arc<Mutex<Hooks>>,
@@ -28,6 +36,29 @@ pub struct Chassis<S> {
 }
 
 impl<S> Chassis<S> {
+    /// The service's name, as [`Service::new`](crate::Service::new) got it.
+    pub fn name(&self) -> &'static str {
+        self.build.name
+    }
+
+    /// The service's version, as [`Service::new`](crate::Service::new) got it.
+    pub fn version(&self) -> &'static str {
+        self.build.version
+    }
+
+    /// The chassis's sections of the settings, as they were at the start. `limits` and others may be reloaded later.
+    ///
+    /// ```
+    /// # fn start(chassis: &axum_chassis::Chassis<()>) {
+    /// // Calls to other services end before the request that they are made for.
+    /// let timeout = *chassis.chassis_settings().limits.request_timeout / 2;
+    /// let user_agent = format!("{}/{}", chassis.name(), chassis.version());
+    /// # }
+    /// ```
+    pub fn chassis_settings(&self) -> &ChassisSettings {
+        &self.chassis_settings
+    }
+
     /// The service's own settings, as they were at the start.
     pub fn settings(&self) -> &S {
         &self.initial
@@ -99,6 +130,31 @@ impl<S> Chassis<S> {
     /// The shutdown signal, for streams, WebSockets and background work.
     pub fn shutdown(&self) -> &Shutdown {
         &self.shutdown
+    }
+
+    /// Asks for a graceful shutdown, as SIGTERM does: for a service that cannot go on, or has nothing left to do. The
+    /// `reason` is logged. Returns at once; [`Chassis::shutdown`] shows how far the shutdown is.
+    ///
+    /// ```
+    /// # async fn lease_lost() {}
+    /// # async fn start(chassis: axum_chassis::Chassis<()>) {
+    /// let own = chassis.clone();
+    /// chassis.spawn("lease", move |_| {
+    ///     let chassis = own.clone();
+    ///     async move {
+    ///         lease_lost().await;
+    ///         chassis.stop("another instance holds the lease");
+    ///         Ok(())
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// The first reason counts. Later calls, and the first signal that follows, change nothing; a second signal aborts
+    /// the shutdown. The exit code is 0 if the shutdown was graceful: to report a failure, let the start or
+    /// a command return an error.
+    pub fn stop(&self, reason: impl Into<String>) {
+        self.stop.send(reason.into());
     }
 
     /// Waits for a dependency that the service needs to start, such as its database: retries
@@ -190,6 +246,35 @@ impl<S> Chassis<S> {
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         self.tasks.spawn(name.into(), self.shutdown.clone(), work);
+    }
+
+    /// Adds routes to the admin listener, such as a page of a team's own, or one that empties a cache.
+    ///
+    /// ```
+    /// # use axum::{Router, routing::post};
+    /// # #[derive(Clone)] struct Cache;
+    /// # impl Cache { async fn clear(&self) {} }
+    /// # fn start(chassis: &axum_chassis::Chassis<()>, cache: Cache) -> anyhow::Result<()> {
+    /// let clear = async move || cache.clear().await;
+    /// chassis.admin_routes(Router::new().route("/cache/clear", post(clear)))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The access rules are the chassis's: GET, HEAD, OPTIONS and TRACE need what `/status` needs, other methods need what
+    /// `PUT /log` needs. A body has at most 1 KiB, or what the route's own `DefaultBodyLimit` allows; a response takes at
+    /// most 10 s (504). A panic is a 500. Handlers run on the service's runtime, so that they delay no probe. Requests are neither
+    /// logged nor counted.
+    ///
+    /// Where a pattern such as `/{page}` fits a path of the chassis too, the chassis answers. A command has no
+    /// listener, and serves none of them.
+    ///
+    /// # Errors
+    /// If a route has a path of the chassis, such as `/config`, or routes were added before.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn admin_routes(&self, routes: Router) -> anyhow::Result<()> {
+        self.admin_routes.set(routes, Handle::current())
     }
 
     /// Runs `hook` at shutdown, after the last request; hooks run in reverse order of registration.

@@ -14,13 +14,13 @@ use super::chassis::Chassis;
 use super::process;
 use super::retry::RetryLimit;
 use super::teardown::{self, Teardown};
-use crate::admin::Build;
+use crate::admin::{Build, OwnRoutes};
 use crate::background::BackgroundTasks;
 use crate::chassis_settings::LoadedSettings;
 use crate::cli;
 use crate::error::Error;
 use crate::health::Readiness;
-use crate::logs;
+use crate::logs::{self, OtherLayer};
 use crate::metrics::Metrics;
 use crate::otlp::Export;
 use crate::problem::ErrorMap;
@@ -52,16 +52,21 @@ impl<S: SettingsSchema> Command<S> {
 pub(super) fn run<S: SettingsSchema>(
     build: Build,
     sources: Sources,
+    layers: Vec<OtherLayer>,
     command: Command<S>,
 ) -> Result<ExitCode, Error> {
     let name = command.listed.name;
-    process::logged(&build, &sources, Some(name), |loaded, _, export| {
+    process::logged(&build, &sources, layers, Some(name), |loaded, _, export| {
         let (runtime, _) = threads::runtime(loaded.chassis.service.threads)?;
-        teardown::block_on(runtime, Box::pin(work(loaded, export, command)))
+        teardown::block_on(
+            runtime,
+            Box::pin(work(build.clone(), loaded, export, command)),
+        )
     })
 }
 
 async fn work<S: SettingsSchema>(
+    build: Build,
     loaded: LoadedSettings<S>,
     export: Export,
     command: Command<S>,
@@ -80,11 +85,16 @@ async fn work<S: SettingsSchema>(
         service: Handle::current(),
     };
     let mut work = (command.run)(Chassis {
+        build,
+        chassis_settings: Arc::new(sections.clone()),
         settings: settings.subscribe(),
         initial,
         readiness: Readiness::new(sections.health),
         metrics: Metrics::new(),
         shutdown: trigger.watch(),
+        stop: signals.program(),
+        // Without a listener.
+        admin_routes: OwnRoutes::default(),
         error_map: ErrorMap::default(),
         tasks: teardown.tasks.clone(),
         hooks: teardown.hooks.clone(),
@@ -95,15 +105,15 @@ async fn work<S: SettingsSchema>(
     let result = tokio::select! {
         biased;
         result = &mut work => Some(result),
-        signal = signals.next() => {
-            tracing::info!(signal, "stopping");
+        cause = signals.stop() => {
+            tracing::info!(signal = cause.signal(), reason = cause.reason(), "stopping");
             trigger.advance(Phase::Closing);
             let told = Instant::now();
             let in_time = teardown.time_before(&end);
             let result = tokio::select! {
                 biased;
                 result = tokio::time::timeout(in_time, &mut work) => result.ok(),
-                _ = signals.next() => None,
+                _ = signals.abort() => None,
             };
             // One deadline for all of a stop.
             let left = end.deadline.saturating_sub(told.elapsed());

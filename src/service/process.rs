@@ -15,7 +15,7 @@ use super::{Chassis, Outer, Running, Stopped, reload, teardown};
 use crate::admin::Build;
 use crate::chassis_settings::{self, ChassisSettings, LoadedSettings};
 use crate::error::{Chain, Error};
-use crate::logs::{self, Logs};
+use crate::logs::{self, Logs, OtherLayer};
 use crate::otlp::Export;
 use crate::settings::{self, SettingsSchema, Sources};
 use crate::shutdown::Signals;
@@ -25,14 +25,21 @@ use crate::threads;
 pub(super) fn run<S: SettingsSchema>(
     build: Build,
     sources: Sources,
+    layers: Vec<OtherLayer>,
     outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<ExitCode, Error> {
     let load_again = sources.clone();
-    logged(&build.clone(), &sources, None, |loaded, logs, export| {
-        let parts = ServiceParts::assemble(build, load_again, loaded, logs.clone(), export)?;
-        process(parts, outer, start)
-    })
+    logged(
+        &build.clone(),
+        &sources,
+        layers,
+        None,
+        |loaded, logs, export| {
+            let parts = ServiceParts::assemble(build, load_again, loaded, logs.clone(), export)?;
+            process(parts, outer, start)
+        },
+    )
 }
 
 /// Reads the settings, and has `work` done under a log that is flushed at the end. Errors up to the
@@ -40,12 +47,13 @@ pub(super) fn run<S: SettingsSchema>(
 pub(super) fn logged<S: SettingsSchema>(
     build: &Build,
     sources: &Sources,
+    layers: Vec<OtherLayer>,
     command: Option<&str>,
     work: impl FnOnce(LoadedSettings<S>, &Logs, Export) -> Result<Stopped, Error>,
 ) -> Result<ExitCode, Error> {
     let (loaded, traces) = chassis_settings::load::<S>(sources)?;
     let export = Export::start(traces, build.name, build.version).map_err(Error::Runtime)?;
-    let logs = logs::install_beside(&loaded.chassis.logs, &export)
+    let logs = logs::install_beside(&loaded.chassis.logs, &export, layers)
         .map_err(|error| Error::Logs(error.into()))?;
     tracing::info!(
         name = build.name,
@@ -92,7 +100,7 @@ fn process<S: SettingsSchema>(
                 // A shutdown that panics is not graceful.
                 stopped.map_err(|panic| Error::Runtime(std::io::Error::other(panic)))
             }
-            StartOutcome::Stopped(stopped) => Ok(stopped),
+            StartOutcome::Stopped(_, stopped) => Ok(stopped),
         }
     };
     let stopped = teardown::block_on(runtime, Box::pin(life));
@@ -122,8 +130,12 @@ pub(super) async fn start<S: SettingsSchema>(
         .runtime(&Handle::current())
         .map_err(Error::Metrics)?;
     let (stop, signals) = Signals::channel();
-    let StartOutcome::Serving(service) = parts.begin(&admin, signals, outer, start).await? else {
-        unreachable!("nobody can have asked for a stop yet")
+    let service = match parts.begin(&admin, signals, outer, start).await? {
+        StartOutcome::Serving(service) => service,
+        StartOutcome::Stopped(cause, _) => {
+            let reason = cause.reason().unwrap_or_default().to_owned();
+            return Err(Error::Stopped(reason));
+        }
     };
     let (address, admin_address) = (service.address, admin.address);
     let (report, stopped) = oneshot::channel();

@@ -28,7 +28,7 @@ use crate::problem::ErrorMap;
 use crate::request::RequestLayer;
 use crate::server::Bound;
 use crate::settings::{SettingsSchema, Sources};
-use crate::shutdown::{Signals, Trigger};
+use crate::shutdown::{Signals, StopCause, Trigger};
 
 /// All there is before the service's own start.
 pub(super) struct ServiceParts<S> {
@@ -49,8 +49,8 @@ pub(super) struct ServiceParts<S> {
 /// The result of a start.
 pub(super) enum StartOutcome {
     Serving(Box<Serving>),
-    /// A signal arrived during the start.
-    Stopped(Stopped),
+    /// A request to stop came first.
+    Stopped(StopCause, Stopped),
 }
 
 impl<S: SettingsSchema> ServiceParts<S> {
@@ -138,11 +138,15 @@ impl<S: SettingsSchema> ServiceParts<S> {
             service: Handle::current(),
         };
         let chassis = Chassis {
+            build: self.admin.build.clone(),
+            chassis_settings: Arc::new(sections.clone()),
             settings: settings.subscribe(),
             initial,
             readiness: self.readiness.clone(),
             metrics: self.metrics.clone(),
             shutdown: self.trigger.watch(),
+            stop: signals.program(),
+            admin_routes: self.admin.own_routes.clone(),
             error_map: error_map.clone(),
             tasks: teardown.tasks.clone(),
             hooks: teardown.hooks.clone(),
@@ -165,9 +169,10 @@ impl<S: SettingsSchema> ServiceParts<S> {
             biased;
             router = start(chassis) => router.map_err(Error::Start),
             _ = too_late => Err(Error::StartTimeout(limit)),
-            signal = signals.next() => {
-                tracing::info!(signal, "stopping during the start");
-                return Ok(StartOutcome::Stopped(teardown.run(&sections.shutdown, &self.trigger).await));
+            cause = signals.stop() => {
+                tracing::info!(signal = cause.signal(), reason = cause.reason(), "stopping during the start");
+                let stopped = teardown.run(&sections.shutdown, &self.trigger).await;
+                return Ok(StartOutcome::Stopped(cause, stopped));
             }
         };
         let router = match router {

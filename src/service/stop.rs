@@ -28,12 +28,17 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Waits for the signal to stop, and stops in order. Runs on the admin thread.
+    /// Waits for the request to stop, and stops in order. Runs on the admin thread.
     pub(super) async fn until_stopped(mut self: Box<Self>) -> Stopped {
-        let signal = self.signals.next().await;
+        let cause = self.signals.stop().await;
         let began = Instant::now();
         let delay = self.settings.delay();
-        tracing::info!(signal, delay_ms = delay.as_millis() as u64, "stopping");
+        tracing::info!(
+            signal = cause.signal(),
+            reason = cause.reason(),
+            delay_ms = delay.as_millis() as u64,
+            "stopping"
+        );
 
         self.readiness.set_stopping();
         self.trigger.advance(Phase::Draining);
@@ -52,7 +57,7 @@ impl Serving {
             drained = tokio::time::timeout(in_time, drained) => {
                 drained.err().map(|_| "the deadline")
             }
-            signal = self.signals.next() => Some(signal),
+            signal = self.signals.abort() => Some(signal),
         };
         let (aborted, aborted_tasks) = match hurried {
             None => (0, 0),

@@ -84,6 +84,16 @@ fn sigterm_shuts_a_command_down_gracefully() {
 }
 
 #[test]
+fn a_command_that_asks_for_its_own_stop_ends_in_order() {
+    let setup = command("listen").set("subject.stop", "nothing left to do");
+    let ended = setup.set("subject.hooks", "store").launch().wait();
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(ended.message("stopping")["reason"], "nothing left to do");
+    ended.message("hook runs");
+    ended.message("done");
+}
+
+#[test]
 fn a_command_that_does_not_stop_is_aborted_at_the_deadline_or_by_a_second_signal() {
     let setup = || command("stubborn").set("shutdown.hook_timeout", "100ms");
     let process = running(setup().set("shutdown.deadline", "300ms"), "runs");

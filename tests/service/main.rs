@@ -5,6 +5,7 @@
 mod accounting;
 mod admin;
 mod admin_page;
+mod admin_routes;
 mod background;
 mod client;
 mod client_address;
@@ -20,7 +21,9 @@ mod memory_limits;
 mod outcomes;
 mod program;
 mod reload;
+mod route_policy;
 mod slow_clients;
 mod start_retry;
 mod stop;
 mod test_kit;
+mod tracing_layers;

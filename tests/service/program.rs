@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Path, Query, Request, WebSocketUpgrade};
-use axum::middleware::map_response;
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get as on_get, post};
 use axum::{Json, Router};
@@ -21,11 +21,15 @@ use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Duration as Human, Validate};
 use axum_chassis::shutdown::Shutdown;
 use axum_chassis::testing::{self, Ended, Process};
-use axum_chassis::{Chassis, ClientAddress, Problem, Service, trace};
+use axum_chassis::{Chassis, ClientAddress, Problem, RoutePolicy, Service, trace};
 use http_body::Frame;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tower::service_fn;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{self, Layer};
 
 use crate::client::get;
 
@@ -61,9 +65,16 @@ fn program() {
     if let Ok(file) = std::env::var("SOURCE") {
         service = service.source(File::new(&file, FileFormat::Json));
     }
+    if let Ok(filter) = std::env::var("OTHER") {
+        service = match filter.parse::<LevelFilter>() {
+            Ok(level) => service.tracing_layer(Other.with_filter(level)),
+            Err(_) => service.tracing_layer(Other),
+        };
+    }
     let code = service
         .command("migrate", "Applies the migrations", migrate)
         .command("listen", "Runs until shutdown", async |chassis| {
+            prepare(&chassis).await?;
             tracing::info!("listens");
             chassis.shutdown().stopping().await;
             Ok(())
@@ -97,6 +108,8 @@ struct Subject {
     start: Human,
     /// Whether the start fails.
     broken: bool,
+    /// Why the program asks for its own stop during the start.
+    stop: Option<String>,
     /// What hooks to register, such as `fine,hangs`.
     hooks: Vec<String>,
     /// What background tasks to start, such as `polite,hangs`.
@@ -140,7 +153,11 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
     });
     let settings = chassis.watch();
     let shutdown = chassis.shutdown().clone();
+    let stop = async move |reason: String| chassis.stop(reason);
     Ok(Router::new()
+        .route("/stop", post(stop))
+        .nest("/policy", policies())
+        .route("/levels/{filter}", on_get(levels))
         .route("/", on_get(async || "hello"))
         .route(
             "/greeting",
@@ -348,6 +365,15 @@ async fn lookup(place: &str) {
     tracing::info!("looked up");
 }
 
+/// Logs an event a level. The span is for those who look closely.
+#[tracing::instrument(level = "debug", fields(inner = 7))]
+async fn levels(Path(filter): Path<String>) {
+    tracing::warn!("warn at {filter}");
+    tracing::info!("info at {filter}");
+    tracing::debug!("debug at {filter}");
+    tracing::trace!("trace at {filter}");
+}
+
 async fn panics() {
     panic!("a handler's panic");
 }
@@ -378,6 +404,9 @@ async fn prepare(chassis: &Chassis<Settings>) -> anyhow::Result<()> {
                 Ok(tokio::net::TcpStream::connect(&address).await?)
             })
             .await?;
+    }
+    if let Some(reason) = subject.stop {
+        chassis.stop(reason);
     }
     for hook in subject.hooks {
         chassis.on_stop(hook.clone(), async move || {
@@ -450,6 +479,55 @@ impl HttpBody for Endless {
         }
         self.0 = Some(pause());
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"data: tick\n\n")))))
+    }
+}
+
+/// Routes with policies.
+pub(crate) fn policies() -> Router {
+    let policy = RoutePolicy::new;
+    let long = policy().timeout(Duration::from_secs(3600));
+    let short = policy().timeout(Duration::from_millis(200));
+    // It waits for something before the policy is known.
+    let waits = from_fn(async |request: Request, next: Next| {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        next.run(request).await
+    });
+    let two = policy().concurrency(2);
+    let nested = Router::new()
+        .route("/long/{ms}", on_get(sleep).layer(long.clone()))
+        .route("/short/{ms}", on_get(sleep));
+    Router::new()
+        .route("/long/{ms}", on_get(sleep).layer(long.clone()).layer(waits))
+        .route("/short/{ms}", on_get(sleep).layer(short.clone()))
+        .route("/upload", post(discard).layer(long))
+        .route("/poll/{ms}", on_get(sleep).layer(policy().no_timeout()))
+        .route("/two/{ms}", on_get(sleep).layer(two.clone()))
+        .route("/second/{ms}", on_get(sleep).layer(two.clone()))
+        .route("/two/panic", on_get(panics).layer(two))
+        .route(
+            "/stream",
+            on_get(async || Body::new(Endless::default())).layer(policy().concurrency(1)),
+        )
+        .route("/unlogged/{ms}", on_get(sleep).layer(policy().unlogged()))
+        .nest("/nested", nested.layer(short))
+}
+
+/// Prints events to standard error, where Sentry's layer sends them to its server.
+struct Other;
+
+impl<S: Subscriber> Layer<S> for Other {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        event.record(&mut EventMessage);
+    }
+}
+
+struct EventMessage;
+
+impl Visit for EventMessage {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            eprintln!("other: {value:?}");
+        }
     }
 }
 

@@ -4,10 +4,14 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::routing::post as on_post;
+use axum_chassis::settings::Sources;
 use axum_chassis::testing::Signal;
+use axum_chassis::{Chassis, Service};
 use serde_json::{Value, json};
 
-use crate::client::{Connection, get};
+use crate::client::{Connection, get, post};
 use crate::program::{Program, Setup, eventually};
 
 /// Each way, this many processes are stopped under load.
@@ -414,4 +418,86 @@ fn without_a_terminal_it_serves_for_the_shutdown_delay_which_a_short_deadline_sh
         assert_eq!(get(program.main, "/health/readiness").status, 503);
         assert_eq!(get(program.main, "/").status, 200);
     }
+}
+
+#[test]
+fn a_service_that_asks_for_its_own_stop_ends_as_after_sigterm() {
+    let setup = Setup::default().set("subject.hooks", "store");
+    let program = setup.set("shutdown.delay", "500ms").start();
+    let began = Instant::now();
+    // A second call does not hurry it, as a second signal would.
+    for reason in ["the lease is lost", "twice"] {
+        assert_eq!(
+            post(program.main, "/stop", "text/plain", reason).status,
+            200
+        );
+    }
+    let ended = program.process.wait();
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert!(began.elapsed() >= Duration::from_millis(500));
+    let line = ended.message("stopping");
+    assert_eq!(line["reason"], "the lease is lost");
+    assert!(line.get("signal").is_none(), "{line}");
+    ended.message("hook runs");
+    assert_eq!(ended.message("stopped")["aborted"], 0);
+}
+
+#[test]
+fn a_start_that_asks_for_a_stop_ends_in_order() {
+    let setup = Setup::default().set("subject.hooks", "store");
+    let setup = setup.set("subject.stop", "nothing to do");
+    let ended = setup.set("subject.start", "1h").launch().wait();
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let line = ended.message("stopping during the start");
+    assert_eq!(line["reason"], "nothing to do");
+    ended.message("hook runs");
+}
+
+#[test]
+fn the_first_signal_after_a_stop_of_the_program_joins_it_and_the_second_aborts() {
+    let program = Setup::default().set("shutdown.delay", "20s").start();
+    post(program.main, "/stop", "text/plain", "the lease is lost");
+    program.process.wait_for_message("stopping");
+    program.process.terminate();
+    program.process.wait_for_message("already stopping");
+    program.process.signal(Signal::INT);
+    let ended = program.process.wait();
+    let line = ended.message("aborting the remaining requests");
+    assert_eq!(line["reason"], "SIGINT");
+}
+
+#[tokio::test]
+async fn the_start_sees_the_chassiss_settings_the_name_and_the_version() {
+    let start = async |chassis: Chassis<()>| {
+        let limits = &chassis.chassis_settings().limits;
+        assert_eq!(limits.request_timeout.to_string(), "7s");
+        assert_eq!((chassis.name(), chassis.version()), ("subject", "1.2.3"));
+        Ok(Router::new())
+    };
+    let sources = Sources::empty().set("limits.request_timeout", "7s");
+    let service = Service::<()>::new("subject", "1.2.3");
+    let running = service.start(sources, start).await.unwrap();
+    assert!(running.stop().await.is_graceful());
+}
+
+#[tokio::test]
+async fn a_stop_of_the_program_ends_a_service_within_a_test() {
+    let routes = async |chassis: Chassis<()>| {
+        let stop = async move || chassis.stop("asked to");
+        Ok(Router::new().route("/stop", on_post(stop)))
+    };
+    let service = || Service::<()>::new("subject", "1.2.3");
+    let running = service().start(Sources::empty(), routes).await.unwrap();
+    let address = running.address();
+    let posted = tokio::task::spawn_blocking(move || post(address, "/stop", "text/plain", ""));
+    assert_eq!(posted.await.unwrap().status, 200);
+    assert!(running.stopped().await.is_graceful());
+
+    let early = async |chassis: Chassis<()>| {
+        chassis.stop("nothing to do");
+        std::future::pending().await
+    };
+    let error = service().start(Sources::empty(), early).await.unwrap_err();
+    let expected = "the service stopped during its start: nothing to do";
+    assert_eq!(error.to_string(), expected);
 }

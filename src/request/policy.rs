@@ -1,0 +1,230 @@
+//! Policies of single routes: a timeout and a concurrency limit of their own, no access lines.
+//!
+//! The policy stands at the route, and the request layer, which times and logs, around all routes. So while the layer polls a
+//! handler, it collects the policies that the request passes on its way: a thread's slot is open for them meanwhile. A
+//! request of a route without one costs no allocation, and no extension.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use pin_project_lite::pin_project;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::{Layer, Service};
+
+use crate::problem::Problem;
+
+/// The policy of a route, as a layer of it, for a route that needs other limits than those of the settings.
+///
+/// ```
+/// # async fn upload(_: axum::body::Body) {}
+/// # async fn report() {}
+/// # async fn events() {}
+/// use std::time::Duration;
+///
+/// use axum::Router;
+/// use axum::routing::{get, post};
+/// use axum_chassis::RoutePolicy;
+///
+/// let minutes = Duration::from_secs(600);
+/// let routes: Router = Router::new()
+///     .route("/files", post(upload).layer(RoutePolicy::new().timeout(minutes)))
+///     .route("/report", get(report).layer(RoutePolicy::new().timeout(minutes).concurrency(2)))
+///     .route("/events", get(events).layer(RoutePolicy::new().no_timeout().unlogged()));
+/// ```
+///
+/// It works within a [`RequestLayer`](super::RequestLayer), as in a [`Service`](crate::Service), and on a whole router too. Of two policies around
+/// a route, the inner one decides the timeout; limits of concurrency apply both. The size of a body is the matter of axum's
+/// [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit). `limits.concurrency` counts the requests as well.
+#[derive(Clone, Debug, Default)]
+#[must_use = "a policy works once it is the layer of a route"]
+pub struct RoutePolicy {
+    timeout: Option<Duration>,
+    slots: Option<Arc<Semaphore>>,
+    is_unlogged: bool,
+}
+
+// === impl RoutePolicy ===
+
+impl RoutePolicy {
+    /// A policy that changes nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long a request may take until its response begins, instead of `limits.request_timeout`: longer or shorter. As
+    /// there, it is a 504 after it, or a 408 if the client has not sent all of its body.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// A request may take any time until its response begins, such as long polling. A stream needs this only if its first byte is
+    /// late: no timeout applies to the body of a response.
+    pub fn no_timeout(self) -> Self {
+        self.timeout(Duration::MAX)
+    }
+
+    /// How many requests may be under way at once, from their heads to the ends of their responses: 503 with Retry-After beyond it.
+    /// All routes that have this policy or its clones share the limit.
+    ///
+    /// # Panics
+    /// With more than [`Semaphore::MAX_PERMITS`].
+    pub fn concurrency(mut self, requests: usize) -> Self {
+        self.slots = Some(Arc::new(Semaphore::new(requests)));
+        self
+    }
+
+    /// Requests have no access line. Metrics and traces have them, and the causes of 5xx responses are logged.
+    pub fn unlogged(mut self) -> Self {
+        self.is_unlogged = true;
+        self
+    }
+
+    /// What a request gets, and whether it may go on.
+    fn grant(&self) -> (Grant, bool) {
+        let permit = self.slots.clone().map(Semaphore::try_acquire_owned);
+        let is_shed = matches!(permit, Some(Err(_)));
+        let grant = Grant {
+            timeout: self.timeout,
+            is_unlogged: self.is_unlogged,
+            is_shed,
+            permits: permit.into_iter().flatten().collect(),
+        };
+        (grant, !is_shed)
+    }
+}
+
+impl<S> Layer<S> for RoutePolicy {
+    type Service = RoutePolicyService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RoutePolicyService {
+            inner,
+            policy: self.clone(),
+        }
+    }
+}
+
+/// A route with its [`RoutePolicy`].
+#[derive(Clone, Debug)]
+pub struct RoutePolicyService<S> {
+    inner: S,
+    policy: RoutePolicy,
+}
+
+impl<S> Service<Request> for RoutePolicyService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RoutePolicyFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let (grant, may_go_on) = self.policy.grant();
+        RoutePolicyFuture {
+            handler: may_go_on.then(|| self.inner.call(request)),
+            grant: Some(grant),
+        }
+    }
+}
+
+pin_project! {
+    /// The response of a route with a policy.
+    pub struct RoutePolicyFuture<F> {
+        // None if the route is at its limit.
+        #[pin]
+        handler: Option<F>,
+        // Until the request layer has it.
+        grant: Option<Grant>,
+    }
+}
+
+impl<F> Future for RoutePolicyFuture<F>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        *this.grant = this.grant.take().and_then(deliver);
+        match this.handler.as_pin_mut() {
+            Some(handler) => handler.poll(context),
+            None => {
+                let busy = "the route is at its limit of concurrent requests";
+                let busy = Problem::unavailable(busy).retry_after(Duration::from_secs(1));
+                Poll::Ready(Ok(busy.into_response()))
+            }
+        }
+    }
+}
+
+/// What the policies of its route give a request.
+#[derive(Debug)]
+pub(super) struct Grant {
+    pub(super) timeout: Option<Duration>,
+    pub(super) is_unlogged: bool,
+    pub(super) is_shed: bool,
+    /// Places among the requests of the route.
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+impl Grant {
+    /// Adds what a policy further in gives.
+    pub(super) fn add(&mut self, inner: Self) {
+        self.timeout = inner.timeout.or(self.timeout);
+        self.is_unlogged |= inner.is_unlogged;
+        self.is_shed |= inner.is_shed;
+        self.permits.extend(inner.permits);
+    }
+}
+
+/// Where policies meet the request layer.
+#[derive(Default)]
+enum Slot {
+    /// No layer is there to collect them.
+    #[default]
+    Closed,
+    Open,
+    Full(Box<Grant>),
+}
+
+thread_local! {
+    static SLOT: Cell<Slot> = const { Cell::new(Slot::Closed) };
+}
+
+/// Collects what policies deliver while `poll` runs, which must not panic.
+pub(super) fn collect<R>(poll: impl FnOnce() -> R) -> (R, Option<Box<Grant>>) {
+    let around = SLOT.replace(Slot::Open);
+    let polled = poll();
+    match SLOT.replace(around) {
+        Slot::Full(grant) => (polled, Some(grant)),
+        Slot::Open | Slot::Closed => (polled, None),
+    }
+}
+
+/// Hands a grant to the request layer, or back if there is none.
+fn deliver(grant: Grant) -> Option<Grant> {
+    let now = match SLOT.take() {
+        Slot::Closed => return Some(grant),
+        Slot::Open => Box::new(grant),
+        Slot::Full(mut outer) => {
+            outer.add(grant);
+            outer
+        }
+    };
+    SLOT.set(Slot::Full(now));
+    None
+}
