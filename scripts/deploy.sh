@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds, ships and rolls out one version, and takes it back if it does not become ready.
+# Builds, pushes and deploys one version, and rolls it back if it does not become ready.
 set -Eeuo pipefail
 
 usage() {
@@ -33,7 +33,7 @@ wrong_use() {
   printf 'deploy: %s; see --help\n' "$*" >&2
   exit 64
 }
-# Says what it does, then does it; with --dry-run it only says.
+# Prints a command and runs it; with --dry-run it only prints.
 run() {
   printf '  +'
   printf ' %q' "$@"
@@ -68,7 +68,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-# Names reach YAML and other programs: nothing passes but what an image's name may consist of.
+# Names are written to YAML and passed to other programs, so only the characters of image names are allowed.
 name_pattern='^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$'
 tag_pattern='^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$'
 [[ $timeout =~ ^[0-9]+[smh]$ ]] || wrong_use "invalid --timeout $timeout: expected a duration such as 300s"
@@ -77,7 +77,7 @@ for program in kubectl curl; do
   command -v "$program" >/dev/null || fail "$program is not installed"
 done
 
-# === What the overlay is about ===
+# === Read the overlay ===
 
 rendered=$(kubectl kustomize "$overlay") || fail "$overlay does not render"
 name=$(awk '$1 == "app.kubernetes.io/name:" { print $2; exit }' <<<"$rendered")
@@ -111,7 +111,7 @@ esac
 if [ -n "$version" ] && [ "$image" = "$registry/$name:$version" ]; then
   say "building $image"
   commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-  # The Dockerfiles are written for BuildKit, which older engines have to be asked for.
+  # The Dockerfiles need BuildKit, which older engines do not use by default.
   run env DOCKER_BUILDKIT=1 docker build --file "$dockerfile" --tag "$image" \
     --build-arg "VERSION=$version" --build-arg "REVISION=$commit" \
     --build-arg "CREATED=$(date -u +%Y-%m-%dT%H:%M:%SZ)" .
@@ -123,7 +123,7 @@ fi
 
 # === Apply ===
 
-# The image is put on top of the overlay, in a folder that is gone afterwards: no file of the repository changes.
+# A temporary folder adds the image to the overlay, so no file of the repository changes.
 top=$(mktemp -d)
 trap 'rm -rf "$top"' EXIT
 trap 'exit 130' INT
@@ -142,9 +142,9 @@ YAML
 kubectl kustomize "$top" >"$top/rendered.yaml" || fail "$overlay does not render with $image"
 
 say "applying $overlay to ${namespace:-the current namespace}"
-# The server's opinion, before anything changes: a kind that it does not know must not leave half of it applied.
+# Validates on the server before any change, so that an unknown kind does not leave the manifests half applied.
 judge() {
-  # A namespace that is yet to be made cannot judge what goes into it.
+  # Resources in a namespace that does not exist cannot be validated.
   if [ -z "$namespace" ] || kubectl get namespace "$namespace" >/dev/null 2>&1; then
     kubectl apply --dry-run=server --filename "$top/rendered.yaml"
   else
@@ -163,7 +163,7 @@ if [ "$dry_run" = yes ]; then
   exit 0
 fi
 
-# The revision that serves now; none if this is the first.
+# The revision that serves at present; empty if this is the first.
 revision() {
   "${kube[@]}" get "$deployment" --ignore-not-found \
     --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}'
@@ -171,7 +171,7 @@ revision() {
 before=$(revision) || fail "the cluster does not answer"
 judge >/dev/null || fail "$refused"
 
-# === Wait, verify, or take it back ===
+# === Wait, verify, or roll back ===
 
 undo() {
   printf 'deploy: %s\n' "$1" >&2

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Moves traffic from one version to another: blue-green at once, canary by shares.
+# Moves traffic from one version to another: all at once (blue-green) or in shares (canary).
 set -Eeuo pipefail
 
 usage() {
@@ -70,7 +70,7 @@ for program in kubectl curl; do
   command -v "$program" >/dev/null || fail "$program is not installed"
 done
 
-# What the overlay says, unless told otherwise.
+# The overlay's values, unless flags override them.
 about() {
   local rendered
   rendered=$(kubectl kustomize "$1") || fail "$1 does not render"
@@ -78,7 +78,7 @@ about() {
   namespace=${namespace:-$(awk '/^  namespace: / { print $2; exit }' <<<"$rendered")}
   kube=(kubectl "--namespace=$namespace")
 }
-# Changes the cluster, or with --dry-run says how.
+# Changes the cluster; with --dry-run it only prints the command.
 change() {
   if [ "$dry_run" = yes ]; then
     printf '  + kubectl'
@@ -185,7 +185,7 @@ YAML
   fi
 }
 
-# Whether requests come by an HTTPRoute, whose weights can be set.
+# Whether requests arrive through an HTTPRoute, whose weights can be set.
 routed() { [ -n "$("${kube[@]}" get "httproute/$name" --ignore-not-found --output name 2>/dev/null)" ]; }
 backends() { # BACKENDREFS
   change patch "httproute/$name" --type=json \
@@ -203,7 +203,7 @@ addresses() { # SERVICE
   done
   fail "Service/$1 has no addresses; the route was not touched"
 }
-# Gives the canary a share of what comes by the route: of two Services, each of which has one track's pods.
+# Sends a share of the route's requests to the canary. Each of two Services has the pods of one track.
 divide() { # PERCENT
   change apply --filename k8s/components/canary-weights/services.yaml
   addresses "$name-stable"
@@ -221,7 +221,7 @@ share() {
   exists
   stable=$(get "deployment/$name" '{.status.readyReplicas}')
   has=$(get "deployment/$name-canary" '{.status.readyReplicas}')
-  # As many as carry the share as well as the others carry theirs.
+  # The number of pods that gives each canary pod the same load as the others.
   canary=$((($1 * ${stable:-0} + (100 - $1) / 2) / (100 - $1)))
   if [ "$canary" -lt 1 ]; then canary=1; fi
   if ! routed || [ "$canary" -gt "${has:-0}" ]; then
@@ -238,9 +238,9 @@ share() {
 
 remove() {
   if routed; then divide 0; fi
-  # Their own deadline lets requests in flight finish.
+  # The pods' shutdown deadline lets requests in flight finish.
   change delete "deployment/$name-canary" "poddisruptionbudget/$name-canary" --ignore-not-found --wait=true
-  # As the overlay has it. The two Services stay: a proxy may still know them, and the next canary uses them.
+  # Restores the overlay's route. The two Services stay, because a proxy may still use them, and the next canary does.
   if routed; then backends "{\"name\":\"$name\",\"port\":80,\"weight\":1}"; fi
 }
 
@@ -260,7 +260,7 @@ finish() {
   say "done. In the overlay's images: $image"
 }
 
-# === What was asked for ===
+# === Run the command ===
 
 case ${command[0]-} in
   colour | stage | switch) about k8s/overlays/blue-green ;;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Asks for /health/readiness through a Service, as a caller inside the cluster would: 0 if it answers 200.
+# Requests /health/readiness through a Service, like a caller inside the cluster: exit code 0 if the response is 200.
 # usage: scripts/readiness.sh [--namespace=NAME] SERVICE
 set -Eeuo pipefail
 [ $# -ge 1 ] || { echo "usage: $0 [--namespace=NAME] SERVICE" >&2; exit 64; }

@@ -41,19 +41,20 @@ use crate::metrics::http::Http;
 use crate::settings::{Duration, Network, Validate, ValidationErrors};
 use crate::shutdown::{Phase, Shutdown};
 
-/// Longest block of request headers, in bytes; also what one HTTP/1 connection buffers at most.
+/// The maximum size of request headers, in bytes, and of the buffer of an HTTP/1 connection.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-/// How many headers hyper reads where nothing else is set, in a table on the stack. A table of any other size is allocated
-/// for each request.
+/// hyper's default maximum number of headers, in a table on the stack. A table of any other size is allocated for
+/// each request.
 const HYPERS_HEADERS: usize = 100;
-/// What a stream of HTTP/2 may have waiting for the connection, in bytes.
+/// How many bytes of an HTTP/2 stream may be buffered for the connection.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
-/// What a client may send on a stream of HTTP/2 before the service has read it, in bytes: RFC 9113's initial value. hyper's own
-/// is 1 MiB, which each request under way may take.
+/// How many bytes a client may send on an HTTP/2 stream before the service has read them: RFC 9113's initial value.
+/// hyper's own is 1 MiB, which each request under way may take.
 const STREAM_WINDOW: u32 = 65_535;
-/// How long a connection may wait for its client before it may have to make room for another.
+/// How long a connection may wait for its client before it can be closed for a new connection.
 const GRACE: StdDuration = StdDuration::from_secs(1);
-/// The same for probes: so many newcomers a second can be accepted as there are places in it, more than a client opens.
+/// The same for the admin listener. It is short, so that more connections can be accepted per second than a client
+/// opens.
 const PROBE_GRACE: StdDuration = StdDuration::from_millis(5);
 /// Connections that wait in the kernel while we are at our own limit.
 const BACKLOG: u32 = 1024;
@@ -139,7 +140,7 @@ impl Validate for Settings {
     }
 }
 
-/// An address that is taken and not listened at yet: until it is served, connections are refused.
+/// A bound address without a listener: connections are refused until it listens.
 #[derive(Debug)]
 pub struct Bound {
     socket: TcpSocket,
@@ -153,7 +154,7 @@ impl Bound {
     /// [`Error::Bind`] with the address, when it cannot be resolved or bound.
     pub fn bind(name: &'static str, host: &str, port: u16) -> Result<Self, Error> {
         let bind = || {
-            // An address may resolve to several, such as `localhost`: the first that works is it.
+            // A name such as `localhost` may resolve to several addresses. The first that works is used.
             let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
             for address in (host, port).to_socket_addrs()? {
                 match take(address) {
@@ -195,8 +196,8 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Its clients are probes and scrapes: they speak HTTP/1, and send a request as they connect. No other client can keep them
-    /// waiting, since none keeps its place without one.
+    /// Configures the listener for probes and scrapes, which use HTTP/1 and send a request as soon as they connect.
+    /// Other clients cannot block them, because a connection without a request loses its slot.
     pub(crate) fn for_probes(self) -> Self {
         Self {
             is_for_probes: true,
@@ -204,9 +205,11 @@ impl Listening {
         }
     }
 
-    /// Serves `router`, and what has no valid `Host` by `invalid_host`, until `shutdown` closes it, and then until the last connection is gone.
+    /// Serves `router` until `shutdown` closes the listener and the last connection has ended. Requests without a
+    /// valid `Host` get `invalid_host`.
     ///
-    /// At [`Shutdown`]'s last phase what is left is dropped: at once, unless a handler blocks.
+    /// In the last phase of [`Shutdown`], the remaining connections are dropped: immediately, unless a handler
+    /// blocks.
     pub(crate) async fn serve(
         self,
         [router, invalid_host]: [Router; 2],
@@ -239,12 +242,12 @@ impl Listening {
         let mut slots = Slots::new(limits);
         slots.resize(&server.http);
         tokio::select! {
-            // First, so that one who has been accepted and waits for a place is served.
+            // Polled first, so that an accepted connection that waits for a slot is served.
             biased;
             () = server.accept(&self.listener, &mut slots, &tasks) => {}
             () = server.shutdown.reached(Phase::Closing) => {}
         }
-        // Clients in the kernel's queue have connected already: they are served before the door shuts.
+        // Clients in the kernel's queue have connected already, so they are served before the listener closes.
         while let Some(accepted) = now(self.listener.accept()).await {
             match accepted {
                 Ok((stream, peer)) => server.spawn(stream, peer, None, &tasks),
@@ -253,12 +256,12 @@ impl Listening {
             }
         }
         drop(self.listener);
-        // When they are cut, too: only then have their requests ended, and left a line and a span.
+        // Also after an abort, because only then have the requests been recorded with a line and a span.
         tasks.ended().await;
     }
 }
 
-/// What all connections of a listener share.
+/// The state that all connections of a listener share.
 struct Server {
     router: Router,
     invalid_host: Router,
@@ -300,9 +303,9 @@ impl Server {
                     };
                     self.spawn(stream, peer, slot, tasks);
                 }
-                // The client gave up while it waited: nothing is wrong here.
+                // The client disconnected while it waited, which is not an error of the listener.
                 Err(error) if is_of_the_client(&error) => self.http.accept_errors.inc(),
-                // No file descriptors, or no memory: wait for others to give some back.
+                // No file descriptors or no memory: wait until others are released.
                 Err(error) => {
                     self.http.accept_errors.inc();
                     if pause == FIRST_PAUSE {
@@ -315,10 +318,11 @@ impl Server {
         }
     }
 
-    /// A place for a newcomer: that of the connection which has been idle longest, or the next that is given back. None
-    /// once the listener closes, since who has connected by then is served.
+    /// Returns a slot for a new connection: that of the connection which has been idle longest, or the next that is
+    /// released. `None` once the listener closes.
     async fn slot(self: &Arc<Self>, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-        /// In this time another may have become idle, and one that was asked to close has closed, unless a request came first.
+        /// After this time, another connection may be idle, and a notified connection has closed unless a request
+        /// arrived first.
         const LOOK_AGAIN: StdDuration = StdDuration::from_millis(100);
         let grace = self.limits.grace;
         let mut slot = pin!(slots.clone().acquire_owned());
@@ -364,9 +368,9 @@ fn protocols(settings: &Settings, tasks: ConnectionTasks) -> auto::Builder<Conne
     let mut builder = auto::Builder::new(tasks);
     builder
         .http1()
-        // Connection times both the headers and the waits itself, without a timer a request.
+        // `Connection` has the timeouts of headers and waits, without a timer for each request.
         .header_read_timeout(None)
-        // Our socket notices who goes away, as soon as an answer takes time: see its `poll_flush`.
+        // The socket notices a client that disconnects while a response takes time: see its `poll_flush`.
         .half_close(true)
         .max_buf_size(MAX_HEADER_BYTES);
     if settings.max_headers != HYPERS_HEADERS {
@@ -378,10 +382,10 @@ fn protocols(settings: &Settings, tasks: ConnectionTasks) -> auto::Builder<Conne
         .max_concurrent_streams(settings.max_streams)
         .max_send_buf_size(MAX_SEND_BUFFER)
         .initial_stream_window_size(STREAM_WINDOW)
-        // WebSockets, as RFC 8441 has them.
+        // WebSockets over HTTP/2 (RFC 8441).
         .enable_connect_protocol()
         .max_header_list_size(MAX_HEADER_BYTES as u32)
-        // A peer that vanished without a word is noticed.
+        // Detects a peer that vanished without closing the connection.
         .keep_alive_interval(StdDuration::from_secs(20))
         .keep_alive_timeout(StdDuration::from_secs(20));
     builder

@@ -366,7 +366,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_trigger_stops_whoever_waits_and_its_loss_does_too() {
+    async fn a_trigger_wakes_waiting_tasks_and_so_does_dropping_it() {
         let (trigger, shutdown) = channel();
         assert!(!shutdown.is_stopping());
         trigger.stop();

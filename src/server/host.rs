@@ -4,14 +4,13 @@ use std::net::Ipv6Addr;
 
 use http::{Request, Version, header};
 
-/// Whether there is one `Host` that names a host, or none where the protocol needs none.
+/// Whether the request has exactly one valid `Host`, or none if the protocol does not require it.
 ///
-/// With two, or with one that everybody reads in a way of their own, this service and a proxy
-/// before it might each believe that another host is meant.
+/// With two, or with an ambiguous one, this service and a proxy in front of it might use different hosts.
 pub(super) fn has_valid_host<B>(request: &Request<B>) -> bool {
     let version = request.version();
     let mut host = None;
-    // Requests have few headers: looking at each is cheaper than a hash.
+    // Requests have few headers, so comparing each is cheaper than a hash.
     for (name, value) in request.headers() {
         if *name == header::HOST && host.replace(value).is_some() {
             return false;
@@ -25,8 +24,8 @@ pub(super) fn has_valid_host<B>(request: &Request<B>) -> bool {
     }
 }
 
-/// `uri-host [ ":" port ]`, after [RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2).
-/// It may be empty, as a URI without an authority has nothing to say.
+/// `uri-host [ ":" port ]`, after [RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2). It may be empty,
+/// for a URI without an authority.
 fn is_host(value: &[u8]) -> bool {
     if let [b'[', rest @ ..] = value {
         return is_literal(rest);
@@ -44,7 +43,7 @@ fn is_host(value: &[u8]) -> bool {
     }
 }
 
-/// What follows `[`: an IPv6 address, `]` and perhaps a port.
+/// Parses the text after `[`: an IPv6 address, `]` and an optional port.
 fn is_literal(rest: &[u8]) -> bool {
     let Some(end) = rest.iter().position(|byte| *byte == b']') else {
         return false;

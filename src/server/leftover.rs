@@ -14,12 +14,12 @@ use tokio::time::{Sleep, sleep};
 
 use crate::upload::Upload;
 
-/// What is read for nothing at most, in bytes.
+/// The largest rest that is read and discarded, in bytes.
 const MOST: u64 = 64 * 1024;
-/// How long the answer waits for it.
+/// How long the response waits for the rest.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// An answer, and what is left of its request.
+/// A response, and the unread rest of its request.
 pub(super) struct Leftover {
     upload: Upload,
     /// The client waits for a 100 (Continue).
@@ -63,7 +63,7 @@ impl Leftover {
         });
     }
 
-    /// The answer, and whether all of the request has been read.
+    /// The response, and whether the request has been read completely.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<(Response, bool)> {
         let is_read = match &mut self.rest {
             None => self.upload.is_complete(),
@@ -78,7 +78,7 @@ impl Leftover {
 }
 
 impl Rest {
-    /// Whether all of it has been read.
+    /// Whether the request has been read completely.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         loop {
             if self.body.is_end_stream() {

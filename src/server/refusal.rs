@@ -1,4 +1,4 @@
-//! Counts and logs, with a rate limit, what hyper rejects.
+//! Counts the requests that hyper rejects, and logs them with a rate limit.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::logs::RateLimit;
 /// At most one line is logged in this time. The next one has the number of those in between.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
 
-/// Why a request cannot be read.
+/// The reason why a request cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefusalKind {
     Malformed,
@@ -24,7 +24,7 @@ pub(super) enum RefusalKind {
 }
 
 impl RefusalKind {
-    /// The kind that the first bytes of a connection show, if they are not HTTP.
+    /// The protocol of a connection's first bytes, if it is not HTTP.
     pub(super) fn of_first_bytes(first: &[u8]) -> Option<Self> {
         const VERSION_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
         // A handshake record of any version of TLS.
@@ -36,7 +36,7 @@ impl RefusalKind {
         }
     }
 
-    /// The kind that an error of hyper stands for. None if the client has only closed the connection.
+    /// The kind of an error of hyper. `None` if the client has only closed the connection.
     pub(super) fn of_error(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -49,7 +49,7 @@ impl RefusalKind {
                 }
             }
             if let Some(error) = error.downcast_ref::<h2::Error>() {
-                // One that the client has sent is its own affair.
+                // An error that the client has sent is not counted.
                 return (error.is_library() && !error.is_io()).then_some(Self::Http2);
             }
             next = error.source();
@@ -87,7 +87,7 @@ impl RefusalKind {
     }
 }
 
-/// Counts and logs refused requests.
+/// Counts and logs rejected requests.
 pub(super) struct Refusals {
     counter: IntCounterVec,
     log_limit: RateLimit,
@@ -101,7 +101,7 @@ impl Refusals {
         }
     }
 
-    /// Counts a refusal, and logs it unless another one was logged in the last ten seconds.
+    /// Counts a rejection, and logs it unless another one was logged in the last ten seconds.
     pub(super) fn note(
         &self,
         kind: RefusalKind,

@@ -1,7 +1,7 @@
 //! The send timeout of an HTTP/2 stream, since other streams keep using the connection.
 //!
-//! hyper takes a body's next piece only once the client's window and the connection have room for it. A piece that
-//! hyper has not asked for since the last one therefore waits for the client.
+//! hyper polls for a body's next chunk only once the client's window and the connection have room for it. A chunk
+//! that hyper has not polled for since the last one therefore waits for the client.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,11 +16,11 @@ use tokio::task::futures::TaskLocalFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 tokio::task_local! {
-    /// Of the stream that the task answers.
+    /// The wait of the task's stream.
     static WAIT: Wait;
 }
 
-/// Since when the answer of a stream waits for its client.
+/// The time since which the response of a stream waits for its client.
 #[derive(Clone)]
 pub(super) struct Wait(Arc<WaitState>);
 
@@ -38,19 +38,19 @@ impl Wait {
         }))
     }
 
-    /// That of the stream that this task answers, if it answers one.
+    /// Returns the wait of this task's stream, if the task serves one.
     pub(super) fn current() -> Option<Self> {
         WAIT.try_with(Clone::clone).ok()
     }
 
-    /// The next piece is for the client to take.
+    /// The next chunk waits for the client.
     pub(super) fn begin(&self) {
         let elapsed = self.0.epoch.elapsed().as_nanos();
         let since = u64::try_from(elapsed).unwrap_or(u64::MAX).max(1);
         self.0.since.store(since, Ordering::Relaxed);
     }
 
-    /// The service has to produce the next piece, or the body has ended.
+    /// The service has to produce the next chunk, or the body has ended.
     pub(super) fn end(&self) {
         self.0.since.store(0, Ordering::Relaxed);
     }
@@ -62,7 +62,7 @@ impl Wait {
 }
 
 pin_project! {
-    /// What answers a stream. Dropped, it resets the stream.
+    /// The future that serves a stream. Dropping it resets the stream.
     pub(super) struct TimedStream<F> {
         #[pin]
         answer: TaskLocalFuture<Wait, F>,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings the database up to date with IMAGE, and waits until that is done: 0 if it is.
+# Runs the migrations of IMAGE and waits for them: exit code 0 on success.
 # usage: scripts/migrate.sh [--namespace=NAME] k8s/migrate/OVERLAY IMAGE
 set -Eeuo pipefail
 namespace=
@@ -11,7 +11,7 @@ fail() {
   exit 1
 }
 
-# The image is put on top, in a folder that is gone afterwards: no file of the repository changes.
+# A temporary folder adds the image, so no file of the repository changes.
 top=$(mktemp -d)
 trap 'rm -rf "$top"' EXIT
 rendered=$(kubectl kustomize "$1") || fail "$1 does not render"
@@ -32,11 +32,11 @@ kubectl kustomize "$top" >"$top/rendered.yaml" || fail "$1 does not render with 
 job=job/$(awk '$1 == "kind:" { kind = $2 } kind == "Job" && /^  name: / { print $2; exit }' "$top/rendered.yaml")
 kube=(kubectl "--namespace=$namespace")
 
-# A Job cannot be changed: the one of the last deployment goes first. What it did stays done.
+# A Job cannot be changed, so the Job of the last deployment is deleted first. Its migrations stay applied.
 "${kube[@]}" delete "$job" --ignore-not-found --wait=true
 kubectl apply --filename "$top/rendered.yaml"
 
-# It ends by itself, if need be at its activeDeadlineSeconds.
+# The Job ends by itself, at the latest after its activeDeadlineSeconds.
 while :; do
   state=$("${kube[@]}" get "$job" --output 'jsonpath={.status.conditions[?(@.status=="True")].type}') ||
     fail "the cluster does not say how $job goes"

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         )
         {%- endif %}
         .run(async |chassis| {
-            // Inside the runtime: alive, and not ready before this is done and the checks pass.
+            // Inside the tokio runtime: liveness is 200, and readiness is 503 until this is done and the checks pass.
             let router = routes::router();
             {%- if database != "none" %}
             let database = database::open(&chassis).await?;

@@ -1,4 +1,4 @@
-//! Describes the routes by OpenAPI, at `/openapi.json`, with a page to try them, at `/docs`.
+//! The OpenAPI document of the routes, at `/openapi.json`, and a page to try them, at `/docs`.
 
 use axum::body::Bytes;
 use axum::http::header;
@@ -10,11 +10,11 @@ use axum_chassis::aide::openapi::{Info, OpenApi};
 use axum_chassis::aide::swagger::Swagger;
 use axum_chassis::openapi::problems;
 
-/// The page has its scripts and styles within it, and loads nothing from other hosts.
+/// The page contains its scripts and styles, and loads nothing from other hosts.
 const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
                       script-src 'unsafe-inline'; style-src 'unsafe-inline'";
 
-/// The routes, those of their description among them.
+/// The routes, including those of the document and the page.
 pub(crate) fn described(routes: ApiRouter) -> Router {
     let mut document = OpenApi {
         info: Info {
@@ -25,7 +25,7 @@ pub(crate) fn described(routes: ApiRouter) -> Router {
         },
         ..OpenApi::default()
     };
-    // Whatever goes wrong is a problem, also before a handler is asked and where it panics.
+    // Every error response is a problem, including those before a handler runs or after it panics.
     let routes = routes.finish_api_with(&mut document, problems);
     let page = Swagger::new("openapi.json")
         .with_title(env!("CARGO_PKG_NAME"))

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::settings::Settings;
 use crate::store::{NewOrder, Order, Store};
 
-/// Its routes, and what they count.
+/// The routes and their metrics.
 {%- if openapi == "yes" %}
 pub(crate) fn router(chassis: &Chassis<Settings>, store: Store) -> anyhow::Result<ApiRouter> {
 {%- else %}
@@ -75,11 +75,11 @@ struct App {
     created: IntCounter,
 }
 
-/// Which part of a list is asked for.
+/// The requested page of a list.
 #[derive(Deserialize{% if openapi == "yes" %}, JsonSchema{% endif %})]
 #[serde(default)]
 struct Page {
-    /// The last one that is known already.
+    /// The id of the last order of the previous page.
     after: i64,
     {%- if openapi == "yes" %}
     #[schemars(range(min = 1, max = 1000))]
@@ -96,16 +96,16 @@ impl Default for Page {
     }
 }
 
-/// A part of the list.
+/// A page of the list.
 #[derive({% if openapi == "yes" %}JsonSchema, {% endif %}Serialize)]
 struct List {
     orders: Vec<Order>,
-    /// Where there are more.
+    /// The path of the next page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
-/// Which order is asked for.
+/// The requested order.
 #[derive(Deserialize{% if openapi == "yes" %}, JsonSchema{% endif %})]
 pub(crate) struct Which {
     pub(crate) id: i64,
@@ -134,12 +134,13 @@ async fn find(
         .ok_or_else(|| Problem::not_found(format!("there is no order {id}")))
 }
 
-/// Sent again, as after an answer that was lost, it is answered as it was, and not taken twice.
+/// If the client sends an order again, such as after a lost response, it gets the same response, and the order is not
+/// created twice.
 async fn create(
     State(app): State<App>,
     Json(wanted): Json<NewOrder>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Order>), Problem> {
-    // Not every database can keep every character.
+    // Not every database can store every character.
     let is_text = |text: &str| !text.is_empty() && !text.contains(char::is_control);
     if !is_text(&wanted.reference) || !is_text(&wanted.item) {
         return Err(Problem::bad_request(

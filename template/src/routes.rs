@@ -24,7 +24,7 @@ pub(crate) fn router() -> Router {
 }
 {%- endif %}
 
-/// What answers, and which version of it.
+/// The name and version of the service.
 #[derive({% if openapi == "yes" %}JsonSchema, {% endif %}Serialize)]
 struct Greeting {
     service: &'static str,

@@ -1,4 +1,4 @@
-//! This service's own settings. The chassis' (`server`, `logs`, ...) stand beside them.
+//! This service's own settings. The chassis's settings (`server`, `logs`, ...) are next to them.
 
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Validate, ValidationErrors};

@@ -1,4 +1,4 @@
-//! Remembers orders, for as long as the process lives.
+//! Stores orders in memory.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::settings;
 
-/// Where orders are kept.
+/// The settings of the store.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default)]
 pub(crate) struct Settings {
@@ -34,7 +34,7 @@ impl Validate for Settings {
     }
 }
 
-/// An order that is kept.
+/// A stored order.
 #[derive(Clone, Debug, Deserialize, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
 pub(crate) struct Order {
     pub(crate) id: i64,
@@ -45,7 +45,7 @@ pub(crate) struct Order {
 /// A new order from a client.
 #[derive(Clone, Debug, Deserialize, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
 pub(crate) struct NewOrder {
-    /// The client's own: what is sent twice is taken once.
+    /// Chosen by the client. An order that is sent twice with it is created once.
     {%- if openapi == "yes" %}
     #[schemars(pattern(r"^[^\x00-\x1f\x7f-\x9f]+$"))]
     {%- endif %}
@@ -60,13 +60,13 @@ pub(crate) struct NewOrder {
     pub(crate) quantity: i32,
 }
 
-/// There is no room for another order.
+/// The error if the store is full.
 #[derive(Debug)]
 pub(crate) struct Full {
     capacity: usize,
 }
 
-/// Cheap to clone; all clones are one store. Its functions are those of a database: async, and they may fail.
+/// Cheap to clone; clones share the store. Its functions are async and may fail, like those of a database.
 #[derive(Clone)]
 pub(crate) struct Store {
     capacity: usize,
@@ -74,7 +74,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// One whose check informs, and that is closed when the last request is gone.
+    /// Opens the store, with an informational readiness check. It is closed after the last request.
     pub(crate) fn open(chassis: &Chassis<settings::Settings>) -> Self {
         let store = Self {
             capacity: chassis.settings().store.capacity,
@@ -90,7 +90,7 @@ impl Store {
         store
     }
 
-    /// `None` if there is one of that reference.
+    /// `None` if an order with this reference exists.
     pub(crate) async fn add(&self, wanted: &NewOrder) -> Result<Option<Order>, Full> {
         let mut orders = self.orders.write().unwrap_or_else(PoisonError::into_inner);
         if orders
@@ -122,7 +122,7 @@ impl Store {
         Ok(found.next().cloned())
     }
 
-    /// The first `limit` of those with greater ids than `after`.
+    /// The first `limit` orders with ids greater than `after`.
     pub(crate) async fn list(&self, after: i64, limit: u16) -> Result<Vec<Order>, Full> {
         let orders = self.orders();
         let wanted = orders.iter().filter(|order| order.id > after);

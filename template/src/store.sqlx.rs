@@ -8,7 +8,7 @@ use sqlx::{FromRow, query_as};
 
 use crate::database::Pool;
 
-/// An order that is kept.
+/// A stored order.
 #[derive(Clone, Debug, Deserialize, FromRow, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
 pub(crate) struct Order {
     pub(crate) id: i64,
@@ -20,7 +20,7 @@ pub(crate) struct Order {
 /// A new order from a client.
 #[derive(Clone, Debug, Deserialize, FromRow, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
 pub(crate) struct NewOrder {
-    /// The client's own: what is sent twice is taken once.
+    /// Chosen by the client. An order that is sent twice with it is created once.
     {%- if openapi == "yes" %}
     #[schemars(pattern(r"^[^\x00-\x1f\x7f-\x9f]+$"))]
     {%- endif %}
@@ -35,7 +35,7 @@ pub(crate) struct NewOrder {
     pub(crate) quantity: i32,
 }
 
-/// Cheap to clone; all clones are one store.
+/// Cheap to clone; clones share the store.
 #[derive(Clone)]
 pub(crate) struct Store {
     database: Pool,
@@ -46,7 +46,7 @@ impl Store {
         Self { database }
     }
 
-    /// `None` if there is one of that reference.
+    /// `None` if an order with this reference exists.
     pub(crate) async fn add(&self, wanted: &NewOrder) -> sqlx::Result<Option<Order>> {
         let sql = "INSERT INTO orders (reference, item, quantity) VALUES ($1, $2, $3) \
                    ON CONFLICT (reference) DO NOTHING RETURNING id, reference, item, quantity";
@@ -71,7 +71,7 @@ impl Store {
             .await
     }
 
-    /// The first `limit` of those with greater ids than `after`.
+    /// The first `limit` orders with ids greater than `after`.
     pub(crate) async fn list(&self, after: i64, limit: u16) -> sqlx::Result<Vec<Order>> {
         let sql =
             "SELECT id, reference, item, quantity FROM orders WHERE id > $1 ORDER BY id LIMIT $2";

@@ -1,4 +1,4 @@
-//! Counts in Redis how often an order was looked at.
+//! Counts the views of orders in Redis.
 
 {% if openapi == "yes" -%}
 use axum::Json;
@@ -50,7 +50,7 @@ struct App {
     redis: Pool,
 }
 
-/// How often an order was looked at.
+/// The number of views of an order.
 #[derive({% if openapi == "yes" %}JsonSchema, {% endif %}Serialize)]
 struct Views {
     views: usize,
@@ -63,7 +63,7 @@ async fn count(
     let Some(order) = app.store.find(id).await? else {
         return Err(Problem::not_found(format!("there is no order {id}")));
     };
-    // By what is the order's alone, also where Redis outlives the database.
+    // The reference is unique to the order, even if Redis outlives the database.
     let key = format!("views:{}", order.wanted.reference);
     let views = app.redis.get().incr(key, 1).await?;
     Ok(Json(Views {

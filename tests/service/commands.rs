@@ -84,7 +84,7 @@ fn sigterm_shuts_a_command_down_gracefully() {
 }
 
 #[test]
-fn a_command_that_asks_for_its_own_stop_ends_in_order() {
+fn a_command_that_requests_its_own_shutdown_ends_gracefully() {
     let setup = command("listen").set("subject.stop", "nothing left to do");
     let ended = setup.set("subject.hooks", "store").launch().wait();
     assert_eq!(ended.code, Some(0), "{ended:#?}");

@@ -421,7 +421,7 @@ fn without_a_terminal_it_serves_for_the_shutdown_delay_which_a_short_deadline_sh
 }
 
 #[test]
-fn a_service_that_asks_for_its_own_stop_ends_as_after_sigterm() {
+fn a_service_that_requests_its_own_shutdown_ends_as_after_sigterm() {
     let setup = Setup::default().set("subject.hooks", "store");
     let program = setup.set("shutdown.delay", "500ms").start();
     let began = Instant::now();
@@ -443,7 +443,7 @@ fn a_service_that_asks_for_its_own_stop_ends_as_after_sigterm() {
 }
 
 #[test]
-fn a_start_that_asks_for_a_stop_ends_in_order() {
+fn a_start_that_requests_a_shutdown_ends_gracefully() {
     let setup = Setup::default().set("subject.hooks", "store");
     let setup = setup.set("subject.stop", "nothing to do");
     let ended = setup.set("subject.start", "1h").launch().wait();

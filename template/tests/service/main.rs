@@ -1,4 +1,4 @@
-//! Starts the real binary, asks it, and stops it by SIGTERM, as whatever runs it would.
+//! Starts the real binary, sends requests, and stops it with SIGTERM, like an orchestrator.
 
 {% if openapi == "yes" -%}
 mod openapi;
@@ -39,8 +39,8 @@ fn program() -> Program {
         .keep(folder)
 }
 {%- else -%}
-/// The service, on free ports and a database of its own, in the PostgreSQL that DATABASE_URL names: unset, it is one on
-/// this machine.
+/// The service, on free ports and with a database of its own, on the PostgreSQL server in DATABASE_URL. The default
+/// is one on this machine.
 fn program() -> Program {
     let name = "{{crate_name}}";
     let server = format!("postgres://{name}:{name}@localhost:5432/{name}");
@@ -58,7 +58,7 @@ fn program() -> Program {
 {%- endif %}
 {%- if redis == "yes" %}
 
-/// The Redis that REDIS_URL names: unset, it is one on this machine.
+/// The Redis in REDIS_URL. The default is one on this machine.
 fn redis() -> String {
     env::var("REDIS_URL").unwrap_or_else(|_| "redis://localhost:6379".to_owned())
 }
@@ -88,8 +88,8 @@ fn invalid_settings_end_it_before_it_starts() {
     assert!(ended.stderr.contains("limits.body"), "{}", ended.stderr);
 }
 
-/// Editors complete and check `config/*.toml` by the schema; people read the table in the README. Both are written
-/// here, so that they are never stale. A README without the table's markers is left alone.
+/// Editors use the schema to complete and check `config/*.toml`; people read the table in the README. This test
+/// writes both, so that they are never stale. A README without the table's markers is not changed.
 #[test]
 fn the_documented_settings_are_current() {
     let schema = Program::new(BINARY)
@@ -101,7 +101,7 @@ fn the_documented_settings_are_current() {
     keep("README.md", |readme| table.fill(readme));
 }
 
-/// Writes a file of this package anew, if it is not what it should be.
+/// Writes a file of this package if its content has changed.
 fn keep(file: &str, wanted: impl FnOnce(&str) -> Option<String>) {
     let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
     let present = fs::read_to_string(&path).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The description of the routes, and the page to try them.
+//! The OpenAPI document of the routes, and the page to try them.
 
 use crate::program;
 

@@ -1,4 +1,4 @@
-//! Orders, as the real binary takes them.
+//! Orders in the real binary.
 
 use serde_json::{Value, json};
 

@@ -15,7 +15,7 @@ fn a_full_store_rejects_orders() {
     let refused = service.post("/orders", order("A-2"));
     assert_eq!(refused.status, 507);
     assert_eq!(refused.json()["detail"], "all 1 places are taken");
-    // Others can still read: clients who fill it do not take the service away.
+    // Other clients can still read: a full store does not make the service unavailable.
     service.wait_for_message("readiness check is down");
     assert_eq!(service.admin().get("/health/readiness").status, 200);
 }

@@ -9,7 +9,7 @@ use crate::program;
 #[test]
 fn each_view_of_an_order_is_counted() {
     let service = program().start();
-    // Redis may have seen other tests.
+    // Redis may contain data of other tests.
     let order =
         json!({ "reference": format!("V-{}", process::id()), "item": "tea", "quantity": 1 });
     let place = service
