@@ -100,20 +100,32 @@ impl std::error::Error for Error {
 /// repeated.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut words = self.0.to_string();
-        f.write_str(&words)?;
+impl Chain<'_> {
+    /// The same line, with `describe` in place of an error's `Display` where it returns something.
+    pub(crate) fn described(
+        &self,
+        describe: impl Fn(&(dyn std::error::Error + 'static)) -> Option<String>,
+    ) -> String {
+        let text = |error| describe(error).unwrap_or_else(|| error.to_string());
+        let mut words = text(self.0);
+        let mut line = words.clone();
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            let more = error.to_string();
+            let more = text(error);
             if !words.ends_with(&more) {
-                write!(f, ": {more}")?;
+                line.push_str(": ");
+                line.push_str(&more);
                 words = more;
             }
             cause = error.source();
         }
-        Ok(())
+        line
+    }
+}
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.described(|_| None))
     }
 }
 

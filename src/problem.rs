@@ -147,7 +147,7 @@ impl Problem {
             Some(cause) if problem.unmapped && request.is_some() => {
                 unmapped = Some(Arc::new(UnmappedError::new(cause)));
             }
-            Some(cause) => log(problem.status, &cause),
+            Some(cause) => log(problem.status, &Chain(cause.as_ref()).to_string()),
             None => {}
         }
         let body = serde_json::to_vec(&Body {
@@ -180,8 +180,8 @@ impl Problem {
 }
 
 /// Logs the cause, which clients do not see. Below 500 the client caused it, so the level is info.
-fn log(status: StatusCode, cause: &anyhow::Error) {
-    let (error, status_code) = (Chain(cause.as_ref()).to_string(), status.as_u16());
+fn log(status: StatusCode, error: &str) {
+    let status_code = status.as_u16();
     if status.is_server_error() {
         tracing::error!(status = status_code, error, "request failed");
     } else {

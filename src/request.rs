@@ -279,9 +279,9 @@ where
         let response = match this.state.project() {
             HandlerStateProj::Answered { response } => response.take().unwrap_or_default(),
             HandlerStateProj::Running { future } => {
-                let poll = || catch_unwind(AssertUnwindSafe(|| future.poll(context)));
-                let (polled, grant) = policy::collect(poll);
-                if let Some(grant) = grant {
+                let policies = policy::Collecting::begin();
+                let polled = catch_unwind(AssertUnwindSafe(|| future.poll(context)));
+                if let Some(grant) = policies.end() {
                     in_flight.grant(grant);
                     *this.timeout = None;
                 }

@@ -15,7 +15,7 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 
 #[cfg(feature = "migrate")]
 pub use self::migrate::migrate;
-use self::probe::{Probe, Ways};
+use self::probe::{Probe, Ways, message};
 pub use self::rotation::postgres_rotating;
 use self::upkeep::Upkeep;
 pub(crate) use self::upkeep::is_stale_plan;
@@ -60,6 +60,7 @@ async fn connect<S>(
         noted.note(error);
         classify_error(error)
     });
+    chassis.error_text(message);
     let suspected = upkeep.suspected.clone();
     let connecting = probe.clone();
     let idle = *settings.idle_timeout;

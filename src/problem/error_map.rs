@@ -3,27 +3,44 @@
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use axum::response::Response;
 use http::StatusCode;
 
 use super::{Problem, Rendered, log};
+use crate::error::Chain;
 use crate::trace::Ids;
 
-type Classify = dyn Fn(&(dyn Error + 'static)) -> Option<Problem> + Send + Sync;
+/// Returns something for the errors that it knows.
+type Mapping<T> = Arc<dyn Fn(&(dyn Error + 'static)) -> Option<T> + Send + Sync>;
+type Mappings<T> = RwLock<Vec<Mapping<T>>>;
 
-/// The mappings of errors to responses. Cheap to clone; clones share their state.
+/// The mappings of errors to responses, and to their text in the log. Cheap to clone; clones share their state.
 #[derive(Clone, Default)]
-pub(crate) struct ErrorMap(Arc<RwLock<Vec<Arc<Classify>>>>);
+pub(crate) struct ErrorMap(Arc<Tables>);
+
+#[derive(Default)]
+struct Tables {
+    responses: Mappings<Problem>,
+    texts: Mappings<String>,
+}
 
 impl ErrorMap {
     pub(crate) fn add(
         &self,
         classify: impl Fn(&(dyn Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
     ) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = write(&self.0.responses);
         all.push(Arc::new(classify));
+    }
+
+    pub(crate) fn add_text(
+        &self,
+        describe: impl Fn(&(dyn Error + 'static)) -> Option<String> + Send + Sync + 'static,
+    ) {
+        let mut all = write(&self.0.texts);
+        all.push(Arc::new(describe));
     }
 
     /// The response that a problem of the service became, with the status that its error means.
@@ -35,7 +52,7 @@ impl ErrorMap {
         };
         ids.enter(|| match self.of(&unmapped.error) {
             Some(problem) => {
-                unmapped.log(problem.status());
+                unmapped.log(problem.status(), self.text(&unmapped.error));
                 let (rendered, body) = problem.render(Some(&ids.request)).into_parts();
                 let (mut parts, _) = response.into_parts();
                 parts.status = rendered.status;
@@ -44,7 +61,7 @@ impl ErrorMap {
                 Response::from_parts(parts, body)
             }
             None => {
-                unmapped.log(response.status());
+                unmapped.log(response.status(), self.text(&unmapped.error));
                 response
             }
         })
@@ -52,17 +69,34 @@ impl ErrorMap {
 
     /// The outermost error of the chain that has a mapping decides.
     fn of(&self, error: &anyhow::Error) -> Option<Problem> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        // The panic hook has logged it, and the error counts as not mapped.
-        let ask = |classify: &Arc<Classify>, error| {
-            catch_unwind(AssertUnwindSafe(|| classify(error))).unwrap_or_default()
-        };
+        let all = read(&self.0.responses);
         error.chain().find_map(|error| {
             // All mappings run, because a store also updates its connection state from its errors.
-            let meant = all.iter().filter_map(|classify| ask(classify, error));
+            let meant = all.iter().filter_map(|classify| apply(classify, error));
             meant.reduce(|first, _| first)
         })
     }
+
+    fn text(&self, error: &anyhow::Error) -> String {
+        let all = read(&self.0.texts);
+        Chain(error.as_ref())
+            .described(|error| all.iter().find_map(|describe| apply(describe, error)))
+    }
+}
+
+// A mapping never runs while its table is locked for writing, so a panic leaves the table whole.
+
+fn read<T>(table: &Mappings<T>) -> RwLockReadGuard<'_, Vec<Mapping<T>>> {
+    table.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(table: &Mappings<T>) -> RwLockWriteGuard<'_, Vec<Mapping<T>>> {
+    table.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A mapping that panics knows nothing: the panic hook has logged it.
+fn apply<T>(mapping: &Mapping<T>, error: &(dyn Error + 'static)) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(|| mapping(error))).unwrap_or_default()
 }
 
 /// An error without a mapped status. If the response passes
@@ -80,15 +114,16 @@ impl UnmappedError {
         }
     }
 
-    fn log(&self, status: StatusCode) {
+    fn log(&self, status: StatusCode, error: String) {
         if !self.logged.swap(true, Ordering::Relaxed) {
-            log(status, &self.error);
+            log(status, &error);
         }
     }
 }
 
 impl Drop for UnmappedError {
     fn drop(&mut self) {
-        self.log(StatusCode::INTERNAL_SERVER_ERROR);
+        let error = Chain(self.error.as_ref()).to_string();
+        self.log(StatusCode::INTERNAL_SERVER_ERROR, error);
     }
 }

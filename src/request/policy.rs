@@ -206,15 +206,25 @@ thread_local! {
     static GRANT: Cell<Option<Box<Grant>>> = const { Cell::new(None) };
 }
 
-/// Collects what policies deliver while `poll` runs, which must not panic.
-pub(super) fn collect<R>(poll: impl FnOnce() -> R) -> (R, Option<Box<Grant>>) {
-    let around = SLOT.replace(Slot::Open);
-    let polled = poll();
-    let grant = match SLOT.replace(around) {
-        Slot::Full => GRANT.take(),
-        Slot::Open | Slot::Closed => None,
-    };
-    (polled, grant)
+/// Collects what policies deliver on this thread until its end.
+#[must_use]
+pub(super) struct Collecting {
+    around: Slot,
+}
+
+impl Collecting {
+    pub(super) fn begin() -> Self {
+        Self {
+            around: SLOT.replace(Slot::Open),
+        }
+    }
+
+    pub(super) fn end(self) -> Option<Box<Grant>> {
+        match SLOT.replace(self.around) {
+            Slot::Full => GRANT.take(),
+            Slot::Open | Slot::Closed => None,
+        }
+    }
 }
 
 /// Hands a grant to the request layer, or back if there is none.

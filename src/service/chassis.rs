@@ -20,30 +20,35 @@ use crate::shutdown::{Hooks, Shutdown, StopRequest};
 /// The API for the service's start and its commands. Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub struct Chassis<S> {
-    pub(super) build: Build,
-    pub(super) chassis_settings: Arc<ChassisSettings>,
+    pub(super) platform: Arc<Platform>,
     pub(super) settings: watch::Receiver<Arc<S>>,
     pub(super) initial: Arc<S>,
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,
     pub(super) shutdown: Shutdown,
-    pub(super) stop: StopRequest,
-    pub(super) admin_routes: OwnRoutes,
     pub(super) error_map: ErrorMap,
     pub(super) tasks: BackgroundTasks,
     pub(super) hooks: Arc<Mutex<Hooks>>,
     pub(super) retry_limit: RetryLimit,
 }
 
+/// The parts that a service rarely uses, behind one pointer.
+pub(super) struct Platform {
+    pub(super) build: Build,
+    pub(super) settings: ChassisSettings,
+    pub(super) stop: StopRequest,
+    pub(super) admin_routes: OwnRoutes,
+}
+
 impl<S> Chassis<S> {
     /// The service's name, as [`Service::new`](crate::Service::new) got it.
     pub fn name(&self) -> &'static str {
-        self.build.name
+        self.platform.build.name
     }
 
     /// The service's version, as [`Service::new`](crate::Service::new) got it.
     pub fn version(&self) -> &'static str {
-        self.build.version
+        self.platform.build.version
     }
 
     /// The chassis's sections of the settings, as they were at the start. `limits` and others may be reloaded later.
@@ -56,7 +61,7 @@ impl<S> Chassis<S> {
     /// # }
     /// ```
     pub fn chassis_settings(&self) -> &ChassisSettings {
-        &self.chassis_settings
+        &self.platform.settings
     }
 
     /// The service's own settings, as they were at the start.
@@ -154,7 +159,7 @@ impl<S> Chassis<S> {
     /// the shutdown. The exit code is 0 if the shutdown was graceful: to report a failure, let the start or
     /// a command return an error.
     pub fn stop(&self, reason: impl Into<String>) {
-        self.stop.send(reason.into());
+        self.platform.stop.send(reason.into());
     }
 
     /// Waits for a dependency that the service needs to start, such as its database: retries
@@ -211,6 +216,27 @@ impl<S> Chassis<S> {
         classify: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
     ) {
         self.error_map.add(classify);
+    }
+
+    /// Sets the text of errors in the log, in place of their `Display`, for errors that handlers return with `?`. Such as
+    /// for a driver that adds its own source position to each error. Of several functions, the first that returns a text
+    /// decides. Clients never see it.
+    ///
+    /// ```
+    /// # #[derive(Debug)] struct DriverError { message: String }
+    /// # impl std::fmt::Display for DriverError {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { self.message.fmt(f) }
+    /// # }
+    /// # impl std::error::Error for DriverError {}
+    /// # fn start(chassis: &axum_chassis::Chassis<()>) {
+    /// chassis.error_text(|error| Some(error.downcast_ref::<DriverError>()?.message.clone()));
+    /// # }
+    /// ```
+    pub fn error_text(
+        &self,
+        describe: impl Fn(&(dyn std::error::Error + 'static)) -> Option<String> + Send + Sync + 'static,
+    ) {
+        self.error_map.add_text(describe);
     }
 
     /// Starts background work, such as a worker of a queue.
@@ -274,7 +300,7 @@ impl<S> Chassis<S> {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn admin_routes(&self, routes: Router) -> anyhow::Result<()> {
-        self.admin_routes.set(routes, Handle::current())
+        self.platform.admin_routes.set(routes, Handle::current())
     }
 
     /// Runs `hook` at shutdown, after the last request; hooks run in reverse order of registration.

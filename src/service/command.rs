@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::Stopped;
-use super::chassis::Chassis;
+use super::chassis::{Chassis, Platform};
 use super::process;
 use super::retry::RetryLimit;
 use super::teardown::{self, Teardown};
@@ -85,16 +85,18 @@ async fn work<S: SettingsSchema>(
         service: Handle::current(),
     };
     let mut work = (command.run)(Chassis {
-        build,
-        chassis_settings: Arc::new(sections.clone()),
+        platform: Arc::new(Platform {
+            build,
+            settings: sections.clone(),
+            stop: signals.program(),
+            // Without a listener.
+            admin_routes: OwnRoutes::default(),
+        }),
         settings: settings.subscribe(),
         initial,
         readiness: Readiness::new(sections.health),
         metrics: Metrics::new(),
         shutdown: trigger.watch(),
-        stop: signals.program(),
-        // Without a listener.
-        admin_routes: OwnRoutes::default(),
         error_map: ErrorMap::default(),
         tasks: teardown.tasks.clone(),
         hooks: teardown.hooks.clone(),

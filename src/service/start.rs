@@ -8,6 +8,7 @@ use axum::Router;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::chassis::Platform;
 use super::reload::Reload;
 use super::retry::RetryLimit;
 use super::stop::Serving;
@@ -138,15 +139,17 @@ impl<S: SettingsSchema> ServiceParts<S> {
             service: Handle::current(),
         };
         let chassis = Chassis {
-            build: self.admin.build.clone(),
-            chassis_settings: Arc::new(sections.clone()),
+            platform: Arc::new(Platform {
+                build: self.admin.build.clone(),
+                settings: sections.clone(),
+                stop: signals.program(),
+                admin_routes: self.admin.own_routes.clone(),
+            }),
             settings: settings.subscribe(),
             initial,
             readiness: self.readiness.clone(),
             metrics: self.metrics.clone(),
             shutdown: self.trigger.watch(),
-            stop: signals.program(),
-            admin_routes: self.admin.own_routes.clone(),
             error_map: error_map.clone(),
             tasks: teardown.tasks.clone(),
             hooks: teardown.hooks.clone(),

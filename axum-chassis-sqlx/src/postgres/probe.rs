@@ -1,6 +1,7 @@
 //! The readiness check, on a connection of its own: a pool without a free connection is busy, and that is not a reason
 //! to send the same requests to the next replica.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -199,12 +200,19 @@ fn end(silent: Connections) {
     }
 }
 
-/// The error's text already contains its causes. The line number in it is one of PostgreSQL's source.
+/// The error's text, which already contains its causes.
 pub(super) fn told(error: &sqlx::Error) -> anyhow::Error {
-    match error {
-        sqlx::Error::Database(error) => anyhow::anyhow!("{}", error.message()),
-        error => anyhow::anyhow!("{error}"),
-    }
+    anyhow::Error::msg(message(error).unwrap_or_else(|| error.to_string()))
+}
+
+/// The message of an error that PostgreSQL returned. sqlx's `Display` appends `at line N`: a line of PostgreSQL's source.
+pub(super) fn message(error: &(dyn Error + 'static)) -> Option<String> {
+    let returned = match error.downcast_ref() {
+        Some(sqlx::Error::Database(error)) => error.try_downcast_ref::<PgDatabaseError>(),
+        Some(_) => None,
+        None => error.downcast_ref::<PgDatabaseError>(),
+    };
+    Some(returned?.message().to_owned())
 }
 
 fn is_unsupported_parameter(error: &PgDatabaseError) -> bool {

@@ -75,6 +75,19 @@ pub(crate) fn did_not_panic(service: &Process) {
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
+fn an_error_of_the_database_is_logged_with_the_message_of_the_database() {
+    let fixture = Fixture::new();
+    let service = fixture.program().start();
+    fixture.postgres.query("DROP TABLE orders");
+    assert_eq!(service.main().get("/orders").status, 500);
+    let ended = service.stop();
+    let failed = |line: &&serde_json::Value| line["message"] == "request failed";
+    let line = ended.log.iter().find(failed).expect("a line");
+    assert_eq!(line["error"], "relation \"orders\" does not exist");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
 fn a_database_restart_causes_503s_only_while_it_is_down() {
     let mut fixture = Fixture::new();
     let service = fixture
