@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds, pushes and deploys one version, and rolls it back if it does not become ready.
+# Builds, ships and rolls out one version, and takes it back if it does not become ready.
 set -Eeuo pipefail
 
 usage() {
