@@ -101,23 +101,26 @@ impl std::error::Error for Error {
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
 impl Chain<'_> {
-    /// The same line, with `describe` in place of an error's `Display` where it returns something.
+    /// The same line. Where `describe` returns something, that stands for the error and its causes.
     pub(crate) fn described(
         &self,
         describe: impl Fn(&(dyn std::error::Error + 'static)) -> Option<String>,
     ) -> String {
-        let text = |error| describe(error).unwrap_or_else(|| error.to_string());
-        let mut words = text(self.0);
-        let mut line = words.clone();
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            let more = text(error);
-            if !words.ends_with(&more) {
-                line.push_str(": ");
-                line.push_str(&more);
-                words = more;
+        let mut line = String::new();
+        let mut words = None::<String>;
+        let mut next = Some(self.0);
+        while let Some(error) = next {
+            let described = describe(error);
+            next = error.source().filter(|_| described.is_none());
+            let more = described.unwrap_or_else(|| error.to_string());
+            if words.as_ref().is_some_and(|words| words.ends_with(&more)) {
+                continue;
             }
-            cause = error.source();
+            if words.is_some() {
+                line.push_str(": ");
+            }
+            line.push_str(&more);
+            words = Some(more);
         }
         line
     }

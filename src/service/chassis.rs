@@ -218,9 +218,9 @@ impl<S> Chassis<S> {
         self.error_map.add(classify);
     }
 
-    /// Sets the text of errors in the log, in place of their `Display`, for errors that handlers return with `?`. Such as
-    /// for a driver that adds its own source position to each error. Of several functions, the first that returns a text
-    /// decides. Clients never see it.
+    /// Sets the text of errors that handlers return with `?` in the log, for example for a driver that adds its own source
+    /// position to each error. The text stands for the error and its causes. Of several functions, the first that returns a
+    /// text decides. Clients never see it.
     ///
     /// ```
     /// # #[derive(Debug)] struct DriverError { message: String }

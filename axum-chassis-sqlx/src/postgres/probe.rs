@@ -207,12 +207,9 @@ pub(super) fn told(error: &sqlx::Error) -> anyhow::Error {
 
 /// The message of an error that PostgreSQL returned. sqlx's `Display` appends `at line N`: a line of PostgreSQL's source.
 pub(super) fn message(error: &(dyn Error + 'static)) -> Option<String> {
-    let returned = match error.downcast_ref() {
-        Some(sqlx::Error::Database(error)) => error.try_downcast_ref::<PgDatabaseError>(),
-        Some(_) => None,
-        None => error.downcast_ref::<PgDatabaseError>(),
-    };
-    Some(returned?.message().to_owned())
+    let error = error.downcast_ref::<sqlx::Error>()?.as_database_error()?;
+    let error = error.try_downcast_ref::<PgDatabaseError>()?;
+    Some(error.message().to_owned())
 }
 
 fn is_unsupported_parameter(error: &PgDatabaseError) -> bool {

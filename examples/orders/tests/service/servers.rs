@@ -79,7 +79,7 @@ fn an_error_of_the_database_is_logged_with_the_message_of_the_database() {
     let fixture = Fixture::new();
     let service = fixture.program().start();
     fixture.postgres.query("DROP TABLE orders");
-    assert_eq!(service.main().get("/orders").status, 500);
+    assert_eq!(service.main().get("/orders/1").status, 500);
     let ended = service.stop();
     let failed = |line: &&serde_json::Value| line["message"] == "request failed";
     let line = ended.log.iter().find(failed).expect("a line");
