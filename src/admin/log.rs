@@ -163,13 +163,15 @@ pub(super) async fn change(
     State(admin): State<Arc<Admin>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     request: Request,
-) -> Result<Response, Response> {
+) -> Response {
     let (head, body) = request.into_parts();
     // Before the body is read.
     let access = admin
         .access
         .check(Action::Write, client, &head.uri, &head.headers);
-    access.map_err(|refusal| *refusal)?;
+    if let Err(refusal) = access {
+        return *refusal;
+    }
     let id = head.headers.get(trace::REQUEST_ID);
     let id = id.and_then(RequestId::from_header);
     let id = id.unwrap_or_else(RequestId::random);
@@ -206,7 +208,7 @@ pub(super) async fn change(
     response
         .headers_mut()
         .insert(trace::REQUEST_ID, id.header());
-    Ok(response)
+    response
 }
 
 /// The requested duration of a change.

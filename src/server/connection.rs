@@ -33,12 +33,13 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// A connection that is about to be served.
 pub(super) struct Connection<Slot> {
     server: Arc<Server>,
-    socket: Socket<Slot>,
+    socket: Socket<Arc<Slot>>,
+    slot: Arc<Slot>,
     activity: Arc<Activity>,
     peer: SocketAddr,
 }
 
-impl<Slot: Send + Unpin + 'static> Connection<Slot> {
+impl<Slot: Send + Sync + 'static> Connection<Slot> {
     /// `slot` is held for as long as the socket is open, even if a WebSocket takes it over.
     pub(super) fn new(
         server: Arc<Server>,
@@ -47,8 +48,10 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         slot: Slot,
     ) -> Self {
         let activity = Arc::new(Activity::new());
+        let slot = Arc::new(slot);
         Self {
-            socket: Socket::new(server.clone(), stream, activity.clone(), peer, slot),
+            socket: Socket::new(server.clone(), stream, activity.clone(), peer, slot.clone()),
+            slot,
             server,
             activity,
             peer,
@@ -60,6 +63,8 @@ impl<Slot: Send + Unpin + 'static> Connection<Slot> {
         let Self {
             server,
             socket,
+            // Free once the request under way has been dropped, too: it counts in the limit that the next client meets.
+            slot: _slot,
             activity,
             peer,
         } = self;
