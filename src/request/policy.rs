@@ -209,21 +209,30 @@ thread_local! {
 /// Collects what policies deliver on this thread until its end.
 #[must_use]
 pub(super) struct Collecting {
+    /// The state for the layer around this one, and what that has collected.
     around: Slot,
+    grant: Option<Box<Grant>>,
 }
 
 impl Collecting {
     pub(super) fn begin() -> Self {
-        Self {
-            around: SLOT.replace(Slot::Open),
-        }
+        let around = SLOT.replace(Slot::Open);
+        let grant = match around {
+            Slot::Full => GRANT.take(),
+            Slot::Open | Slot::Closed => None,
+        };
+        Self { around, grant }
     }
 
     pub(super) fn end(self) -> Option<Box<Grant>> {
-        match SLOT.replace(self.around) {
+        let own = match SLOT.replace(self.around) {
             Slot::Full => GRANT.take(),
             Slot::Open | Slot::Closed => None,
+        };
+        if self.grant.is_some() {
+            GRANT.set(self.grant);
         }
+        own
     }
 }
 
@@ -242,4 +251,25 @@ fn deliver(grant: Grant) -> Option<Grant> {
     };
     GRANT.set(Some(all));
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_within_another_collects_only_the_policies_within_itself() {
+        let grant = |seconds| {
+            let policy = RoutePolicy::new().timeout(Duration::from_secs(seconds));
+            deliver(policy.grant().0)
+        };
+        let timeout = |grant: Option<Box<Grant>>| grant.and_then(|grant| grant.timeout);
+        let outer = Collecting::begin();
+        assert!(grant(1).is_none());
+        let inner = Collecting::begin();
+        assert!(grant(2).is_none());
+        assert_eq!(timeout(inner.end()), Some(Duration::from_secs(2)));
+        assert_eq!(timeout(outer.end()), Some(Duration::from_secs(1)));
+        assert!(grant(3).is_some(), "no layer is left");
+    }
 }
