@@ -39,13 +39,10 @@ impl Chunks {
     /// body therefore ends only when the window has room for the last chunk too, so all chunks before it have been
     /// sent.
     pub(crate) fn keep_end(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match frame.into_data() {
-            Ok(mut data) if self.0.is_empty() && data.len() > END => {
-                self.0 = data.split_off(data.len() - END);
-                Frame::data(data)
-            }
-            Ok(data) => Frame::data(data),
-            Err(trailers) => trailers,
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match self.0.is_empty() && length > END {
+            true => self.split(frame, length - END),
+            false => frame,
         }
     }
 
