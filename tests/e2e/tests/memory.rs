@@ -234,12 +234,7 @@ fn no_client_has_a_container_of_128_mib_killed_and_others_are_answered() {
              content-length: {}\r\n\r\n{note}",
             note.len()
         );
-        let mut answer = ask(container.main, &post);
-        // As a client does that is turned away for a moment.
-        if answer.contains("retry-after") {
-            sleep(Duration::from_secs(1));
-            answer = ask(container.main, &post);
-        }
+        let answer = ask(container.main, &post);
         let took = asked.elapsed();
         println!(
             "| {number} {what} | {:.0} MiB | {} | {} ms |",
