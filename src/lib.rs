@@ -72,6 +72,8 @@ mod background;
 pub mod openapi;
 mod upload;
 
+mod shared;
+
 pub mod admin;
 pub mod request;
 pub mod server;

@@ -29,11 +29,11 @@ use tracing_subscriber::Registry;
 
 pub use self::chassis::Chassis;
 use self::command::Command;
-use crate::admin::Build;
 use crate::cli::{self, Operation};
 use crate::error::Error;
 use crate::logs::OtherLayer;
 use crate::settings::{SettingsSchema, Sources};
+use crate::shared::Build;
 
 /// Builds and runs a service. `S` is the struct of its own settings, or `()`.
 pub struct Service<S = ()> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest.
-const ROWS: [&[&str]; 9] = [
+const ROWS: [&[&str]; 10] = [
     &[
         "backoff", "boxed", "cgroup", "chunks", "network", "redact", "trace", "error",
     ],
@@ -20,6 +20,7 @@ const ROWS: [&[&str]; 9] = [
         "client_ip",
     ],
     &["background", "openapi", "upload"],
+    &["shared"],
     &["server", "request", "admin"],
     &["chassis_settings"],
     &["cli"],

@@ -47,7 +47,10 @@ impl AdminThread {
         let uncounted = Metrics::new().http().map_err(Error::Metrics)?;
         let trigger = Trigger::new();
         let shutdown = trigger.watch();
-        let routers = [admin.clone().router(), invalid_host(&admin.readiness)];
+        let routers = [
+            admin.clone().router(),
+            invalid_host(&admin.shared.readiness),
+        ];
         runtime.spawn(boxed(admin.sample()));
         let serve = move || {
             let settings = server::Settings {

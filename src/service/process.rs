@@ -12,12 +12,12 @@ use tokio::sync::oneshot;
 
 use super::start::{ServiceParts, StartOutcome};
 use super::{Chassis, Outer, Running, Stopped, reload, teardown};
-use crate::admin::Build;
 use crate::chassis_settings::{self, ChassisSettings, LoadedSettings};
 use crate::error::{Chain, Error};
 use crate::logs::{self, Logs, OtherLayer};
 use crate::otlp::Export;
 use crate::settings::{self, SettingsSchema, Sources};
+use crate::shared::Build;
 use crate::shutdown::Signals;
 use crate::threads;
 
@@ -85,13 +85,13 @@ fn process<S: SettingsSchema>(
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<Stopped, Error> {
     let admin = parts.admin()?;
-    let signals = admin.within(Signals::listen).map_err(Error::Runtime)?;
+    let stop = parts.shared.stop.clone();
+    let signals = admin.within(|| Signals::listen(stop));
+    let signals = signals.map_err(Error::Runtime)?;
     let (runtime, reason) = threads::runtime(parts.loaded.chassis.service.threads)?;
     parts.admin.set_threads(reason);
-    parts
-        .metrics
-        .runtime(runtime.handle())
-        .map_err(Error::Metrics)?;
+    let metrics = &parts.shared.metrics;
+    metrics.runtime(runtime.handle()).map_err(Error::Metrics)?;
 
     let life = async {
         match parts.begin(&admin, signals, outer, start).await? {
@@ -125,11 +125,11 @@ pub(super) async fn start<S: SettingsSchema>(
         .map_err(|error| Error::Logs(error.into()))?;
     let parts = ServiceParts::assemble(build, sources, loaded, logs, Export::off())?;
     let admin = parts.admin()?;
-    parts
-        .metrics
+    let metrics = &parts.shared.metrics;
+    metrics
         .runtime(&Handle::current())
         .map_err(Error::Metrics)?;
-    let (stop, signals) = Signals::channel();
+    let (stop, signals) = Signals::channel(parts.shared.stop.clone());
     let service = match parts.begin(&admin, signals, outer, start).await? {
         StartOutcome::Serving(service) => service,
         StartOutcome::Stopped(cause, _) => {
