@@ -16,6 +16,7 @@ use crate::chassis_settings::{self, ChassisSettings, LoadedSettings};
 use crate::error::{Chain, Error};
 use crate::logs::{self, Logs, OtherLayer};
 use crate::otlp::Export;
+use crate::server::Inherited;
 use crate::settings::{self, SettingsSchema, Sources};
 use crate::shared::Build;
 use crate::shutdown::Signals;
@@ -29,6 +30,8 @@ pub(super) fn run<S: SettingsSchema>(
     outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<ExitCode, Error> {
+    // First: it changes the environment, which no other thread may read meanwhile.
+    let inherited = Inherited::take().map_err(Error::bind("main", "LISTEN_FDS"))?;
     let load_again = sources.clone();
     logged(
         &build.clone(),
@@ -37,7 +40,7 @@ pub(super) fn run<S: SettingsSchema>(
         None,
         |loaded, logs, export| {
             let parts = ServiceParts::assemble(build, load_again, loaded, logs.clone(), export)?;
-            process(parts, outer, start)
+            process(parts, inherited, outer, start)
         },
     )
 }
@@ -81,6 +84,7 @@ pub(super) fn logged<S: SettingsSchema>(
 
 fn process<S: SettingsSchema>(
     parts: ServiceParts<S>,
+    inherited: Option<Inherited>,
     outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<Stopped, Error> {
@@ -94,7 +98,10 @@ fn process<S: SettingsSchema>(
     metrics.runtime(runtime.handle()).map_err(Error::Metrics)?;
 
     let life = async {
-        match parts.begin(&admin, signals, outer, start).await? {
+        match parts
+            .begin(&admin, signals, inherited, outer, start)
+            .await?
+        {
             StartOutcome::Serving(service) => {
                 let stopped = admin.spawn(service.until_stopped()).await;
                 // A shutdown that panics is not graceful.
@@ -121,6 +128,7 @@ pub(super) async fn start<S: SettingsSchema>(
     // A test has no proxy in front that has to notice the shutdown.
     let delay = &mut loaded.chassis.shutdown.delay;
     delay.get_or_insert(settings::Duration::from_secs(0));
+    loaded.chassis.server.unix_socket = None;
     let logs = logs::start(&loaded.chassis.logs, logs::Output::to(std::io::sink()))
         .map_err(|error| Error::Logs(error.into()))?;
     let parts = ServiceParts::assemble(build, sources, loaded, logs, Export::off())?;
@@ -130,14 +138,14 @@ pub(super) async fn start<S: SettingsSchema>(
         .runtime(&Handle::current())
         .map_err(Error::Metrics)?;
     let (stop, signals) = Signals::channel(parts.shared.stop.clone());
-    let service = match parts.begin(&admin, signals, outer, start).await? {
+    let service = match parts.begin(&admin, signals, None, outer, start).await? {
         StartOutcome::Serving(service) => service,
         StartOutcome::Stopped(cause, _) => {
             let reason = cause.reason().unwrap_or_default().to_owned();
             return Err(Error::Stopped(reason));
         }
     };
-    let (address, admin_address) = (service.address, admin.address);
+    let (address, admin_address) = (service.address.socket_address(), admin.address);
     let (report, stopped) = oneshot::channel();
     let ended = admin.spawn(service.until_stopped());
     tokio::spawn(async move {

@@ -24,6 +24,7 @@ const SECTIONS: [&str; 7] = [
 ];
 
 /// Watches the settings' directories for as long as it lives.
+#[derive(Default)]
 pub(super) struct Reload {
     _watcher: Option<settings::Watcher>,
 }

@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::otlp::Export;
 use crate::problem::ErrorMap;
 use crate::request::RequestLayer;
-use crate::server::Bound;
+use crate::server::{self, Bound, Inherited, Routers};
 use crate::settings::{SettingsSchema, Sources};
 use crate::shared::{Build, Shared};
 use crate::shutdown::{self, Signals, StopCause, StopRequest, Trigger};
@@ -106,11 +106,12 @@ impl<S: SettingsSchema> ServiceParts<S> {
         Ok(running)
     }
 
-    /// Binds, runs the service's own start, and serves.
+    /// Binds, unless it has inherited a socket, runs the service's own start, and serves.
     pub(super) async fn begin(
         self,
         admin: &admin::AdminThread,
         mut signals: Signals,
+        inherited: Option<Inherited>,
         outer: Outer,
         start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
     ) -> Result<StartOutcome, Error> {
@@ -118,8 +119,10 @@ impl<S: SettingsSchema> ServiceParts<S> {
         let shared = self.shared;
         let sections = Arc::new(self.loaded.chassis);
         tokio::spawn(boxed(shared.heartbeat.clone().beat()));
-        let bound = Bound::bind("main", &sections.server.host, sections.server.port)?;
-        let address = bound.address();
+        let bound = match inherited {
+            Some(socket) => Bound::inherited(socket)?,
+            None => Bound::main(&sections.server)?,
+        };
 
         let initial = Arc::new(self.loaded.service);
         let settings = watch::Sender::new(initial.clone());
@@ -156,52 +159,40 @@ impl<S: SettingsSchema> ServiceParts<S> {
             }
         };
 
-        let layer = RequestLayer::with(
-            shared.limits.clone(),
-            shared.logs.clone(),
-            shared.http.clone(),
-            Some(shared.shutdown.clone()),
-            shared.export.clone(),
-            shared.error_map.clone(),
-        )
-        .trusted_proxies(sections.server.proxies());
+        let layer = request_layer(&shared, &sections.server);
         // The probes first: of two default fallbacks, merging keeps the second.
         let router = admin::probes(shared.readiness.clone()).merge(router.layer(layer.clone()));
-        // A request without a valid Host never meets a route.
-        let invalid_host = admin::invalid_host(&shared.readiness).layer(layer);
-        let [router, invalid_host] = [router, invalid_host].map(|router| outer.around(router));
-        // Listens only now: during the start connections are refused, so that clients try another replica.
-        let listening = match bound.listen("main") {
-            Ok(listening) => listening,
-            Err(error) => {
-                teardown.run().await;
-                return Err(error);
-            }
+        let routers = Routers {
+            router: outer.around(router),
+            invalid_host: outer.around(invalid_host(&shared, layer)),
         };
-        let served = listening.serve(
-            [router, invalid_host],
-            sections.server.clone(),
-            shared.limits.clone(),
-            shared.shutdown.clone(),
-            shared.http.clone(),
-        );
-        let server = tokio::spawn(boxed(served));
-        shared.readiness.set_started();
-        tracing::info!(listener = "main", %address, "listening");
+        let server = &sections.server;
+        let serving = Serving::begin(bound, routers, server, signals, teardown, reload).await?;
         tracing::info!(duration_ms = logs::milliseconds(began.elapsed()), "started");
-
-        Ok(StartOutcome::Serving(Box::new(Serving {
-            address,
-            signals,
-            teardown,
-            server,
-            _reload: reload,
-        })))
+        Ok(StartOutcome::Serving(serving))
     }
 }
 
+/// The layer around the routes of the main listener.
+pub(super) fn request_layer(shared: &Shared, settings: &server::Settings) -> RequestLayer {
+    RequestLayer::with(
+        shared.limits.clone(),
+        shared.logs.clone(),
+        shared.http.clone(),
+        Some(shared.shutdown.clone()),
+        shared.export.clone(),
+        shared.error_map.clone(),
+    )
+    .trusted_proxies(settings.proxies())
+}
+
+/// A request without a valid Host never meets a route.
+pub(super) fn invalid_host(shared: &Shared, layer: RequestLayer) -> Router {
+    admin::invalid_host(&shared.readiness).layer(layer)
+}
+
 /// Has the limits follow the memory limit of the container.
-async fn follow(limits: Limits) {
+pub(super) async fn follow(limits: Limits) {
     /// How often that is looked at.
     const PAUSE: Duration = Duration::from_secs(10);
     loop {

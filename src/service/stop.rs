@@ -1,7 +1,6 @@
 //! The order of a graceful shutdown under one deadline: readiness 503, stop accepting, finish or abort requests and
 //! tasks, run the hooks.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use tokio::task::JoinHandle;
@@ -9,19 +8,62 @@ use tokio::task::JoinHandle;
 use super::Stopped;
 use super::reload::Reload;
 use super::teardown::{LAST_MOMENT, Teardown};
+use crate::boxed::boxed;
+use crate::error::Error;
 use crate::logs;
+use crate::server::{self, Bound, ListenAddress, Routers};
 use crate::shutdown::{Phase, Signals};
 
 /// A service that serves.
 pub(super) struct Serving {
-    pub(super) address: SocketAddr,
-    pub(super) signals: Signals,
-    pub(super) teardown: Teardown,
-    pub(super) server: JoinHandle<()>,
-    pub(super) _reload: Reload,
+    pub(super) address: ListenAddress,
+    signals: Signals,
+    teardown: Teardown,
+    server: JoinHandle<()>,
+    _reload: Reload,
 }
 
 impl Serving {
+    /// Listens only now: before that connections are refused, so that clients try another replica.
+    ///
+    /// # Errors
+    /// If another process has begun to listen there. Then the teardown has run.
+    pub(super) async fn begin(
+        bound: Bound,
+        routers: Routers,
+        settings: &server::Settings,
+        signals: Signals,
+        teardown: Teardown,
+        reload: Reload,
+    ) -> Result<Box<Self>, Error> {
+        let address = bound.address().clone();
+        let listening = match bound.listen("main") {
+            Ok(listening) => listening,
+            Err(error) => {
+                teardown.run().await;
+                return Err(error);
+            }
+        };
+        let shared = &teardown.shared;
+        let served = listening.serve(
+            routers,
+            settings.clone(),
+            shared.limits.clone(),
+            shared.shutdown.clone(),
+            shared.http.clone(),
+        );
+        let server = tokio::spawn(boxed(served));
+        shared.readiness.set_started();
+        tracing::info!(listener = "main", %address, "listening");
+        Ok(Box::new(Self {
+            address,
+            signals,
+            teardown,
+            server,
+            _reload: reload,
+        }))
+    }
+
     /// Waits for the request to stop, and stops in order. Runs on the admin thread.
     pub(super) async fn until_stopped(mut self: Box<Self>) -> Stopped {
         let cause = self.signals.stop().await;
