@@ -10,7 +10,7 @@ use super::output::ProcessOutput;
 pub(super) struct Subject {
     name: String,
     pub(super) output: ProcessOutput,
-    /// How long anything may take.
+    /// Timeout of every wait.
     pub(super) timeout: Duration,
     /// Whether a panic has shown its output.
     shown: AtomicBool,
