@@ -197,7 +197,7 @@ fn an_endless_list_is_read_up_to_a_limit() {
     let (long, longer) = ("x".repeat(300), "x".repeat(60_000));
     for line in [
         format!("for=198.51.100.7;host=\"{longer}\""),
-        // What is too long is nothing, and not the longer for what stands before it.
+        // A value that is too long is ignored, and text before it does not make it acceptable.
         format!("for=192.0.2.99;a=b, by=proxy;x={long};y={long}"),
         format!("for=192.0.2.99, {}for=198.51.100.7", " ".repeat(600)),
     ] {

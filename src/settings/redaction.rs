@@ -32,7 +32,7 @@ impl Shape {
     }
 
     /// Whether a value with such a name is a secret. Text is. Words that the schema lists and values with a unit are not.
-    /// A number is, unless another word precedes or follows: `max_tokens` and `key_count` are limits.
+    /// A number is one only if the key's last word names a secret: `max_tokens` and `key_count` are limits.
     fn is_hidden_as(&self, name: Name) -> bool {
         let shown = |kind: &Kind| match kind {
             Kind::Switch | Kind::Choice(_) | Kind::Duration | Kind::Size | Kind::Network => true,

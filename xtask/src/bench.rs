@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// Measure what the admin page costs instead, which takes eleven minutes.
     #[arg(long)]
     page: bool,
-    /// How often the programs take turns.
+    /// The number of turns of each program.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
     /// Seconds of load in each turn.
@@ -126,7 +126,7 @@ fn take_turns(programs: &[Program], args: &Args) -> Result<Vec<Vec<Turn>>> {
     Ok(turns)
 }
 
-/// What one program did in one round.
+/// The measurements of one program in one round.
 struct Turn {
     start_ms: f64,
     idle_mb: f64,
@@ -184,7 +184,7 @@ fn rows(turns: &[Vec<Turn>]) -> Vec<Row> {
     ]
 }
 
-/// How many a request takes: those of many requests without those of few.
+/// The cost of one request: the difference between many requests and few.
 fn a_request(program: Program, counted: Counted) -> Result<f64> {
     const FEW: u32 = 500;
     const MANY: u32 = 3500;
@@ -217,7 +217,7 @@ fn lines() -> Result<String> {
 
 /// Fails when a request costs more instructions, compared with bare axum, than it used to.
 fn gate(bless: bool) -> Result<()> {
-    /// What another compiler or libc may change without anybody's fault.
+    /// The tolerance for changes by another compiler or libc.
     const MARGIN: f64 = 0.05;
     let baseline = root().join("bench/baseline");
     for program in [BARE, CHASSIS] {

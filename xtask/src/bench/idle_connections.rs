@@ -17,7 +17,7 @@ const IDLE: usize = 10_000;
 const SLOW: usize = 1_000;
 /// Besides these there are those whose requests are timed.
 const CONNECTIONS: usize = IDLE + SLOW + 100;
-/// What each slow client sends, a piece a second.
+/// The body of each slow client, which sends one piece a second.
 const ORDER: [&str; 10] = [
     "{\"id", "\":7,", "\"ite", "m\":\"", "teap", "ot\",", "\"pie", "ces\"", ":1", "}",
 ];

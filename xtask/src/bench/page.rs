@@ -12,7 +12,7 @@ use super::programs::{CHASSIS, Conditions, Running};
 const ROUTES: usize = 150;
 /// More than the lines that it keeps.
 const WARNINGS: usize = 300;
-/// What any service has had before long, until its memory grows no more by it.
+/// The requests of the warm-up, after which memory does not grow further.
 const REQUESTS: u32 = 5000;
 const SCRAPES: usize = 60;
 /// The polling interval of `page.js`.
