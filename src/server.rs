@@ -91,7 +91,7 @@ pub struct Settings {
     /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` after
     /// RFC 7239. The other one is never read, since they pass it on as clients send it.
     pub forwarded_header: ForwardedHeader,
-    /// Whose `x-request-id` and `traceparent` a request keeps: `from-anyone`, `from-trusted-proxies` or `from-nobody`.
+    /// The callers whose `x-request-id` and `traceparent` are kept: `from-anyone`, `from-trusted-proxies` or `from-nobody`.
     pub accept_ids: AcceptIds,
 }
 

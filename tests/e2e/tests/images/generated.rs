@@ -40,7 +40,7 @@ fn a_generated_service_starts_and_shuts_down_in_each_image() {
         let build = Build::of(service.path(), kind.dockerfile).arg("VARIANT", kind.variant);
         let image = build.arg("REVISION", "1234567").image();
         lives_and_leaves(&image);
-        kind.is_not_exceeded_by(&image);
+        kind.has_the_documented_size(&image);
     }
 }
 
