@@ -26,7 +26,7 @@ fn proxies(header: ForwardedHeader) -> Proxies {
     )
 }
 
-/// Whose request it is that came over a connection of `peer` with these lines of the header.
+/// The client of a request over a connection of `peer` with these lines of the header.
 fn client(header: ForwardedHeader, peer: &str, lines: &[impl AsRef<[u8]>]) -> String {
     let name = match header {
         ForwardedHeader::XForwardedFor => "x-forwarded-for",
@@ -120,7 +120,7 @@ fn forwarded_is_parsed_as_in_rfc_7239() {
             &["for=192.0.2.99, for=198.51.100.7;x=\"\\\"\\\\\", for=10.0.0.2"],
             "198.51.100.7",
         ),
-        // Who hides ends it.
+        // A hidden address ends the search.
         (&["for=192.0.2.99, for=unknown"], PEER),
         (&["for=192.0.2.99, for=_gazonk, for=10.0.0.2"], "10.0.0.2"),
         (&["for=192.0.2.99, for=\"_gazonk:80\""], PEER),

@@ -1,4 +1,4 @@
-//! The program under test, as failures name it.
+//! The program under test: its name, its output, and the panics of waits that fail.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ impl Subject {
         Instant::now() + self.timeout
     }
 
-    /// Panics with what it did not do in time, or will never do.
+    /// Panics because an expected event did not happen in time, or cannot happen any more.
     #[track_caller]
     pub(super) fn give_up(&self, what: &str) -> ! {
         let state = self.output.lock();

@@ -10,7 +10,7 @@ fn behind_proxies() -> Setup {
     Setup::default().set("server.trusted_proxies", "127.0.0.0/8,10.0.0.0/8")
 }
 
-/// Who it says that we are.
+/// The client address that the service determines.
 fn client(program: &Program, headers: &[(&str, &str)]) -> String {
     let answer = request(program.main, "GET", "/client", headers, "");
     assert_eq!(answer.status, 200, "{answer:?}");
