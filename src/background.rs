@@ -33,7 +33,7 @@ struct TaskList {
 pub(crate) struct TaskReport {
     pub(crate) name: String,
     pub(crate) state: TaskState,
-    /// How often it was started.
+    /// The number of its starts.
     pub(crate) starts: u64,
     /// The number of ended runs, by outcome.
     pub(crate) ends: BTreeMap<RunEnd, u64>,
@@ -95,7 +95,7 @@ impl BackgroundTasks {
             .await;
     }
 
-    /// How many tasks have not ended.
+    /// The number of tasks that have not ended.
     pub(crate) fn running(&self) -> usize {
         *self.0.running.borrow()
     }

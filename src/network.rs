@@ -30,7 +30,7 @@ pub(crate) const NETWORK_EXPECTED: &str =
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network {
     address: IpAddr,
-    /// How many bits of the address all of the network has in common.
+    /// The length of the network's prefix in bits.
     prefix: u32,
 }
 

@@ -46,7 +46,7 @@
 //! #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 //! #[serde(default)]
 //! struct Orders {
-//!     /// How long an order may take.
+//!     /// Timeout of an order.
 //!     patience: Duration,
 //! }
 //!

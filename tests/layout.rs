@@ -92,7 +92,7 @@ fn lower_rows_never_import_higher_ones() {
     assert!(seen > 30, "only {seen} imports were found");
 }
 
-/// What stands in a file before its tests, without comments.
+/// The code of a file before its tests, without comments.
 fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).expect("text");
     let lines = text.lines().take_while(|line| *line != "#[cfg(test)]");
@@ -100,7 +100,7 @@ fn code(file: &Path) -> String {
     code.flat_map(|line| [line, "\n"]).collect()
 }
 
-/// What a file imports from others of its folder.
+/// The files of its folder that a file imports from.
 fn siblings(file: &Path) -> Vec<PathBuf> {
     let code = code(file);
     let mut parts = code.split("super::");

@@ -28,7 +28,7 @@ pub(super) struct Status<'a> {
     /// `starting`, `ready`, `not ready` or `stopping`.
     pub(super) state: &'static str,
     pub(super) state_seconds: u64,
-    /// How long the service's runtime has run no task, if it is stalled.
+    /// The time since the service's runtime has last run a task, if it is stalled.
     pub(super) stalled_seconds: Option<f64>,
     /// Current problems, a sentence each.
     pub(super) findings: Vec<String>,
@@ -36,7 +36,7 @@ pub(super) struct Status<'a> {
     pub(super) checks: Vec<CheckStatus>,
     pub(super) tasks: Vec<TaskStatus>,
     pub(super) traffic: Vec<Point>,
-    /// How many seconds `routes` is about.
+    /// The period that `routes` covers.
     pub(super) routes_seconds: f64,
     pub(super) routes: Vec<RouteStatus>,
     pub(super) resources: Vec<Resource>,

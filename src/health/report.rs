@@ -8,7 +8,7 @@ use super::check::Role;
 use crate::redact;
 use crate::settings::Duration;
 
-/// How many times a check went up or down that are remembered.
+/// The number of changes between up and down that are kept for each check.
 const CHANGES: usize = 10;
 
 /// The state of one check.
@@ -18,7 +18,7 @@ pub(crate) struct Verdict {
     pub(crate) up: bool,
     /// The error of the last failed run.
     pub(crate) error: Option<String>,
-    /// How long the last run took.
+    /// The duration of the last run.
     pub(crate) took: StdDuration,
     pub(crate) failures_total: u64,
     /// The times of changes between up and down, oldest first, beginning with its registration.

@@ -236,7 +236,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
 
 /// Has the limits follow the memory limit of the container.
 async fn follow(limits: Limits) {
-    /// How often that is looked at.
+    /// The interval of this check.
     const PAUSE: Duration = Duration::from_secs(10);
     loop {
         tokio::time::sleep(PAUSE).await;

@@ -36,7 +36,7 @@ pub(super) struct Teardown {
 }
 
 impl Teardown {
-    /// How much of the deadline requests and tasks may use up: some is kept for the hooks.
+    /// The part of the deadline that requests and tasks may use. The rest is kept for the hooks.
     pub(super) fn time_before(&self, settings: &Settings) -> Duration {
         let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
         if hooks.is_empty() && !self.export.is_on() {

@@ -24,7 +24,7 @@ const MAX_SHOWN: usize = 60;
 pub(super) enum Strings {
     /// Strings, as in TOML.
     Typed,
-    /// Whatever their key takes: environment variables, secret files and flags are always text.
+    /// Text that is converted to the type of its key: environment variables, secret files and flags.
     Text,
 }
 

@@ -201,7 +201,7 @@ mod tests {
         read_secrets(&root.path().join("missing"), "", 1, &mut files);
         assert!(files.is_empty(), "{files:?}");
 
-        // What root meets too, unlike a folder without permissions: something else than a folder.
+        // A file in place of a folder. Root may read a folder without permissions, but not this.
         std::fs::write(root.path().join("file"), "").expect("a file");
         read_secrets(&root.path().join("file"), "", 1, &mut files);
         let error = files[0].text.as_ref().expect_err("it cannot be read");

@@ -99,7 +99,7 @@ impl Shape {
     }
 }
 
-/// How many edits may be slips.
+/// The maximum number of edits between a name and its suggestion.
 fn slips(name: &str) -> usize {
     (name.chars().count() / 3).clamp(1, 4)
 }

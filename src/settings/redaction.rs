@@ -23,7 +23,7 @@ impl Shape {
         shape.holds_secrets() || shape.is_hidden_as(name)
     }
 
-    /// What the name of a key, in a table of such a name, says of what it takes.
+    /// Whether the key's value may be a secret, judged by the key's name and the name of the table that holds it.
     fn named(&self, key: &str, holder: Name) -> Name {
         if self.public {
             return Name::Plain;
@@ -31,8 +31,8 @@ impl Shape {
         Name::of(key).max(holder.min(Name::MayBeSecret))
     }
 
-    /// Whether a value of such a name is a secret. Text is; what takes no text but words that the schema lists, or with
-    /// a unit, is not; and a number is where nothing follows the word: `max_tokens` and `key_count` are limits.
+    /// Whether a value with such a name is a secret. Text is. Words that the schema lists and values with a unit are not.
+    /// A number is one only if the key's last word names a secret: `max_tokens` and `key_count` are limits.
     fn is_hidden_as(&self, name: Name) -> bool {
         let shown = |kind: &Kind| match kind {
             Kind::Switch | Kind::Choice(_) | Kind::Duration | Kind::Size | Kind::Network => true,

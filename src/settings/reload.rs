@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{Invalid, Loaded, SettingsSchema, Sources, load_files};
 
-/// How often the files are looked at. Kubernetes itself takes up to a minute to deliver a change.
+/// The polling interval of the files. Kubernetes itself takes up to a minute to deliver a change.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often, where some of it comes from a service's own sources, which may be across a network.
+/// The polling interval with a service's own sources, which may be across a network.
 const EVERY_WITH_SOURCES: Duration = Duration::from_secs(5);
 /// Files that still change are still being written.
 const SETTLE: Duration = Duration::from_millis(200);

@@ -92,7 +92,7 @@ impl Sources {
         self.run_env.to_string_lossy()
     }
 
-    /// Which `{RUN_ENV}.toml` to read.
+    /// Sets `RUN_ENV`: the file `{RUN_ENV}.toml` is read.
     pub fn with_run_env(mut self, run_env: impl Into<OsString>) -> Self {
         self.run_env = run_env.into();
         self

@@ -43,7 +43,7 @@ fn secrets_are_redacted_in_every_output() {
     for shown in shown {
         assert!(!shown.contains(SECRET), "{shown}");
     }
-    // What stood in a secret file is secret, whatever its type says.
+    // A value from a secret file is secret, whatever its type.
     assert_eq!(
         effective.to_json()["settings"]["orders"]["note"],
         "[redacted]"

@@ -29,7 +29,7 @@ impl Folder {
     }
 }
 
-/// What one load finds.
+/// The input of one load.
 pub(crate) struct Fixture {
     config: Folder,
     secrets: Folder,

@@ -199,7 +199,7 @@ fn secret_files_that_cannot_be_settings_are_ignored_with_a_warning() {
     .map(|name| format!("secret file {folder}/{name}: ignored, because its name is not a setting"));
     assert_eq!(ignored, expected);
 
-    // What is in a section, looks like a key or is written as a variable is meant as a setting.
+    // A name in a section, with the spelling of a key or of a variable is taken for a misspelled setting.
     for name in [
         "payment.apikey",
         "paymnt.api_key",

@@ -316,7 +316,7 @@ fn a_later_layer_may_choose_another_variant() {
             r#"{"path":"/d"}"#,
         ),
         (UNTAGGED_BUCKET, &[("untagged", "true")], "untagged", "true"),
-        // What stands beside a flattened enum stays.
+        // The keys beside a flattened enum stay.
         (
             "[nested]\nname = 'n'\ntype = 's3'\nbucket = 'b'\n",
             &[("nested.type", "\"disk\""), ("nested.path", "\"/d\"")],

@@ -71,7 +71,7 @@ fn every_missing_key_is_reported_with_a_way_to_set_it() {
             "store.size: missing required setting, expected a size such as \"2MiB\", \"512KiB\" or \"1GB\", for example in the environment variable APP__STORE__SIZE",
         ]
     );
-    // What is wrong is not missing too, and an optional section is all or nothing.
+    // An invalid value is not reported as missing, too. An optional section is complete or absent.
     assert_eq!(
         told::<Needy>("[store]\npath = 5\nsize = 1\n[optional]\nsize = 1\n", &[]),
         [

@@ -193,7 +193,7 @@ fn a_source_that_fails_is_named() {
 #[test]
 fn a_source_may_block_within_a_runtime() {
     let blocks = Fails(Arc::new(|| {
-        // What a blocking client does, and a runtime's own thread must not.
+        // Blocking clients do this. On a thread of a runtime it panics.
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(async { Ok(Map::new()) })
     }));

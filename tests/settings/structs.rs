@@ -39,7 +39,7 @@ pub(crate) struct Server {
     pub(crate) host: std::net::IpAddr,
     /// The port of the service's routes; 0 for any that is free.
     pub(crate) port: u16,
-    /// How long a connection may stay idle.
+    /// Timeout of an idle connection.
     pub(crate) idle_timeout: Duration,
 }
 

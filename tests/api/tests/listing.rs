@@ -28,7 +28,7 @@ const FOREIGN: [&str; 18] = [
     "tracing_core",
     "tracing_subscriber", // layers beside the log
 ];
-/// What the language brings, and we.
+/// The crates of the language, and this one.
 const OWN: [&str; 5] = ["alloc", "axum_chassis", "core", "std", "u64"];
 
 /// The crate's API with all features, by rustdoc's JSON. A stable rustdoc writes that only if it is made to
