@@ -36,8 +36,8 @@ impl Kind {
     fn documented_megabytes(&self) -> f64 {
         let page = include_str!("../../../../docs/images.md");
         let row = page.lines().find(|line| line.starts_with(self.row));
-        let mut cells = row.expect(self.row).trim_end_matches(" |").split(" | ");
-        let size = cells.next_back().and_then(|cell| cell.strip_suffix(" MB"));
+        let row = row.expect(self.row).trim_end_matches(" MB |");
+        let size = row.rsplit_once(" | ").map(|(_, size)| size);
         size.and_then(|size| size.parse().ok())
             .expect("a size in MB")
     }
