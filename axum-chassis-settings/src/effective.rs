@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use config::Value;
 use serde_json::{Value as Json, json};
 
-use super::fault::Fault;
-use super::layer::{self, holds_secrets};
-use super::names::{below, dotted, quoted_if_odd, toml_string};
-use super::secret::Secret;
-use super::shape::Shape;
+use crate::fault::Fault;
+use crate::layer::{self, holds_secrets};
+use crate::names::{below, dotted, quoted_if_odd, toml_string};
 use crate::redact::{self, REDACTED};
+use crate::secret::Secret;
+use crate::shape::Shape;
 
 const UNDECLARED_REMEDY: &str =
     r#"make them `Secret`, or `#[schemars(extend("writeOnly" = false))]` if they may be shown"#;
@@ -32,7 +32,7 @@ struct Entry {
 
 impl Effective {
     /// `settings` are the structs as they print themselves, `merged` is what was written.
-    pub(super) fn new(
+    pub(crate) fn new(
         settings: &Json,
         merged: &Value,
         shape: &Shape,
@@ -79,7 +79,7 @@ impl Effective {
     }
 
     /// One warning of all keys that are hidden only because they look like secrets.
-    pub(super) fn warn_of_undeclared_secrets(&mut self, shape: &Shape) {
+    pub(crate) fn warn_of_undeclared_secrets(&mut self, shape: &Shape) {
         let is_declared = |path: &[String]| shape.at(path).is_none_or(Shape::holds_secrets);
         let by_value = self.entries.iter().filter(|(path, entry)| {
             entry.secret.is_some() && !entry.origin.starts_with("secret ") && !is_declared(path)
@@ -115,7 +115,7 @@ impl Effective {
     }
 
     /// Every key with its value, redacted, and its origin.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (String, &Json, &str)> {
+    pub fn entries(&self) -> impl Iterator<Item = (String, &Json, &str)> {
         let entries = self.entries.iter();
         entries.map(|(path, entry)| (dotted(path), &entry.value, entry.origin.as_str()))
     }
@@ -141,7 +141,7 @@ impl Effective {
     }
 
     /// Takes these keys over as they are in `other`, and leaves the rest.
-    pub(crate) fn adopt(&mut self, other: &Self, keys: &[String]) {
+    pub fn adopt(&mut self, other: &Self, keys: &[String]) {
         let is_meant = |path: &[String]| keys.contains(&dotted(path));
         self.entries.retain(|path, _| !is_meant(path));
         let theirs = other.entries.iter().filter(|(path, _)| is_meant(path));
@@ -150,7 +150,7 @@ impl Effective {
     }
 
     /// Takes over the warnings of keys that had none, and returns them.
-    pub(crate) fn adopt_warnings(&mut self, other: &Self) -> Vec<Fault> {
+    pub fn adopt_warnings(&mut self, other: &Self) -> Vec<Fault> {
         let known = |warning: &&Fault| self.warnings.iter().any(|known| known.key == warning.key);
         let theirs = other.warnings.iter().filter(|warning| !known(warning));
         let new: Vec<Fault> = theirs.cloned().collect();
@@ -216,7 +216,7 @@ fn redacted(path: &[String], value: &Json, shape: &Shape) -> Json {
             .collect(),
         Json::String(text) if text.is_empty() => value.clone(),
         Json::String(_) | Json::Number(_) if shape.hides(path) => REDACTED.into(),
-        Json::String(text) => redact::secrets(text).into(),
+        Json::String(text) => redact::redact_secrets(text).into(),
         scalar => scalar.clone(),
     }
 }

@@ -5,8 +5,8 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{Schema, json_schema};
 use serde_json::{Map, Value as Json, json};
 
-use super::shape::Shape;
-use super::{SettingsSchema, from_schema};
+use crate::shape::Shape;
+use crate::{SettingsSchema, from_schema};
 
 /// The JSON Schema of all settings: doc comments as descriptions, defaults, secrets as `writeOnly`. `x-undeclared-secrets`
 /// lists the keys that have the name of a secret and are not declared as one.
@@ -40,13 +40,13 @@ pub fn schema<A: SettingsSchema, B: SettingsSchema>() -> Json {
 }
 
 /// The shapes of the two structs: together, and each by itself.
-pub(super) struct Shapes {
-    pub(super) all: Shape,
-    pub(super) chassis: Shape,
-    pub(super) service: Shape,
+pub(crate) struct Shapes {
+    pub(crate) all: Shape,
+    pub(crate) chassis: Shape,
+    pub(crate) service: Shape,
 }
 
-pub(super) fn shapes<A: SettingsSchema, B: SettingsSchema>() -> Shapes {
+pub(crate) fn shapes<A: SettingsSchema, B: SettingsSchema>() -> Shapes {
     let (halves, definitions) = halves::<A, B>();
     let read = |schema: &Json| from_schema::shape(schema, &definitions);
     Shapes {

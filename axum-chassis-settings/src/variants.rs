@@ -3,11 +3,11 @@
 
 use config::{Value, ValueKind};
 
-use super::layer::Values;
-use super::shape::{Kind, Shape, Table};
+use crate::layer::Values;
+use crate::shape::{Kind, Shape, Table};
 
 /// Removes the values of a variant from `lower` where `upper` has another.
-pub(super) fn displace(lower: &mut Value, upper: &Value, shape: &Shape) {
+pub(crate) fn displace(lower: &mut Value, upper: &Value, shape: &Shape) {
     let (ValueKind::Table(lower), ValueKind::Table(upper), Some(table)) =
         (&mut lower.kind, &upper.kind, shape.table())
     else {

@@ -72,7 +72,7 @@ impl Name {
 
 /// Replaces the userinfo of each URL in a text with `[redacted]`, and each value after `password=` and similar names
 /// in a query or a connection string.
-pub(crate) fn secrets(text: &str) -> Cow<'_, str> {
+pub fn redact_secrets(text: &str) -> Cow<'_, str> {
     match replace(text, next_userinfo) {
         Cow::Borrowed(text) => replace(text, next_value),
         Cow::Owned(text) => replace(&text, next_value).into_owned().into(),
@@ -206,7 +206,7 @@ mod tests {
                 "http://localhost:80/a http://[redacted]@h",
             ),
         ] {
-            assert_eq!(secrets(text), shown, "{text}");
+            assert_eq!(redact_secrets(text), shown, "{text}");
         }
         for text in [
             "",
@@ -217,7 +217,7 @@ mod tests {
             "a://[redacted]@h",
             "postgres://USER:PASSWORD@HOST:5432/NAME",
         ] {
-            assert_eq!(secrets(text), text);
+            assert_eq!(redact_secrets(text), text);
         }
     }
 
@@ -245,7 +245,7 @@ mod tests {
                 "https://[redacted]@h/?access_token=[redacted]&api-key=[redacted]",
             ),
         ] {
-            assert_eq!(secrets(text), shown, "{text}");
+            assert_eq!(redact_secrets(text), shown, "{text}");
         }
         for text in [
             "info,sqlx=warn",
@@ -255,7 +255,7 @@ mod tests {
             "a=b&max_tokens=7",
             "=x",
         ] {
-            assert_eq!(secrets(text), text);
+            assert_eq!(redact_secrets(text), text);
         }
     }
 }

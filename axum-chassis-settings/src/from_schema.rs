@@ -5,16 +5,16 @@ use std::mem::{discriminant, take};
 
 use serde_json::{Map, Value as Json};
 
-use super::shape::{Kind, List, Shape, Table};
-use super::units::{DURATION, SIZE};
 use crate::network::NETWORK;
+use crate::shape::{Kind, List, Shape, Table};
+use crate::units::{DURATION, SIZE};
 
 /// The schema keyword for old names of a key, which schemars does not read from serde's `alias`.
 const ALIASES: &str = "x-aliases";
 /// Only types that contain themselves are referred to; that far down their settings are checked.
 const MAX_REFERENCES: usize = 4;
 
-pub(super) fn shape(schema: &Json, definitions: &Map<String, Json>) -> Shape {
+pub(crate) fn shape(schema: &Json, definitions: &Map<String, Json>) -> Shape {
     SchemaReader {
         definitions,
         references: 0,

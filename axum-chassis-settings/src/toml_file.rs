@@ -4,9 +4,9 @@
 use config::{ConfigError, Source, Value};
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Invalid};
-use super::files::File;
-use super::layer::{Values, number};
+use crate::fault::{Fault, Invalid};
+use crate::files::File;
+use crate::layer::{Values, number};
 
 impl Source for File {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
@@ -38,7 +38,7 @@ fn parse(path: &str, text: &str) -> Result<Values, Vec<Fault>> {
 }
 
 /// A single value, as in a variable; `None` if it is not TOML.
-pub(super) fn parse_value(text: &str, origin: &str) -> Option<Value> {
+pub(crate) fn parse_value(text: &str, origin: &str) -> Option<Value> {
     let parsed = DeValue::parse(text).ok()?;
     Some(from_value(parsed.get_ref(), origin.to_owned(), &|_| {
         origin.to_owned()

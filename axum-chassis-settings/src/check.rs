@@ -6,22 +6,22 @@ use std::ffi::OsStr;
 
 use config::{Value, ValueKind};
 
-use super::added::settled;
-use super::fault::{Fault, Findings};
-use super::layer::{Values, from_json, is_private, nested, number, sorted};
-use super::names::{are_alike, below, dotted};
-use super::shape::{Kind, Shape, Table};
-use super::toml_file;
-use super::units::{Duration, Size};
+use crate::added::settled;
+use crate::fault::{Fault, Findings};
+use crate::layer::{Values, from_json, is_private, nested, number, sorted};
+use crate::names::{are_alike, below, dotted};
 use crate::network::Network;
 use crate::redact;
+use crate::shape::{Kind, Shape, Table};
+use crate::toml_file;
+use crate::units::{Duration, Size};
 
 /// Long enough to recognise a value, short enough for one line.
 const MAX_SHOWN: usize = 60;
 
 /// The meaning of strings in a layer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strings {
+pub(crate) enum Strings {
     /// Strings, as in TOML.
     Typed,
     /// Text that is converted to the type of its key: environment variables, secret files and flags.
@@ -29,18 +29,18 @@ pub(super) enum Strings {
 }
 
 /// Checks one layer after the other: what is wrong goes to `findings`, and what is left is typed.
-pub(super) struct Checker<'a> {
-    pub(super) shape: &'a Shape,
-    pub(super) findings: Findings,
+pub(crate) struct Checker<'a> {
+    pub(crate) shape: &'a Shape,
+    pub(crate) findings: Findings,
     /// Lowest first, each in parts that hold together.
-    pub(super) layers: Vec<Vec<Value>>,
+    pub(crate) layers: Vec<Vec<Value>>,
     /// Whether serde takes a word that the schema does not list.
     takes: &'a dyn Fn(&[String], &str) -> bool,
     strings: Strings,
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(shape: &'a Shape, takes: &'a dyn Fn(&[String], &str) -> bool) -> Self {
+    pub(crate) fn new(shape: &'a Shape, takes: &'a dyn Fn(&[String], &str) -> bool) -> Self {
         Self {
             shape,
             findings: Findings::default(),
@@ -51,7 +51,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Begins a higher layer.
-    pub(super) fn begin_layer(&mut self) {
+    pub(crate) fn begin_layer(&mut self) {
         self.layers.push(Vec::new());
     }
 
@@ -62,14 +62,14 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks a table.
-    pub(super) fn table(&mut self, table: &Value, strings: Strings) {
+    pub(crate) fn table(&mut self, table: &Value, strings: Strings) {
         self.strings = strings;
         let checked = self.check(&[], table, self.shape);
         self.add(checked);
     }
 
     /// A value of a layer that is written value by value.
-    pub(super) fn entry(&mut self, keys: &[String], text: &OsStr, origin: &String) {
+    pub(crate) fn entry(&mut self, keys: &[String], text: &OsStr, origin: &String) {
         let (path, shape) = match self.shape.resolve(keys) {
             Ok(found) => found,
             Err(path) => {
@@ -218,7 +218,7 @@ impl<'a> Checker<'a> {
 
 /// The input, on one line and not too long. A secret, and any value from a private source, is
 /// described instead.
-pub(super) fn shown(value: &Value, hidden: bool) -> String {
+pub(crate) fn shown(value: &Value, hidden: bool) -> String {
     let text = match &value.kind {
         ValueKind::Table(_) => return "(a table)".into(),
         ValueKind::Array(_) => return "(a list)".into(),
@@ -226,7 +226,7 @@ pub(super) fn shown(value: &Value, hidden: bool) -> String {
         _ if hidden || is_private(value) => return described(&value.kind),
         // With its point: `80.0` is not `80`.
         ValueKind::Float(number) => return format!("{number:?}"),
-        ValueKind::String(text) => redact::secrets(text),
+        ValueKind::String(text) => redact::redact_secrets(text),
         scalar => return scalar.to_string(),
     };
     match text.char_indices().nth(MAX_SHOWN) {
@@ -236,7 +236,7 @@ pub(super) fn shown(value: &Value, hidden: bool) -> String {
 }
 
 /// The message of a value that its key does not take.
-pub(super) fn invalid(found: &str, expected: &str) -> String {
+pub(crate) fn invalid(found: &str, expected: &str) -> String {
     format!("invalid value {found}, expected {expected}")
 }
 

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use config::{ConfigError, Source, Value};
 
-use super::added::Added;
-use super::check::{Checker, Strings, invalid, shown};
-use super::fault::{Fault, Findings, Invalid};
-use super::files::{Files, printable};
-use super::layer::{nested, sorted};
-use super::names::{self, dotted};
+use crate::added::Added;
+use crate::check::{Checker, Strings, invalid, shown};
+use crate::fault::{Fault, Findings, Invalid};
+use crate::files::{Files, printable};
+use crate::layer::{nested, sorted};
+use crate::names::{self, dotted};
 
 const CONFIG_DIR: &str = "APP_CONFIG_DIR";
 const SECRETS_DIR: &str = "APP_SECRETS_DIR";
@@ -88,7 +88,7 @@ impl Sources {
     }
 
     /// The name of the environment: `RUN_ENV`, or `dev`.
-    pub(crate) fn run_env(&self) -> Cow<'_, str> {
+    pub fn run_env(&self) -> Cow<'_, str> {
         self.run_env.to_string_lossy()
     }
 
@@ -99,7 +99,11 @@ impl Sources {
     }
 
     /// Adds a layer above the files and below secrets, variables and flags; of several, the last
-    /// wins. See [`Service::source`](crate::Service::source).
+    /// wins.
+    ///
+    /// Its values are validated like those of other layers. The origin of a value without one is the source's type. Values
+    /// whose origin begins with `secret ` are always redacted. A key with dots is a path, and text is converted to the type of
+    /// its key. The source runs on a thread of its own, where it may block.
     #[must_use]
     pub fn source(mut self, source: impl Source + Send + Sync + 'static) -> Self {
         self.added.push(Added::new(source));
@@ -107,7 +111,7 @@ impl Sources {
     }
 
     /// Adds what another has of sources that were added.
-    pub(crate) fn with_sources_of(mut self, other: Self) -> Self {
+    pub fn with_sources_of(mut self, other: Self) -> Self {
         self.added.extend(other.added);
         self
     }
@@ -119,17 +123,17 @@ impl Sources {
     }
 
     /// Whether there are sources besides files, which are slower to read.
-    pub(super) fn has_added(&self) -> bool {
+    pub(crate) fn has_added(&self) -> bool {
         !self.added.is_empty()
     }
 
     /// Whether there is a directory whose files may change, or a source whose values may change.
-    pub(super) fn can_change(&self) -> bool {
+    pub(crate) fn can_change(&self) -> bool {
         let directories = [&self.config_dir, &self.secrets_dir].into_iter();
         self.has_added() || directories.flatten().any(|directory| directory.is_dir())
     }
 
-    pub(super) fn read(&self) -> Files {
+    pub(crate) fn read(&self) -> Files {
         let usable = |name: &&str| is_file_name(name) && *name != "default";
         let run_env = self.run_env.to_str().filter(usable);
         let stems: Vec<&str> = ["default"].into_iter().chain(run_env).collect();
@@ -138,7 +142,7 @@ impl Sources {
     }
 
     /// Checks every layer above the defaults, lowest first.
-    pub(super) fn check(&self, files: &Files, checker: &mut Checker<'_>) {
+    pub(crate) fn check(&self, files: &Files, checker: &mut Checker<'_>) {
         self.check_places(files, &mut checker.findings);
         check_config(files, checker);
         check_added(files, checker);

@@ -4,14 +4,14 @@
 //! 1. the defaults of the structs
 //! 2. `config/default.toml`
 //! 3. `config/{RUN_ENV}.toml`; `RUN_ENV` is `dev` unless it is set, and the file may be missing
-//! 4. sources that a service adds, with [`Service::source`](crate::Service::source)
+//! 4. sources that a program adds, with [`Sources::source`]
 //! 5. secret files, each file of `/var/secrets`
 //! 6. `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`
 //! 7. variables such as `APP__SERVER__PORT`
 //! 8. `--set server.port=8081`
 //!
 //! `APP_CONFIG_DIR` and `APP_SECRETS_DIR` name other directories. How names and values are
-//! written is shown with examples in `tests/settings/names.rs`, and the error messages are in
+//! written is shown with examples in `tests/settings/names.rs` of the repository, and the error messages are in
 //! `tests/settings/wrong.txt`.
 //!
 //! - An unknown key is an error, and so is an invalid value that a later layer overrides:
@@ -27,14 +27,14 @@
 //! - A renamed key keeps its old name, if its schema lists it beside serde's `alias`:
 //!   `#[schemars(extend("x-aliases" = ["patience"]))]`. Using it logs a deprecation warning.
 //!
-//! The `config` crate provides the values, their origins, the sources and the merge. This module adds
+//! The `config` crate provides the values, their origins, the sources and the merge. This crate adds
 //! the rest: all errors at once, each with its place, types from the schema, and secrets.
 //!
 //! All of this derives from the structs' JSON Schema, which [`schema()`] returns.
 //!
 //! ```
-//! use axum_chassis::schemars::{self, JsonSchema};
-//! use axum_chassis::settings::{Duration, ValidationErrors, Sources, Validate};
+//! use axum_chassis_settings::schemars::{self, JsonSchema};
+//! use axum_chassis_settings::{Duration, ValidationErrors, Sources, Validate};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -65,17 +65,19 @@
 //! }
 //!
 //! let sources = Sources::empty().with_var("APP__ORDERS__PATIENCE", "1m");
-//! let loaded = axum_chassis::settings::load::<(), Settings>(&sources)?;
+//! let loaded = axum_chassis_settings::load::<(), Settings>(&sources)?;
 //! assert_eq!(loaded.service.orders.patience.as_secs(), 60);
 //!
 //! let sources = Sources::empty().with_var("APP__ORDERS__PATENCE", "1m");
-//! let invalid = axum_chassis::settings::load::<(), Settings>(&sources).unwrap_err();
+//! let invalid = axum_chassis_settings::load::<(), Settings>(&sources).unwrap_err();
 //! assert_eq!(
 //!     invalid.to_string(),
 //!     "orders.patence: unknown setting (environment variable APP__ORDERS__PATENCE); did you mean `orders.patience`?"
 //! );
-//! # Ok::<(), axum_chassis::settings::Invalid>(())
+//! # Ok::<(), axum_chassis_settings::Invalid>(())
 //! ```
+
+#![forbid(unsafe_code)]
 
 mod added;
 mod build;
@@ -86,6 +88,8 @@ mod files;
 mod from_schema;
 mod layer;
 mod names;
+mod network;
+mod redact;
 mod redaction;
 mod reload;
 mod schema;
@@ -102,11 +106,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use crate::network::{InvalidNetwork, Network};
+pub use config;
 pub use effective::Effective;
 pub use fault::{Fault, Invalid, ValidationErrors};
+pub use network::{InvalidNetwork, Network};
+pub use redact::redact_secrets;
 pub use reload::{Watcher, watch};
 pub use schema::schema;
+pub use schemars;
 pub use secret::Secret;
 pub use sources::Sources;
 pub use units::{Duration, InvalidUnit, Size};

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
-use super::added::{Added, SourceOutput};
+use crate::added::{Added, SourceOutput};
 
 /// Kubernetes allows no larger Secret or ConfigMap.
 const MAX_SIZE: u64 = 1 << 20;
@@ -18,35 +18,35 @@ const OTHER_FORMATS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// The content of the two directories.
 #[derive(Hash)]
-pub(super) struct Files {
+pub(crate) struct Files {
     /// Lowest layer first.
-    pub(super) config: Vec<File>,
+    pub(crate) config: Vec<File>,
     /// Lowest layer first.
-    pub(super) added: Vec<SourceOutput>,
-    pub(super) secrets: Vec<File>,
+    pub(crate) added: Vec<SourceOutput>,
+    pub(crate) secrets: Vec<File>,
     /// The names of the files of other environments, where this one has none.
-    pub(super) other_environments: Vec<String>,
+    pub(crate) other_environments: Vec<String>,
 }
 
 #[derive(Clone, Hash)]
-pub(super) struct File {
+pub(crate) struct File {
     /// As shown to people.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Below its directory.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// `Err` is the reason why it could not be read.
-    pub(super) text: Result<String, String>,
+    pub(crate) text: Result<String, String>,
 }
 
 /// A fingerprint of the files' state.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     hash: u64,
-    pub(super) count: usize,
+    pub(crate) count: usize,
 }
 
 impl Files {
-    pub(super) fn read(
+    pub(crate) fn read(
         config: Option<&Path>,
         stems: &[&str],
         secrets: Option<&Path>,
@@ -81,7 +81,7 @@ impl Files {
     }
 
     /// Equal files have equal marks; a mark reveals nothing of their content.
-    pub(super) fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
         Mark {
@@ -186,7 +186,7 @@ fn read_secrets(root: &Path, folder: &str, levels: usize, files: &mut Vec<File>)
 }
 
 /// A path without anything that could confuse a terminal or a log.
-pub(super) fn printable(path: &Path) -> String {
+pub(crate) fn printable(path: &Path) -> String {
     path.to_string_lossy().escape_debug().to_string()
 }
 

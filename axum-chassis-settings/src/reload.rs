@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use super::{Invalid, Loaded, SettingsSchema, Sources, load_files};
+use crate::{Invalid, Loaded, SettingsSchema, Sources, load_files};
 
 /// The polling interval of the files. Kubernetes itself takes up to a minute to deliver a change.
 const EVERY: Duration = Duration::from_secs(1);

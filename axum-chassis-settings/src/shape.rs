@@ -6,27 +6,27 @@ use std::fmt::Display;
 use config::Value;
 use serde_json::Value as Json;
 
-use super::layer::{Values, from_json};
-use super::units::{DURATION_EXPECTED, SIZE_EXPECTED};
+use crate::layer::{Values, from_json};
 use crate::network::NETWORK_EXPECTED;
+use crate::units::{DURATION_EXPECTED, SIZE_EXPECTED};
 
 /// The values that one key accepts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     /// Any of these, tried in this order, which is that of serde.
-    pub(super) kinds: Vec<Kind>,
+    pub(crate) kinds: Vec<Kind>,
     /// Never shown.
-    pub(super) secret: bool,
+    pub(crate) secret: bool,
     /// May be shown, though its name is that of a secret: `"writeOnly": false`.
-    pub(super) public: bool,
+    pub(crate) public: bool,
     /// `null` is a value, so an empty string means "unset".
-    pub(super) optional: bool,
+    pub(crate) optional: bool,
     /// The default in the struct that contains the key.
-    pub(super) default: Option<Json>,
+    pub(crate) default: Option<Json>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Any,
     Switch,
     Whole { min: i128, max: i128 },
@@ -41,22 +41,22 @@ pub(super) enum Kind {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Table {
-    pub(super) keys: BTreeMap<String, Shape>,
+pub(crate) struct Table {
+    pub(crate) keys: BTreeMap<String, Shape>,
     /// Old names of keys, with their current names.
-    pub(super) old_names: BTreeMap<String, String>,
-    pub(super) required: BTreeSet<String>,
+    pub(crate) old_names: BTreeMap<String, String>,
+    pub(crate) required: BTreeSet<String>,
     /// The values of any other key, for a map. Without it, other keys are unknown.
-    pub(super) rest: Option<Box<Shape>>,
+    pub(crate) rest: Option<Box<Shape>>,
     /// The variants of each enum that is in it, whose keys are among its own.
-    pub(super) enums: Vec<Vec<Table>>,
+    pub(crate) enums: Vec<Vec<Table>>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct List {
+pub(crate) struct List {
     /// The items of a tuple.
-    pub(super) first: Vec<Shape>,
-    pub(super) rest: Box<Shape>,
+    pub(crate) first: Vec<Shape>,
+    pub(crate) rest: Box<Shape>,
 }
 
 impl From<Kind> for Shape {
@@ -70,7 +70,7 @@ impl From<Kind> for Shape {
 
 impl Shape {
     /// Whether this, or anything in it, is secret.
-    pub(super) fn holds_secrets(&self) -> bool {
+    pub(crate) fn holds_secrets(&self) -> bool {
         self.secret || self.inner().any(Self::holds_secrets)
     }
 
@@ -88,7 +88,7 @@ impl Shape {
     }
 
     /// The table that this takes, perhaps among other things.
-    pub(super) fn table(&self) -> Option<&Table> {
+    pub(crate) fn table(&self) -> Option<&Table> {
         self.kinds.iter().find_map(|kind| match kind {
             Kind::Table(table) => Some(table),
             _ => None,
@@ -96,12 +96,12 @@ impl Shape {
     }
 
     /// The table that this takes, if it takes nothing else.
-    pub(super) fn section(&self) -> Option<&Table> {
+    pub(crate) fn section(&self) -> Option<&Table> {
         self.table().filter(|_| self.kinds.len() == 1)
     }
 
     /// The list that this takes, perhaps among other things.
-    pub(super) fn list(&self) -> Option<&List> {
+    pub(crate) fn list(&self) -> Option<&List> {
         self.kinds.iter().find_map(|kind| match kind {
             Kind::List(list) => Some(list),
             _ => None,
@@ -109,7 +109,7 @@ impl Shape {
     }
 
     /// The shape at `path`, or of the last value on the way that has none in it.
-    pub(super) fn at(&self, path: &[String]) -> Option<&Self> {
+    pub(crate) fn at(&self, path: &[String]) -> Option<&Self> {
         let mut shape = self;
         for key in path {
             shape = match (shape.table(), shape.list(), key.parse()) {
@@ -124,7 +124,7 @@ impl Shape {
     /// The lowest layer: the sections' defaults in the structs that contain them, which may differ from
     /// the defaults of a section's own struct. Left to serde are secrets, which no schema
     /// contains, and variants, of which only one can be set.
-    pub(super) fn defaults(&self) -> Value {
+    pub(crate) fn defaults(&self) -> Value {
         let keys = self.table().into_iter().flat_map(|table| &table.keys);
         let plain = keys.filter(|(_, shape)| {
             shape.section().is_some() && !shape.holds_secrets() && !shape.holds_variants()
@@ -137,7 +137,7 @@ impl Shape {
     }
 
     /// Every key there is, tables included, each with its path.
-    pub(super) fn paths(&self) -> Vec<(Vec<String>, &Self)> {
+    pub(crate) fn paths(&self) -> Vec<(Vec<String>, &Self)> {
         let items = self.list().map(|list| list.rest.paths());
         let mut paths = items.unwrap_or_default();
         for (key, shape) in self.table().into_iter().flat_map(|table| &table.keys) {
@@ -149,13 +149,13 @@ impl Shape {
     }
 
     /// The accepted values, as text.
-    pub(super) fn expected(&self) -> String {
+    pub(crate) fn expected(&self) -> String {
         let kinds: Vec<String> = self.kinds.iter().map(Kind::expected).collect();
         kinds.join(", or ")
     }
 
     /// Some value of this shape, to stand in for a faulty one while the search goes on.
-    pub(super) fn placeholder(&self) -> Json {
+    pub(crate) fn placeholder(&self) -> Json {
         let kind = self.kinds.first().filter(|_| !self.optional);
         kind.map_or(Json::Null, Kind::placeholder)
     }
@@ -231,28 +231,28 @@ impl Kind {
 
 impl Table {
     /// A key by its name or by an old one, with the name that it has now.
-    pub(super) fn known(&self, name: &str) -> Option<(&String, &Shape)> {
+    pub(crate) fn known(&self, name: &str) -> Option<(&String, &Shape)> {
         let now = || self.keys.get_key_value(self.old_names.get(name)?);
         self.keys.get_key_value(name).or_else(now)
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         self.keys.keys().chain(self.old_names.keys())
     }
 
     /// The same, or a key of a map.
-    pub(super) fn find<'n, 't: 'n>(&'t self, name: &'n String) -> Option<(&'n String, &'t Shape)> {
+    pub(crate) fn find<'n, 't: 'n>(&'t self, name: &'n String) -> Option<(&'n String, &'t Shape)> {
         let any = || Some((name, self.rest.as_deref()?));
         self.known(name).or_else(any)
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Shape> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Shape> {
         self.keys.get(key).or(self.rest.as_deref())
     }
 }
 
 impl List {
-    pub(super) fn get(&self, at: usize) -> &Shape {
+    pub(crate) fn get(&self, at: usize) -> &Shape {
         self.first.get(at).unwrap_or(&self.rest)
     }
 }

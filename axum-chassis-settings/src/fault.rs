@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use super::Validate;
-use super::names::dotted;
+use crate::Validate;
+use crate::names::dotted;
 use crate::redact;
 
 /// All errors in the settings; `Display` is one line for each.
 #[derive(Clone, Debug)]
 pub struct Invalid {
-    pub(super) faults: Vec<Fault>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 /// One error in the settings.
@@ -26,27 +26,27 @@ pub struct Fault {
     pub suggestion: Option<String>,
 }
 
-/// The errors that [`Validate`](super::Validate) collects.
+/// The errors that [`Validate`](crate::Validate) collects.
 #[derive(Debug, Default)]
-pub struct ValidationErrors(pub(super) Vec<(String, String)>);
+pub struct ValidationErrors(pub(crate) Vec<(String, String)>);
 
 /// The faults found so far, and what they leave in doubt.
 #[derive(Default)]
-pub(super) struct Findings {
-    pub(super) faults: Vec<Fault>,
+pub(crate) struct Findings {
+    pub(crate) faults: Vec<Fault>,
     /// Keys whose value was invalid or missing: no further errors are reported for them.
     spoilt: Vec<Vec<String>>,
     /// A whole file could not be read, so nothing can be called missing.
-    pub(super) unread: bool,
+    pub(crate) unread: bool,
     /// Warnings, which are not errors.
-    pub(super) warnings: Vec<Fault>,
+    pub(crate) warnings: Vec<Fault>,
 }
 
 // === impl Findings ===
 
 impl Findings {
     /// All of them. There is always one: a struct that refuses without a reason is at fault itself.
-    pub(super) fn finish(mut self, origin: &str) -> Invalid {
+    pub(crate) fn finish(mut self, origin: &str) -> Invalid {
         if self.faults.is_empty() {
             self.note(
                 &[],
@@ -60,47 +60,47 @@ impl Findings {
     }
 
     /// A fault that leaves every value as it was.
-    pub(super) fn note(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
+    pub(crate) fn note(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
         self.faults.push(Fault::new(path, origin, message));
     }
 
     /// The value of a key is wrong, and left out.
-    pub(super) fn spoil(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
+    pub(crate) fn spoil(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
         self.note(path, origin, message);
         self.spoilt.push(path.to_vec());
     }
 
     /// A file, a directory or a flag is wrong as a whole.
-    pub(super) fn unreadable(&mut self, origin: &str, message: impl AsRef<str>) {
+    pub(crate) fn unreadable(&mut self, origin: &str, message: impl AsRef<str>) {
         self.note(&[], origin, message);
         self.unread = true;
     }
 
     /// Whether a fault of this key, of one in it or of one that holds it has been found.
-    pub(super) fn is_spoilt(&self, path: &[String]) -> bool {
+    pub(crate) fn is_spoilt(&self, path: &[String]) -> bool {
         let mut spoilt = self.spoilt.iter();
         spoilt.any(|spoilt| spoilt.starts_with(path) || path.starts_with(spoilt))
     }
 
     /// Whether all values of these sections are as they were written.
-    pub(super) fn are_sound<'a>(&self, mut sections: impl Iterator<Item = &'a String>) -> bool {
+    pub(crate) fn are_sound<'a>(&self, mut sections: impl Iterator<Item = &'a String>) -> bool {
         !self.unread && sections.all(|section| !self.is_spoilt(std::slice::from_ref(section)))
     }
 }
 
 /// A fault is one line, even if a type's own error has several.
-pub(super) fn one_line(message: &str) -> String {
+pub(crate) fn one_line(message: &str) -> String {
     message.replace(char::is_control, " ")
 }
 
 // === impl Fault ===
 
 impl Fault {
-    pub(super) fn new(path: &[String], origin: &str, message: impl AsRef<str>) -> Self {
+    pub(crate) fn new(path: &[String], origin: &str, message: impl AsRef<str>) -> Self {
         Self {
             key: dotted(path),
             // The rules of a struct may quote a URL.
-            message: one_line(&redact::secrets(message.as_ref())),
+            message: one_line(&redact::redact_secrets(message.as_ref())),
             origin: origin.to_owned(),
             suggestion: None,
         }
@@ -148,7 +148,7 @@ impl ValidationErrors {
     /// `database.url` within `database`.
     ///
     /// ```
-    /// use axum_chassis::settings::{Validate, ValidationErrors};
+    /// use axum_chassis_settings::{Validate, ValidationErrors};
     ///
     /// struct Database {
     ///     url: String,

@@ -4,17 +4,17 @@
 use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 use serde_json::Value as Json;
 
-pub(super) type Values = Map<String, Value>;
+pub(crate) type Values = Map<String, Value>;
 
 /// The origin of what nobody wrote; such a value has none.
-pub(super) const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 /// The prefix of confidential origins.
 const SECRET: &str = "secret ";
 /// `config` takes the keys of a source for paths, but not those below them.
 const ROOT: &str = "settings";
 
 /// Several tables in one: the last that sets a key wins.
-pub(super) fn merge(tables: Vec<Value>) -> Result<Value, ConfigError> {
+pub(crate) fn merge(tables: Vec<Value>) -> Result<Value, ConfigError> {
     // A `Config` is a source itself.
     let source = |table| {
         let mut source = Config::default();
@@ -27,7 +27,7 @@ pub(super) fn merge(tables: Vec<Value>) -> Result<Value, ConfigError> {
 }
 
 /// A whole number, of 64 bits: what they do not hold stays text, and so is found to be none.
-pub(super) fn number(digits: &str, radix: u32) -> ValueKind {
+pub(crate) fn number(digits: &str, radix: u32) -> ValueKind {
     match (
         i64::from_str_radix(digits, radix),
         u64::from_str_radix(digits, radix),
@@ -39,7 +39,7 @@ pub(super) fn number(digits: &str, radix: u32) -> ValueKind {
 }
 
 /// Wraps a value in tables, so that it stands at `path`.
-pub(super) fn nested(path: &[String], value: Value) -> Value {
+pub(crate) fn nested(path: &[String], value: Value) -> Value {
     path.iter().rev().fold(value, |inner, key| {
         let origin = inner.origin().map(str::to_owned);
         Value::new(origin.as_ref(), Values::from([(key.clone(), inner)]))
@@ -47,13 +47,13 @@ pub(super) fn nested(path: &[String], value: Value) -> Value {
 }
 
 /// By key.
-pub(super) fn sorted(table: &Values) -> Vec<(&String, &Value)> {
+pub(crate) fn sorted(table: &Values) -> Vec<(&String, &Value)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_unstable_by_key(|(key, _)| *key);
     entries
 }
 
-pub(super) fn get<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
+pub(crate) fn get<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
     path.iter().try_fold(value, |value, key| step(value, key))
 }
 
@@ -66,7 +66,7 @@ fn step<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
 }
 
 /// The origin of what stands at `path`, or of the nearest value that holds it.
-pub(super) fn origin_of<'v>(value: &'v Value, path: &[String]) -> &'v str {
+pub(crate) fn origin_of<'v>(value: &'v Value, path: &[String]) -> &'v str {
     let mut value = value;
     for key in path {
         match step(value, key) {
@@ -93,19 +93,19 @@ fn first_origin(value: &Value) -> Option<&str> {
 }
 
 /// Whether this was written in a confidential place.
-pub(super) fn is_secret(value: &Value) -> bool {
+pub(crate) fn is_secret(value: &Value) -> bool {
     value.origin().is_some_and(|at| at.starts_with(SECRET))
 }
 
 /// Whether this comes from where secrets come from: environment variables and flags, too.
-pub(super) fn is_private(value: &Value) -> bool {
+pub(crate) fn is_private(value: &Value) -> bool {
     let places = [SECRET, "environment variable ", "--set "];
     let is_one = |origin: &str| places.iter().any(|place| origin.starts_with(place));
     value.origin().is_some_and(is_one)
 }
 
 /// Whether this, or anything in it, was written in a confidential place.
-pub(super) fn holds_secrets(value: &Value) -> bool {
+pub(crate) fn holds_secrets(value: &Value) -> bool {
     is_secret(value)
         || match &value.kind {
             ValueKind::Table(table) => table.values().any(holds_secrets),
@@ -116,7 +116,7 @@ pub(super) fn holds_secrets(value: &Value) -> bool {
 
 /// Converts to JSON, from which structs are read: `config` alone would read 1 from `"yes"` and 2 from 1.6, and each time
 /// in another order.
-pub(super) fn to_json(value: &Value) -> Result<Json, ConfigError> {
+pub(crate) fn to_json(value: &Value) -> Result<Json, ConfigError> {
     let mut json: Json = value.clone().try_deserialize()?;
     // For programs that enable serde_json's `preserve_order`.
     json.sort_all_objects();
@@ -124,7 +124,7 @@ pub(super) fn to_json(value: &Value) -> Result<Json, ConfigError> {
 }
 
 /// A default of the structs. `config`'s own way from JSON refuses numbers above `i64::MAX`.
-pub(super) fn from_json(json: &Json) -> Value {
+pub(crate) fn from_json(json: &Json) -> Value {
     let kind = match json {
         Json::Null => ValueKind::Nil,
         Json::Bool(switch) => (*switch).into(),

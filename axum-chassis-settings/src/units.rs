@@ -9,18 +9,18 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value as Json;
 
-pub(super) const DURATION: &str = "human-duration";
-pub(super) const SIZE: &str = "human-size";
+pub(crate) const DURATION: &str = "human-duration";
+pub(crate) const SIZE: &str = "human-size";
 
 /// A length of time in settings: `"250ms"`, `"30s"`, `"1h30m"`.
 ///
 /// ```
-/// use axum_chassis::settings::Duration;
+/// use axum_chassis_settings::Duration;
 ///
 /// let timeout: Duration = "1m30s".parse()?;
 /// assert_eq!(timeout.as_secs(), 90);
 /// assert_eq!(timeout.to_string(), "90s");
-/// # Ok::<(), axum_chassis::settings::InvalidUnit>(())
+/// # Ok::<(), axum_chassis_settings::InvalidUnit>(())
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(pub std::time::Duration);
@@ -35,8 +35,8 @@ pub struct Size(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidUnit(&'static str);
 
-pub(super) const DURATION_EXPECTED: &str = r#"a duration such as "30s", "250ms" or "1h30m""#;
-pub(super) const SIZE_EXPECTED: &str = r#"a size such as "2MiB", "512KiB" or "1GB""#;
+pub(crate) const DURATION_EXPECTED: &str = r#"a duration such as "30s", "250ms" or "1h30m""#;
+pub(crate) const SIZE_EXPECTED: &str = r#"a size such as "2MiB", "512KiB" or "1GB""#;
 
 /// A hundred years, in seconds. Adding a longer duration to the current time may overflow, and panics.
 const LONGEST: u64 = 36_500 * 86_400;

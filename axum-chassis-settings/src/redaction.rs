@@ -2,13 +2,13 @@
 
 use std::slice;
 
-use super::names::{below, dotted};
-use super::shape::{Kind, Shape};
+use crate::names::{below, dotted};
 use crate::redact::Name;
+use crate::shape::{Kind, Shape};
 
 impl Shape {
     /// Whether what stands at `path` is never shown: it is declared as a secret, or looks like one by a key's name.
-    pub(super) fn hides(&self, path: &[String]) -> bool {
+    pub(crate) fn hides(&self, path: &[String]) -> bool {
         let (mut shape, mut name) = (self, Name::Plain);
         for (at, key) in path.iter().enumerate() {
             shape = match shape.at(slice::from_ref(key)) {
@@ -43,7 +43,7 @@ impl Shape {
     }
 
     /// The keys that are hidden because of their names alone.
-    pub(super) fn undeclared_secrets(&self) -> Vec<String> {
+    pub(crate) fn undeclared_secrets(&self) -> Vec<String> {
         let mut found = Vec::new();
         self.find_undeclared(&[], Name::Plain, &mut found);
         found

@@ -17,7 +17,7 @@ pub(crate) const NETWORK_EXPECTED: &str =
 /// Bits after the prefix have to be zero: `"10.1.2.3/8"` is rejected, because it is ambiguous.
 ///
 /// ```
-/// use axum_chassis::settings::Network;
+/// use axum_chassis_settings::Network;
 ///
 /// let cluster: Network = "10.0.0.0/8".parse()?;
 /// assert!(cluster.contains([10, 1, 2, 3].into()));
@@ -25,7 +25,7 @@ pub(crate) const NETWORK_EXPECTED: &str =
 ///     "10.1.2.3/8".parse::<Network>().unwrap_err().to_string(),
 ///     r#"expected "10.0.0.0/8" for the network, or "10.1.2.3" for the address alone"#
 /// );
-/// # Ok::<(), axum_chassis::settings::InvalidNetwork>(())
+/// # Ok::<(), axum_chassis_settings::InvalidNetwork>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network {

@@ -5,12 +5,12 @@ use config::{Value, ValueKind};
 use serde_json::{Map, Value as Json, to_value};
 use serde_path_to_error::Segment;
 
-use super::SettingsSchema;
-use super::check::{invalid, shown};
-use super::fault::{Findings, ValidationErrors};
-use super::layer::{self, Values, holds_secrets, is_private, origin_of, sorted};
-use super::names::{below, flag, variable_for};
-use super::shape::Shape;
+use crate::SettingsSchema;
+use crate::check::{invalid, shown};
+use crate::fault::{Findings, ValidationErrors};
+use crate::layer::{self, Values, holds_secrets, is_private, origin_of, sorted};
+use crate::names::{below, flag, variable_for};
+use crate::shape::Shape;
 
 /// The origin of a required key that no layer sets.
 const NOT_SET: &str = "not set";
@@ -19,7 +19,7 @@ const MAX_REPAIRS: usize = 200;
 
 /// Reports required keys that no layer sets. Sections that are missing are made, since their own
 /// keys may all have defaults.
-pub(super) fn require(value: &mut Value, shape: &Shape, path: &[String], findings: &mut Findings) {
+pub(crate) fn require(value: &mut Value, shape: &Shape, path: &[String], findings: &mut Findings) {
     let holder = origin_of(value, &[]).to_owned();
     match (&mut value.kind, shape.table(), shape.list()) {
         (ValueKind::Array(items), _, Some(list)) => {
@@ -67,7 +67,7 @@ fn missing(path: &[String], holder: &str, shape: Option<&Shape>, findings: &mut 
 
 /// One of the two structs, from those of the keys that are its own. What serde refuses is reported
 /// and replaced, so that it may find the next fault.
-pub(super) fn build<T: SettingsSchema>(
+pub(crate) fn build<T: SettingsSchema>(
     merged: &Value,
     json: &Json,
     shape: &Shape,
@@ -183,7 +183,7 @@ fn repair(json: &mut Json, path: &[String], shape: &Shape) -> bool {
 
 /// Whether serde takes a word that the schema does not list: an `alias`, which schemars does not read. Not where it takes
 /// any word at all.
-pub(super) fn takes<T: SettingsSchema>(path: &[String], word: &str, shape: &Shape) -> bool {
+pub(crate) fn takes<T: SettingsSchema>(path: &[String], word: &str, shape: &Shape) -> bool {
     let refuses = |word: &str| {
         let nested = path.iter().enumerate().rev();
         let json = nested.fold(Json::from(word), |inner, (at, key)| {
@@ -261,7 +261,7 @@ fn validate<T: SettingsSchema>(built: &T, merged: &Value, findings: &mut Finding
 }
 
 /// Both structs as they print themselves, in one table.
-pub(super) fn print(
+pub(crate) fn print(
     chassis: &impl SettingsSchema,
     service: &impl SettingsSchema,
 ) -> serde_json::Result<Json> {

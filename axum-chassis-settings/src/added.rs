@@ -7,24 +7,24 @@ use std::thread;
 
 use config::{ConfigError, Source, Value, ValueKind};
 
-use super::fault::one_line;
-use super::layer::{Values, number, to_json};
+use crate::fault::one_line;
+use crate::layer::{Values, number, to_json};
 
 #[derive(Clone)]
-pub(super) struct Added {
+pub(crate) struct Added {
     name: String,
     source: Arc<dyn Source + Send + Sync>,
 }
 
 /// The output of a source.
-pub(super) struct SourceOutput {
-    pub(super) name: String,
+pub(crate) struct SourceOutput {
+    pub(crate) name: String,
     /// Values, all with origins, or the source's error.
-    pub(super) table: Result<Values, String>,
+    pub(crate) table: Result<Values, String>,
 }
 
 impl Added {
-    pub(super) fn new<S: Source + Send + Sync + 'static>(source: S) -> Self {
+    pub(crate) fn new<S: Source + Send + Sync + 'static>(source: S) -> Self {
         let path = std::any::type_name::<S>();
         let path = path.split('<').next().unwrap_or(path);
         Self {
@@ -35,7 +35,7 @@ impl Added {
 
     /// On a thread of its own: clients that block refuse to within a runtime, and a panic in one is
     /// a fault of that source.
-    pub(super) fn ask(&self) -> SourceOutput {
+    pub(crate) fn ask(&self) -> SourceOutput {
         let ask = || self.source.collect().map_err(|error| problem(&error));
         let answer = thread::scope(|scope| {
             let thread = thread::Builder::new().name("settings-source".into());
@@ -61,7 +61,7 @@ impl Hash for SourceOutput {
 }
 
 /// A value with an origin, of the types that structs are read from.
-pub(super) fn settled(value: Value, holder: &str) -> Value {
+pub(crate) fn settled(value: Value, holder: &str) -> Value {
     let origin = value.origin().map_or(holder.to_owned(), one_line);
     let kind = match value.kind {
         ValueKind::Table(table) => {

@@ -11,7 +11,7 @@
 //! Neither case nor `-` or `_` make a difference to a key that the structs know. Keys of maps are
 //! taken as they stand, but for variables, where they are lower case.
 
-use super::shape::Shape;
+use crate::shape::Shape;
 
 /// The prefix of environment variables that are settings.
 const PREFIX: &str = "APP__";
@@ -19,7 +19,7 @@ const PREFIX: &str = "APP__";
 const NEAR_PREFIX: &str = "APP_";
 
 /// Variables that platforms set, and the keys they stand for.
-pub(super) const PLAIN: [(&str, [&str; 2]); 5] = [
+pub(crate) const PLAIN: [(&str, [&str; 2]); 5] = [
     ("PORT", ["server", "port"]),
     ("RUST_LOG", ["logs", "filter"]),
     ("LOG_FORMAT", ["logs", "format"]),
@@ -30,7 +30,7 @@ pub(super) const PLAIN: [(&str, [&str; 2]); 5] = [
 impl Shape {
     /// The key that these segments mean, spelt as the structs spell it, and what it takes. `Err`
     /// is the path as far as it is known, and then as it was written.
-    pub(super) fn resolve(
+    pub(crate) fn resolve(
         &self,
         segments: &[String],
     ) -> Result<(Vec<String>, &Shape), Vec<String>> {
@@ -54,7 +54,7 @@ impl Shape {
     }
 
     /// The list that a path leads into, where only a whole list can be set.
-    pub(super) fn list_in<'p>(&self, path: &'p [String]) -> Option<&'p [String]> {
+    pub(crate) fn list_in<'p>(&self, path: &'p [String]) -> Option<&'p [String]> {
         let list = |path: &&[String]| self.at(path)?.list();
         let mut starts = (1..path.len()).map(|end| &path[..end]);
         starts.find(|path| list(path).is_some())
@@ -62,7 +62,7 @@ impl Shape {
 
     /// Whether a secret file is there for somebody else, such as `ca.crt` for a client of a library: its name is not one of
     /// ours, is in no section and looks like no key.
-    pub(super) fn is_foreign(&self, file: &str) -> bool {
+    pub(crate) fn is_foreign(&self, file: &str) -> bool {
         let path = secret_file(file);
         // The name of a folder that cannot be read ends with a slash; in it may be any key.
         let is_folder = file.is_empty() || file.ends_with('/');
@@ -71,7 +71,7 @@ impl Shape {
     }
 
     /// The known key that looks most like an unknown one, if any does.
-    pub(super) fn nearest(&self, path: &[String]) -> Option<String> {
+    pub(crate) fn nearest(&self, path: &[String]) -> Option<String> {
         // Items of a list are all alike.
         let keys = path.iter().filter(|key| key.parse::<usize>().is_err());
         let path: Vec<String> = keys.cloned().collect();
@@ -105,7 +105,7 @@ fn slips(name: &str) -> usize {
 }
 
 /// Whether one name may be meant by another.
-pub(super) fn is_near(written: &str, known: &str) -> bool {
+pub(crate) fn is_near(written: &str, known: &str) -> bool {
     distance(written, known) <= slips(written)
 }
 
@@ -115,7 +115,7 @@ fn flat(path: &[String]) -> String {
 }
 
 /// Whether two paths differ at most in case, `-` and `_`.
-pub(super) fn are_alike(one: &[String], other: &[String]) -> bool {
+pub(crate) fn are_alike(one: &[String], other: &[String]) -> bool {
     let plain = |path: &[String]| path.iter().map(|key| plain_form(key)).collect::<Vec<_>>();
     plain(one) == plain(other)
 }
@@ -132,13 +132,13 @@ fn plain(name: &str) -> Option<[&'static str; 2]> {
 }
 
 /// The path in a variable's name, if it is one of ours.
-pub(super) fn variable(name: &str) -> Option<Vec<String>> {
+pub(crate) fn variable(name: &str) -> Option<Vec<String>> {
     after_prefix(name, PREFIX)
 }
 
 /// The path in `APP_SERVER__PORT`, which lacks an underscore. `APP_SERVER_PORT` is not one: it may
 /// well be Kubernetes' link to a service called `app-server`.
-pub(super) fn near_variable(name: &str) -> Option<Vec<String>> {
+pub(crate) fn near_variable(name: &str) -> Option<Vec<String>> {
     let path = after_prefix(name, NEAR_PREFIX)?;
     (path.len() > 1 && path[0].starts_with(|c| c != '_')).then_some(path)
 }
@@ -150,7 +150,7 @@ fn after_prefix(name: &str, prefix: &str) -> Option<Vec<String>> {
 }
 
 /// The path in a secret file's name; folders are levels, and the name may be a variable's.
-pub(super) fn secret_file(name: &str) -> Vec<String> {
+pub(crate) fn secret_file(name: &str) -> Vec<String> {
     if let Some(path) = plain(name) {
         return path.map(str::to_owned).to_vec();
     }
@@ -163,17 +163,17 @@ pub(super) fn secret_file(name: &str) -> Vec<String> {
 }
 
 /// The path in the key of a flag.
-pub(super) fn flag(key: &str) -> Vec<String> {
+pub(crate) fn flag(key: &str) -> Vec<String> {
     key.trim().split('.').map(str::to_owned).collect()
 }
 
 /// The origin of an environment variable's value.
-pub(super) fn origin(variable: &str) -> String {
+pub(crate) fn origin(variable: &str) -> String {
     format!("environment variable {variable}")
 }
 
 /// The variable that sets a key, for hints.
-pub(super) fn variable_for(path: &[String]) -> String {
+pub(crate) fn variable_for(path: &[String]) -> String {
     let levels = plain_form(&path.join("__"));
     format!("{PREFIX}{}", levels.to_uppercase())
 }
@@ -202,17 +202,17 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// The path of a key, or of an item, in what stands at `path`.
-pub(super) fn below(path: &[String], key: impl ToString) -> Vec<String> {
+pub(crate) fn below(path: &[String], key: impl ToString) -> Vec<String> {
     [path, &[key.to_string()]].concat()
 }
 
 /// `["server", "port"]` as people write it: `server.port`; odd keys are quoted.
-pub(super) fn dotted<S: AsRef<str>>(path: &[S]) -> String {
+pub(crate) fn dotted<S: AsRef<str>>(path: &[S]) -> String {
     let parts: Vec<String> = path.iter().map(|key| quoted_if_odd(key.as_ref())).collect();
     parts.join(".")
 }
 
-pub(super) fn quoted_if_odd(key: &str) -> String {
+pub(crate) fn quoted_if_odd(key: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !key.is_empty() && key.chars().all(bare) {
         key.to_owned()
@@ -222,7 +222,7 @@ pub(super) fn quoted_if_odd(key: &str) -> String {
 }
 
 /// A TOML basic string, with everything escaped that could confuse a terminal or a log.
-pub(super) fn toml_string(text: &str) -> String {
+pub(crate) fn toml_string(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
         match c {
