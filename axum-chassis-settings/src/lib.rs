@@ -11,7 +11,7 @@
 //! 8. `--set server.port=8081`
 //!
 //! `APP_CONFIG_DIR` and `APP_SECRETS_DIR` name other directories. How names and values are
-//! written is shown with examples in `tests/settings/names.rs` of the repository, and the error messages are in
+//! written is shown with examples in `tests/settings/names.rs` of its repository, and the error messages are in
 //! `tests/settings/wrong.txt`.
 //!
 //! - An unknown key is an error, and so is an invalid value that a later layer overrides:

@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 
-use axum_chassis::config::{Map, Value as Said, ValueKind};
+use axum_chassis_settings::config::{Map, Value as Said, ValueKind};
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRunner};
 

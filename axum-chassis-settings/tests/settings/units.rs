@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use axum_chassis::settings::{Duration, Network, Size};
+use axum_chassis_settings::{Duration, Network, Size};
 use proptest::prelude::*;
 
 proptest! {

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum_chassis::config::{ConfigError, File, FileFormat, Map, Source, Value, ValueKind};
-use axum_chassis::settings::{Sources, watch};
+use axum_chassis_settings::config::{ConfigError, File, FileFormat, Map, Source, Value, ValueKind};
+use axum_chassis_settings::{Sources, watch};
 
 use crate::fixture::{Fixture, Says};
 use crate::structs::{Chassis, Service};
@@ -56,7 +56,7 @@ fn a_yaml_file_is_a_layer_above_the_files_and_below_secrets_and_variables() {
 
 #[test]
 fn the_yaml_of_the_documentation_is_right() {
-    let page = include_str!("../../docs/settings.md");
+    let page = include_str!("../../../docs/settings.md");
     let yaml = page.split("```yaml\n").nth(1).unwrap();
     let fixture = Fixture::new().yaml(yaml.split("```").next().unwrap());
     assert_eq!(fixture.value("limits.body").0, "\"512KiB\"");

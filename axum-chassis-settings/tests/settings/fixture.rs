@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use axum_chassis::config::{ConfigError, File, FileFormat, Map, Source, Value};
-use axum_chassis::settings::{Effective, Invalid, Sources};
+use axum_chassis_settings::config::{ConfigError, File, FileFormat, Map, Source, Value};
+use axum_chassis_settings::{Effective, Invalid, Sources};
 
 use tempfile::TempDir;
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU16;
 
-use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{
+use axum_chassis_settings::schemars::{self, JsonSchema};
+use axum_chassis_settings::{
     Invalid, Secret, SettingsSchema, Size, Sources, Validate, ValidationErrors, load, schema,
 };
 use serde::{Deserialize, Serialize};

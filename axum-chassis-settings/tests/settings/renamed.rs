@@ -1,7 +1,7 @@
 //! Renamed keys: the old name keeps working, with a deprecation warning.
 
-use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Loaded, Sources, Validate, load, schema};
+use axum_chassis_settings::schemars::{self, JsonSchema};
+use axum_chassis_settings::{Loaded, Sources, Validate, load, schema};
 use serde::{Deserialize, Serialize};
 
 use crate::fixture::{Folder, Says};

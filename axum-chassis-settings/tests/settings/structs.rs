@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{
+use axum_chassis_settings::schemars::{self, JsonSchema};
+use axum_chassis_settings::{
     Duration, Invalid, Loaded, Secret, Size, Sources, Validate, ValidationErrors, load,
 };
 use serde::{Deserialize, Serialize};

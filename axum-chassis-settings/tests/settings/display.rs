@@ -1,6 +1,6 @@
 //! Printed settings: redacted, with origins, and readable as settings again.
 
-use axum_chassis::settings::{Sources, schema};
+use axum_chassis_settings::{Sources, schema};
 use serde_json::json;
 
 use crate::fixture::{Fixture, Folder};

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Secret, Sources, Validate, load};
+use axum_chassis_settings::schemars::{self, JsonSchema};
+use axum_chassis_settings::{Secret, Sources, Validate, load};
 use serde::{Deserialize, Serialize};
 
 use crate::fixture::Folder;

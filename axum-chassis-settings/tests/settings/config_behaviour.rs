@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use axum_chassis::config::{Config, Map, Value, ValueKind};
-use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Sources, Validate, ValidationErrors, load};
+use axum_chassis_settings::config::{Config, Map, Value, ValueKind};
+use axum_chassis_settings::schemars::{self, JsonSchema};
+use axum_chassis_settings::{Sources, Validate, ValidationErrors, load};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

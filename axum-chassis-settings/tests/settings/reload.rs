@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use axum_chassis::settings::{Invalid, Sources, Watcher, watch};
+use axum_chassis_settings::{Invalid, Sources, Watcher, watch};
 
 use crate::fixture::Folder;
 use crate::structs::{Chassis, Service, Settings};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::settings::{Duration, Secret, Sources, Validate, load, schema};
+use axum_chassis_settings::schemars::{self, JsonSchema};
+use axum_chassis_settings::{Duration, Secret, Sources, Validate, load, schema};
 use serde::{Deserialize, Serialize};
 
 use crate::fixture::Folder;

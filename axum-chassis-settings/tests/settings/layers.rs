@@ -1,6 +1,6 @@
 //! The precedence of layers, and the origin that is shown.
 
-use axum_chassis::settings::{Sources, load};
+use axum_chassis_settings::{Sources, load};
 
 use crate::fixture::Fixture;
 use crate::structs::{Chassis, load_from};
