@@ -97,11 +97,11 @@ impl Validate for Settings {
     }
 }
 
-/// How long a request of this listener may take to arrive.
+/// Timeout for a request to arrive on this listener.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The longest request body in bytes: a filter and a token.
 const LONGEST_BODY: usize = 1024;
-/// How many answers that take work, such as a scrape, are made at a time: 503 beyond it.
+/// The maximum number of concurrent expensive responses, such as scrapes: 503 beyond it.
 const MOST_WORK: usize = 4;
 
 /// The state that the admin listener shows.
@@ -175,7 +175,7 @@ impl Admin {
             let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("busy with others");
             return (close, busy).into_response();
         };
-        // What has arrived meanwhile is looked at before this goes on.
+        // Requests that have arrived meanwhile, such as probes, go first.
         tokio::task::yield_now().await;
         answer()
     }

@@ -19,7 +19,7 @@ use crate::shutdown;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ServiceSettings {
-    /// How long the service's own start may take.
+    /// Timeout of the service's own start.
     pub start_timeout: Duration,
     /// The number of worker threads. 0 uses the CPU quota of the container, or else the number of processors.
     pub threads: usize,

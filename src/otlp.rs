@@ -43,15 +43,15 @@ pub(crate) struct FinishedRequest<'a> {
     pub(crate) error: Option<&'a str>,
 }
 
-/// How many spans went where so far.
+/// The numbers of spans so far, by their fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(feature = "otlp"), allow(dead_code, unreachable_pub))]
 #[non_exhaustive]
 pub struct Counts {
-    /// Those that the collector took.
+    /// Accepted by the collector.
     pub exported: u64,
-    /// Dropped since too many waited already.
+    /// Dropped because the queue was full.
     pub no_room: u64,
-    /// Lost since the collector did not take them.
+    /// Lost because the collector did not accept them.
     pub refused: u64,
 }

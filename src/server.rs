@@ -51,12 +51,12 @@ const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// hyper's default maximum number of headers, in a table on the stack. A table of any other size is allocated for
 /// each request.
 const HYPERS_HEADERS: usize = 100;
-/// How many bytes of an HTTP/2 stream may be buffered for the connection.
+/// The maximum size, in bytes, of an HTTP/2 stream's send buffer.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
-/// How many bytes a client may send on an HTTP/2 stream before the service has read them: RFC 9113's initial value.
-/// hyper's own is 1 MiB, which each request under way may take.
+/// The flow-control window of an HTTP/2 stream in bytes: RFC 9113's initial value. A client may send as much before
+/// the service has read it. hyper's default is 1 MiB, which each request under way may take.
 const STREAM_WINDOW: u32 = 65_535;
-/// How long a connection may wait for its client before it can be closed for a new connection.
+/// The time a connection waits for its client before it can be closed for a new connection.
 const GRACE: StdDuration = StdDuration::from_secs(1);
 /// The same for the admin listener. It is short, so that more connections can be accepted per second than a client
 /// opens.
@@ -75,22 +75,22 @@ pub struct Settings {
     /// The permissions of the file of `unix_socket` in octal digits, such as `0660`: who may write may connect. Unset, the
     /// process's umask decides.
     pub unix_socket_mode: Option<String>,
-    /// How long a client may take to send a request's headers.
+    /// Timeout for a client to send a request's headers.
     pub header_timeout: Duration,
-    /// How long a connection may wait for its next request. Keep it longer than the proxies in front keep theirs, so
-    /// that they close first.
+    /// Timeout of an idle connection, without a request. Keep it longer than the proxies in front keep theirs, so that
+    /// they close first.
     pub idle_timeout: Duration,
-    /// How long an answer may wait for its client to take the next 16 KiB of it, or what is left.
+    /// Timeout for a client to read the next 16 KiB of a response, or the rest if that is less.
     pub send_timeout: Duration,
-    /// How many connections may be open at once. For a further one, the one that has been idle longest is closed. Unset, it is
-    /// 10,000, or less where the container's memory limit is below 5 GiB.
+    /// The maximum number of open connections. For a further one, the one that has been idle longest is closed. Unset, it
+    /// is 10,000, or less where the container's memory limit is below 5 GiB.
     #[schemars(range(min = 1))]
     pub max_connections: Option<usize>,
-    /// How many requests may be under way at once on one HTTP/2 connection.
+    /// The maximum number of concurrent requests on one HTTP/2 connection.
     #[schemars(range(min = 1))]
     pub max_streams: u32,
-    /// How many headers a request over HTTP/1 may have: 431 beyond it. Proxies add some of their own. More than 100 take
-    /// memory of their own for each request.
+    /// The maximum number of headers of an HTTP/1 request: 431 beyond it. Proxies add some. More than 100 take additional
+    /// memory for each request.
     #[schemars(range(min = 1, max = 1000))]
     pub max_headers: usize,
     /// The proxies in front of the service, as addresses and networks: only they are trusted to
@@ -99,7 +99,7 @@ pub struct Settings {
     /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` after
     /// RFC 7239. The other one is never read, since they pass it on as clients send it.
     pub forwarded_header: ForwardedHeader,
-    /// Whose `x-request-id` and `traceparent` a request keeps: `from-anyone`, `from-trusted-proxies` or `from-nobody`.
+    /// The callers whose `x-request-id` and `traceparent` are kept: `from-anyone`, `from-trusted-proxies` or `from-nobody`.
     pub accept_ids: AcceptIds,
 }
 

@@ -20,10 +20,10 @@ use crate::settings::{Duration, Validate, ValidationErrors};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// How long the service keeps serving after readiness has turned 503, until load balancers and proxies have
+    /// The time the service keeps serving after readiness has turned 503, until load balancers and proxies have
     /// noticed. Unset, it is 5 s, or less where `shutdown.deadline` is short; 0 s if standard input is a terminal.
     pub delay: Option<Duration>,
-    /// How long the whole stop may take, the delay included. Keep it below the pod's grace period.
+    /// The longest time of the whole shutdown, the delay included. Keep it below the pod's grace period.
     pub deadline: Duration,
     /// The timeout of each `on_stop` hook. The same time before `shutdown.deadline` is reserved for the hooks.
     pub hook_timeout: Duration,
@@ -204,7 +204,7 @@ impl StopRequest {
     }
 }
 
-/// What a stop comes from.
+/// The cause of a shutdown.
 #[derive(Debug)]
 pub(crate) enum StopCause {
     /// A signal of this name.

@@ -83,3 +83,21 @@ fn a_default_in_parentheses_after_its_key_is_the_default() {
     }
     assert!(compared > 5, "{compared}");
 }
+
+#[test]
+fn the_benchmark_page_and_the_limit_of_ci_have_the_same_instructions() {
+    let page = include_str!("../bench/README.md");
+    let prefix = "| instructions a request, in user space |";
+    let row = page.lines().find_map(|line| line.strip_prefix(prefix));
+    let cells = row.expect("a row").split('|');
+    let cells: Vec<f64> = cells
+        .filter_map(|cell| cell.trim().replace(',', "").parse().ok())
+        .collect();
+    let [bare, _, chassis, _] = cells[..] else {
+        panic!("{cells:?}");
+    };
+    let baseline = include_str!("../bench/baseline").trim();
+    let baseline: f64 = baseline.parse().expect("a ratio");
+    let difference = (chassis / bare / baseline - 1.0).abs();
+    assert!(difference < 0.05, "{} and {baseline}", chassis / bare);
+}

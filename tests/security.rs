@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-/// How a line of the page begins, and the tests of what it says.
+/// The beginnings of the page's lines, and the test of each.
 const TESTS: [(&str, &str); 34] = [
     (
         "| sends headers, bodies or requests slowly",

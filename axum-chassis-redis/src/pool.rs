@@ -31,7 +31,7 @@ struct Inner {
     is_closed: AtomicBool,
 }
 
-/// How long a connection may take to answer a `PING`, before it counts as silent.
+/// Timeout of a `PING`, after which its connection counts as silent.
 const ANSWER: Duration = Duration::from_secs(1);
 /// The kernel closes a silent connection without pending commands after about this time.
 const KEEPALIVE: Duration = Duration::from_secs(10);

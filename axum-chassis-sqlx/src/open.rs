@@ -6,7 +6,7 @@ use sqlx::{Connection, Database, Pool};
 
 use crate::Settings;
 
-/// How long closing a pool may take: a connection that has gone silent does not end.
+/// Timeout for closing a pool: a connection that has gone silent does not close.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Waits until the database is available.

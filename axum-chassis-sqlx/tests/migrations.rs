@@ -219,7 +219,7 @@ fn an_index_that_failed_is_dropped_and_built_again() {
     // Not passed over in silence.
     let error = migrate(&files).expect_err("the index of before");
     assert!(format!("{error:#}").contains("already exists"), "{error:#}");
-    // What the warning says.
+    // The migration succeeds again after the steps that the warning names.
     server.query("DROP INDEX CONCURRENTLY orders_item");
     migrate(&files).expect("a migration");
 }

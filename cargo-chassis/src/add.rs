@@ -18,7 +18,7 @@ use crate::template::{Answers, Template};
 /// Its flags.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to add
+    /// The parts to add
     #[arg(required = true)]
     assets: Vec<Asset>,
 

@@ -52,7 +52,7 @@ pub struct Args {
     only: Vec<String>,
 }
 
-/// What to hold against what.
+/// A comparison of manifests with a binary.
 #[derive(Clone, Debug)]
 pub struct Check {
     manifests: PathBuf,

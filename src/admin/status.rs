@@ -12,7 +12,7 @@ use super::Admin;
 use super::resources::{self, Resource};
 use super::samples::{Interval, RequestCounts, Snapshot};
 use crate::health::{ReadinessReport, Role};
-use crate::redact;
+use crate::settings::redact_secrets;
 use crate::shared::Build;
 use crate::shutdown::Phase;
 
@@ -29,7 +29,7 @@ pub(super) struct Status<'a> {
     /// `starting`, `ready`, `not ready` or `stopping`.
     pub(super) state: &'static str,
     pub(super) state_seconds: u64,
-    /// How long the service's runtime has run no task, if it is stalled.
+    /// The time since the service's runtime has last run a task, if it is stalled.
     pub(super) stalled_seconds: Option<f64>,
     /// Current problems, a sentence each.
     pub(super) findings: Vec<String>,
@@ -37,7 +37,7 @@ pub(super) struct Status<'a> {
     pub(super) checks: Vec<CheckStatus>,
     pub(super) tasks: Vec<TaskStatus>,
     pub(super) traffic: Vec<Point>,
-    /// How many seconds `routes` is about.
+    /// The period that `routes` covers.
     pub(super) routes_seconds: f64,
     pub(super) routes: Vec<RouteStatus>,
     pub(super) resources: Vec<Resource>,
@@ -271,7 +271,7 @@ fn log(admin: &Admin) -> Vec<LogLine> {
     let lines = admin.shared.logs.recent().into_iter();
     let lines = lines.map(|(level, line)| LogLine {
         level: level.as_str(),
-        line: redact::secrets(&plain(line)).into_owned(),
+        line: redact_secrets(&plain(line)).into_owned(),
     });
     lines.collect()
 }

@@ -16,9 +16,9 @@ use crate::metrics::Metrics;
 use crate::server::{self, Bound, Routers};
 use crate::shutdown::Trigger;
 
-/// How many connections this listener has at most.
+/// The maximum number of connections of this listener.
 const MAX_CONNECTIONS: usize = 256;
-/// How long an answer may wait for its client.
+/// Timeout for a client that does not read its response.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The thread with the admin listener on it.

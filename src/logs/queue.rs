@@ -14,7 +14,7 @@ use tracing::Level;
 
 use super::sync::{Condvar, Mutex, MutexGuard};
 
-/// How long a line may wait for company.
+/// The longest time a line waits for others to be written with it.
 const LINGER: Duration = Duration::from_millis(5);
 
 pub(super) struct LineQueue {

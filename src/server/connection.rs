@@ -23,11 +23,11 @@ use super::socket::{LINGER, Socket};
 use super::transport::Transport;
 use crate::shutdown::Phase;
 
-/// How long an idle connection stays open after its GOAWAY.
+/// The time that an idle connection stays open after its GOAWAY.
 const GOING: Duration = Duration::from_secs(1);
 /// The same while another connection waits for its slot: enough within a data center.
 const GOING_FOR_ANOTHER: Duration = Duration::from_millis(10);
-/// How long a client that connected just before the shutdown has to send its request.
+/// Timeout for the request of a client that connected just before the shutdown.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// A connection that is about to be served.

@@ -19,7 +19,7 @@ use crate::metrics::http::Held;
 
 /// Responses up to this length, in bytes, are written in one piece.
 const SMALL: usize = 1024;
-/// How long data that will not be read is received and discarded, so that the client gets its response.
+/// The time for which data that will not be read is received and discarded, so that the client gets its response.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// The socket, which records when data arrives and when nothing can be sent.

@@ -1,7 +1,7 @@
 //! The life of a process, from its settings to its exit code; also within a test.
 //!
-//! Whatever decides about it (signals, deadlines) runs on the admin thread: with every worker of the
-//! service's runtime blocked, that runtime keeps no time and hears no signal.
+//! Signals and deadlines are handled on the admin thread: while every worker of the service's runtime is blocked, that
+//! runtime handles neither.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -193,7 +193,7 @@ pub(super) fn invalid_host(shared: &Shared, layer: RequestLayer) -> Router {
 
 /// Has the limits follow the memory limit of the container.
 pub(super) async fn follow(limits: Limits) {
-    /// How often that is looked at.
+    /// The interval of this check.
     const PAUSE: Duration = Duration::from_secs(10);
     loop {
         tokio::time::sleep(PAUSE).await;

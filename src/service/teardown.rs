@@ -50,7 +50,7 @@ impl Teardown {
         hooks.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How much of the deadline requests and tasks may use up: some is kept for the hooks.
+    /// The part of the deadline that requests and tasks may use. The rest is kept for the hooks.
     pub(super) fn time_before(&self) -> Duration {
         let Settings {
             deadline,

@@ -77,7 +77,7 @@ pub(crate) fn run(variables: &[(&str, &str)]) -> Output {
         .unwrap()
 }
 
-/// What a run that went well has logged.
+/// The log of a run that has succeeded.
 pub(crate) fn log(output: &Output) -> Vec<Value> {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let stdout = String::from_utf8_lossy(&output.stdout);

@@ -12,7 +12,7 @@ fn nobody() -> std::net::SocketAddr {
     taken.local_addr().unwrap()
 }
 
-/// What the one line at ERROR says.
+/// The error of the only line at ERROR.
 fn failure(ended: &Ended) -> &str {
     let mut log = ended.log.iter();
     let error = log.find(|line| line["level"] == "ERROR").unwrap();

@@ -19,7 +19,7 @@ use crate::open::wait;
 const TRIES: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How often the lock against concurrent migrations is requested.
+/// The interval of requests for the lock against concurrent migrations.
 const TURN: Duration = Duration::from_millis(250);
 const REMINDER: Duration = Duration::from_secs(30);
 

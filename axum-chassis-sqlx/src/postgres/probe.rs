@@ -16,16 +16,16 @@ use tokio::task::JoinHandle;
 use super::silence::{Addresses, Connections};
 use super::upkeep::Upkeep;
 
-/// How long a trivial query may take before its connection counts as silent.
+/// Timeout of a trivial query, after which its connection counts as silent.
 pub(super) const ANSWER: Duration = Duration::from_secs(1);
-/// How much later than the response on a new connection an earlier response on the old one may arrive.
+/// Tolerance for reordering: the response on the old connection may arrive so much later than the one on the new.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub(super) struct Probe(Arc<Inner>);
 
-/// How to connect.
+/// The options to connect with.
 #[derive(Clone)]
 pub(super) struct Ways {
     pub(super) full: PgConnectOptions,

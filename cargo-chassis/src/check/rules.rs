@@ -167,7 +167,7 @@ impl<'a> Workload<'a> {
         ports.iter().find(named)?["containerPort"].as_u64()
     }
 
-    /// Which of the binary's listeners a port is.
+    /// The name of the binary's listener with this port.
     fn listener(&self, port: u64) -> Option<&'static str> {
         let is = |key| self.setting(key).as_u64() == Some(port);
         if is("server.port") {

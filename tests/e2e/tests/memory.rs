@@ -224,7 +224,7 @@ fn no_client_has_a_container_of_128_mib_killed_and_others_are_answered() {
         let container = Container::start();
         assert_eq!(container.metric("cgroup_memory_limit_bytes"), LIMIT);
         let held = clients(container.main, number, &sends);
-        // What arrives last counts, too.
+        // The last data to arrive counts, too.
         sleep(Duration::from_secs(1));
         let memory = container.metric("process_resident_memory_bytes");
         let asked = Instant::now();

@@ -62,7 +62,7 @@ fn works_in(mode: &str) {
     assert!(said.contains(WARNING), "{said}");
     holds_no_password("the log", &said);
 
-    // What the warning says.
+    // A statement timeout of the role, as the warning recommends.
     postgres.query("ALTER ROLE orders SET statement_timeout = '200ms'");
     let pooler = PgBouncer::start(&postgres, mode);
     let service = program

@@ -14,7 +14,7 @@ use stores::{
 
 use crate::{acknowledged, program, run, take};
 
-/// What nobody may read: the passwords, as they are and as they stand in a URL.
+/// Checks that a text has no password, neither as it is nor as it is written in a URL.
 pub(crate) fn holds_no_password(what: &str, text: &str) {
     for secret in [PASSWORD, PASSWORD_IN_URL, "hunter2"] {
         let at = text.find(secret);

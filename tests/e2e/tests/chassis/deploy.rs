@@ -83,7 +83,7 @@ impl Deployed {
     }
 }
 
-/// What lies at the top whatever the answer is.
+/// The entries of the top folder with every answer.
 const TOP: [&str; 10] = [
     ".cargo",
     ".chassis.toml",

@@ -22,7 +22,7 @@ const ANSWERS: [&[&str]; 5] = [
     &["redis=yes"],
 ];
 
-/// What is applied, one after the other: base, overlays, the steps before them, and the stores of your own cluster.
+/// The folders to apply, in this order: base, overlays, the steps before them, and the stores of your own cluster.
 fn applied(folder: &Path) -> Vec<PathBuf> {
     let k8s = folder.join("k8s");
     let mut applied: Vec<PathBuf> = files(&k8s, &[])
