@@ -47,6 +47,8 @@ socketserver.UnixStreamServer(sys.argv[1], Show).serve_forever()
 PYTHON
 python3 "$folder/server.py" "$folder/backend" &
 pids+=($!)
+# Waits until it listens.
+until [ -S "$folder/backend" ]; do sleep 0.1; done
 
 forward="proxy_set_header X-Forwarded-For \$proxy_add_x_forwarded_for; proxy_set_header X-Real-IP \$remote_addr;"
 cat >"$folder/nginx.conf" <<CONFIG
@@ -63,10 +65,12 @@ http {
 CONFIG
 nginx -e stderr -c "$folder/nginx.conf" &
 pids+=($!)
+until [ -S "$folder/realip" ]; do sleep 0.1; done
+sleep 1
 
 # The outer proxy's request.
 ask() {
-  curl --silent --retry 20 --retry-all-errors --retry-delay 1 --unix-socket "$folder/$1" \
+  curl --silent --unix-socket "$folder/$1" \
     --header "X-Forwarded-For: 198.51.100.7" "http://localhost/$2"
 }
 seen="add=$(ask plain X-Forwarded-For) real=$(ask plain X-Real-IP) realip=$(ask realip X-Forwarded-For)"
