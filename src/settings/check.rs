@@ -28,7 +28,7 @@ pub(super) enum Strings {
     Text,
 }
 
-/// Checks one layer after the other: what is wrong goes to `findings`, and what is left is typed.
+/// Checks one layer after the other: adds errors to `findings`, and gives the other values their types.
 pub(super) struct Checker<'a> {
     pub(super) shape: &'a Shape,
     pub(super) findings: Findings,
