@@ -55,7 +55,7 @@ fn a_yaml_file_is_a_layer_above_the_files_and_below_secrets_and_variables() {
 }
 
 #[test]
-fn the_yaml_of_the_documentation_is_right() {
+fn the_yaml_of_the_documentation_is_valid() {
     let page = include_str!("../../../docs/settings.md");
     let yaml = page.split("```yaml\n").nth(1).unwrap();
     let fixture = Fixture::new().yaml(yaml.split("```").next().unwrap());
