@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
-use crate::admin::Build;
 use crate::chassis_settings::{self, ChassisSettings};
 use crate::error::{Chain, Error};
 use crate::limits::Limits;
 use crate::settings::{self, SettingsSchema, Sources};
+use crate::shared::Build;
 use crate::threads;
 
 const HELP: &str = "\

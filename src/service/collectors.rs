@@ -7,19 +7,30 @@ use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 use crate::background::{BackgroundTasks, RunEnd, TaskState};
 use crate::health::Readiness;
 use crate::limits::Limits;
-use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::otlp::Export;
+use crate::shared::Shared;
 
-/// Registers the metrics of the log, the readiness checks and the trace export.
-pub(super) fn register(
-    metrics: &Metrics,
-    readiness: &Readiness,
-    tasks: &BackgroundTasks,
-    logs: &Logs,
-    export: &Export,
-) -> prometheus::Result<()> {
+/// Registers the metrics of the build, the machine, the limits, the log, the readiness checks and the trace export.
+pub(super) fn register(shared: &Shared) -> prometheus::Result<()> {
     use tracing::Level;
+    let Shared {
+        build,
+        metrics,
+        readiness,
+        tasks,
+        logs,
+        export,
+        ..
+    } = shared;
+    metrics.build_info(&[
+        ("name", build.name),
+        ("version", build.version),
+        ("revision", build.revision),
+        ("rustc", build.rustc),
+    ])?;
+    metrics.machine()?;
+    limits(metrics, &shared.limits)?;
     for (level, name) in [
         (Level::ERROR, "error"),
         (Level::WARN, "warn"),
@@ -64,7 +75,7 @@ pub(super) fn register(
 }
 
 /// Registers the limits on requests, and how much of bodies is in memory.
-pub(super) fn limits(metrics: &Metrics, limits: &Limits) -> prometheus::Result<()> {
+fn limits(metrics: &Metrics, limits: &Limits) -> prometheus::Result<()> {
     type Read = fn(&Limits) -> u64;
     let gauges: [(&str, &str, Read); 3] = [
         (
