@@ -305,11 +305,14 @@ where
                 }
             }
         };
-        let response = match in_flight.has_no_room() {
-            true => outcome::no_room(in_flight),
-            false => response,
-        };
-        let mut response = outcome::shape(response, in_flight.ids(), in_flight.error_map());
+        let mut response = response;
+        if in_flight.has_no_room() {
+            response = outcome::no_room(in_flight);
+        }
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            response = outcome::shape(response, in_flight.ids(), in_flight.error_map());
+        }
         // An upgrade has to keep its `Connection`.
         let is_over = response.status() != StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
