@@ -54,6 +54,7 @@ mod otlp;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod problem;
+mod record;
 mod redact;
 pub mod trace;
 

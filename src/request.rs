@@ -11,6 +11,7 @@
 
 mod in_flight;
 mod nested;
+mod observer;
 mod outcome;
 mod policy;
 mod response_body;
@@ -31,6 +32,8 @@ use tokio::time::Sleep;
 use tower::{Layer, Service};
 
 use self::in_flight::InFlight;
+pub(crate) use self::observer::Observers;
+pub use self::observer::{RequestHead, RequestObserver};
 pub use self::policy::{RoutePolicy, RoutePolicyFuture, RoutePolicyService};
 use self::response_body::ResponseBody;
 use crate::client_ip::Proxies;
@@ -40,6 +43,7 @@ use crate::metrics::Metrics;
 use crate::metrics::http::{Http, Route, UNMATCHED};
 use crate::otlp::{Export, Span};
 use crate::problem::{ErrorMap, Problem};
+pub use crate::record::FinishedRequest;
 use crate::shutdown::{Phase, Shutdown};
 use crate::trace::{self, Ids, OtelContext};
 use crate::upload::Upload;
@@ -57,6 +61,7 @@ struct LayerState {
     shutdown: Option<Shutdown>,
     export: Export,
     error_map: ErrorMap,
+    observers: Observers,
 }
 
 impl RequestLayer {
@@ -76,6 +81,7 @@ impl RequestLayer {
             None,
             Export::off(),
             ErrorMap::default(),
+            Observers::default(),
         ))
     }
 
@@ -90,6 +96,13 @@ impl RequestLayer {
         self
     }
 
+    /// Adds an observer of requests, as [`Chassis::observe`](crate::Chassis::observe) does.
+    #[must_use]
+    pub fn observe(self, observer: impl RequestObserver) -> Self {
+        self.0.observers.add(observer);
+        self
+    }
+
     pub(crate) fn with(
         limits: Limits,
         logs: Logs,
@@ -97,6 +110,7 @@ impl RequestLayer {
         shutdown: Option<Shutdown>,
         export: Export,
         error_map: ErrorMap,
+        observers: Observers,
     ) -> Self {
         Self(Arc::new(LayerState {
             proxies: Proxies::default(),
@@ -106,6 +120,7 @@ impl RequestLayer {
             shutdown,
             export,
             error_map,
+            observers,
         }))
     }
 
@@ -168,6 +183,12 @@ impl Endpoint {
         let known = self.route.get_or_init(|| http.route(path.as_str()));
         (known.pattern() != path.as_str()).then(|| http.route(path.as_str()))
     }
+
+    /// The route of a request for which [`other_route`](Self::other_route) returned `other`.
+    fn route<'a>(&'a self, other: Option<&'a Arc<Route>>) -> &'a Route {
+        let known = || self.route.get_or_init(|| self.shared.http.route(UNMATCHED));
+        other.unwrap_or_else(known)
+    }
 }
 
 impl<S> Service<Request> for RequestService<S>
@@ -199,7 +220,7 @@ where
         let has_body = upload.is_some();
         let in_flight = InFlight::begin(
             self.endpoint.clone(),
-            &request,
+            &mut request,
             client,
             ids.clone(),
             span,

@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest.
-const ROWS: [&[&str]; 9] = [
+const ROWS: [&[&str]; 10] = [
     &[
         "backoff", "boxed", "cgroup", "chunks", "network", "redact", "trace", "error",
     ],
+    &["record"],
     &["otlp", "problem", "settings", "threads"],
     &[
         "logs",

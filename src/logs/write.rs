@@ -177,6 +177,12 @@ pub(super) fn float(out: &mut Vec<u8>, number: f64) {
     }
 }
 
+/// Appends `true` or `false`.
+pub(super) fn boolean(out: &mut Vec<u8>, value: bool) {
+    let text: &[u8] = if value { b"true" } else { b"false" };
+    out.extend_from_slice(text);
+}
+
 /// Appends milliseconds with three decimals.
 pub(super) fn milliseconds(out: &mut Vec<u8>, duration: Duration) {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);

@@ -24,6 +24,7 @@ use crate::logs::{self, OtherLayer};
 use crate::metrics::Metrics;
 use crate::otlp::Export;
 use crate::problem::ErrorMap;
+use crate::request::Observers;
 use crate::settings::{SettingsSchema, Sources};
 use crate::shutdown::{self, Phase, Signals, Trigger};
 use crate::threads;
@@ -91,6 +92,7 @@ async fn work<S: SettingsSchema>(
             stop: signals.program(),
             // Without a listener.
             admin_routes: OwnRoutes::default(),
+            observers: Observers::default(),
         }),
         settings: settings.subscribe(),
         initial,

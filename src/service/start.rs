@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::metrics::http::Http;
 use crate::otlp::Export;
 use crate::problem::ErrorMap;
-use crate::request::RequestLayer;
+use crate::request::{Observers, RequestLayer};
 use crate::server::Bound;
 use crate::settings::{SettingsSchema, Sources};
 use crate::shutdown::{Signals, StopCause, Trigger};
@@ -131,7 +131,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
         let initial = Arc::new(self.loaded.service.clone());
         let settings = watch::Sender::new(initial.clone());
         let limit = *sections.service.start_timeout;
-        let error_map = ErrorMap::default();
+        let (error_map, observers) = (ErrorMap::default(), Observers::default());
         let teardown = Teardown {
             tasks: self.tasks,
             hooks: Arc::default(),
@@ -144,6 +144,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
                 settings: sections.clone(),
                 stop: signals.program(),
                 admin_routes: self.admin.own_routes.clone(),
+                observers: observers.clone(),
             }),
             settings: settings.subscribe(),
             initial,
@@ -193,6 +194,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
             Some(self.trigger.watch()),
             self.export,
             error_map,
+            observers,
         )
         .trusted_proxies(sections.server.proxies());
         // The probes first: of two default fallbacks, merging keeps the second.
