@@ -11,7 +11,6 @@
 
 mod in_flight;
 mod nested;
-mod observer;
 mod outcome;
 mod policy;
 mod response_body;
@@ -32,8 +31,6 @@ use tokio::time::Sleep;
 use tower::{Layer, Service};
 
 use self::in_flight::InFlight;
-pub(crate) use self::observer::Observers;
-pub use self::observer::{RequestHead, RequestObserver};
 pub use self::policy::{RoutePolicy, RoutePolicyFuture, RoutePolicyService};
 use self::response_body::ResponseBody;
 use crate::client_ip::Proxies;
@@ -41,6 +38,8 @@ use crate::limits::{self, Limits};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::metrics::http::{Http, Route, UNMATCHED};
+use crate::observer::Observers;
+pub use crate::observer::{RequestHead, RequestObserver};
 use crate::otlp::{Export, Span};
 use crate::problem::{ErrorMap, Problem};
 pub use crate::record::FinishedRequest;

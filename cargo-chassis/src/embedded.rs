@@ -9,16 +9,17 @@ use crate::archive::Archive;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The crates that are in an archive, and the folders that have them.
-pub const CRATES: [(&str, &str); 3] = [
+pub const CRATES: [(&str, &str); 4] = [
     ("axum-chassis", "crate"),
     ("axum-chassis-redis", "axum-chassis-redis"),
+    ("axum-chassis-settings", "axum-chassis-settings"),
     ("axum-chassis-sqlx", "axum-chassis-sqlx"),
 ];
 
 /// Made by build.rs from the checkout that the tool is built from.
 const CURRENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/current.tar.gz"));
 
-/// Those of `releases/`, by version.
+/// The archives of `releases/`, by version.
 const RELEASED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/released.rs"));
 
 /// The newest template (`template/`), with the crate (`crate/`) and the `Cargo.lock` that both were tested with.

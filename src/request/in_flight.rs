@@ -9,12 +9,12 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use prometheus::IntGauge;
 
-use super::observer::{Observed, RequestHead};
 use super::policy::Grant;
 use super::{Endpoint, LayerState};
 use crate::limits::Limits;
 use crate::logs::AccessFields;
 use crate::metrics::http::Route;
+use crate::observer::{Observed, RequestHead};
 use crate::otlp::Span;
 use crate::problem::ErrorMap;
 use crate::record::FinishedRequest;
@@ -34,7 +34,7 @@ pub(super) struct InFlight {
     client: Option<IpAddr>,
     begun: Instant,
     upload: Option<Upload>,
-    /// What the policies of its route give it, and nothing if there are none.
+    /// The grant of its route's policies. `None` without policies.
     grant: Option<Box<Grant>>,
     /// Nothing without observers.
     observed: Option<Box<Observed>>,
@@ -119,7 +119,7 @@ impl InFlight {
         }
     }
 
-    /// Whether there was no room for all of the body.
+    /// Whether the body was rejected because of `limits.buffered`.
     pub(super) fn has_no_room(&self) -> bool {
         self.upload.as_ref().is_some_and(Upload::is_refused)
     }

@@ -26,7 +26,7 @@ const RENDERED: [&str; 6] = [
     "scripts",
 ];
 
-/// What stands in a file of `template/` before and after the version of this workspace.
+/// Files of `template/` with the version of this workspace, and the texts before and after it.
 const VERSIONED: [(&str, &str, &str); 3] = [
     (".chassis.toml", "template = \"", "\""),
     (".github/workflows/ci.yml", "--tag v", " "),

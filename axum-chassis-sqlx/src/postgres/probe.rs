@@ -16,16 +16,16 @@ use tokio::task::JoinHandle;
 use super::silence::{Addresses, Connections};
 use super::upkeep::Upkeep;
 
-/// How long a trivial query may take before its connection counts as silent.
+/// Timeout of a trivial query, after which its connection counts as silent.
 pub(super) const ANSWER: Duration = Duration::from_secs(1);
-/// How much later than the response on a new connection an earlier response on the old one may arrive.
+/// Tolerance for reordering: the response on the old connection may arrive so much later than the one on the new.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub(super) struct Probe(Arc<Inner>);
 
-/// How to connect.
+/// The options to connect with.
 #[derive(Clone)]
 pub(super) struct Ways {
     pub(super) full: PgConnectOptions,
@@ -161,7 +161,7 @@ impl Probe {
             false => "SELECT false",
         };
         let row = sqlx::raw_sql(sql).fetch_one(&mut connection).await;
-        if row.map_err(|error| told(&error))?.try_get(0)? {
+        if row.map_err(|error| without_causes(&error))?.try_get(0)? {
             // The pool's connections may be older, from a time when the server was writable.
             self.0.upkeep.renew_after_failover();
             anyhow::bail!("the server is read-only, and the URL has target_session_attrs");
@@ -179,13 +179,13 @@ impl Probe {
             {
                 error
             }
-            connected => return connected.map_err(|error| told(&error)),
+            connected => return connected.map_err(|error| without_causes(&error)),
         };
         if self.0.is_pooled.swap(true, Ordering::Relaxed) {
             anyhow::bail!("{}", refused.message());
         }
         let connected = self.ways().plain.connect().await;
-        connected.map_err(|error| told(&error))
+        connected.map_err(|error| without_causes(&error))
     }
 }
 
@@ -201,7 +201,7 @@ fn end(silent: Connections) {
 }
 
 /// The error's text, which already contains its causes.
-pub(super) fn told(error: &sqlx::Error) -> anyhow::Error {
+pub(super) fn without_causes(error: &sqlx::Error) -> anyhow::Error {
     anyhow::Error::msg(message(error).unwrap_or_else(|| error.to_string()))
 }
 
