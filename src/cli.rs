@@ -1,4 +1,4 @@
-//! CommandInfo-line flags of every service.
+//! Command-line flags of every service.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;

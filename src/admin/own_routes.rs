@@ -64,7 +64,7 @@ fn matched(router: &Router, path: &'static str) -> Option<String> {
     answer.extensions_mut().remove().map(|Matched(path)| path)
 }
 
-/// Answers what is not the chassis's.
+/// Handles requests to the service's own routes.
 pub(super) async fn call(
     State(admin): State<Arc<Admin>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,

@@ -289,7 +289,7 @@ fn plain(line: String) -> String {
     text
 }
 
-/// Those that differ from the defaults first.
+/// The settings, those that differ from the defaults first.
 fn settings(admin: &Admin) -> Vec<Setting> {
     let effective = admin.effective();
     let mut settings = Vec::new();

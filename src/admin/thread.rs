@@ -81,7 +81,7 @@ impl AdminThread {
         self.handle.spawn(boxed(task))
     }
 
-    /// Calls `set_up` where what it spawns runs on the admin thread.
+    /// Calls `set_up` in the admin thread's runtime, so that its tasks run there.
     pub(crate) fn within<T>(&self, set_up: impl FnOnce() -> T) -> T {
         let _within = self.handle.enter();
         set_up()

@@ -16,14 +16,13 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use super::Metrics;
 use super::fn_collector::{counter, family, label};
+use crate::record::FinishedRequest;
+pub use crate::record::UNMATCHED;
 
 /// The name of the histogram of request durations.
 pub(crate) const DURATIONS: &str = "http_server_request_duration_seconds";
 /// The name of the counter of response bytes.
 pub(crate) const RESPONSE_BYTES: &str = "http_server_response_bytes_total";
-
-/// The `http_route` of a request that no route matched.
-pub const UNMATCHED: &str = "unmatched";
 
 /// OpenTelemetry's advice in nanoseconds, and two finer ones below: a service in Rust often
 /// answers within its first bucket.
@@ -146,7 +145,7 @@ impl Http {
             connections: gauge("http_server_connections", "Connections that are open.")?,
             connections_limit: gauge(
                 "http_server_connections_limit",
-                "How many connections may be open: server.max_connections.",
+                "The maximum number of open connections: server.max_connections.",
             )?,
             connections_evicted: counter(
                 "http_server_connections_evicted_total",
@@ -243,6 +242,12 @@ impl Route {
     /// Counts bytes of a response's body that were sent.
     pub fn sent(&self, bytes: u64) {
         self.response_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a request and its response's body.
+    pub(crate) fn record(&self, request: &FinishedRequest<'_>) {
+        self.observe(request.method, request.status, request.duration);
+        self.sent(request.response_bytes);
     }
 
     /// Counts a request that has ended.
@@ -344,7 +349,7 @@ impl Routes {
         Ok(Self {
             durations: desc(
                 DURATIONS,
-                "How long requests took, from their head to the end of the response.",
+                "The duration of requests, from the head to the end of the response.",
                 &[
                     "http_request_method",
                     "http_response_status_code",

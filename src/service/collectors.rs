@@ -85,12 +85,12 @@ fn limits(metrics: &Metrics, limits: &Limits) -> prometheus::Result<()> {
         ),
         (
             "http_server_buffered_limit_bytes",
-            "How many bytes of request bodies may be in memory: limits.buffered; 0 for any number.",
+            "The maximum size of all request bodies in memory: limits.buffered; 0 for any size.",
             Limits::buffered_limit,
         ),
         (
             "http_server_active_requests_limit",
-            "How many requests may be served at once: limits.concurrency; 0 for any number.",
+            "The maximum number of concurrent requests: limits.concurrency; 0 for any number.",
             Limits::concurrency,
         ),
     ];
@@ -144,7 +144,7 @@ impl Checks {
             duration: GaugeVec::new(
                 opts(
                     "readiness_check_duration_seconds",
-                    "How long the check's last run took.",
+                    "The duration of the check's last run.",
                 ),
                 &["check"],
             )?,
@@ -195,11 +195,11 @@ impl Background {
     fn new(tasks: BackgroundTasks) -> prometheus::Result<Self> {
         let running = Opts::new(
             "background_task_running",
-            "How many background tasks of this name run, and are not waiting to be started again.",
+            "The number of running background tasks of this name, without those that wait for a restart.",
         );
         let ends = Opts::new(
             "background_task_ends_total",
-            "How runs of background tasks ended.",
+            "Ended runs of background tasks, by outcome.",
         );
         Ok(Self {
             tasks,
