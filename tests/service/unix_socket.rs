@@ -199,6 +199,7 @@ fn an_inherited_tcp_socket_is_served_and_serves_those_who_came_early() {
     let address = socket.local_addr().unwrap();
     // It connects before there is a process.
     let mut early = std::net::TcpStream::connect(address).unwrap();
+    early.set_read_timeout(Some(SOON)).unwrap();
     early
         .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         .unwrap();
@@ -212,6 +213,7 @@ fn an_inherited_tcp_socket_is_served_and_serves_those_who_came_early() {
 
     // Clients wait for the next process while the socket is open elsewhere.
     let mut between = std::net::TcpStream::connect(address).unwrap();
+    between.set_read_timeout(Some(SOON)).unwrap();
     between
         .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         .unwrap();
