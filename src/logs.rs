@@ -34,7 +34,7 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-pub use self::access::AccessLine;
+pub(crate) use self::access::AccessLine;
 use self::filter::Filter;
 pub use self::filter::{InvalidFilter, check as check_filter};
 pub(crate) use self::install::{OtherLayer, install_beside};
@@ -49,6 +49,7 @@ use crate::settings::{Size, Validate, ValidationErrors};
 /// The section `logs` of the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Settings {
     /// The lines that are written: a level, and levels of targets, as in `info,sqlx=warn`.
     pub filter: String,
@@ -63,6 +64,7 @@ pub struct Settings {
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Format {
     /// Text on a terminal, JSON elsewhere.
     #[default]
@@ -271,7 +273,7 @@ impl Logs {
     }
 
     /// Whether [`Logs::access`] writes anything at present.
-    pub fn access_enabled(&self) -> bool {
+    pub(crate) fn access_enabled(&self) -> bool {
         self.shared.access && self.shared.filter.wants_access()
     }
 
@@ -298,7 +300,7 @@ impl Logs {
     }
 
     /// Writes the line of a request that has ended.
-    pub fn access(&self, request: &AccessLine<'_>) {
+    pub(crate) fn access(&self, request: &AccessLine<'_>) {
         if !self.access_enabled() {
             return;
         }

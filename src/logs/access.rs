@@ -11,29 +11,29 @@ use crate::trace::{self, Ids};
 
 /// The fields of an access log line.
 #[derive(Clone, Copy, Debug)]
-pub struct AccessLine<'a> {
+pub(crate) struct AccessLine<'a> {
     /// The end of the response.
-    pub ended: Instant,
+    pub(crate) ended: Instant,
     /// The request's method.
-    pub method: &'a Method,
+    pub(crate) method: &'a Method,
     /// The pattern of the route that answered.
-    pub route: &'a str,
+    pub(crate) route: &'a str,
     /// The requested path, without its query.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// The status that was answered.
-    pub status: u16,
+    pub(crate) status: u16,
     /// From the head of the request to the end of the response.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Bytes of the request's body that were read.
-    pub request_bytes: u64,
+    pub(crate) request_bytes: u64,
     /// Bytes of the response's body that were sent.
-    pub response_bytes: u64,
+    pub(crate) response_bytes: u64,
     /// The client's address.
-    pub client: Option<IpAddr>,
+    pub(crate) client: Option<IpAddr>,
     /// The ids of the request.
-    pub ids: &'a Ids,
+    pub(crate) ids: &'a Ids,
     /// The error, if there was one.
-    pub error: Option<&'a str>,
+    pub(crate) error: Option<&'a str>,
 }
 
 impl AccessLine<'_> {
