@@ -12,6 +12,8 @@ mod retry;
 mod start;
 mod stop;
 mod teardown;
+#[cfg(all(unix, feature = "testing"))]
+mod test_chassis;
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -31,6 +33,8 @@ use tracing_subscriber::Registry;
 pub use self::chassis::Chassis;
 use self::command::Command;
 pub use self::own_main::{BoundServer, Server};
+#[cfg(all(unix, feature = "testing"))]
+pub use self::test_chassis::TestChassis;
 use crate::cli::{self, Operation};
 use crate::error::Error;
 use crate::logs::OtherLayer;

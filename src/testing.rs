@@ -34,6 +34,7 @@
 //! - [`Process`] is the running process: send requests, read its log, send signals. Dropping it kills it, so a failed test leaves
 //!   nothing behind. Its last output is in the test's output.
 //! - [`Ended`] is the result: its exit code, its log, and the counts of its shutdown.
+//! - [`TestChassis`] gives a unit test the [`Chassis`](crate::Chassis) for the service's own start, without a process.
 //! - [`SettingsTable`] is the table of its settings, for its README.
 //!
 //! All of it blocks, and nothing sleeps: the kit waits for lines of the log and for the end of the process, and no
@@ -59,6 +60,8 @@ pub use listener::{Listener, Response};
 pub use process::{Ended, HeldOutput, Process};
 pub use rustix::process::Signal;
 pub use settings_table::SettingsTable;
+
+pub use crate::service::TestChassis;
 
 /// Longer than a service's own timeout (`service.start_timeout`, `shutdown.deadline`): its own error is more useful.
 const TIMEOUT: Duration = Duration::from_secs(70);
