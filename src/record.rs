@@ -29,9 +29,9 @@ pub struct FinishedRequest<'a> {
     pub duration: Duration,
     /// The end of the response.
     pub ended: Instant,
-    /// The bytes of the request's body that were read.
+    /// The number of bytes of the request's body that were read.
     pub request_bytes: u64,
-    /// The bytes of the response's body that were sent.
+    /// The number of bytes of the response's body that were sent.
     pub response_bytes: u64,
     /// The client's address, if it is known.
     pub client: Option<IpAddr>,
