@@ -61,6 +61,7 @@ mod otlp;
 pub mod otlp;
 mod platform;
 mod problem;
+mod record;
 pub mod trace;
 
 mod threads;
@@ -73,6 +74,7 @@ pub mod metrics;
 pub mod shutdown;
 
 mod background;
+mod observer;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod upload;

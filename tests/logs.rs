@@ -3,17 +3,19 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::response::Html;
 use axum::routing::get;
 use axum_chassis::limits;
-use axum_chassis::logs::{self, Format, Logs, Output, Settings};
+use axum_chassis::logs::{self, AccessFields, Format, Logs, Output, Settings};
 use axum_chassis::metrics::Metrics;
-use axum_chassis::request::RequestLayer;
+use axum_chassis::request::{FinishedRequest, RequestHead, RequestLayer, RequestObserver};
 use axum_chassis::trace::{self, Ids};
 use http::{Request, StatusCode};
 use serde_json::Value;
@@ -289,32 +291,79 @@ fn a_terminal_gets_text_with_colours() {
     assert!(text.contains("\u{1b}[31mERROR\u{1b}[0m"), "{text:?}");
 }
 
-/// The log of a request for an order that does not exist.
-async fn requested(settings: &Settings) -> String {
-    let memory = Memory::default();
-    let logs = logs::start(settings, Output::to(memory.clone())).unwrap();
-    let limits = limits::Settings::default();
-    let layer = RequestLayer::new(&limits, &logs, &Metrics::new()).unwrap();
-    let missing = async || (StatusCode::NOT_FOUND, "no order 7");
-    let router = Router::new()
-        .route("/orders/{id}", get(missing))
-        .layer(layer);
-    let client: std::net::SocketAddr = "10.0.0.9:4000".parse().unwrap();
-    let request = Request::get("/orders/7%22?card=4111")
-        .header("x-request-id", "r1")
-        .extension(ConnectInfo(client))
-        .body(Body::empty())
-        .unwrap();
-    let response = router.oneshot(request).await.unwrap();
-    to_bytes(response.into_body(), 1024).await.unwrap();
-    assert!(logs.flush(SOON));
-    let bytes = memory.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
+/// Adds a field of each kind, one with the name that the request has in `x-field`, and some that have to be bounded and escaped.
+struct Fields;
+
+impl RequestObserver for Fields {
+    type State = Option<&'static str>;
+
+    fn begin(&self, request: &mut RequestHead<'_>) -> Option<&'static str> {
+        let wanted = request.headers().get("x-field")?;
+        OWN_KEYS.into_iter().find(|key| wanted == key)
+    }
+
+    fn end(
+        &self,
+        own: Option<&'static str>,
+        _: &FinishedRequest<'_>,
+        fields: &mut AccessFields<'_>,
+    ) {
+        fields.text("tier", "go\"ld\n");
+        fields.text("tier", "another");
+        fields.text("long", &"é".repeat(2000));
+        fields.integer("items", u64::MAX);
+        fields.integer("balance", -7);
+        fields.float("share", 0.5);
+        fields.boolean("cached", true);
+        fields.text(own.unwrap_or("field.status"), "an observer's");
+    }
 }
 
-#[tokio::test]
-async fn an_access_line_describes_the_request() {
-    let text = requested(&json("info")).await;
+/// All keys of an access line.
+const OWN_KEYS: [&str; 15] = [
+    "timestamp",
+    "level",
+    "target",
+    "message",
+    "method",
+    "route",
+    "path",
+    "status",
+    "duration_ms",
+    "request_bytes",
+    "response_bytes",
+    "client",
+    "request_id",
+    "trace_id",
+    "span_id",
+];
+
+/// A request that has an access line, with a field of this name by an observer.
+fn request(logs: &Logs, field: &str) {
+    let layer = RequestLayer::new(&limits::Settings::default(), logs, &Metrics::new()).unwrap();
+    let router = Router::new()
+        .route(
+            "/orders/{id}",
+            get(async || (StatusCode::NOT_FOUND, Html("no order 7"))),
+        )
+        .layer(layer.observe(Fields));
+    let mut request = Request::get("/orders/7%22?key=secret")
+        .header("x-request-id", "r1")
+        .header("x-field", field)
+        .body(Body::empty())
+        .unwrap();
+    let client = ConnectInfo(SocketAddr::from(([10, 0, 0, 9], 4711)));
+    request.extensions_mut().insert(client);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let response = runtime.unwrap().block_on(router.oneshot(request));
+    assert_eq!(response.unwrap().status(), 404);
+}
+
+#[test]
+fn an_access_line_describes_the_request() {
+    let text = logged_with(&json("info"), |logs| request(logs, ""));
     let line: Value = serde_json::from_str(&text).unwrap();
     for (key, value) in [
         ("level", "INFO"),
@@ -329,16 +378,65 @@ async fn an_access_line_describes_the_request() {
         assert_eq!(line[key], value, "{key}");
     }
     assert_eq!(line["status"], 404);
-    assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
-    assert!(line["response_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(line["response_bytes"], 10);
+    assert!(line["duration_ms"].is_f64(), "{line}");
 }
 
-#[tokio::test]
-async fn access_lines_can_be_switched_off_two_ways() {
+#[test]
+fn fields_of_observers_are_before_the_ids_escaped_and_bounded() {
+    let text = logged_with(&json("info"), |logs| request(logs, ""));
+    let line: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(line["tier"], "go\"ld\n", "the first of a name");
+    assert_eq!(line["long"], "é".repeat(1024), "2 KiB");
+    assert_eq!(line["items"], u64::MAX);
+    assert_eq!(line["balance"], -7);
+    assert_eq!(line["share"], 0.5);
+    assert_eq!(line["cached"], true);
+    assert_eq!(line["field.field.status"], "an observer's");
+    let keys = keys(&text);
+    let at = |key: &str| keys.iter().position(|known| known == key).unwrap();
+    assert!(
+        at("client") < at("tier") && at("cached") < at("request_id"),
+        "{keys:?}"
+    );
+
+    let mut settings = json("info");
+    settings.format = Format::Text;
+    let text = logged_with(&settings, |logs| request(logs, ""));
+    let fields = " items=18446744073709551615 balance=-7 share=0.5 cached=true field.field.status=\"an observer's\" request_id=";
+    assert!(
+        text.contains(" tier=\"go\\\"ld\\n\" long=\"é") && text.contains(fields),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_field_of_an_observer_cannot_take_the_name_of_one_of_the_chassis() {
+    for own in OWN_KEYS {
+        let text = logged_with(&json("info"), |logs| request(logs, own));
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line[format!("field.{own}")], "an observer's", "{own}");
+        let mut keys = keys(&text);
+        for own in OWN_KEYS {
+            assert!(keys.contains(&own.to_owned()), "{own}: {text}");
+        }
+        keys.sort_unstable();
+        let count = keys.len();
+        keys.dedup();
+        assert_eq!(keys.len(), count, "{text}");
+    }
+}
+
+#[test]
+fn access_lines_can_be_switched_off_two_ways() {
     let by_filter = json("info,access=off");
     let mut by_setting = json("info");
     by_setting.access = false;
     for settings in [by_filter, by_setting] {
-        assert_eq!(requested(&settings).await, "");
+        let text = logged_with(&settings, |logs| {
+            assert!(!logs.access_enabled());
+            request(logs, "");
+        });
+        assert_eq!(text, "");
     }
 }
