@@ -88,8 +88,7 @@ impl RequestObserver for Tiers {
 
     fn end(&self, tier: RequestTier, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
         let tier = tier.get().map_or("none", |tier| tier.name());
-        let labels = [tier, request.status.as_str()];
-        self.requests.with(labels).inc();
+        self.requests.with([tier, request.status.as_str()]).inc();
         fields.text("tenant_tier", tier);
     }
 }

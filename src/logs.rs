@@ -274,7 +274,7 @@ impl Logs {
     }
 
     /// Whether requests have lines at present: `logs.access`, and `access=info` in the filter.
-    pub fn access_enabled(&self) -> bool {
+    pub(crate) fn access_enabled(&self) -> bool {
         self.shared.access && self.shared.filter.wants_access()
     }
 
