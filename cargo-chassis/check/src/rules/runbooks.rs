@@ -1,14 +1,14 @@
 //! Rules for runbooks: every alert has one.
 
-use crate::Check;
-use crate::check::fault::Faults;
-use crate::check::render::Overlay;
+use crate::fault::Faults;
+use crate::render::Overlay;
+use crate::sources::Sources;
 
 /// The path of the runbooks in the project.
 const PAGES: &str = "docs/runbooks";
 
-pub(super) fn check(check: &Check, overlay: &Overlay, faults: &mut Faults) {
-    let root = check.manifests.join("..");
+pub(super) fn check(sources: &Sources, overlay: &Overlay, faults: &mut Faults) {
+    let root = sources.manifests.join("..");
     for resource in overlay.of_kind("PrometheusRule") {
         let groups = resource.list("/spec/groups").iter();
         let rules = groups.flat_map(|group| group["rules"].as_array().into_iter().flatten());

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::Workload;
 use super::scaling::Autoscaler;
-use crate::check::binary::Inputs;
-use crate::check::fault::Faults;
-use crate::check::render::Overlay;
+use crate::binary::Inputs;
+use crate::fault::Faults;
+use crate::render::Overlay;
 
 /// A setting that names a database of SQLite.
 pub(super) struct StoreFile {
@@ -157,7 +157,7 @@ fn flatten(above: &str, value: &Value, into: &mut BTreeMap<String, String>) {
 #[cfg(test)]
 mod tests {
     use super::StoreFile;
-    use crate::check::binary::Inputs;
+    use crate::binary::Inputs;
 
     fn file(config: &[(&str, &str)], secrets: &[(&str, &str)], env: &[(&str, &str)]) -> String {
         let owned = |pairs: &[(&str, &str)]| {

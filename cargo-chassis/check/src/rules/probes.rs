@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::Workload;
-use crate::check::binary::Live;
-use crate::check::fault::Faults;
+use crate::binary::Live;
+use crate::fault::Faults;
 
 pub(super) fn check(
     workload: &Workload<'_>,

@@ -4,22 +4,22 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::Known;
-use crate::Check;
-use crate::check::fault::Faults;
-use crate::check::promql;
+use crate::fault::Faults;
+use crate::promql;
+use crate::sources::Sources;
 
 /// The values of prometheus-adapter's Helm chart.
 #[derive(Debug)]
-pub(in crate::check::rules) struct Adapter {
+pub(in crate::rules) struct Adapter {
     file: String,
     rules: Vec<Value>,
 }
 
 impl Adapter {
     /// Reads the chart's values, if the manifests contain them.
-    pub(in crate::check::rules) fn read(check: &Check) -> anyhow::Result<Option<Self>> {
+    pub(in crate::rules) fn read(sources: &Sources) -> anyhow::Result<Option<Self>> {
         let relative = "cluster/prometheus-adapter/values.yaml";
-        let path = check.manifests().join(relative);
+        let path = sources.manifests.join(relative);
         if !path.is_file() {
             return Ok(None);
         }
@@ -29,7 +29,7 @@ impl Adapter {
             .as_array()
             .cloned()
             .unwrap_or_default();
-        let folder = check.manifests().file_name().unwrap_or_default().display();
+        let folder = sources.manifests.file_name().unwrap_or_default().display();
         Ok(Some(Self {
             file: format!("{folder}/{relative}"),
             rules,
@@ -37,7 +37,7 @@ impl Adapter {
     }
 
     /// The names that the rule defines.
-    pub(in crate::check::rules) fn metrics(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::rules) fn metrics(&self) -> impl Iterator<Item = &str> {
         self.rules
             .iter()
             .filter_map(|rule| rule["name"]["as"].as_str())

@@ -18,10 +18,10 @@ use anyhow::Context;
 use base64::Engine;
 use serde_json::Value;
 
-use crate::Check;
-use crate::check::binary::{Binary, Inputs, Live};
-use crate::check::fault::Faults;
-use crate::check::render::{self, Overlay, Resource};
+use crate::binary::{Binary, Inputs, Live};
+use crate::fault::Faults;
+use crate::render::{self, Overlay, Resource};
+use crate::sources::Sources;
 
 /// The files of Secrets, by the Secret's name.
 type StandIns = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
@@ -40,12 +40,12 @@ struct Workload<'a> {
 
 /// Runs all rules.
 pub(crate) fn apply(
-    check: &Check,
+    sources: &Sources,
     overlays: &[Overlay],
     binary: &Binary,
     faults: &mut Faults,
 ) -> anyhow::Result<()> {
-    let stand_ins = render::stand_ins(check.manifests())?;
+    let stand_ins = render::stand_ins(&sources.manifests)?;
     let mut live = None;
     for overlay in overlays {
         faults.enter(&overlay.name);
@@ -64,13 +64,13 @@ pub(crate) fn apply(
             }
             pods::check(workload, live.as_ref(), faults);
             probes::check(workload, live.as_ref(), faults)?;
-            image::check(check, workload, faults)?;
+            image::check(sources, workload, faults)?;
         }
         network::check(overlay, &workloads, live.as_ref(), faults)?;
-        scaling::check(check, overlay, &workloads, faults)?;
+        scaling::check(sources, overlay, &workloads, faults)?;
         stores::check(overlay, &workloads, faults);
-        migration::check(check, overlay, &workloads, &stand_ins, binary, faults)?;
-        runbooks::check(check, overlay, faults);
+        migration::check(sources, overlay, &workloads, &stand_ins, binary, faults)?;
+        runbooks::check(sources, overlay, faults);
         if binary.foreign_binary().is_some() {
             foreign_binary::check(overlay, &workloads, faults);
         }
@@ -94,7 +94,7 @@ pub(crate) fn apply(
         );
         return Ok(());
     }
-    queries::check(check, overlays, &live, faults)
+    queries::check(sources, overlays, &live, faults)
 }
 
 // === impl Workload ===

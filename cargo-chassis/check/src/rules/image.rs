@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use anyhow::Context;
 
 use super::Workload;
-use crate::Check;
-use crate::check::fault::{Fault, Faults};
+use crate::fault::{Fault, Faults};
+use crate::sources::Sources;
 
 /// The instructions of the last stage of a Dockerfile, including those of its parent stages.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,11 +74,11 @@ fn with_arguments(text: &str, arguments: &BTreeMap<String, String>) -> String {
 }
 
 pub(super) fn check(
-    check: &Check,
+    sources: &Sources,
     workload: &Workload<'_>,
     faults: &mut Faults,
 ) -> anyhow::Result<()> {
-    for path in check.dockerfiles() {
+    for path in &sources.dockerfiles {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}", path.display()))?;
         let file = path.file_name().unwrap_or_default().display().to_string();

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::queries::Adapter;
 use super::{Workload, selects};
-use crate::Check;
-use crate::check::fault::Faults;
-use crate::check::render::{Overlay, Resource};
+use crate::fault::Faults;
+use crate::render::{Overlay, Resource};
+use crate::sources::Sources;
 
 /// A HorizontalPodAutoscaler, or a ScaledObject from which KEDA creates one.
 pub(super) struct Autoscaler<'a> {
@@ -22,12 +22,12 @@ pub(super) struct Autoscaler<'a> {
 }
 
 pub(super) fn check(
-    check: &Check,
+    sources: &Sources,
     overlay: &Overlay,
     workloads: &[Workload<'_>],
     faults: &mut Faults,
 ) -> anyhow::Result<()> {
-    let adapter = Adapter::read(check)?;
+    let adapter = Adapter::read(sources)?;
     let autoscalers = Autoscaler::all(overlay);
     for autoscaler in &autoscalers {
         autoscaler.check(workloads, faults);

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::{StandIns, Workload, inputs, selects};
-use crate::Check;
-use crate::check::binary::Binary;
-use crate::check::fault::Faults;
-use crate::check::render::{self, Overlay, Resource};
+use crate::binary::Binary;
+use crate::fault::Faults;
+use crate::render::{self, Overlay, Resource};
+use crate::sources::Sources;
 
 /// A Job, and its context.
 struct Step<'a> {
@@ -19,7 +19,7 @@ struct Step<'a> {
 
 /// `migrate/NAME` belongs to `overlays/NAME`. A controller's overlay may contain both.
 pub(super) fn check(
-    check: &Check,
+    sources: &Sources,
     overlay: &Overlay,
     workloads: &[Workload<'_>],
     stand_ins: &StandIns,
@@ -40,12 +40,12 @@ pub(super) fn check(
         }
     }
     let name = overlay.name.replacen("overlays", "migrate", 1);
-    let kustomization = check.manifests().join(&name).join("kustomization.yaml");
+    let kustomization = sources.manifests.join(&name).join("kustomization.yaml");
     if name == overlay.name || !kustomization.is_file() {
         return Ok(());
     }
-    let rendered = render::overlay(check.manifests(), name)?;
-    let manifests = check.manifests().canonicalize()?;
+    let rendered = render::overlay(&sources.manifests, name)?;
+    let manifests = sources.manifests.canonicalize()?;
     let folder = manifests.file_name().unwrap_or_default().display();
     for job in rendered.of_kind("Job") {
         let step = Step {

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{Workload, quantity};
-use crate::check::binary::Live;
-use crate::check::fault::Faults;
+use crate::binary::Live;
+use crate::fault::Faults;
 
 pub(super) fn check(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) {
     restricted(workload, faults);

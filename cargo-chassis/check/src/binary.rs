@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::check::promql;
+use crate::promql;
 
 /// How long the service may take to open its listeners.
 const START: Duration = Duration::from_secs(30);

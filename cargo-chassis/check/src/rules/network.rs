@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::{Workload, seconds, selects};
-use crate::check::binary::Live;
-use crate::check::fault::Faults;
-use crate::check::render::{Overlay, Resource};
+use crate::binary::Live;
+use crate::fault::Faults;
+use crate::render::{Overlay, Resource};
 
 pub(super) fn check(
     overlay: &Overlay,

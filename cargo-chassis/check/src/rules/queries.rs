@@ -8,11 +8,11 @@ use std::path::Path;
 pub(super) use adapter::Adapter;
 use serde_json::Value;
 
-use crate::Check;
-use crate::check::binary::{Live, Scrape};
-use crate::check::fault::Faults;
-use crate::check::promql::{self, Query};
-use crate::check::render::{Overlay, Resource};
+use crate::binary::{Live, Scrape};
+use crate::fault::Faults;
+use crate::promql::{self, Query};
+use crate::render::{Overlay, Resource};
+use crate::sources::Sources;
 
 /// Labels that Prometheus and a ServiceMonitor give every series.
 const TARGET: [&str; 10] = [
@@ -70,7 +70,7 @@ struct Known<'a> {
 }
 
 pub(super) fn check(
-    check: &Check,
+    sources: &Sources,
     overlays: &[Overlay],
     live: &Live,
     faults: &mut Faults,
@@ -121,7 +121,7 @@ pub(super) fn check(
     for object in overlays.iter().flat_map(|o| o.of_kind("ScaledObject")) {
         scaled(&known, object, faults);
     }
-    if let Some(adapter) = Adapter::read(check)? {
+    if let Some(adapter) = Adapter::read(sources)? {
         adapter.check(&known, faults);
     }
     for overlay in overlays {

@@ -4,9 +4,9 @@
 use serde_json::Value;
 
 use super::Workload;
-use crate::check::binary::Binary;
-use crate::check::fault::{Fault, Faults};
-use crate::check::render::{Overlay, Resource};
+use crate::binary::Binary;
+use crate::fault::{Fault, Faults};
+use crate::render::{Overlay, Resource};
 
 /// The variables that platforms set and the chassis reads.
 const PLAIN: [&str; 8] = [

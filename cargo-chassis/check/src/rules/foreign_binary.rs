@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::Workload;
-use crate::check::fault::Faults;
-use crate::check::render::Overlay;
+use crate::fault::Faults;
+use crate::render::Overlay;
 
 pub(super) fn check(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut Faults) {
     for workload in workloads {
