@@ -10,7 +10,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use tokio::time::{Instant, sleep};
 
-use super::probe::{Probe, Ways, told};
+use super::error::told;
+use super::probe::{Probe, Ways};
 use super::{read, upkeep::Upkeep};
 use crate::Settings;
 use crate::open::wait;

@@ -107,7 +107,7 @@ const SSL_MODES: [&str; 6] = [
 pub(crate) struct PostgresUrl {
     options: PgConnectOptions,
     /// Whether a read-only server counts as unavailable.
-    pub(super) needs_writes: bool,
+    pub(crate) needs_writes: bool,
 }
 
 impl PostgresUrl {
@@ -190,7 +190,7 @@ impl PostgresUrl {
     }
 
     /// The connect options. `name` is the key in the service's settings.
-    pub(super) fn options(&self, name: &str) -> PgConnectOptions {
+    pub(crate) fn options(&self, name: &str) -> PgConnectOptions {
         // PostgreSQL has sent the shortest exact digits since version 12, and poolers refuse the parameter.
         let options = self.options.clone().extra_float_digits(None);
         match options.get_application_name() {
@@ -201,7 +201,7 @@ impl PostgresUrl {
 
     /// The missing protection against reading or answering the connection in transit, and the URL parameter that adds
     /// it. `None` if the connection stays on this machine.
-    pub(super) fn weakness(&self) -> Option<&'static str> {
+    pub(crate) fn weakness(&self) -> Option<&'static str> {
         let host = self.options.get_host();
         let is_local = host.starts_with('/')
             || self.options.get_socket().is_some()
