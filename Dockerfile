@@ -16,7 +16,7 @@ RUN cargo install --quiet --locked --debug --no-default-features cargo-audit@0.2
 COPY . .
 ARG TODAY
 RUN cargo audit
-# What compiles: Rust, the Debian packages that the build needs, and the tools.
+# The compiler stage: Rust, the Debian packages that the build needs, and the tools.
 FROM rust AS compiler
 ARG BUILD_PACKAGES
 RUN if [ "$BUILD_PACKAGES" ]; then apt-get update && apt-get install --yes --no-install-recommends $BUILD_PACKAGES; fi

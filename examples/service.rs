@@ -40,7 +40,7 @@ struct Settings {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct NotesSettings {
-    /// How many notes are kept at most.
+    /// The maximum number of notes that are kept.
     capacity: usize,
 }
 

@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::backoff::Backoff;
 use crate::boxed::{Boxed, boxed};
 use crate::error::in_words;
-use crate::redact;
+use crate::settings::redact_secrets;
 use crate::shutdown::Shutdown;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ struct TaskList {
 pub(crate) struct TaskReport {
     pub(crate) name: String,
     pub(crate) state: TaskState,
-    /// How often it was started.
+    /// The number of its starts.
     pub(crate) starts: u64,
     /// The number of ended runs, by outcome.
     pub(crate) ends: BTreeMap<RunEnd, u64>,
@@ -95,7 +95,7 @@ impl BackgroundTasks {
             .await;
     }
 
-    /// How many tasks have not ended.
+    /// The number of tasks that have not ended.
     pub(crate) fn running(&self) -> usize {
         *self.0.running.borrow()
     }
@@ -176,7 +176,7 @@ impl TaskEntry {
             task.state = TaskState::Pausing;
             *task.ends.entry(end).or_default() += 1;
             // The admin listener shows it.
-            let error = error.map(|error| redact::secrets(&error).into_owned());
+            let error = error.map(|error| redact_secrets(&error).into_owned());
             task.error = error.or(task.error.take());
         });
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How much CPU this process may use.
+/// The CPU quota of this process.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Quota {
     /// In cores: 1.5 is one and a half.
@@ -24,7 +24,7 @@ pub(crate) fn cpu_quota() -> Option<Quota> {
     Cgroup::current().cpu_quota()
 }
 
-/// How much memory this process may use.
+/// The memory limit of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryLimit {
     pub(crate) bytes: u64,
@@ -44,14 +44,14 @@ pub(crate) struct Cgroup {
     memory: Controller,
 }
 
-/// How often the quota stopped this cgroup.
+/// CPU throttling of this cgroup by its quota.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Throttling {
     /// Periods in which the quota was enforced.
     pub(crate) periods: u64,
-    /// Those in which it was used up.
+    /// Periods in which it was used up.
     pub(crate) throttled_periods: u64,
-    /// How long all the threads together stood still.
+    /// The sum of the times that its threads were stopped.
     pub(crate) throttled_seconds: f64,
 }
 

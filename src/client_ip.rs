@@ -50,7 +50,7 @@ use crate::settings::Network;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(pub IpAddr);
 
-/// Which header the proxies write.
+/// The header that the proxies write.
 ///
 /// The other one is never read: proxies pass it on as clients send it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -20,7 +20,7 @@ pub enum Error {
     Metrics(prometheus::Error),
     /// A listener's address could not be bound.
     Bind {
-        /// Which listener: `main` or `admin`.
+        /// The name of the listener: `main` or `admin`.
         listener: &'static str,
         /// The address as it was configured.
         address: String,

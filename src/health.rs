@@ -27,12 +27,12 @@ use crate::settings::{Duration, Validate, ValidationErrors};
 pub struct Settings {
     /// Time between two runs of a readiness check.
     pub interval: Duration,
-    /// How long one run may take.
+    /// Timeout of one run of a check.
     pub timeout: Duration,
-    /// How many runs have to fail in a row before a check counts as down.
+    /// The number of runs that have to fail in a row before a check counts as down.
     #[schemars(range(min = 1))]
     pub failures: u32,
-    /// How many runs have to succeed in a row before a check counts as up again.
+    /// The number of runs that have to succeed in a row before a check counts as up again.
     #[schemars(range(min = 1))]
     pub successes: u32,
     /// Liveness turns 503 when the service's runtime has run no task for this long.

@@ -38,7 +38,7 @@
 //! - [`limits`]: request timeout, body limit and load shedding.
 //! - `testing`, a feature for dev-dependencies: tests of the real binary, from its start to its exit code.
 //!
-//! The parts are usable one by one, for a team that keeps its own `main`.
+//! A program that keeps its own `main` uses [`Server`] in place of `axum::serve`, and the parts one by one.
 
 #![forbid(unsafe_code)]
 
@@ -48,16 +48,13 @@ mod boxed;
 mod cgroup;
 mod chunks;
 mod error;
-mod network;
 #[cfg(not(feature = "otlp"))]
 mod otlp;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod problem;
-mod redact;
 pub mod trace;
 
-pub mod settings;
 mod threads;
 
 pub mod client_ip;
@@ -71,6 +68,8 @@ mod background;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod upload;
+
+mod shared;
 
 pub mod admin;
 pub mod request;
@@ -90,10 +89,12 @@ pub use client_ip::ClientAddress;
 pub use error::Error;
 pub use problem::Problem;
 pub use request::RoutePolicy;
-pub use service::{Chassis, Running, Service, Stopped};
+pub use service::{BoundServer, Chassis, Running, Server, Service, Stopped};
 
 #[cfg(feature = "openapi")]
 pub use aide;
-pub use config;
+#[doc(inline)]
+pub use axum_chassis_settings as settings;
+pub use axum_chassis_settings::config;
 pub use prometheus;
 pub use schemars;

@@ -27,17 +27,17 @@ use crate::settings::{Duration, Size, Validate, ValidationErrors};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// How long a request may take until its response begins: 504 after it, or 408 if the client has not sent its
-    /// whole body by then. 0s disables it.
+    /// Timeout of a request until its response begins: 504 after it, or 408 if the client has not sent its whole body by
+    /// then. 0s disables it.
     pub request_timeout: Duration,
-    /// How large a request body may be that an extractor buffers (JSON, form, bytes, text): 413
-    /// beyond it. A route may set its own with axum's `DefaultBodyLimit`.
+    /// The maximum size of a request body that an extractor buffers (JSON, form, bytes, text): 413 beyond it. A route may
+    /// set its own with axum's `DefaultBodyLimit`.
     pub body: Size,
-    /// How many requests may be under way at once: 503 with Retry-After beyond it. 0 means any
-    /// number. Health routes are exempt. Unset, it is 10,000, or less where the container's memory limit is below 5 GiB.
+    /// The maximum number of concurrent requests: 503 with Retry-After beyond it. 0 disables it. Health routes are exempt.
+    /// Unset, it is 10,000, or less where the container's memory limit is below 5 GiB.
     pub concurrency: Option<usize>,
-    /// How many bytes of request bodies may be in memory at once: 503 with Retry-After beyond it. The first 16 KiB of each
-    /// body do not count. 0 means any number. Unset, it is an eighth of the container's memory limit.
+    /// The maximum size of all request bodies in memory: 503 with Retry-After beyond it. The first 16 KiB of each body do
+    /// not count. 0 disables it. Unset, it is an eighth of the container's memory limit.
     pub buffered: Option<Size>,
 }
 
@@ -60,7 +60,7 @@ impl Validate for Settings {
 const MOST: u64 = 10_000;
 /// The memory of a container for each connection that it may have.
 const FOR_EACH: u64 = 512 * 1024;
-/// No container is too small for so many.
+/// The smallest derived limit, for any container.
 const FEWEST: u64 = 16;
 
 /// The limits in force. Cheap to clone; all clones are one.
@@ -88,7 +88,7 @@ struct From {
 }
 
 impl Limits {
-    /// Those of the settings, and for the rest by the container's memory limit. `connections` is `server.max_connections`.
+    /// The limits in the settings. Limits that are not set depend on the container's memory limit. `connections` is `server.max_connections`.
     pub(crate) fn new(settings: &Settings, connections: Option<usize>) -> Self {
         Self::with(settings, connections, cgroup::memory_limit())
     }
@@ -158,28 +158,28 @@ impl Limits {
         usize::try_from(self.0.body.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
-    /// How many connections may be open.
+    /// The maximum number of open connections.
     pub(crate) fn connections(&self) -> usize {
         usize::try_from(self.0.connections.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
-    /// How many requests may be under way; 0 for any number.
+    /// The maximum number of concurrent requests; 0 for any number.
     pub(crate) fn concurrency(&self) -> u64 {
         self.0.concurrency.load(Ordering::Relaxed)
     }
 
-    /// Whether there is room for one more request beside so many.
+    /// Whether one more request may start next to this many.
     pub(crate) fn admit(&self, under_way: u64) -> bool {
         let most = self.concurrency();
         most == 0 || under_way < most
     }
 
-    /// How many bytes of request bodies may be in memory; 0 for any number.
+    /// The maximum size of all request bodies in memory, in bytes; 0 for any size.
     pub(crate) fn buffered_limit(&self) -> u64 {
         self.0.buffered_limit.load(Ordering::Relaxed)
     }
 
-    /// How many bytes of request bodies are in memory.
+    /// The size of all request bodies in memory, in bytes.
     pub(crate) fn buffered(&self) -> u64 {
         self.0.buffered.load(Ordering::Relaxed)
     }

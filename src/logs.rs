@@ -50,13 +50,13 @@ use crate::settings::{Size, Validate, ValidationErrors};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Which lines are written: a level, and levels of targets, as in `info,sqlx=warn`.
+    /// The lines that are written: a level, and levels of targets, as in `info,sqlx=warn`.
     pub filter: String,
     /// `json` for machines, `text` for people, `auto` for text on a terminal and JSON elsewhere.
     pub format: Format,
-    /// Whether each request leaves a line.
+    /// Whether to write an access line for each request.
     pub access: bool,
-    /// How many bytes of lines may wait for the output before lines are dropped.
+    /// The maximum size of all lines that wait for the output. Beyond it, lines are dropped.
     pub buffer: Size,
 }
 
@@ -250,17 +250,17 @@ impl Logs {
         self.shared.queue.flush(timeout)
     }
 
-    /// How many lines were produced at `level`, those dropped included.
+    /// The number of lines that were produced at `level`, those dropped included.
     pub fn lines(&self, level: Level) -> u64 {
         self.shared.queue.lines(level)
     }
 
-    /// How many lines were produced and did not reach the output.
+    /// The number of lines that were produced and did not reach the output.
     pub fn dropped(&self) -> u64 {
         self.shared.queue.dropped()
     }
 
-    /// How often a thread of the process has panicked; counted once [`install`]ed.
+    /// The number of panics in this process since [`install`].
     pub fn panics(&self) -> u64 {
         self.shared.panics.load(Ordering::Relaxed)
     }

@@ -110,7 +110,7 @@ impl Upload {
         self.0.stage.load(Ordering::Relaxed) == NO_ROOM
     }
 
-    /// How many bytes have been read.
+    /// The number of bytes that have been read.
     pub(crate) fn received(&self) -> u64 {
         self.0.received.load(Ordering::Relaxed)
     }

@@ -26,7 +26,7 @@ fn proxies(header: ForwardedHeader) -> Proxies {
     )
 }
 
-/// Whose request it is that came over a connection of `peer` with these lines of the header.
+/// The client of a request over a connection of `peer` with these lines of the header.
 fn client(header: ForwardedHeader, peer: &str, lines: &[impl AsRef<[u8]>]) -> String {
     let name = match header {
         ForwardedHeader::XForwardedFor => "x-forwarded-for",
@@ -120,7 +120,7 @@ fn forwarded_is_parsed_as_in_rfc_7239() {
             &["for=192.0.2.99, for=198.51.100.7;x=\"\\\"\\\\\", for=10.0.0.2"],
             "198.51.100.7",
         ),
-        // Who hides ends it.
+        // A hidden address ends the search.
         (&["for=192.0.2.99, for=unknown"], PEER),
         (&["for=192.0.2.99, for=_gazonk, for=10.0.0.2"], "10.0.0.2"),
         (&["for=192.0.2.99, for=\"_gazonk:80\""], PEER),
@@ -197,7 +197,7 @@ fn an_endless_list_is_read_up_to_a_limit() {
     let (long, longer) = ("x".repeat(300), "x".repeat(60_000));
     for line in [
         format!("for=198.51.100.7;host=\"{longer}\""),
-        // What is too long is nothing, and not the longer for what stands before it.
+        // A value that is too long is ignored, and text before it does not make it acceptable.
         format!("for=192.0.2.99;a=b, by=proxy;x={long};y={long}"),
         format!("for=192.0.2.99, {}for=198.51.100.7", " ".repeat(600)),
     ] {

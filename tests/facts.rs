@@ -83,3 +83,40 @@ fn a_default_in_parentheses_after_its_key_is_the_default() {
     }
     assert!(compared > 5, "{compared}");
 }
+
+#[test]
+fn the_benchmark_page_and_the_limit_of_ci_have_the_same_instructions() {
+    let page = include_str!("../bench/README.md");
+    let prefix = "| instructions a request, in user space |";
+    let row = page.lines().find_map(|line| line.strip_prefix(prefix));
+    let cells = row.expect("a row").split('|');
+    let cells: Vec<f64> = cells
+        .filter_map(|cell| cell.trim().replace(',', "").parse().ok())
+        .collect();
+    let [bare, _, chassis, _] = cells[..] else {
+        panic!("{cells:?}");
+    };
+    let baseline = include_str!("../bench/baseline").trim();
+    let baseline: f64 = baseline.parse().expect("a ratio");
+    let difference = (chassis / bare / baseline - 1.0).abs();
+    assert!(difference < 0.05, "{} and {baseline}", chassis / bare);
+}
+
+#[test]
+fn files_that_the_architecture_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = include_str!("../ARCHITECTURE.md");
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    let names: BTreeSet<&str> = page
+        .split(|c| !is_part(c))
+        .filter(|name| name.ends_with(".rs"))
+        .collect();
+    let is_missing = |name: &&str| {
+        let folders = ["", "src", "examples"].iter();
+        let mut places = folders.map(|folder| root.join(folder).join(name));
+        !places.any(|place| place.exists())
+    };
+    let missing: Vec<_> = names.iter().copied().filter(is_missing).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(names.len() > 30, "{}", names.len());
+}

@@ -27,7 +27,7 @@ impl Write for Memory {
     }
 }
 
-/// What `run` logs under `settings`, as text.
+/// The log of `run` with these settings, as text.
 fn logged_with(settings: &Settings, run: impl FnOnce(&Logs)) -> String {
     let memory = Memory::default();
     let logs = logs::start(settings, Output::to(memory.clone())).unwrap();
@@ -37,7 +37,7 @@ fn logged_with(settings: &Settings, run: impl FnOnce(&Logs)) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// What `run` logs, a JSON object a line.
+/// The log of `run`, a JSON object for each line.
 fn logged(run: impl FnOnce()) -> Vec<Value> {
     let text = logged_with(&json("info"), |_| run());
     text.lines()

@@ -144,6 +144,22 @@ fn the_head_of_a_module_names_its_thing() {
 }
 
 #[test]
+fn a_comment_does_not_begin_with_a_question_word() {
+    const QUESTIONS: [&str; 6] = ["What ", "Whatever ", "Which ", "Who ", "Whose ", "How "];
+    let mut found = Vec::new();
+    for (file, lines) in prose().iter().filter(|(file, _)| !file.ends_with(".md")) {
+        for (number, line) in lines {
+            let is_comment = line.starts_with(['/', '!', '#', ' ']);
+            let comment = line.trim_start_matches(['/', '!', '#', ' ']);
+            if is_comment && QUESTIONS.iter().any(|word| comment.starts_with(word)) {
+                found.push(format!("{file}:{number}: {line}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "name the thing:\n{}", found.join("\n"));
+}
+
+#[test]
 fn the_readme_can_be_read_in_one_sitting() {
     let readme = include_str!("../README.md");
     assert!(readme.lines().count() <= 150);

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What cargo prints about this checkout.
+/// The output of cargo in this checkout.
 fn cargo(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
@@ -45,6 +45,7 @@ fn no_dependency_requires_a_newer_rust_than_its_package() {
     for package in [
         "axum-chassis",
         "axum-chassis-redis",
+        "axum-chassis-settings",
         "axum-chassis-sqlx",
         "cargo-chassis",
     ] {

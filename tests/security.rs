@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-/// How a line of the page begins, and the tests of what it says.
+/// The beginnings of the page's lines, and the test of each.
 const TESTS: [(&str, &str); 34] = [
     (
         "| sends headers, bodies or requests slowly",
@@ -73,7 +73,7 @@ const TESTS: [(&str, &str); 34] = [
     ),
     (
         "- Values of settings",
-        "settings/redaction.rs values_with_the_name_of_a_secret_and_userinfo_are_never_shown",
+        "../axum-chassis-settings/tests/settings/redaction.rs values_with_the_name_of_a_secret_and_userinfo_are_never_shown",
     ),
     ("| sends nothing", FLOOD),
     ("| sends half a head", FLOOD),

@@ -31,7 +31,7 @@ struct Inner {
     is_closed: AtomicBool,
 }
 
-/// How long a connection may take to answer a `PING`, before it counts as silent.
+/// Timeout of a `PING`, after which its connection counts as silent.
 const ANSWER: Duration = Duration::from_secs(1);
 /// The kernel closes a silent connection without pending commands after about this time.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ pub async fn redis<S>(
     let size = f64::from(settings.pool_size);
     chassis.metrics().gauge_fn(
         "db_client_connection_max",
-        "How many connections the pool may have.",
+        "The maximum number of connections of the pool.",
         &[("db_client_connection_pool_name", name)],
         move || size,
     )?;
@@ -241,15 +241,15 @@ impl Pool {
             // After such an error at a reconnect (such as a temporarily wrong password), a manager never retries.
             Err(error) if !error.is_io_error() => {
                 self.renew(at)?;
-                Err(told(&error))
+                Err(without_causes(&error))
             }
-            answer => answer.map_err(|error| told(&error)),
+            answer => answer.map_err(|error| without_causes(&error)),
         }
     }
 }
 
 /// The error's text already contains its causes.
-fn told(error: &RedisError) -> anyhow::Error {
+fn without_causes(error: &RedisError) -> anyhow::Error {
     anyhow::anyhow!("{error}")
 }
 

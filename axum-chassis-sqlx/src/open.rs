@@ -6,7 +6,7 @@ use sqlx::{Connection, Database, Pool};
 
 use crate::Settings;
 
-/// How long closing a pool may take: a connection that has gone silent does not end.
+/// Timeout for closing a pool: a connection that has gone silent does not close.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Waits until the database is available.
@@ -85,7 +85,7 @@ fn observe<S, DB: Database>(
     let max = f64::from(pool.options().get_max_connections());
     metrics.gauge_fn(
         "db_client_connection_max",
-        "How many connections the pool may have.",
+        "The maximum number of connections of the pool.",
         &[label],
         move || max,
     )?;

@@ -24,11 +24,11 @@ pub struct Settings {
     /// The largest number of connections in the pool. The readiness check has one more.
     #[schemars(range(min = 1, max = 10_000))]
     pub max_connections: u32,
-    /// How long a query waits for a connection of the pool: 503 after it.
+    /// Timeout of a query that waits for a connection of the pool: 503 after it.
     pub acquire_timeout: Duration,
-    /// How long a connection may be idle before it is closed; 0s disables it. PostgreSQL only.
+    /// Idle connections are closed after this time; 0s disables it. PostgreSQL only.
     pub idle_timeout: Duration,
-    /// Statement timeout: 503 after it. 0s disables it. For SQLite, how long a statement waits for a lock.
+    /// Statement timeout: 503 after it. 0s disables it. For SQLite, the longest wait of a statement for a lock.
     pub statement_timeout: Duration,
     /// Effect on readiness while the database is down: `gate` makes the service not ready, `inform` does not.
     pub readiness: Role,

@@ -17,7 +17,7 @@ use crate::address::Address;
 use crate::open::{open, wait};
 use crate::{Settings, classify_error};
 
-/// How long a statement waits for a lock if the timeout is disabled.
+/// The longest wait of a statement for a lock if the timeout is disabled.
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Opens an SQLite file, and creates it if it is missing.

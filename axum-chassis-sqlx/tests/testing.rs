@@ -1,4 +1,4 @@
-//! The databases that tests make, where there is no server; those of a generated service's tests are seen in tests/e2e.
+//! Test databases without a server. Those of a generated service are tested in tests/e2e.
 
 #![cfg(feature = "testing")]
 
@@ -6,7 +6,7 @@ use std::panic::catch_unwind;
 
 use axum_chassis_sqlx::testing::Database;
 
-/// What it says when it fails.
+/// The panic's message.
 fn panic_of(server: &'static str) -> String {
     let panic = catch_unwind(|| Database::create(server)).expect_err("there is none");
     let words = panic.downcast_ref::<String>().cloned();

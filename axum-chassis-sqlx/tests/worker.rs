@@ -56,7 +56,7 @@ async fn use_crashed(State(pool): State<SqlitePool>) -> Result<String, Problem> 
     let mut transaction = crash(&pool).await?;
     loop {
         let query = sqlx::query("SELECT 1").execute(&mut *transaction);
-        // What was sent before the worker's end has no answer.
+        // A query that was sent before the worker's end gets no answer.
         if let Ok(answer) = tokio::time::timeout(Duration::from_millis(50), query).await {
             answer?;
         }

@@ -14,11 +14,11 @@ use crate::metrics::http::{BOUNDS, DURATIONS, RESPONSE_BYTES};
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 /// Samples of all requests: ten minutes of them.
 const SAMPLES: usize = 121;
-/// How many samples apart those are that tell routes apart.
+/// The interval, in samples, of those with the figures of each route.
 const APART: usize = 12;
-/// Samples of each route: as long.
+/// Samples of each route: ten minutes, too.
 const ROUTE_SAMPLES: usize = 11;
-/// How many routes are counted separately.
+/// The number of routes that are counted separately.
 const ROUTES: usize = 100;
 /// The name of the sum of all other routes.
 const OTHERS: &str = "(other routes)";
@@ -26,11 +26,11 @@ const OTHERS: &str = "(other routes)";
 /// Requests up to a moment, or within a time. Numbers wrap around, which differences within ten minutes tolerate.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestCounts {
-    /// Those that were answered with a 5xx.
+    /// The number of requests with a 5xx response.
     pub(super) errors: u32,
     /// Bytes of response bodies.
     pub(super) bytes: u64,
-    /// How many took up to a bound, and not up to the one before it.
+    /// The number of requests in each bucket: those that took up to its bound, and longer than the bound before it.
     buckets: [u32; BOUNDS.len() + 1],
 }
 
@@ -100,7 +100,7 @@ impl RequestCounts {
         }
     }
 
-    /// How many milliseconds the quickest `share` of them took at most, as Prometheus reckons it; `None` without any.
+    /// The quantile `share` in milliseconds, computed like Prometheus's `histogram_quantile`; `None` without requests.
     pub(super) fn quantile_ms(&self, share: f64) -> Option<f64> {
         let rank = share * f64::from(self.total());
         let (mut seen, mut lower) = (0.0, 0.0);

@@ -5,10 +5,10 @@ use std::time::{Duration as StdDuration, Instant};
 
 use super::Settings;
 use super::check::Role;
-use crate::redact;
 use crate::settings::Duration;
+use crate::settings::redact_secrets;
 
-/// How many times a check went up or down that are remembered.
+/// The number of changes between up and down that are kept for each check.
 const CHANGES: usize = 10;
 
 /// The state of one check.
@@ -18,7 +18,7 @@ pub(crate) struct Verdict {
     pub(crate) up: bool,
     /// The error of the last failed run.
     pub(crate) error: Option<String>,
-    /// How long the last run took.
+    /// The duration of the last run.
     pub(crate) took: StdDuration,
     pub(crate) failures_total: u64,
     /// The times of changes between up and down, oldest first, beginning with its registration.
@@ -54,7 +54,7 @@ impl Verdict {
             .map_or(self.checked, |(since, _)| *since)
     }
 
-    /// Notes a run: the check is down after so many failures in a row, and up after so many successes.
+    /// Records a run: the check is down after `failures` failures in a row, and up after `successes` successes.
     pub(super) fn record(
         &mut self,
         settings: &Settings,
@@ -73,7 +73,7 @@ impl Verdict {
         self.checked = Instant::now();
         // The admin listener shows it.
         let error = outcome.err();
-        self.error = error.map(|error| redact::secrets(&error).into_owned());
+        self.error = error.map(|error| redact_secrets(&error).into_owned());
         if let Some(error) = &self.error {
             self.last_failure = Some((self.checked, error.clone()));
         }

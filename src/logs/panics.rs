@@ -13,9 +13,9 @@ use tracing::Level;
 use super::line::{self, Line};
 use super::{LogsState, write};
 
-/// How long the last line of a process may take to be written.
+/// Timeout for writing the last line of a process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long a panic that the process survives may wait, in case it does not.
+/// The same after a panic that the process may survive.
 const PERHAPS_LAST: Duration = Duration::from_millis(50);
 
 /// The panic hook: logs one line, counts the panic, and flushes the log.

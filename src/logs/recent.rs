@@ -5,13 +5,13 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::Level;
 
-/// How many lines are kept.
+/// The maximum number of lines that are kept.
 const LINES: usize = 200;
-/// How many bytes they may take in all.
+/// The maximum of their total size in bytes.
 const BYTES: usize = 128 * 1024;
 /// The longest line that is kept: a backtrace must not evict all others.
 const LONGEST: usize = 16 * 1024;
-/// How much of that is its end, where the ids of its request are.
+/// The part of a longer line's end that is kept, because the ids of its request are there.
 const END: usize = 512;
 
 /// A ring of lines, as they are in the log.

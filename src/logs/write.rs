@@ -58,7 +58,7 @@ pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&bytes[done..]);
 }
 
-/// How many bytes at the start surely need no look: eight are compared at once.
+/// A lower bound of the number of bytes at the start that need no escaping: eight are compared at once.
 fn plain_prefix(bytes: &[u8]) -> usize {
     const fn all(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])

@@ -9,7 +9,7 @@ use super::queue::LineQueue;
 
 /// The capacity that a buffer keeps between bursts.
 const KEEP: usize = 256 * 1024;
-/// How long an output that takes nothing is left alone.
+/// The pause before the next attempt to write to an output that accepts nothing.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Writes the line that reports how many were dropped.

@@ -63,7 +63,7 @@ pub struct Http {
     pub requests_shed: IntCounter,
     /// Connections that are open.
     pub connections: IntGauge,
-    /// How many connections may be open.
+    /// The maximum number of open connections.
     pub connections_limit: IntGauge,
     /// Connections closed for others.
     pub connections_evicted: IntCounter,
@@ -82,7 +82,7 @@ pub struct Http {
     routes: Arc<Routes>,
 }
 
-/// How many requests are being served: a gauge, and what admission to the service goes by.
+/// The number of requests that are being served: a gauge, compared with the limit when a request is admitted.
 #[derive(Clone, Debug, Default)]
 pub struct Active(Arc<AtomicU64>);
 
@@ -146,7 +146,7 @@ impl Http {
             connections: gauge("http_server_connections", "Connections that are open.")?,
             connections_limit: gauge(
                 "http_server_connections_limit",
-                "How many connections may be open: server.max_connections.",
+                "The maximum number of open connections: server.max_connections.",
             )?,
             connections_evicted: counter(
                 "http_server_connections_evicted_total",
@@ -209,7 +209,7 @@ impl Active {
         Held(self.clone())
     }
 
-    /// How many there are.
+    /// The current number.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -344,7 +344,7 @@ impl Routes {
         Ok(Self {
             durations: desc(
                 DURATIONS,
-                "How long requests took, from their head to the end of the response.",
+                "The duration of requests, from the head to the end of the response.",
                 &[
                     "http_request_method",
                     "http_response_status_code",

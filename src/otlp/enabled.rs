@@ -165,7 +165,7 @@ impl Export {
         }
     }
 
-    /// How many spans were exported or lost, for metrics.
+    /// The numbers of exported and lost spans, for metrics.
     pub fn counts(&self) -> Counts {
         let running = self.0.as_ref();
         running.map_or_else(Counts::default, |running| running.spans.counts())

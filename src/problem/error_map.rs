@@ -12,7 +12,7 @@ use super::{Problem, Rendered, log};
 use crate::error::Chain;
 use crate::trace::Ids;
 
-/// Returns something for the errors that it knows.
+/// Returns a value for the errors that it applies to.
 type Mapping<T> = Arc<dyn Fn(&(dyn Error + 'static)) -> Option<T> + Send + Sync>;
 type Mappings<T> = RwLock<Vec<Mapping<T>>>;
 
@@ -43,8 +43,8 @@ impl ErrorMap {
         all.push(Arc::new(describe));
     }
 
-    /// The response that a problem of the service became, with the status that its error means.
-    /// Headers that layers have added to the response stay.
+    /// Replaces the response of an unmapped error with that of its mapped problem, and logs the error. Headers that layers
+    /// have added to the response stay.
     pub(crate) fn answer(&self, mut response: Response, ids: &Ids) -> Response {
         let unmapped = response.extensions_mut().get_mut::<Rendered>();
         let Some(unmapped) = unmapped.and_then(|rendered| rendered.0.take()) else {
@@ -94,13 +94,13 @@ fn write<T>(table: &Mappings<T>) -> RwLockWriteGuard<'_, Vec<Mapping<T>>> {
     table.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A mapping that panics knows nothing: the panic hook has logged it.
+/// `None` if the mapping panics: the panic hook has logged it.
 fn apply<T>(mapping: &Mapping<T>, error: &(dyn Error + 'static)) -> Option<T> {
     catch_unwind(AssertUnwindSafe(|| mapping(error))).unwrap_or_default()
 }
 
-/// An error without a mapped status. If the response passes
-/// no layer of ours, it is logged when it is dropped.
+/// An error before a mapping has been applied to it. If its response does not pass a layer of the chassis, the error is
+/// logged when it is dropped.
 pub(crate) struct UnmappedError {
     error: anyhow::Error,
     logged: AtomicBool,

@@ -32,7 +32,7 @@ pub(super) struct InFlight {
     client: Option<IpAddr>,
     begun: Instant,
     upload: Option<Upload>,
-    /// What the policies of its route give it, and nothing if there are none.
+    /// The grant of its route's policies. `None` without policies.
     grant: Option<Box<Grant>>,
     sent: u64,
     error: Option<Box<str>>,
@@ -102,7 +102,7 @@ impl InFlight {
         }
     }
 
-    /// Whether there was no room for all of the body.
+    /// Whether the body was rejected because of `limits.buffered`.
     pub(super) fn has_no_room(&self) -> bool {
         self.upload.as_ref().is_some_and(Upload::is_refused)
     }

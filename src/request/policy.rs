@@ -58,8 +58,8 @@ impl RoutePolicy {
         Self::default()
     }
 
-    /// How long a request may take until its response begins, instead of `limits.request_timeout`: longer or shorter. As
-    /// there, it is a 504 after it, or a 408 if the client has not sent all of its body.
+    /// Replaces `limits.request_timeout`, the time until the response begins, with a longer or shorter timeout. After it,
+    /// the response is 504, or 408 if the client has not sent all of its body.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -71,8 +71,8 @@ impl RoutePolicy {
         self.timeout(Duration::MAX)
     }
 
-    /// How many requests may be under way at once, from their heads to the ends of their responses: 503 with Retry-After beyond it.
-    /// All routes that have this policy or its clones share the limit.
+    /// The maximum number of concurrent requests: 503 with Retry-After beyond it. A request counts until the end of its
+    /// response. All routes that have this policy or its clones share the limit.
     ///
     /// # Panics
     /// With more than [`Semaphore::MAX_PERMITS`].
@@ -87,7 +87,7 @@ impl RoutePolicy {
         self
     }
 
-    /// What a request gets, and whether it may go on.
+    /// The grant of a request, and whether the request may proceed.
     fn grant(&self) -> (Grant, bool) {
         let permit = self.slots.clone().map(Semaphore::try_acquire_owned);
         let is_shed = matches!(permit, Some(Err(_)));
@@ -171,7 +171,7 @@ where
     }
 }
 
-/// What the policies of its route give a request.
+/// The combined effect of a route's policies on one request.
 #[derive(Debug)]
 pub(super) struct Grant {
     pub(super) timeout: Option<Duration>,
@@ -236,7 +236,7 @@ impl Collecting {
     }
 }
 
-/// Hands a grant to the request layer, or back if there is none.
+/// Hands a grant to the request layer. Returns it if there is no request layer.
 fn deliver(grant: Grant) -> Option<Grant> {
     if SLOT.get() == Slot::Closed {
         return Some(grant);

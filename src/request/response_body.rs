@@ -34,7 +34,7 @@ pub(super) struct ResponseBody {
     in_flight: Option<InFlight>,
     status: StatusCode,
     sent: u64,
-    /// How many bytes it has, if that is known.
+    /// Its length in bytes, if that is known.
     length: Option<u64>,
     waiting: Waiting,
 }

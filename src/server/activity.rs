@@ -32,7 +32,7 @@ pub(super) struct TimeLimits {
     pub(super) header: Duration,
     pub(super) idle: Duration,
     pub(super) send: Duration,
-    /// How long a connection may wait for its client before it can be closed for a new connection.
+    /// The time a connection waits for its client before it can be closed for a new connection.
     pub(super) grace: Duration,
 }
 

@@ -16,7 +16,7 @@ use crate::upload::Upload;
 
 /// The largest rest that is read and discarded, in bytes.
 const MOST: u64 = 64 * 1024;
-/// How long the response waits for the rest.
+/// The longest delay of a response for the rest of its request.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A response, and the unread rest of its request.

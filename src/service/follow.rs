@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::error::Chain;
 
-/// How long until a value that could not be applied is tried again.
+/// The pause before a value that could not be applied is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Ends with the service.

@@ -10,7 +10,7 @@ use crate::settings::Duration;
 const FIRST_PAUSE: StdDuration = StdDuration::from_millis(100);
 const LONGEST_PAUSE: StdDuration = StdDuration::from_secs(5);
 
-/// How long to wait for a dependency.
+/// The longest wait for a dependency.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RetryLimit {
     limit: StdDuration,

@@ -35,7 +35,7 @@ pub(super) struct OutputState {
     pub(super) stderr: Vec<u8>,
     /// As much of `stdout` has been looked at for lines.
     taken: usize,
-    /// How many of the two outputs are still open.
+    /// The number of outputs, of the two, that are still open.
     open: usize,
     pub(super) ending: Option<Ending>,
     pub(super) flooded: bool,

@@ -300,7 +300,7 @@ impl Ended {
     /// The first line of the log with this message.
     ///
     /// # Panics
-    /// If there is none, with all of the log.
+    /// Without such a line, with all of the log.
     #[track_caller]
     pub fn message(&self, message: &str) -> &Value {
         let line = self.log.iter().find(|line| line["message"] == message);

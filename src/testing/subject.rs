@@ -1,4 +1,4 @@
-//! The program under test, as failures name it.
+//! The program under test: its name, its output, and the panics of waits that fail.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::output::ProcessOutput;
 pub(super) struct Subject {
     name: String,
     pub(super) output: ProcessOutput,
-    /// How long anything may take.
+    /// Timeout of every wait.
     pub(super) timeout: Duration,
     /// Whether a panic has shown its output.
     shown: AtomicBool,
@@ -32,7 +32,7 @@ impl Subject {
         Instant::now() + self.timeout
     }
 
-    /// Panics with what it did not do in time, or will never do.
+    /// Panics because an expected event did not happen in time, or cannot happen any more.
     #[track_caller]
     pub(super) fn give_up(&self, what: &str) -> ! {
         let state = self.output.lock();

@@ -142,7 +142,7 @@ fn free() -> SocketAddr {
 }
 
 /// An address at which nobody listens.
-pub(crate) fn nobody() -> String {
+pub(crate) fn unused_address() -> String {
     format!("http://{}", free())
 }
 
@@ -203,7 +203,7 @@ impl Answering {
         format!("http://{}", self.address)
     }
 
-    /// How many requests there were so far.
+    /// The number of requests so far.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }

@@ -55,7 +55,7 @@ fn a_complete_http1_response_is_logged_with_its_status_and_bytes() {
         let received = client.rest();
         assert!(received >= bytes, "{method} {path}: {received} bytes");
     }
-    hold(program);
+    log_and_metrics_agree(program);
 }
 
 #[test]
@@ -77,11 +77,11 @@ fn a_complete_http2_response_is_logged_with_its_status_and_bytes() {
         }
         assert_eq!(received, bytes, "{method} {path}");
     }
-    hold(program);
+    log_and_metrics_agree(program);
 }
 
-/// What log and metrics have is what was sent.
-fn hold(program: Program) {
+/// Checks that the log and the metrics agree with the bytes that were sent.
+fn log_and_metrics_agree(program: Program) {
     let all = ANSWERS.len() as f64;
     eventually("all are over", || {
         program.metric("http_server_active_requests") == 0.0
@@ -200,7 +200,7 @@ fn an_upload_is_counted_as_it_arrives_however_it_is_framed() {
     eventually("both", || {
         program.metric("http_server_request_bytes_total") == 14.0
     });
-    // What nobody reads is not counted as read.
+    // A body that no handler reads is not counted.
     let mut client = Connection::open(program.main).unwrap();
     client
         .send(b"POST /nowhere HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nhello")

@@ -103,7 +103,7 @@ fn the_page_shows_what_a_shutdown_waits_for() {
     assert_eq!(busy.answer().unwrap().status, 200);
 }
 
-/// What a browser sends that has the page at `127.0.0.1:9090`, once it has been told the token.
+/// Sends the request of a browser with the page at `127.0.0.1:9090`, after its user has entered the token.
 fn write(program: &Program, method: &str, origin: &str, body: &str) -> Answer {
     let mut browser = Connection::open(program.admin).unwrap();
     // `any:0123456789abcdef`
@@ -164,7 +164,7 @@ fn warnings_and_panics_are_shown_newest_first_with_the_ids_of_their_requests() {
         found.unwrap_or_else(|| panic!("{message}: {lines:?}"))
     };
     assert!(at("panicked", &panicked) < at("request failed", &failed));
-    // What a panic says may be a secret: it is in the log alone.
+    // The message of a panic may contain a secret: it is only in the log.
     assert!(
         !lines.iter().any(|line| line.contains("a handler's panic")),
         "{lines:?}"

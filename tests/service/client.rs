@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::program::SOON;
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -120,7 +120,7 @@ impl Connection {
         Ok(bytes)
     }
 
-    /// How many bytes come until the other end closes.
+    /// The number of bytes until the other end closes.
     pub(crate) fn rest(&mut self) -> u64 {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).expect("an end");

@@ -10,7 +10,7 @@ fn behind_proxies() -> Setup {
     Setup::default().set("server.trusted_proxies", "127.0.0.0/8,10.0.0.0/8")
 }
 
-/// Who it says that we are.
+/// The client address that the service determines.
 fn client(program: &Program, headers: &[(&str, &str)]) -> String {
     let answer = request(program.main, "GET", "/client", headers, "");
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -30,7 +30,7 @@ fn logged(program: Program) -> Vec<String> {
 fn the_client_from_a_trusted_proxy_is_used_and_logged() {
     let program = behind_proxies().start();
     let lines = [
-        // What the client said itself, and two proxies after it.
+        // The first value is the client's own; two proxies have added theirs.
         ("x-forwarded-for", "192.0.2.99"),
         ("x-forwarded-for", "198.51.100.7, 10.0.0.3"),
         ("X-Forwarded-For", "10.0.0.4"),
@@ -85,7 +85,7 @@ fn forwarded_is_read_if_the_settings_name_it() {
 }
 
 #[test]
-fn http2_is_no_different() {
+fn the_client_address_is_the_same_over_http2() {
     let program = behind_proxies().start();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

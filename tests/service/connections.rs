@@ -9,7 +9,7 @@ use crate::client::Connection;
 use crate::http2::{GOAWAY, Http2, PING, RST_STREAM, WINDOW_UPDATE, frame};
 use crate::program::{Program, SOON, Setup, eventually};
 
-/// What `testing::Process` waits for at most, in settings that are to be out of the way.
+/// A value for timeouts that must not expire in a test.
 const LONG: &str = "10m";
 
 fn lines<'a>(log: &'a [Value], text: &'a str) -> impl Iterator<Item = &'a Value> {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::client::{Connection, request as ask};
 use crate::program::{Program, Setup, TOKEN, bearer};
 
-/// What a header's value may consist of, and now and then what it may not.
+/// Header values: mostly valid bytes, and now and then an invalid one.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
         b' '..=b'~',
@@ -64,7 +64,7 @@ fn request() -> impl Strategy<Value = Request> {
     )
 }
 
-/// What a request id may consist of, and that `text` is one of at most 128 characters.
+/// Whether `text` is a valid request id: visible ASCII, at most 128 characters.
 fn is_id(text: &str) -> bool {
     let fits = |byte| (b'!'..=b'~').contains(&byte);
     (1..=128).contains(&text.len()) && text.bytes().all(fits)

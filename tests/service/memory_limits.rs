@@ -18,7 +18,7 @@ fn begin(program: &Program, path: &str, length: usize, sent: usize) -> Connectio
     let head =
         format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n");
     client.send(head.as_bytes()).unwrap();
-    // What is refused is not read to its end.
+    // The service stops reading a body that it rejects.
     let _ = client.send(&vec![b'x'; sent]);
     client
 }

@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
@@ -23,6 +24,7 @@ use axum_chassis::shutdown::Shutdown;
 use axum_chassis::testing::{self, Ended, Process};
 use axum_chassis::{Chassis, ClientAddress, Problem, RoutePolicy, Service, trace};
 use http_body::Frame;
+use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tower::service_fn;
@@ -33,7 +35,7 @@ use tracing_subscriber::layer::{self, Layer};
 
 use crate::client::get;
 
-/// How long anything may take that is waited for.
+/// Timeout of every wait.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A token for the admin listener.
@@ -104,15 +106,15 @@ impl Validate for Settings {}
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Subject {
-    /// How long the start takes.
+    /// The duration of the start.
     start: Human,
     /// Whether the start fails.
     broken: bool,
     /// Why the program asks for its own stop during the start.
     stop: Option<String>,
-    /// What hooks to register, such as `fine,hangs`.
+    /// The hooks to register, such as `fine,hangs`.
     hooks: Vec<String>,
-    /// What background tasks to start, such as `polite,hangs`.
+    /// The background tasks to start, such as `polite,hangs`.
     tasks: Vec<String>,
     /// The address of what the start waits for.
     needs: Option<String>,
@@ -122,7 +124,7 @@ struct Subject {
     greeting: String,
 }
 
-/// What the dependency does: 0 answers, 1 fails, 2 hangs.
+/// The state of the dependency: 0 answers, 1 fails, 2 hangs.
 static DEPENDENCY: AtomicU8 = AtomicU8::new(0);
 
 async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
@@ -249,7 +251,7 @@ async fn nested(request: Request) -> Result<Response, Infallible> {
     Ok(request.uri().path().to_owned().into_response())
 }
 
-/// What an outer layer puts on all answers.
+/// Adds an outer layer's header to all responses.
 async fn outer(mut response: Response) -> Response {
     let outer = http::HeaderValue::from_static("here");
     response.headers_mut().insert("x-outer", outer);
@@ -336,12 +338,12 @@ async fn discard(mut body: Body) -> String {
     bytes.to_string()
 }
 
-/// What no handler should do.
+/// Blocks the thread, which no handler should do.
 async fn block(Path(ms): Path<u64>) {
     std::thread::sleep(Duration::from_millis(ms));
 }
 
-/// What a service that is called on behalf of this request would be sent.
+/// Returns the headers that this service would add to a request to another one.
 #[tracing::instrument]
 async fn onward() -> Json<Map<String, Value>> {
     let ids = trace::current().expect("a request's ids");
@@ -383,7 +385,7 @@ async fn fails() -> Result<(), Problem> {
     Err(inner.context("the database cannot be reached"))?
 }
 
-/// What handlers return by `?` when their store is in trouble.
+/// Returns an error with `?`, as handlers do when their store fails.
 async fn error(Path(kind): Path<String>) -> Result<(), Problem> {
     let kind = match &*kind {
         "refused" => std::io::ErrorKind::ConnectionRefused,
@@ -395,7 +397,7 @@ async fn error(Path(kind): Path<String>) -> Result<(), Problem> {
     Err(anyhow::Error::from(inner).context("the order cannot be kept"))?
 }
 
-/// What service and commands have in common: what they wait for, hooks, background tasks.
+/// The part that service and commands share: dependencies, hooks, background tasks.
 async fn prepare(chassis: &Chassis<Settings>) -> anyhow::Result<()> {
     let subject = chassis.settings().subject.clone();
     if let Some(address) = subject.needs {
@@ -533,21 +535,23 @@ impl Visit for EventMessage {
 
 // --- starting it ---
 
-/// How the program is to be started.
+/// The flags, variables and files to start the program with.
 pub(crate) struct Setup {
     program: testing::Program,
     files: Option<u64>,
+    socket: Option<OwnedFd>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let program = testing::Program::new("/bin/sh")
             .timeout(2 * SOON)
-            // What files say of the filter counts.
+            // The filter comes from files.
             .variable("RUST_LOG", "");
         Self {
             program,
             files: None,
+            socket: None,
         }
     }
 }
@@ -567,7 +571,7 @@ impl Setup {
         self.with(|program| program.folder(folder))
     }
 
-    /// How long anything may take, for what is to take too long.
+    /// Sets the timeout of every wait.
     pub(crate) fn timeout(self, timeout: Duration) -> Self {
         self.with(|program| program.timeout(timeout))
     }
@@ -575,6 +579,13 @@ impl Setup {
     /// Gives it so many file descriptors.
     pub(crate) fn files(mut self, files: u64) -> Self {
         self.files = Some(files);
+        self
+    }
+
+    /// Passes it a socket as systemd does, as file descriptor 3.
+    pub(crate) fn inherit(mut self, socket: OwnedFd) -> Self {
+        fcntl_setfd(&socket, FdFlags::empty()).expect("a socket to inherit");
+        self.socket = Some(socket);
         self
     }
 
@@ -609,8 +620,14 @@ impl Setup {
             .files
             .map(|files| format!("ulimit -n {files}; "))
             .unwrap_or_default();
+        let mut exec = "exec \"$0\" \"$@\"".to_owned();
+        // The shell keeps its number. Not every `sh` takes file descriptors of two digits.
+        if let Some(socket) = &self.socket {
+            let number = socket.as_raw_fd();
+            exec = format!("exec bash -c 'exec 3<&{number}; LISTEN_PID=$$ {exec}' \"$0\" \"$@\"");
+        }
         self.program
-            .arguments(["-c", &format!("{limit}exec \"$0\" \"$@\"")])
+            .arguments(["-c", &format!("{limit}{exec}")])
             .argument(std::env::current_exe().expect("this test"))
             .arguments([
                 "--exact",

@@ -75,7 +75,7 @@ fn a_reload_takes_effect_and_an_invalid_one_changes_nothing() {
         .wait_for_message("changed settings need a restart");
     assert_eq!(line["keys"], "server.max_connections");
     assert_eq!(program.metric(&reloads("needs_restart")), 1.0);
-    // What is shown is what is in force.
+    // The settings in force are shown.
     let config = get(program.admin, "/config").json();
     assert!(config["settings"]["server"]["max_connections"].is_null());
     assert_eq!(config["settings"]["limits"]["body"], "10B");

@@ -20,7 +20,7 @@ const STREAMS: u32 = 20;
 /// A peer that is still there by then is not let go: the longest limit is `limits.request_timeout`, 30 s.
 const LATEST: Duration = Duration::from_secs(50);
 
-/// What a peer does, on a connection of its own.
+/// A client with a connection of its own.
 enum Peer {
     Http1(Connection),
     Http2(Http2),
@@ -31,9 +31,9 @@ struct Kind {
     /// For the main listener, and for the admin one.
     paths: [&'static str; 2],
     open: fn(SocketAddr, &str) -> Peer,
-    /// What it does every now and then.
+    /// An action that it repeats.
     on: fn(&mut Peer),
-    /// What its connection of HTTP/2 is waited for: so many streams that end, or its own end.
+    /// The number of streams whose end an HTTP/2 connection waits for; `u32::MAX` for its own end.
     streams: u32,
     answers_pings: bool,
 }

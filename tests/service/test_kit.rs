@@ -8,7 +8,7 @@ use axum_chassis::testing::{Process, Program, Signal};
 
 use crate::program::Setup;
 
-/// What it says when it fails.
+/// The panic's message.
 fn panic_of<T>(fails: impl FnOnce() -> T) -> String {
     match catch_unwind(AssertUnwindSafe(fails)) {
         Ok(_) => panic!("it does not fail"),

@@ -16,7 +16,7 @@ fn levels(setup: Setup, filters: &[&str]) -> Ended {
     program.process.stop()
 }
 
-/// Which of them the log has, and which the other layer.
+/// The events that are in the log, and those that the other layer received.
 fn seen<'l>(ended: &'l Ended, filter: &str) -> (Vec<&'l str>, Vec<&'l str>) {
     let levels = ["warn", "info", "debug", "trace"];
     let is_message = |text: &str, level: &str| text == format!("{level} at {filter}");

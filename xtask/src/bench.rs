@@ -19,8 +19,18 @@ use anyhow::{Context, Result, ensure};
 use self::load::Load;
 use self::programs::{BARE, CHASSIS, Conditions, Counted, HAND, Program, QUIET, root};
 use self::table::{Row, median};
+use crate::blocks::write_measured;
 
+/// The rows of which [`chart`] draws the ratios.
+const CPU: &str = "server CPU a request";
+const INSTRUCTIONS: &str = "instructions a request, in user space";
 const PROGRAMS: [Program; 4] = [BARE, HAND, CHASSIS, QUIET];
+/// The blocks of `bench/README.md` that these measurements write.
+pub(crate) const RESULTS: &str = "results";
+pub(crate) const GROWTH: &str = "growth";
+pub(crate) const IDLE_CONNECTIONS: &str = "idle-connections";
+pub(crate) const PAGE: &str = "page";
+pub(crate) const PROFILES: &str = "profiles";
 /// Requests a second at which latency is measured: well below what any of them can do.
 const RATE: u32 = 2000;
 
@@ -45,7 +55,7 @@ pub(crate) struct Args {
     /// Measure what the admin page costs instead, which takes eleven minutes.
     #[arg(long)]
     page: bool,
-    /// How often the programs take turns.
+    /// The number of turns of each program.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
     /// Seconds of load in each turn.
@@ -58,39 +68,53 @@ pub(crate) fn run(args: Args) -> Result<()> {
         return gate(args.bless);
     }
     if args.profiles {
-        println!("{}", profiles(&args)?);
-        return Ok(());
+        return write_measured(PROFILES, &profiles(&args)?);
     }
     if args.idle_connections {
-        println!("{}", idle_connections::measure()?);
-        return Ok(());
+        return write_measured(IDLE_CONNECTIONS, &idle_connections::measure()?);
     }
     if args.page {
-        println!("{}", page::measure()?);
-        return Ok(());
+        return write_measured(PAGE, &page::measure()?);
     }
     let turns = take_turns(&PROGRAMS, &args)?;
-    let mut rows = rows(&turns);
-    for (name, decimals, counted) in [
-        ("instructions a request", 0, Counted::Instructions),
-        ("allocations a request", 1, Counted::Allocations),
+    let mut rows = vec![
+        cpu(&turns).with_ratio(),
+        rate(&turns),
+        latency(&turns),
+        start(&turns),
+        idle_memory(&turns),
+    ];
+    for (name, counted) in [
+        (INSTRUCTIONS, Counted::Instructions),
+        ("allocations a request", Counted::Allocations),
     ] {
         eprintln!("counting {name}");
-        rows.push(Row::per_program(name, decimals, &PROGRAMS, |program| {
+        rows.push(Row::per_program(name, "", 0, &PROGRAMS, |program| {
             a_request(program, counted)
         })?);
     }
     rows.push(sizes(&PROGRAMS)?);
-    rows.push(Row::per_program("crates", 0, &PROGRAMS, |program| {
+    rows.push(Row::per_program("crates", "", 0, &PROGRAMS, |program| {
         Ok(program.crates()? as f64)
     })?);
-    println!("{}", table::render(&PROGRAMS, &rows));
+    write_measured(RESULTS, &measured(&PROGRAMS, &rows, &args))?;
     println!("{}", lines()?);
     chart::write(&rows, &root().join("bench/chart.svg"))?;
     if args.growth {
-        println!("{}", growth::measure(args.rounds.min(3), args.seconds)?);
+        let growth = growth::measure(args.rounds.min(3), args.seconds)?;
+        write_measured(GROWTH, &growth)?;
     }
     Ok(())
+}
+
+/// A table, and the number of rounds that its values are medians of.
+fn measured(programs: &[Program], rows: &[Row], args: &Args) -> String {
+    format!(
+        "Medians of {} rounds, with {} s of load in each:\n\n{}",
+        args.rounds,
+        args.seconds,
+        table::render(programs, rows)
+    )
 }
 
 /// The chassis as each of its release profiles makes it.
@@ -100,13 +124,19 @@ fn profiles(args: &Args) -> Result<String> {
         CHASSIS.with_profile("release-small"),
         CHASSIS.with_profile("profiling"),
     ];
-    let mut rows = rows(&take_turns(&PROFILES, args)?);
-    rows.insert(0, sizes(&PROFILES)?);
-    Ok(table::render(&PROFILES, &rows))
+    let turns = take_turns(&PROFILES, args)?;
+    let rows = [
+        sizes(&PROFILES)?,
+        start(&turns),
+        rate(&turns),
+        idle_memory(&turns),
+        Row::of_turns("peak memory", "MB", 1, &turns, |turn| turn.peak_mb),
+    ];
+    Ok(measured(&PROFILES, &rows, args))
 }
 
 fn sizes(programs: &[Program]) -> Result<Row> {
-    Row::per_program("binary, MB", 2, programs, |program| {
+    Row::per_program("binary", "MB", 2, programs, |program| {
         Ok(std::fs::metadata(program.path())?.len() as f64 / 1e6)
     })
 }
@@ -126,7 +156,7 @@ fn take_turns(programs: &[Program], args: &Args) -> Result<Vec<Vec<Turn>>> {
     Ok(turns)
 }
 
-/// What one program did in one round.
+/// The measurements of one program in one round.
 struct Turn {
     start_ms: f64,
     idle_mb: f64,
@@ -169,22 +199,31 @@ fn saturated(server: &programs::Running, connections: usize, seconds: u64) -> Re
     Ok((requests / took, (server.cpu()? - before) / requests * 1e6))
 }
 
-fn rows(turns: &[Vec<Turn>]) -> Vec<Row> {
-    let row = |name, decimals, of: fn(&Turn) -> f64| {
-        let rounds = turns.iter().map(|turns| turns.iter().map(of).collect());
-        Row::of_rounds(name, decimals, rounds.collect())
-    };
-    vec![
-        row("requests a second", 0, |turn| turn.rate),
-        row("server CPU a request, µs", 2, |turn| turn.cpu_us),
-        row("p99 at 2,000 a second, ms", 2, |turn| turn.p99_ms),
-        row("start to first 200, ms", 1, |turn| turn.start_ms),
-        row("idle memory, MB", 1, |turn| turn.idle_mb),
-        row("peak memory, MB", 1, |turn| turn.peak_mb),
-    ]
+fn cpu(turns: &[Vec<Turn>]) -> Row {
+    Row::of_turns(CPU, "µs", 2, turns, |turn| turn.cpu_us)
 }
 
-/// How many a request takes: those of many requests without those of few.
+fn rate(turns: &[Vec<Turn>]) -> Row {
+    Row::of_turns("requests a second on one core", "", 0, turns, |turn| {
+        turn.rate
+    })
+}
+
+fn latency(turns: &[Vec<Turn>]) -> Row {
+    Row::of_turns("p99 at 2,000 requests a second", "ms", 2, turns, |turn| {
+        turn.p99_ms
+    })
+}
+
+fn start(turns: &[Vec<Turn>]) -> Row {
+    Row::of_turns("start to first 200", "ms", 1, turns, |turn| turn.start_ms)
+}
+
+fn idle_memory(turns: &[Vec<Turn>]) -> Row {
+    Row::of_turns("idle memory", "MB", 1, turns, |turn| turn.idle_mb)
+}
+
+/// The cost of one request: the difference between many requests and few.
 fn a_request(program: Program, counted: Counted) -> Result<f64> {
     const FEW: u32 = 500;
     const MANY: u32 = 3500;
@@ -217,7 +256,7 @@ fn lines() -> Result<String> {
 
 /// Fails when a request costs more instructions, compared with bare axum, than it used to.
 fn gate(bless: bool) -> Result<()> {
-    /// What another compiler or libc may change without anybody's fault.
+    /// The tolerance for changes by another compiler or libc.
     const MARGIN: f64 = 0.05;
     let baseline = root().join("bench/baseline");
     for program in [BARE, CHASSIS] {

@@ -12,7 +12,7 @@ use anyhow::Context;
 use crate::matrix::{Combination, NAME, Servers, generate};
 use crate::tools::{build_tool, succeed};
 
-/// What CI sets for every cargo.
+/// The variables that CI sets for every cargo.
 const PASSED_ON: [&str; 4] = [
     "CARGO_INCREMENTAL",
     "CARGO_PROFILE_DEV_DEBUG",

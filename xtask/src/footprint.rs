@@ -1,7 +1,8 @@
-//! `cargo xtask footprint`: measures build time, crates and binary size for each answer to the template's questions, as the
+//! `cargo xtask footprint`: measures build time, crates and binary size for each answer to the template's questions, and writes the
 //! table in bench/README.md.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -11,9 +12,12 @@ use anyhow::Context;
 use axum_chassis::testing::Program;
 use stores::{Postgres, Redis};
 
+use crate::blocks::write_measured;
 use crate::tools::{build_tool, cargo, succeed};
 
-/// The default service, and what changes it.
+/// The block of `bench/README.md` that this writes.
+pub(crate) const FOOTPRINT: &str = "footprint";
+/// The default service, and answers that change it.
 const ANSWERS: [&str; 6] = [
     "database=none",
     "database=sqlite",
@@ -26,11 +30,18 @@ const ANSWERS: [&str; 6] = [
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let tool = build_tool()?;
     let (postgres, redis) = (Postgres::start(), Redis::start());
-    println!("| answer | to a first 200 | crates | binary |\n|---|---|---|---|");
+    let mut table =
+        String::from("| answer | to a first 200 | crates | binary |\n|---|---:|---:|---:|\n");
     for answer in ANSWERS {
-        let weight = footprint(answer, &tool, &postgres, &redis).context(answer)?;
-        println!("| `{answer}` | {weight} |");
+        let row = footprint(answer, &tool, &postgres, &redis).context(answer)?;
+        let default = if answer == ANSWERS[0] {
+            ", the default"
+        } else {
+            ""
+        };
+        writeln!(table, "| `{answer}`{default} | {row} |")?;
     }
+    write_measured(FOOTPRINT, &table)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,7 @@
 //! Developer commands of this repository: `cargo xtask sync|bench|matrix|compilers|footprint|release|semver|maintained`.
 
 mod bench;
+mod blocks;
 mod compilers;
 mod footprint;
 mod maintained;

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What has a few answers to choose from, but for where the chassis is.
+/// The template's questions with a choice of answers, except for the source of the chassis.
 fn options() -> anyhow::Result<Vec<Combination>> {
     let config = fs::read_to_string(crate::root().join("template/cargo-generate.toml"))?;
     let config: toml::Table = toml::from_str(&config)?;

@@ -28,7 +28,7 @@ const RENDERED: [&str; 4] = [
 const ORIGIN: &str = "> Rendered from `template/k8s` for a service named `service` by `cargo xtask sync`: edit the template. The scripts and\n\
     > runbooks that this page names are in `template/scripts` and `template/docs/runbooks`, and in every generated service.\n\n";
 
-/// What stands in a file of `template/` before and after the version of this workspace.
+/// Files of `template/` with the version of this workspace, and the texts before and after it.
 const VERSIONED: [(&str, &str, &str); 3] = [
     (".chassis.toml", "template = \"", "\""),
     (".github/workflows/ci.yml", "--tag v", " "),

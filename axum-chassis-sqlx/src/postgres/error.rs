@@ -5,7 +5,7 @@ use std::error::Error;
 use sqlx::postgres::PgDatabaseError;
 
 /// The error's text, which already contains its causes.
-pub(super) fn told(error: &sqlx::Error) -> anyhow::Error {
+pub(super) fn without_causes(error: &sqlx::Error) -> anyhow::Error {
     anyhow::Error::msg(message(error).unwrap_or_else(|| error.to_string()))
 }
 

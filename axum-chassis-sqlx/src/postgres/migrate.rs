@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use tokio::time::{Instant, sleep};
 
-use super::error::told;
+use super::error::without_causes;
 use super::probe::{Probe, Ways};
 use super::{read, upkeep::Upkeep};
 use crate::Settings;
@@ -20,7 +20,7 @@ use crate::open::wait;
 const TRIES: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How often the lock against concurrent migrations is requested.
+/// The interval of requests for the lock against concurrent migrations.
 const TURN: Duration = Duration::from_millis(250);
 const REMINDER: Duration = Duration::from_secs(30);
 
@@ -96,7 +96,7 @@ pub async fn migrate<S>(
         let applied = apply(&migrator, migration.version, &mut connection).await;
         applied.map_err(|error| match error {
             MigrateError::ExecuteMigration(error, version) => {
-                told(&error).context(format!("migration {version}"))
+                without_causes(&error).context(format!("migration {version}"))
             }
             error => error.into(),
         })?;

@@ -12,18 +12,18 @@ use sqlx::{ConnectOptions, Row};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 
-use super::error::told;
+use super::error::without_causes;
 use super::silence::{Addresses, Connections};
 use super::upkeep::{ANSWER, Upkeep};
 
-/// How much later than the response on a new connection an earlier response on the old one may arrive.
+/// Tolerance for reordering: the response on the old connection may arrive so much later than the one on the new.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub(super) struct Probe(Arc<Inner>);
 
-/// How to connect.
+/// The options to connect with.
 #[derive(Clone)]
 pub(super) struct Ways {
     pub(super) full: PgConnectOptions,
@@ -159,7 +159,7 @@ impl Probe {
             false => "SELECT false",
         };
         let row = sqlx::raw_sql(sql).fetch_one(&mut connection).await;
-        if row.map_err(|error| told(&error))?.try_get(0)? {
+        if row.map_err(|error| without_causes(&error))?.try_get(0)? {
             // The pool's connections may be older, from a time when the server was writable.
             self.0.upkeep.renew_after_failover();
             anyhow::bail!("the server is read-only, and the URL has target_session_attrs");
@@ -177,13 +177,13 @@ impl Probe {
             {
                 error
             }
-            connected => return connected.map_err(|error| told(&error)),
+            connected => return connected.map_err(|error| without_causes(&error)),
         };
         if self.0.is_pooled.swap(true, Ordering::Relaxed) {
             anyhow::bail!("{}", refused.message());
         }
         let connected = self.ways().plain.connect().await;
-        connected.map_err(|error| told(&error))
+        connected.map_err(|error| without_causes(&error))
     }
 }
 

@@ -9,10 +9,10 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Notify;
 
-use super::error::told;
+use super::error::without_causes;
 use crate::classify_error::is_stale_plan;
 
-/// How long a trivial query may take before its connection counts as silent.
+/// Timeout of a trivial query, after which its connection counts as silent.
 pub(super) const ANSWER: Duration = Duration::from_secs(1);
 /// A statement that was prepared before a migration fails once on each connection.
 const AFTER_MIGRATION: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ impl Upkeep {
         match answer {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::info!(error = %told(&error), "a connection of the pool is lost");
+                tracing::info!(error = %without_causes(&error), "a connection of the pool is lost");
                 return Ok(false);
             }
             Err(fresh) => {

@@ -33,7 +33,7 @@ pub fn port() -> u16 {
     number("PORT").unwrap_or(8080)
 }
 
-/// How many lines to log instead of serving: the cost of a line apart from that of a request.
+/// The number of lines to log instead of serving, to measure the cost of a line without a request.
 pub fn lines() -> Option<u64> {
     number("BENCH_LINES")
 }

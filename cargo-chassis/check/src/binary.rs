@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::promql;
 
-/// How long the service may take to open its listeners.
+/// Timeout for the service to open its listeners.
 const START: Duration = Duration::from_secs(30);
 /// Timeout of `--config-schema`: a program without this flag may simply run.
 const SCHEMA: Duration = Duration::from_secs(10);

@@ -89,8 +89,8 @@ pub(crate) fn apply(
     };
     if let Some(store) = live.waits_for() {
         eprintln!(
-            "the service waits for {store}, which is not here: what alerts, autoscalers and the dashboard ask for is not \
-             checked; --secrets names a folder with the URL of one that is\n"
+            "the service waits for {store}, which is not available here: the queries of alerts, autoscalers and the dashboard \
+             are not checked; to check them, pass --secrets with a folder that has the URL of a running store\n"
         );
         return Ok(());
     }
@@ -167,7 +167,7 @@ impl<'a> Workload<'a> {
         ports.iter().find(named)?["containerPort"].as_u64()
     }
 
-    /// Which of the binary's listeners a port is.
+    /// The name of the binary's listener with this port.
     fn listener(&self, port: u64) -> Option<&'static str> {
         let is = |key| self.setting(key).as_u64() == Some(port);
         if is("server.port") {

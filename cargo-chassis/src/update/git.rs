@@ -88,7 +88,7 @@ impl Git {
         succeed(&mut self.with_index(&index, ["write-tree"]))
     }
 
-    /// How many files of the project's folder are not as `tree` has them.
+    /// The number of files in the project's folder that differ from `tree`.
     pub(super) fn files_unlike(&self, tree: &str) -> anyhow::Result<usize> {
         let head = self.project_of("HEAD")?;
         Ok(self

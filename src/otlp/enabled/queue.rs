@@ -11,7 +11,7 @@ use opentelemetry_sdk::trace::{BatchSpanProcessor, Span, SpanData, SpanExporter,
 
 use super::Counts;
 
-/// At most one line about lost spans in so long.
+/// The interval of log lines about lost spans.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 
 /// The counts of this process's spans.
@@ -32,7 +32,7 @@ pub(super) struct Spans {
 #[derive(Debug, Default)]
 struct Reports {
     last: Option<Instant>,
-    /// How many lost spans have been reported.
+    /// The number of lost spans that have been reported.
     lost: u64,
     failing: bool,
 }
@@ -60,7 +60,7 @@ impl Spans {
         }
     }
 
-    /// How many are neither exported nor lost yet.
+    /// The number of spans that are neither exported nor lost yet.
     pub(super) fn waiting(&self) -> usize {
         self.queued.load(Ordering::Relaxed) + self.under_way.load(Ordering::Relaxed)
     }
@@ -138,7 +138,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The way in: never waits, and drops what there is no room for.
+/// The sending end: never waits, and drops spans while the queue is full.
 #[derive(Clone, Debug)]
 pub(super) struct SpanQueue {
     batches: Arc<BatchSpanProcessor>,
@@ -178,7 +178,7 @@ impl SpanProcessor for SpanQueue {
     }
 }
 
-/// The way out, on the exporting thread.
+/// The receiving end, on the exporting thread.
 #[derive(Debug)]
 pub(super) struct Reporting {
     exporter: opentelemetry_otlp::SpanExporter,

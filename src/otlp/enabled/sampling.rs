@@ -5,7 +5,7 @@ use std::fmt;
 use opentelemetry::trace::{SpanKind, TraceId};
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
 
-/// Which traces are exported.
+/// The sampler: selects the traces that are exported.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sampling {
     /// Whether the caller decides, if there is one.

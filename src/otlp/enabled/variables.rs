@@ -20,14 +20,14 @@ const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 #[derive(Debug, PartialEq)]
 pub(super) struct Variables {
     pub(super) endpoint: Uri,
-    /// How long the export of a batch may take.
+    /// Timeout of the export of a batch.
     pub(super) timeout: Duration,
     pub(super) sampling: Sampling,
-    /// How many spans may wait.
+    /// The maximum number of waiting spans.
     pub(super) queue: usize,
-    /// How many spans one request to the collector carries.
+    /// The maximum number of spans in one request to the collector.
     pub(super) batch: usize,
-    /// How long a span waits for others.
+    /// The time a span waits for others of its batch.
     pub(super) delay: Duration,
     pub(super) service_name: Option<String>,
     pub(super) attributes: Vec<(String, String)>,
@@ -163,7 +163,7 @@ impl VariableReader<'_> {
     }
 
     fn endpoint(&mut self, [traces, all]: [Option<String>; 2]) -> Option<Uri> {
-        // The one for traces is taken as it is; what is common to all signals is not yet a path.
+        // The URL for traces is used unchanged; the URL for all signals gets a path.
         let (name, value, url) = match (traces, all) {
             (Some(traces), _) => (TRACES_ENDPOINT, traces.clone(), traces),
             (None, Some(all)) => {

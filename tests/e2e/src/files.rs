@@ -30,7 +30,7 @@ pub fn files(folder: &Path, skip: &[&str]) -> Vec<PathBuf> {
 /// Files by their path below a folder: the bytes, and whether it may be run.
 pub type Contents = BTreeMap<PathBuf, (Vec<u8>, bool)>;
 
-/// What each file below `folder` holds, and whether it may be run; a repository's own files are left out.
+/// The contents of each file below `folder`, and whether it is executable. `.git` is left out.
 ///
 /// # Panics
 /// If one cannot be read.

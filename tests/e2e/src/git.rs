@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::{root, succeed};
 
-/// What git prints, in a folder.
+/// Runs git in a folder, and returns its output.
 ///
 /// # Panics
 /// If it fails.
@@ -26,8 +26,8 @@ pub fn commit(folder: &Path, message: &str) {
     git(folder, &["commit", "--quiet", "--message", message]);
 }
 
-/// What somebody who clones this would get once everything here is committed: `axum-chassis` in
-/// `place`, a repository of one commit.
+/// Makes a clone of this checkout, as if all changes in it were committed: `axum-chassis` in `place`, a repository with
+/// one commit.
 ///
 /// # Panics
 /// If this is not a checkout.

@@ -1,8 +1,8 @@
 //! Load that counts what fails: clients that ask for the same thing over and over, each in the way of its kind.
 //!
-//! What is not a 2xx, or no answer, has failed. There is a second try only where every client that is well made has one,
-//! because the server has not seen the request: what could not be written, since an idle connection had been closed, and
-//! streams of HTTP/2 that a GOAWAY of an graceful shutdown leaves out, or that are refused. The latter are counted.
+//! A request without a response, or with another status than 2xx, has failed. A request that the server has not seen is
+//! repeated, as every good client does: it could not be written because an idle connection was closed, or its HTTP/2
+//! stream was refused, or excluded by the GOAWAY of a graceful shutdown. Repeated streams are counted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,10 +24,10 @@ use tokio::time::{interval, timeout};
 
 /// Clients of each kind.
 const CLIENTS: u32 = 4;
-/// How long an answer may take.
+/// Timeout of a response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a client holds its connections.
+/// A client's protocol, and its use of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// HTTP/1.1, one connection for request after request, as services do.
@@ -56,14 +56,14 @@ pub struct Load {
     shared: Arc<Shared>,
 }
 
-/// What was asked, and what became of it.
+/// The numbers of requests and their results.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// Requests of each kind.
     pub requests: BTreeMap<Kind, u64>,
     /// Streams that the server left out when it closed a connection in order, and that were sent again.
     pub again: u64,
-    /// What failed: when since the start, of which kind, and how.
+    /// Failures: the time since the start, the kind of client, and the error.
     pub failures: Vec<String>,
 }
 
@@ -117,7 +117,7 @@ impl Load {
         *lock(&self.shared.target) = parsed(url);
     }
 
-    /// What came of it so far.
+    /// The results so far.
     pub fn counts(&self) -> Counts {
         lock(&self.shared.counts).clone()
     }
@@ -200,7 +200,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 // === impl Counts ===
 
 impl Counts {
-    /// How many requests there were, of all kinds.
+    /// The number of requests of all kinds.
     pub fn total(&self) -> u64 {
         self.requests.values().sum()
     }

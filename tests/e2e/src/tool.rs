@@ -29,7 +29,7 @@ pub fn built(build: &mut Command) -> PathBuf {
     executable.expect("an executable")
 }
 
-/// What a command says that has to end with a code.
+/// Runs a command that has to end with this exit code, and returns its output.
 ///
 /// # Panics
 /// If it ends with another.

@@ -224,7 +224,7 @@ fn no_client_has_a_container_of_128_mib_killed_and_others_are_answered() {
         let container = Container::start();
         assert_eq!(container.metric("cgroup_memory_limit_bytes"), LIMIT);
         let held = clients(container.main, number, &sends);
-        // What arrives last counts, too.
+        // The last data to arrive counts, too.
         sleep(Duration::from_secs(1));
         let memory = container.metric("process_resident_memory_bytes");
         let asked = Instant::now();
@@ -248,7 +248,7 @@ fn no_client_has_a_container_of_128_mib_killed_and_others_are_answered() {
             answer.starts_with("HTTP/1.1 201") || is_shed,
             "{what}: {answer}"
         );
-        // Those that wait for a place come first.
+        // Connections that wait for a slot come first.
         assert!(took < Duration::from_secs(15), "{what}: {took:?}");
         assert!(memory < 0.9 * LIMIT, "{what}: {memory} bytes");
         let state = ["inspect", "--format={{.State.OOMKilled}} {{.RestartCount}}"];

@@ -15,7 +15,7 @@ mod queue;
 /// Here no time passes: a thread that is not woken hangs, and loom reports it.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
-/// What the writer's thread has done.
+/// The output of the writer's thread.
 #[derive(Default)]
 struct Written {
     text: String,

@@ -37,7 +37,7 @@ impl Certificates {
         Self(folder)
     }
 
-    /// Who trusts the authority gets this.
+    /// The authority's certificate, for clients.
     pub fn authority(&self) -> PathBuf {
         self.0.path().join("ca.pem")
     }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::PATIENCE;
 
-/// What came back for a request.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// Such as 200.

@@ -22,7 +22,7 @@ pub use proxy::Proxy;
 pub use redis::Redis;
 pub use server::{Process, free_port};
 
-/// How long anything that is waited for may take.
+/// Timeout of every wait.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The password of every server: what must appear nowhere. Some of it has to be escaped in a URL.

@@ -15,9 +15,9 @@ pub struct Asked {
     pub number: usize,
     /// When it was sent.
     pub begun: Instant,
-    /// How long it took.
+    /// The time until the response was complete.
     pub took: Duration,
-    /// What came back.
+    /// The response.
     pub answer: io::Result<Answer>,
 }
 

@@ -129,7 +129,7 @@ impl Postgres {
         server
     }
 
-    /// What a service is given as its `DATABASE_URL`.
+    /// The `DATABASE_URL` for a service.
     pub fn url(&self) -> String {
         format!(
             "postgres://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{}/postgres",
@@ -184,7 +184,7 @@ impl Postgres {
         });
     }
 
-    /// What a query says, a line a row.
+    /// The result of a query, a line for each row.
     pub fn query(&self, sql: &str) -> Vec<String> {
         let output = self.psql().args(["-c", sql]).output().expect("psql");
         assert!(

@@ -15,7 +15,7 @@ pub struct Proxy {
 
 struct State {
     target: Mutex<SocketAddr>,
-    /// How many times the connections there were went silent.
+    /// The number of times that all connections were silenced.
     silences: AtomicUsize,
     /// Whether new ones are silent from the start.
     is_dead: AtomicBool,

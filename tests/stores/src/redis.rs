@@ -50,7 +50,7 @@ impl Redis {
         server
     }
 
-    /// What a service is given as its `REDIS_URL`.
+    /// The `REDIS_URL` for a service.
     pub fn url(&self) -> String {
         let (scheme, host) = if self.tls.is_empty() {
             ("redis", "127.0.0.1")
@@ -71,12 +71,12 @@ impl Redis {
         ([127, 0, 0, 1], self.port).into()
     }
 
-    /// How many connections clients have, but for the one that asks.
+    /// The number of client connections, without this one.
     pub fn clients(&self) -> usize {
         self.command(&["CLIENT", "LIST"]).matches("laddr=").count() - 1
     }
 
-    /// What it answers to a command, in its protocol.
+    /// Sends a command, and returns the response in Redis's protocol.
     pub fn command(&self, words: &[&str]) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
         for words in [&["AUTH", PASSWORD], words, &["QUIT"]] {

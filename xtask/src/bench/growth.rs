@@ -7,9 +7,9 @@ use anyhow::Result;
 
 use super::load::{self, Load};
 use super::programs::{BARE, CHASSIS, Conditions, Program, root};
-use super::table::median;
+use super::table::{median, number};
 
-/// One thing there is little or much of.
+/// A quantity that is small in one case and large in another.
 struct Case {
     what: &'static str,
     connections: usize,
@@ -22,7 +22,7 @@ const CASES: [Case; 6] = [
     case("7 routes", 64, 0, false),
     case("1,007 routes", 64, 1000, false),
     case("8 connections", 8, 0, false),
-    case("5,000 connections", 5000, 0, false),
+    case("5,000 connections, their setup included", 5000, 0, false),
     case("1 (route, method, status)", 64, 0, false),
     case("64 (route, method, status)", 64, 0, true),
 ];
@@ -38,8 +38,9 @@ const fn case(what: &'static str, connections: usize, extra_routes: usize, mixed
 
 /// A table of CPU microseconds a request in each case, and the time of small and large scrapes.
 pub(super) fn measure(rounds: usize, seconds: u64) -> Result<String> {
-    let mut out = String::from(
-        "| server CPU a request, µs | bare axum | chassis | ratio |\n|---|---:|---:|---:|\n",
+    let mut out = format!(
+        "Server CPU per request, medians of {rounds} rounds of {seconds} s:\n\n\
+         | | bare axum | chassis | ratio |\n|---|---:|---:|---:|\n"
     );
     for case in &CASES {
         eprintln!("growth: {}", case.what);
@@ -54,7 +55,7 @@ pub(super) fn measure(rounds: usize, seconds: u64) -> Result<String> {
         let [bare, chassis, ratio] = [bare, chassis, ratios].map(|values| median(&values));
         writeln!(
             out,
-            "| {} | {bare:.2} | {chassis:.2} | {ratio:.2} |",
+            "| {} | {bare:.2} µs | {chassis:.2} µs | {ratio:.2} |",
             case.what
         )?;
     }
@@ -90,7 +91,7 @@ fn script() -> PathBuf {
 
 /// The time of a scrape with few series and with many.
 fn scrapes() -> Result<String> {
-    let mut out = String::from("\n| series at a scrape | ms |\n|---|---:|\n");
+    let mut out = String::from("\n| series | time of a scrape |\n|---|---:|\n");
     for extra_routes in [0, 150] {
         let server = CHASSIS.serve(Conditions {
             extra_routes,
@@ -108,7 +109,12 @@ fn scrapes() -> Result<String> {
             .map(|(_, took)| took.as_secs_f64() * 1e3)
             .collect();
         let series = scrapes.first().map_or(0, |(series, _)| *series);
-        writeln!(out, "| {series} | {:.2} |", median(&times))?;
+        writeln!(
+            out,
+            "| {} | {:.2} ms |",
+            number(series as f64, 0),
+            median(&times)
+        )?;
     }
     Ok(out)
 }

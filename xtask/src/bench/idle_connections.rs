@@ -17,13 +17,13 @@ const IDLE: usize = 10_000;
 const SLOW: usize = 1_000;
 /// Besides these there are those whose requests are timed.
 const CONNECTIONS: usize = IDLE + SLOW + 100;
-/// What each slow client sends, a piece a second.
+/// The body of each slow client, which sends one piece a second.
 const ORDER: [&str; 10] = [
     "{\"id", "\":7,", "\"ite", "m\":\"", "teap", "ot\",", "\"pie", "ces\"", ":1", "}",
 ];
 const PROBES: usize = 200;
 
-/// A table: alone, and in the crowd, of which everybody is answered in the end.
+/// A table: without and with the idle and slow connections, whose requests all have to get a response.
 pub(super) fn measure() -> Result<String> {
     may_open(CONNECTIONS)?;
     let server = start(CHASSIS)?;
@@ -38,23 +38,29 @@ pub(super) fn measure() -> Result<String> {
     ask_all(&mut idle)?;
 
     let mut out =
-        format!("| | alone | beside {IDLE} idle and {SLOW} slow connections |\n|---|---:|---:|\n");
+        String::from("| | alone | with the idle and slow connections |\n|---|---:|---:|\n");
     type Of = fn(&Moment) -> f64;
-    let rows: [(&str, Of); 4] = [
-        ("memory, MB", |it| it.memory_mb),
-        ("p99 of 2,000 requests a second, ms", |it| it.p99_ms),
-        ("a readiness probe, median, ms", |it| it.probe_ms),
-        ("the slowest of 200 probes, ms", |it| it.slowest_probe_ms),
+    let rows: [(&str, &str, usize, Of); 4] = [
+        ("memory", "MB", 1, |it| it.memory_mb),
+        ("p99 of 2,000 requests a second", "ms", 2, |it| it.p99_ms),
+        ("a readiness probe, median", "ms", 2, |it| it.probe_ms),
+        ("the slowest of 200 probes", "ms", 1, |it| {
+            it.slowest_probe_ms
+        }),
     ];
-    for (what, of) in rows {
-        writeln!(out, "| {what} | {:.2} | {:.2} |", of(&alone), of(&crowded))?;
+    for (name, unit, decimals, of) in rows {
+        let (alone, crowded) = (of(&alone), of(&crowded));
+        writeln!(
+            out,
+            "| {name} | {alone:.decimals$} {unit} | {crowded:.decimals$} {unit} |"
+        )?;
     }
     drop((idle, server));
     let each = |megabytes: f64| megabytes * 1024.0 / IDLE as f64;
     let (ours, bare) = (each(idle_mb), each(idle_mb_of_bare_axum()?));
-    write!(
+    writeln!(
         out,
-        "\nAn idle connection takes {ours:.1} kB, one of bare axum {bare:.1} kB."
+        "\nAn idle connection takes {ours:.1} kB; with bare axum, {bare:.1} kB."
     )?;
     Ok(out)
 }

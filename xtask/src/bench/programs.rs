@@ -43,20 +43,20 @@ pub(super) const QUIET: Program = Program {
     env: &[("APP__LOGS__ACCESS", "false")],
 };
 
-/// What a program runs under.
+/// The conditions of a run.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Conditions {
     /// Worker threads; 0 for as many as the program takes by itself.
     pub(super) threads: usize,
     /// Routes in addition to the requested ones.
     pub(super) extra_routes: usize,
-    /// How many connections it may have; 0 for as many as it takes by itself.
+    /// The maximum number of connections; 0 for the program's default.
     pub(super) connections: usize,
-    /// What valgrind counts, slowly.
+    /// Runs under valgrind, slowly, and counts this.
     pub(super) counted: Option<Counted>,
 }
 
-/// What valgrind counts from a program's start to its end.
+/// The events that valgrind counts from a program's start to its end.
 #[derive(Clone, Copy)]
 pub(super) enum Counted {
     Instructions,
@@ -95,7 +95,7 @@ impl Program {
         target().join(self.profile).join(self.package)
     }
 
-    /// How many crates are built into it.
+    /// The number of crates that are built into it.
     pub(super) fn crates(self) -> Result<usize> {
         let args = ["tree", "--prefix=none", "--format={p}"];
         let output = cargo()

@@ -4,21 +4,34 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
+use super::Turn;
 use super::programs::Program;
 
 pub(super) struct Row {
     pub(super) name: &'static str,
+    unit: &'static str,
     decimals: usize,
     pub(super) values: Vec<f64>,
     /// To the first program's.
     pub(super) ratios: Vec<f64>,
+    shows_ratios: bool,
 }
 
 // === impl Row ===
 
 impl Row {
     /// Medians of the rounds, and medians of the ratios within each round.
-    pub(super) fn of_rounds(name: &'static str, decimals: usize, rounds: Vec<Vec<f64>>) -> Self {
+    pub(super) fn of_turns(
+        name: &'static str,
+        unit: &'static str,
+        decimals: usize,
+        turns: &[Vec<Turn>],
+        of: fn(&Turn) -> f64,
+    ) -> Self {
+        let rounds: Vec<Vec<f64>> = turns
+            .iter()
+            .map(|turns| turns.iter().map(of).collect())
+            .collect();
         let ratio = |values: &Vec<f64>| {
             let ratios: Vec<f64> = values
                 .iter()
@@ -29,14 +42,17 @@ impl Row {
         };
         Self {
             name,
+            unit,
             decimals,
             values: rounds.iter().map(|values| median(values)).collect(),
             ratios: rounds.iter().map(ratio).collect(),
+            shows_ratios: false,
         }
     }
 
     pub(super) fn per_program(
         name: &'static str,
+        unit: &'static str,
         decimals: usize,
         programs: &[Program],
         measure: impl Fn(Program) -> Result<f64>,
@@ -47,14 +63,22 @@ impl Row {
             .collect::<Result<_>>()?;
         Ok(Self {
             name,
+            unit,
             decimals,
             ratios: values.iter().map(|value| value / values[0]).collect(),
             values,
+            shows_ratios: false,
         })
+    }
+
+    /// Adds a row with the ratios to the first program's values.
+    pub(super) fn with_ratio(mut self) -> Self {
+        self.shows_ratios = true;
+        self
     }
 }
 
-/// A Markdown table, with ratios to the first program behind the numbers.
+/// A Markdown table.
 pub(super) fn render(programs: &[Program], rows: &[Row]) -> String {
     let mut out = String::from("| |");
     for program in programs {
@@ -62,23 +86,35 @@ pub(super) fn render(programs: &[Program], rows: &[Row]) -> String {
     }
     out.push_str("\n|---|");
     out.push_str(&"---:|".repeat(programs.len()));
-    for Row {
-        name,
-        decimals,
-        values,
-        ratios,
-    } in rows
-    {
-        let _ = write!(out, "\n| {name} |");
-        for (column, (value, ratio)) in values.iter().zip(ratios).enumerate() {
-            let _ = match column {
-                0 => write!(out, " {value:.decimals$} |"),
-                _ => write!(out, " {value:.decimals$} ({ratio:.2}×) |"),
-            };
+    for row in rows {
+        let _ = write!(out, "\n| {} |", row.name);
+        for value in &row.values {
+            let cell = format!("{} {}", number(*value, row.decimals), row.unit);
+            let _ = write!(out, " {} |", cell.trim_end());
+        }
+        if row.shows_ratios {
+            out.push_str("\n| the same, relative to the first, within a round |");
+            for ratio in &row.ratios {
+                let _ = write!(out, " {ratio:.2} |");
+            }
         }
     }
     out.push('\n');
     out
+}
+
+/// A number with a comma between thousands.
+pub(super) fn number(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let mut grouped = String::new();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped + fraction
 }
 
 pub(super) fn median(values: &[f64]) -> f64 {

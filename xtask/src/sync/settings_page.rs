@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 use anyhow::{Context, ensure};
 use axum_chassis::testing::SettingsTable;
 
+use crate::blocks::replace;
+
 /// The page `page` in `root`, with the text between each pair of markers replaced.
 pub(super) fn fill(root: &Path, page: &str) -> anyhow::Result<String> {
     let schema = serde_json::from_str(&printed(root, &["--config-schema"], &[])?)?;
@@ -50,15 +52,4 @@ fn service(root: &Path, flags: &[&str], variables: &[(&str, &str)]) -> anyhow::R
         .envs(variables.iter().copied())
         .output()?;
     Ok(output)
-}
-
-fn replace(text: &str, name: &str, with: &str) -> anyhow::Result<String> {
-    let (begin, end) = (
-        format!("<!-- {name}: begin -->"),
-        format!("<!-- {name}: end -->"),
-    );
-    let missing = || format!("docs/settings.md has no markers for `{name}`");
-    let (before, rest) = text.split_once(&begin).with_context(missing)?;
-    let (_, after) = rest.split_once(&end).with_context(missing)?;
-    Ok(format!("{before}{begin}\n{with}{end}{after}"))
 }

@@ -83,7 +83,7 @@ impl Deployed {
     }
 }
 
-/// What lies at the top whatever the answer is.
+/// The entries of the top folder with every answer.
 const TOP: [&str; 10] = [
     ".cargo",
     ".chassis.toml",
@@ -193,7 +193,7 @@ fn a_workflow_has_jobs_for_the_chosen_parts_only() {
     assert_eq!(updated(&kubernetes).0, 4);
     assert_eq!(updated(&docker).0, 4);
     assert_eq!(updated(&none), (2, 4));
-    // Those of the default are tried, here and in tests/images; so there is none that is not.
+    // The commands of the default service are run, here and in tests/images, so no command is untested.
     let tried = kubernetes.commands();
     assert!(tried.contains("cargo chassis check"));
     for service in [docker, none] {

@@ -222,7 +222,7 @@ fn an_invalid_name_is_rejected_before_anything_is_written() {
     }
 }
 
-/// What `.ci/run` leaves to each night, since cargo-generate compiles for a minute: the others try the library.
+/// Run by the nightly CI, because cargo-generate compiles for a minute. The other tests use the library.
 mod nightly {
     use super::{Command, is_alike, root, said};
 

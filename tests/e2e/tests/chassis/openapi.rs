@@ -34,7 +34,7 @@ fn every_response_is_in_the_openapi_document() {
     service.builds();
     tried(&service, name, 0);
 
-    // What is taken is answered by 201.
+    // The document has 202, and the handler returns 201.
     let routes = service.folder.join("src/orders.rs");
     edit(&routes, "response_with::<201,", "response_with::<202,");
     service.compiles();
@@ -42,7 +42,7 @@ fn every_response_is_in_the_openapi_document() {
     assert!(found.contains("POST /orders"), "{found}");
 }
 
-/// What schemathesis says of the service, ending with this code.
+/// Runs schemathesis against the service, which has to end with this exit code, and returns its output.
 fn tried(service: &Generated, name: &str, code: i32) -> String {
     let place = tempfile::tempdir().expect("a folder");
     let database = format!("sqlite:{}/orders.db", place.path().display());

@@ -9,7 +9,7 @@ use e2e::{cargo, root, said, succeed};
 
 use crate::tool::{TARGET, chassis, workspace_with_members};
 
-/// What the tool says in a folder that is as it was afterwards.
+/// The tool's error. Checks that the folder is unchanged.
 fn refused(folder: &Path, words: &[&str]) -> String {
     let before = e2e::files(folder, &[]);
     let said = said(chassis(folder).args(words), 2);

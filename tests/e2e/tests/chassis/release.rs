@@ -46,6 +46,7 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
     for before in [
         "",
         "axum-chassis = { path = \".\", ",
+        "axum-chassis-settings = { path = \"axum-chassis-settings\", ",
         "cargo-chassis-check = { path = \"cargo-chassis/check\", ",
     ] {
         let version = |version: &str| format!("{before}version = \"{version}\"");
@@ -91,7 +92,7 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
     // It was made for Docker, and stays so.
     assert!(!merged.contains("k8s"), "{merged}");
     assert!(!service.join("k8s").exists());
-    // What the older tool makes of that is a clear word.
+    // The older tool reports that it does not know this version.
     let older = said(chassis(&service).args(["update", "--check"]), 2);
     assert!(older.contains(&format!("unknown template version {NEXT}")));
 

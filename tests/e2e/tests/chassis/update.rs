@@ -111,7 +111,7 @@ fn edits_a_deleted_file_and_a_conflict_survive_the_update_of_a_first_release() {
         "Added .chassis.toml",
         "Changed Cargo.toml",
         "Conflict README.md",
-        // What was edited here is a folder there.
+        // The project edited a file that is a folder in the new template.
         "Conflict tests/service.rs",
         "Left out k8s/README.md: the template changed it, and it was deleted here",
     ] {

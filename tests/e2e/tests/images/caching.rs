@@ -104,7 +104,7 @@ fn measure_what_a_change_costs_in_each_shape() {
     }
 }
 
-/// What the template's services have, and most projects have not.
+/// The template's services have this setting, and most projects do not.
 #[test]
 #[ignore = "needs Docker and measures for two minutes"]
 fn measure_what_fat_link_time_optimisation_costs() {

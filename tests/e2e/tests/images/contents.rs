@@ -88,7 +88,7 @@ pub(crate) fn five_times() {
     }
 }
 
-/// Whatever dates its files have: those of an old commit are older than all that was compiled.
+/// The files of an old commit are older than everything that was compiled.
 #[test]
 #[ignore = "needs Docker"]
 fn a_change_counts_however_old_its_file_is() {

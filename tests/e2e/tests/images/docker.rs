@@ -16,7 +16,7 @@ use std::{
 
 use e2e::{root, succeed, wait_for};
 
-/// What a restricted cluster would not take away, it does not need.
+/// The restrictions of a hardened cluster.
 const HARDENED: [&str; 3] = [
     "--read-only",
     "--cap-drop=ALL",
@@ -178,7 +178,7 @@ impl Build {
 /// An image, removed at the end of the test.
 pub(crate) struct Image {
     tag: String,
-    /// How long its build took.
+    /// The duration of its build.
     pub(crate) took: Duration,
     pub(crate) log: String,
 }
@@ -212,7 +212,7 @@ impl Image {
         self.inspect("{{.Size}}").parse::<f64>().expect("a number") / 1e6
     }
 
-    /// What `docker run` prints.
+    /// The output of `docker run`.
     pub(crate) fn prints(&self) -> String {
         run(docker().args(["run", "--rm"]).args(HARDENED).arg(&self.tag))
     }
@@ -242,7 +242,7 @@ impl Image {
         run(command.arg(&self.tag).args(arguments));
     }
 
-    /// What a command in a new container prints, with `program` in place of the service.
+    /// The output of a new container that runs `program` in place of the service.
     pub(crate) fn output(&self, program: &str, arguments: &[&str]) -> String {
         run(docker()
             .args(["run", "--rm", "--entrypoint", program])

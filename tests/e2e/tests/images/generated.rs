@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::{
     docker::{Build, docker},
     projects::Shape,
-    service::{CC, SLIM, STATIC, lives_and_leaves},
+    service::{CC, SLIM, STATIC, starts_and_shuts_down},
 };
 
 pub(crate) const GENERATED: Shape =
@@ -18,7 +18,7 @@ fn as_the_tool_makes_it() -> TempDir {
     generate(&[])
 }
 
-/// What `cargo chassis new` makes, all but the build.
+/// Makes a service like `cargo chassis new`, without building it.
 pub(crate) fn generate(define: &[&str]) -> TempDir {
     let place = tempfile::tempdir().expect("a folder");
     let mut new = chassis(place.path());
@@ -39,8 +39,8 @@ fn a_generated_service_starts_and_shuts_down_in_each_image() {
     for kind in [STATIC, CC, SLIM] {
         let build = Build::of(service.path(), kind.dockerfile).arg("VARIANT", kind.variant);
         let image = build.arg("REVISION", "1234567").image();
-        lives_and_leaves(&image);
-        kind.is_not_exceeded_by(&image);
+        starts_and_shuts_down(&image);
+        kind.has_the_documented_size(&image);
     }
 }
 
@@ -121,7 +121,7 @@ fn a_tag_becomes_an_image_that_the_overlay_of_production_names() {
         let line = step["run"].as_str().expect("a command");
         assert!(!line.contains("${{"), "an expression could be code: {line}");
         let needs_github = ["docker push", "docker buildx", "cosign"];
-        // What ci.yml runs too is tried by the tests of the tool.
+        // The tool's tests run the commands that ci.yml has, too.
         let tried = ci.contains(&format!("- run: {line}\n"));
         if tried || needs_github.iter().any(|tool| line.starts_with(tool)) {
             left.push(line);

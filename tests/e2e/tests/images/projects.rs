@@ -17,7 +17,7 @@ pub(crate) struct Shape {
     /// The folder of the package that has the binary.
     package: &'static str,
     main: &'static str,
-    /// What else is in its workspace, so no dependency.
+    /// The other members of its workspace, which are not in the layer of dependencies.
     pub(crate) members: &'static [&'static str],
     /// A package in vendor/, not of the workspace: compiled with the dependencies.
     pub(crate) beside: Option<&'static str>,

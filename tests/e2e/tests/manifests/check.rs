@@ -34,7 +34,7 @@ fn each_component_and_each_combination_agrees() {
 
 pub(crate) fn assert_agree(check: &Check) {
     let faults = check.run().expect("both can be looked at");
-    // What comes with time is the scheduled job's to tell.
+    // The scheduled job reports warnings, which appear without a change.
     let faults = faults.iter().filter(|fault| !fault.warning);
     let lines: Vec<String> = faults.map(Fault::to_string).collect();
     assert!(lines.is_empty(), "{}", lines.join("\n\n"));

@@ -49,7 +49,7 @@ fn orders() -> &'static Path {
     BINARY.get_or_init(|| built(cargo(&root()).args(["build", "--package=example-orders"])))
 }
 
-/// What kubectl makes of a folder.
+/// The manifests of a folder, as kubectl renders them.
 fn render(folder: &Path) -> Vec<u8> {
     succeed(Command::new("kubectl").arg("kustomize").arg(folder)).stdout
 }
@@ -103,7 +103,7 @@ fn rendered() -> PathBuf {
     folder.clone()
 }
 
-/// What a service named `service` gets for these answers.
+/// Generates a service named `service` from these answers.
 fn generated(answers: &[&str]) -> tempfile::TempDir {
     let (parent, folder) = (tempfile::tempdir(), tempfile::tempdir());
     let (parent, folder) = (parent.expect("a folder"), folder.expect("a folder"));

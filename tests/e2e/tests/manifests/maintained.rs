@@ -2,18 +2,18 @@
 
 use e2e::{files, root};
 
-/// What is no longer maintained, and where it may still be named.
+/// Software that is no longer maintained, and the files that may still name it.
 const RETIRED: [(&str, &[&str]); 4] = [
     ("ingress-nginx", &[]),
     ("nginx.ingress.kubernetes.io", &[]),
-    // Still at work in clusters: the component and the rule that it needs say what its future is.
+    // Clusters still use it: the component and the rule that it needs describe its future.
     (
         "prometheus-adapter",
         &[
             "k8s/components/hpa-requests",
             "k8s/cluster/prometheus-adapter",
             "k8s/README.md",
-            // Which takes it away where nothing is scaled.
+            // Removes it from a service without autoscaling.
             "hooks/parts.rhai",
         ],
     ),

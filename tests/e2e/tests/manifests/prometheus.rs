@@ -42,7 +42,7 @@ impl Prometheus {
         Self { process, port }
     }
 
-    /// What it answers, or nothing while it is not there yet.
+    /// The response of Prometheus; empty while it has not started.
     pub(crate) fn query(&self, query: &str) -> Value {
         let output = Command::new("curl")
             .args([
@@ -65,7 +65,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// Those of production.
+/// The alerting and recording rules of production.
 pub(crate) fn rules() -> Value {
     documents(&render(&root().join("k8s/overlays/production")))
         .into_iter()
@@ -153,7 +153,8 @@ fn every_query_of_rules_and_dashboard_is_answered_by_a_prometheus_that_scrapes_t
     );
 }
 
-/// What shows nothing on a machine without limits, while nothing fails, or of a service without stores and background tasks.
+/// Whether a query may have no result: on a machine without limits, while nothing fails, or for a service without stores
+/// and background tasks.
 fn may_be_empty(query: &str) -> bool {
     [
         "cgroup_",
@@ -205,7 +206,7 @@ pub(crate) fn queries() -> Vec<(String, String)> {
     let trigger = &scaled["spec"]["triggers"][2];
     let query = trigger["metadata"]["query"].as_str().expect("a query");
     queries.push(("keda".to_owned(), query.replace("[2m]", "[10s]")));
-    // What Argo Rollouts and Flagger judge by.
+    // The analysis queries of Argo Rollouts and Flagger.
     for (file, text) in crate::delivery::blocks(&root()) {
         for resource in documents(text.as_bytes()) {
             let spec = &resource["spec"];

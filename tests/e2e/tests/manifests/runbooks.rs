@@ -21,7 +21,7 @@ fn pages() -> Vec<(PathBuf, String)> {
     texts(&rendered().join("docs/runbooks"))
 }
 
-/// What stands between `before` and `after` in a text, each time.
+/// Every text between `before` and `after`.
 fn between<'t>(text: &'t str, before: &str, after: &str) -> Vec<&'t str> {
     let starts = text.split(before).skip(1);
     starts

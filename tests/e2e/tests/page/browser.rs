@@ -51,7 +51,7 @@ impl Browser {
         self.command("POST", "url", &json!({ "url": url }));
     }
 
-    /// What a script returns.
+    /// Runs a script, and returns its result.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.command(
             "POST",
@@ -60,7 +60,7 @@ impl Browser {
         )
     }
 
-    /// What a script gives to the function that is its last argument.
+    /// Runs a script that ends by calling its last argument, and returns the value passed to that call.
     pub(crate) fn run_async(&self, script: &str) -> Value {
         self.command(
             "POST",
@@ -103,7 +103,7 @@ impl Browser {
         self.command("POST", "goog/cdp/execute", &command);
     }
 
-    /// What can be seen, as a PNG.
+    /// A screenshot of the visible part, as a PNG.
     pub(crate) fn screenshot(&self) -> Vec<u8> {
         let encoded = self.command("GET", "screenshot", &Value::Null);
         let encoded = encoded.as_str().expect("text");

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long an answer may take.
+/// Timeout of a response.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// More than this does not fit into the buffers on the way.
 const SMALL: usize = 8 * 1024;
@@ -54,7 +54,7 @@ impl Connection {
         })
     }
 
-    /// How long to wait for what is read.
+    /// Sets the timeout of a read.
     pub(crate) fn timeout(&self, timeout: Duration) {
         let set = self.stream.get_ref().set_read_timeout(Some(timeout));
         set.expect("a timeout");

@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::kinds::Upstream;
 use crate::proxy::{Setup, page, section};
 
-/// How long the service keeps an idle connection here: short, so that there are many such moments.
+/// The service's idle timeout: short, so that it closes many connections during the test.
 const IDLE: Duration = Duration::from_millis(100);
 const SETUP: Setup = Setup {
     settings: &[("server.idle_timeout", "100ms")],

@@ -10,7 +10,7 @@ pub(crate) struct Kind {
     pub(crate) program: &'static str,
     pub(crate) arguments: &'static str,
     pub(crate) install: &'static str,
-    /// What stands around the documented part in the same file: logs, modules, folders.
+    /// The text around the documented part in the same file: logs, modules, folders.
     pub(crate) before: &'static str,
     pub(crate) after: &'static str,
     /// The name of that file.
@@ -24,11 +24,11 @@ pub(crate) struct Kind {
     /// A line of its log when it fails a request of which it has sent nothing, and which no server can save: its pool
     /// has found the connection closed, and it does not take another one.
     pub(crate) unsent: Option<&'static str>,
-    /// What has to be replaced for HTTP/2 without TLS to the service, where the proxy can.
+    /// An edit of the configuration for HTTP/2 without TLS to the service, if the proxy supports it.
     h2c: Option<[&'static str; 2]>,
 }
 
-/// How a proxy connects to the service.
+/// The protocol between a proxy and the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upstream {
     Http1,

@@ -13,16 +13,16 @@ use crate::client::{Client, Connection};
 use crate::kinds::{Kind, Upstream};
 use crate::service::{free_port, start};
 
-/// What a test wants of each proxy and its services.
+/// The setup of each proxy and its services in a test.
 #[derive(Clone, Copy)]
 pub(crate) struct Setup {
     /// Settings of the services.
     pub(crate) settings: &'static [(&'static str, &'static str)],
-    /// How the proxies connect to them.
+    /// The protocols between the proxies and the services.
     pub(crate) upstreams: &'static [Upstream],
     /// Two services with health checks; otherwise one without, where nothing but the test sends requests.
     pub(crate) checked: bool,
-    /// What to replace in the documented configuration.
+    /// Edits of the documented configuration.
     pub(crate) edits: &'static [[&'static str; 2]],
 }
 
@@ -80,7 +80,7 @@ impl Proxy {
         }
     }
 
-    /// What a failure is listed under.
+    /// The name of this proxy in failures.
     pub(crate) fn name(&self) -> String {
         format!("{} over {}", self.kind.name, self.upstream)
     }
@@ -121,7 +121,7 @@ impl Proxy {
         self.kind.name == "apache" && self.upstream == Upstream::H2c
     }
 
-    /// What it has printed.
+    /// The output of the proxy.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -177,7 +177,7 @@ pub(crate) fn page() -> String {
     fs::read_to_string(root().join("docs/proxies.md")).expect("docs/proxies.md")
 }
 
-/// What stands between two marks of the page.
+/// The text between two markers of the page.
 pub(crate) fn section<'a>(page: &'a str, mark: &str) -> &'a str {
     let begin = format!("<!-- {mark}: begin -->\n");
     let end = format!("<!-- {mark}: end -->");

@@ -11,7 +11,7 @@ use crate::{DEFAULT, behind_each};
 
 /// Clients of each proxy.
 const CLIENTS: usize = 8;
-/// How often each of them sends a request.
+/// The pause of each client between two requests.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The service's own default, which the test kit replaces.

@@ -71,7 +71,7 @@ fn url(service: &Process) -> String {
     format!("http://{}/", service.main().address())
 }
 
-/// How many access lines it left.
+/// Stops the service, and returns the number of its access lines.
 fn stop(service: Process) -> u64 {
     let Ended { code, log, .. } = service.stop();
     assert_eq!(code, Some(0));

@@ -170,7 +170,7 @@ mod client {
         }
 
         pub async fn close(&self) -> Result<(), Gone> {
-            // What NATS has not taken yet, it takes now.
+            // Sends buffered messages.
             self.ping().await?;
             self.0.connection.lock().await.take();
             Ok(())
