@@ -172,17 +172,20 @@ impl Observers {
         let all = self.0.get()?;
         // An observer may add others, so none runs under the lock.
         let all = all.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut head = head();
-        let ids = head.ids;
-        let begin = |begin: &Begin| catch_unwind(AssertUnwindSafe(|| begin(&mut head))).ok();
-        let observed = ids.enter(|| all.iter().filter_map(begin).collect());
-        Some(Box::new(Observed(observed)))
+        Some(Observed::begin(&all, head()))
     }
 }
 
 // === impl Observed ===
 
 impl Observed {
+    #[inline(never)]
+    fn begin(all: &[Begin], mut head: RequestHead<'_>) -> Box<Self> {
+        let ids = head.ids;
+        let begin = |begin: &Begin| catch_unwind(AssertUnwindSafe(|| begin(&mut head))).ok();
+        Box::new(Self(ids.enter(|| all.iter().filter_map(begin).collect())))
+    }
+
     /// The request has ended.
     pub(crate) fn end(self, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
         request.ids.enter(|| {
