@@ -25,8 +25,9 @@ pub struct ServiceSettings {
     pub start_timeout: Duration,
     /// The number of worker threads. 0 uses the CPU quota of the container, or else the number of processors.
     pub threads: usize,
-    /// Where the service runs: `container`, `terminal`, `host`, or `auto` to detect it. It decides the default of
-    /// `shutdown.delay`, and that without `admin.token` a container takes no changes. Set it to check the settings for another place.
+    /// The platform of the service: `container`, `terminal`, `host`, or `auto` to detect it. It decides the default of
+    /// `shutdown.delay`, and whether changes need `admin.token` (in a container). Set it to check the settings for
+    /// another platform.
     pub platform: PlatformKind,
 }
 

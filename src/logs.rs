@@ -4,8 +4,8 @@
 //! Logging never waits for the output: lines that do not fit into the queue are dropped, counted, and
 //! reported when there is room again.
 //!
-//! In JSON each key stands once. First come `timestamp`, `level`, `target` and `message`, then the
-//! event's fields, then those of its spans, of which the inner ones win; lines of a request end
+//! In JSON each key occurs once. First come `timestamp`, `level`, `target` and `message`, then the
+//! event's fields, then those of its spans (inner spans override outer ones); lines of a request end
 //! with its `request_id`, `trace_id` and `span_id`. A field that is named like one of these is
 //! written as `field.NAME`.
 
@@ -88,7 +88,7 @@ pub enum SetupError {
     Installed,
 }
 
-/// A handle on the logs of the process.
+/// A handle to the logs of the process.
 ///
 /// Lines still queued when the last handle goes are written, and then the thread ends.
 #[derive(Clone)]
@@ -115,12 +115,11 @@ pub fn install(settings: &Settings) -> Result<Logs, SetupError> {
     install_beside(settings, &Export::off(), Vec::new())
 }
 
-/// The same, and has the spans exported that the log's filter wants: those of handlers become
-/// children of their requests'.
+/// The same, and exports the spans that pass the log's filter: spans of a handler become children of its request's span.
 ///
 /// # Errors
 ///
-/// As [`install`]'s.
+/// The same as [`install`].
 #[cfg(feature = "otlp")]
 pub fn install_with_tracing(settings: &Settings, export: &Export) -> Result<Logs, SetupError> {
     let logs = install_beside(settings, export, Vec::new())?;
@@ -159,7 +158,7 @@ pub fn start(settings: &Settings, output: Output) -> Result<Logs, SetupError> {
 
 /// A length of time for a field of a line, such as `duration_ms`: milliseconds, to the microsecond.
 ///
-/// As seconds are multiplied, 0.7821 ms would become `0.7821000000000001`.
+/// Multiplied seconds would turn 0.7821 ms into `0.7821000000000001`.
 ///
 /// ```
 /// let took = std::time::Duration::from_nanos(782_117);
@@ -221,8 +220,8 @@ impl Logs {
     /// # Ok(()) }
     /// ```
     ///
-    /// Its filter, which [`Logs::set_filter`] changes, is its own: the other layers get what theirs let through. Records of the
-    /// `log` crate and panics become lines with [`install`] only.
+    /// It has its own filter, which [`Logs::set_filter`] changes; other layers have their own. Records of the `log` crate and
+    /// panics become lines only with [`install`].
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
@@ -231,11 +230,11 @@ impl Logs {
         layer::Lines(self.shared.clone()).with_filter(filter)
     }
 
-    /// Puts another filter in force.
+    /// Applies another filter.
     ///
     /// # Errors
     ///
-    /// If `filter` is invalid; then the old one stays.
+    /// If `filter` is invalid; the old filter stays in force.
     pub fn set_filter(&self, filter: &str) -> Result<(), InvalidFilter> {
         self.shared.filter.set(filter)?;
         tracing::callsite::rebuild_interest_cache();

@@ -73,7 +73,7 @@ pub struct Settings {
     pub port: u16,
     /// The path of a Unix socket to listen on, in place of `host` and `port`, for a proxy on the same machine.
     pub unix_socket: Option<PathBuf>,
-    /// The permissions of the file of `unix_socket` in octal digits, such as `0660`: who may write may connect. Unset, the
+    /// The permissions of the file of `unix_socket` in octal digits, such as `0660`. Write permission is needed to connect. Unset, the
     /// process's umask decides.
     pub unix_socket_mode: Option<String>,
     /// Timeout for a client to send a request's headers.

@@ -186,8 +186,8 @@ impl<S: SettingsSchema> Service<S> {
     /// ```
     ///
     /// A command has the settings, the log, the stores and the background tasks of the service, and neither
-    /// listeners nor `service.start_timeout`. It takes parameters from settings, and `--set` goes
-    /// with it. `--help` lists it.
+    /// listeners nor `service.start_timeout`. Its parameters come from settings, so `--set`
+    /// works for them. `--help` lists it.
     ///
     /// The exit code is 0 once it has returned `Ok`, 78 if the settings are wrong, and 1 if it
     /// failed. SIGTERM triggers [`Chassis::shutdown`]; at `shutdown.deadline`, or at a
@@ -252,7 +252,7 @@ impl<S: SettingsSchema> Service<S> {
     /// ```
     ///
     /// Give it a filter: `logs.filter` and `PUT /log` decide on the log's lines and exported spans only, and a layer without
-    /// a filter has every span and event of the process made for it. Access lines, and records of the `log` crate, are not `tracing` events.
+    /// a filter receives every span and event of the process. Access lines, and records of the `log` crate, are not `tracing` events.
     /// [`Service::start`], for tests, leaves the layers out.
     pub fn tracing_layer(
         mut self,

@@ -24,7 +24,7 @@ pub(crate) struct Files {
     /// Lowest layer first.
     pub(crate) added: Vec<SourceOutput>,
     pub(crate) secrets: Vec<File>,
-    /// The names of the files of other environments, where this one has none.
+    /// The file names of other environments, if this environment has no file.
     pub(crate) other_environments: Vec<String>,
 }
 
@@ -101,7 +101,7 @@ impl File {
         Some(Self::new(directory, name, text))
     }
 
-    /// A file that somebody wrote in vain.
+    /// A file in a format that is not read: an error, because it would have no effect.
     fn foreign(directory: &Path, name: &str) -> Option<Self> {
         let why = "unsupported format, expected TOML in a file that ends in .toml";
         let exists = directory.join(name).is_file();
@@ -160,7 +160,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 
 /// Dot-files are skipped: Kubernetes keeps its versions in `..data` and the like.
 fn read_secrets(root: &Path, folder: &str, levels: usize, files: &mut Vec<File>) {
-    // A folder that cannot be read may hold the token without which a service is open to everybody.
+    // A folder that cannot be read may contain `admin.token`, without which every client has access.
     let unreadable = |error: io::Error| File::new(root, folder, Err(error.to_string()));
     let entries = match std::fs::read_dir(root.join(folder)) {
         Ok(entries) => entries,

@@ -1,5 +1,5 @@
-//! Lets a later layer choose another variant of an enum. `config` merges tables key by key, also where the keys are
-//! those of variants, of which there can be one.
+//! Lets a later layer choose another variant of an enum. `config` merges tables key by key, even if the keys belong to
+//! different variants.
 
 use config::{Value, ValueKind};
 
@@ -53,7 +53,7 @@ fn tag(shape: &Shape) -> Option<&String> {
     }
 }
 
-/// Whether a word tags one of the variants. One that does not is an alias, of which the schema does not say whose.
+/// Whether a word is the tag of a variant. Any other word is an alias, and the schema does not contain whose alias it is.
 fn is_tag(variants: &[Table], key: &str, word: &str) -> bool {
     let mut tags = variants.iter().filter_map(|variant| tag(variant.get(key)?));
     tags.any(|tag| tag == word)

@@ -1,6 +1,6 @@
 //! A service's own routes on the admin listener.
 //!
-//! They run on the service's runtime, so that a handler that blocks holds up no probe. The chassis's routes go first.
+//! They run on the service's runtime, so that a handler that blocks does not delay probes. The chassis's routes take precedence.
 
 use std::net::SocketAddr;
 use std::pin::pin;

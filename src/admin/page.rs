@@ -35,7 +35,7 @@ fn answer(kind: &'static str, body: Body) -> Response {
     for (name, value) in [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        // Another moment, or another version of the service, may be here next.
+        // The next response may have other data, or come from another version of the service.
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "same-origin"),
     ] {

@@ -6,7 +6,7 @@ use super::Admin;
 use super::samples::{Interval, Snapshot};
 use crate::metrics::http::RESPONSE_BYTES;
 
-/// One of them.
+/// One resource.
 #[derive(Serialize)]
 pub(super) struct Resource {
     pub(super) name: String,

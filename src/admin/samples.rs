@@ -105,7 +105,7 @@ impl RequestCounts {
         let rank = share * f64::from(self.total());
         let (mut seen, mut lower) = (0.0, 0.0);
         for (at, &count) in self.buckets.iter().enumerate() {
-            // Of those above the last bound no more is known than that.
+            // Requests above the last bound count as if they took exactly that.
             let upper = BOUNDS.get(at).map_or(lower, |bound| *bound as f64 / 1e6);
             let count = f64::from(count);
             if count > 0.0 && seen + count >= rank {

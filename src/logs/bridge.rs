@@ -38,7 +38,7 @@ impl log::Log for Bridge {
                     line,
                     seen: BTreeSet::new(),
                 };
-                // It ends early only where a source of pairs or a visitor fails; ours does not.
+                // It ends early only if a source of pairs or a visitor fails, and this visitor does not.
                 let _ = record.key_values().visit(&mut pairs);
             },
             |line| shared.push(level, line),

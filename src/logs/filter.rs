@@ -11,7 +11,7 @@ use tracing_subscriber::filter::Targets;
 /// The target of access lines.
 pub(super) const ACCESS: &str = "access";
 
-/// A filter that cannot be read, and why.
+/// An invalid filter, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidFilter {
     filter: String,
@@ -75,7 +75,7 @@ impl Filter {
         self.access.load(Ordering::Relaxed)
     }
 
-    /// The most verbose level that any target is wanted at.
+    /// The most verbose level of any target.
     pub(super) fn max_level(&self) -> LevelFilter {
         self.read(|_, targets| {
             let levels = targets.iter().map(|(_, level)| level);
@@ -92,7 +92,7 @@ impl Filter {
     }
 }
 
-/// Checks that a filter can be read.
+/// Checks that a filter is valid.
 ///
 /// # Errors
 ///
@@ -123,7 +123,7 @@ fn parse(filter: &str) -> Result<Targets, InvalidFilter> {
         if target.contains('=') {
             return Err(bad(&format!("`{directive}` has more than one `=`")));
         }
-        // `Targets` would read a misspelt level as the name of a target, and nothing as `error`.
+        // `Targets` would parse a misspelled level as the name of a target, and an empty text as `error`.
         if level.is_empty() || LevelFilter::from_str(level).is_err() {
             return Err(bad(&format!("`{level}` is not a level")));
         }

@@ -16,10 +16,10 @@ use super::line::{Line, with_ids};
 use super::write;
 use crate::error::Chain;
 
-/// Writes a line for each event that the filter wants.
+/// Writes a line for each event that passes the filter.
 pub(super) struct Lines(pub(super) Arc<LogsState>);
 
-/// The log's filter for one layer, where others have their own.
+/// The log's filter as the filter of one layer, next to layers with their own filters.
 pub(super) struct OwnFilter(pub(super) Arc<LogsState>);
 
 /// The fields of a span, as they are written in each line within it.
@@ -184,7 +184,7 @@ impl<F: FnMut(&'static str, &dyn Fn(&mut Vec<u8>))> Visit for FieldValues<F> {
     }
 }
 
-/// Writes the event's message, wherever it stands among the fields. Beside one that is a field the macros add an empty one.
+/// Writes the event's message, at any position among the fields. If it is written as a field, the macros add an empty one.
 struct Message<'a>(&'a mut Line, bool);
 
 impl Visit for Message<'_> {

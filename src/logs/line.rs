@@ -27,7 +27,7 @@ pub(super) enum Style {
     Text { colours: bool },
 }
 
-/// A line in the making, in buffers that are the thread's and used again.
+/// A line that is being built, in reusable buffers of the thread.
 pub(super) struct Line {
     pub(super) style: Style,
     pub(super) out: Vec<u8>,
@@ -50,7 +50,7 @@ thread_local! {
 // === impl Line ===
 
 impl Line {
-    /// Starts a line with everything that stands before the message.
+    /// Starts a line, up to the message.
     pub(super) fn start(style: Style, level: Level, target: &str) -> Self {
         let mut line = Self::empty(style);
         line.head(level, target);
@@ -58,7 +58,7 @@ impl Line {
     }
 
     fn empty(style: Style) -> Self {
-        // A value that logs while it is written finds no buffers here, and brings its own.
+        // A value that logs while it is written finds the buffers in use, so its line gets new ones.
         let Buffers { out, keys } = BUFFERS.try_with(Cell::take).unwrap_or_default();
         Self {
             style,
@@ -68,7 +68,7 @@ impl Line {
         }
     }
 
-    /// Ends the line with the ids of the request in hand, if there is one, and hands it over.
+    /// Ends the line with the IDs of the current request, if any, and queues it.
     pub(super) fn finish(mut self, ids: Option<&Ids>, hand_over: impl FnOnce(&[u8])) {
         if let Some(ids) = ids {
             self.ids(ids);
@@ -83,7 +83,7 @@ impl Line {
         } = self;
         out.clear();
         keys.clear();
-        // One huge line should not keep its memory.
+        // Do not keep the memory of one huge line.
         if out.capacity() <= 64 * 1024 {
             let _ = BUFFERS.try_with(|buffers| buffers.set(Buffers { out, keys }));
         }
@@ -160,7 +160,7 @@ impl Line {
         self.reserved = keys;
     }
 
-    /// Writes a field with a value that is written as JSON, unless the line has this key already.
+    /// Writes a field whose value is JSON, unless the line has this key already.
     pub(super) fn field(&mut self, name: &'static str, value: impl FnOnce(&mut Vec<u8>)) {
         let name = name.strip_prefix("r#").unwrap_or(name);
         if self.keys.contains(&name) {
@@ -171,7 +171,7 @@ impl Line {
         value(&mut self.out);
     }
 
-    /// The same, of a name that is not remembered.
+    /// The same, without recording the key.
     pub(super) fn pair(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
         if !self.keys.contains(&name) {
             self.key(name);
@@ -182,7 +182,7 @@ impl Line {
     fn key(&mut self, name: &str) {
         let own = OWN.contains(&name)
             || self.reserved.contains(&name)
-            // So that nothing can be taken for a renamed field.
+            // So that no other field looks like a renamed one.
             || name.starts_with("field.");
         let prefix = if own { "field." } else { "" };
         let out = &mut self.out;
@@ -211,7 +211,7 @@ impl Line {
         }
     }
 
-    /// Starts the line of a request: all that is the same for each is copied in one piece.
+    /// Starts the access line of a request: the constant part is copied at once.
     pub(super) fn access(style: Style, ended: Instant) -> Self {
         const REST: &[u8] = b"\",\"level\":\"INFO\",\"target\":\"access\",\"message\":\"request\"";
         if style != Style::Json {
@@ -230,7 +230,7 @@ impl Line {
     #[inline(always)]
     pub(super) fn known(&mut self, key: &'static [u8]) -> &mut Vec<u8> {
         match self.style {
-            // In line, a key is a few moves of known length; as a call it would be twice that.
+            // Inlined, a key is a few moves of known length; a call would cost twice as much.
             Style::Json => self.out.extend_from_slice(key),
             Style::Text { .. } => self.text_key(
                 "",
@@ -249,7 +249,7 @@ impl Line {
     }
 }
 
-/// Builds a line with a message and the current ids, and hands it over.
+/// Builds a line with a message and the current IDs, and queues it.
 pub(super) fn build(
     style: Style,
     level: Level,
@@ -269,7 +269,7 @@ pub(super) fn build(
     });
 }
 
-/// Calls `run` with the ids of the request in hand, if there is one.
+/// Calls `run` with the IDs of the current request, if any.
 pub(super) fn with_ids(run: impl FnOnce(Option<&Ids>)) {
     let mut run = Some(run);
     trace::with_current(|ids| run.take().map(|run| run(Some(ids))));

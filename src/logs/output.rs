@@ -32,7 +32,7 @@ impl Output {
         }
     }
 
-    /// Anything else that bytes can be written to.
+    /// Any other writer.
     pub fn to(write: impl Write + Send + 'static) -> Self {
         Self {
             write: Box::new(write),
@@ -52,7 +52,7 @@ impl Output {
     }
 }
 
-/// Batches come whole: the standard library's line buffer would only copy them once more.
+/// Batches are complete: the standard library's line buffer would only copy them again.
 fn unbuffered(stdout: io::Stdout) -> Box<dyn Write + Send> {
     #[cfg(unix)]
     if let Ok(descriptor) = std::os::fd::AsFd::as_fd(&stdout).try_clone_to_owned() {

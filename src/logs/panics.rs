@@ -60,7 +60,7 @@ fn report(shared: &LogsState, panic: &PanicHookInfo<'_>) {
     build(format_args!("panicked: {}", message(panic)), &|line| {
         shared.queue.push(Level::ERROR, line)
     });
-    // The message may have a secret in it, which is the log's to keep.
+    // The message may contain a secret, so only the log has it.
     build(format_args!("panicked; the log has the message"), &|line| {
         shared.recent.push(Level::ERROR, line);
     });

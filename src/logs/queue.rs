@@ -41,7 +41,7 @@ struct QueueState {
     dropped: u64,
     /// Dropped lines that no written line has reported yet.
     unreported: u64,
-    /// Such a line is being written.
+    /// A line that reports dropped ones is being written.
     reporting: bool,
     /// The last write failed: reports wait until there is something else to write.
     failing: bool,
@@ -53,7 +53,7 @@ struct QueueState {
 // === impl LineQueue ===
 
 impl LineQueue {
-    /// One that holds up to `bound` bytes.
+    /// A queue of up to `bound` bytes.
     pub(super) fn new(bound: usize) -> Self {
         Self {
             bound,

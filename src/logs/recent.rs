@@ -61,7 +61,7 @@ impl Recent {
     }
 }
 
-/// A long line loses its middle.
+/// Removes the middle of a long line.
 fn shortened(line: &[u8]) -> Box<[u8]> {
     if line.len() <= LONGEST {
         return line.into();

@@ -132,7 +132,7 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends a text that cannot hold anything to escape, as a JSON string.
+/// Appends a text without characters to escape, as a JSON string.
 pub(super) fn plain(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     out.extend_from_slice(text);
@@ -148,7 +148,7 @@ pub(super) fn display(out: &mut Vec<u8>, value: impl fmt::Display) {
 
 /// Appends what `value` displays, escaped and without quotes.
 pub(super) fn display_escaped(out: &mut Vec<u8>, value: impl fmt::Display) {
-    // A `Display` that gives up half-way leaves what it has written.
+    // If a `Display` fails halfway, the part that it has written stays.
     let _ = write!(Escaped(out), "{value}");
 }
 
@@ -383,7 +383,7 @@ mod tests {
             let (whole, part) = (micros / 1000, micros % 1000);
             let exact = format!("{whole}.{part:03}");
             prop_assert_eq!(written(|out| milliseconds(out, duration)), exact.as_str());
-            // The same, where `tracing` takes nothing but a float: without the last zeros.
+            // The same for fields that `tracing` accepts only as floats: without trailing zeros.
             let short = match exact.trim_end_matches('0') {
                 short if short.ends_with('.') => format!("{short}0"),
                 short => short.to_owned(),

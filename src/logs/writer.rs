@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Writes the line that reports how many were dropped.
 pub(super) type DropReport = Box<dyn Fn(u64, &mut Vec<u8>) + Send>;
 
-/// Starts the thread that writes to `output` what is put into the queue.
+/// Starts the thread that writes the queued lines to `output`.
 pub(super) fn start(
     output: Box<dyn Write + Send>,
     bound: usize,

@@ -72,7 +72,7 @@ struct SocketFile {
 
 impl ListenSocket {
     /// The socket that the process was started with: systemd's socket activation (`LISTEN_FDS` and `LISTEN_PID`), or a
-    /// tool that does the same. `None` if there is none.
+    /// tool that does the same. `None` without such a socket.
     ///
     /// Call it once, early in `main`: it removes the variables from the environment, for child processes.
     ///

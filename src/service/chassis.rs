@@ -176,9 +176,8 @@ impl<S> Chassis<S> {
     /// following ones at debug.
     ///
     /// # Errors
-    /// The last attempt's, with `name` and how long it took, shortly before the start would have
-    /// taken `service.start_timeout`; outside of the start, after as long as that from here. Or that
-    /// the service stops.
+    /// The error of the last attempt, with `name` and the elapsed time, shortly before `service.start_timeout` ends;
+    /// outside of the start, after the same time. Also if the service stops.
     pub async fn wait_for<T>(
         &self,
         name: &str,
@@ -287,7 +286,7 @@ impl<S> Chassis<S> {
     ///
     /// After `Ok` the task is done. When it fails or panics, it is restarted with exponential backoff, after
     /// one second to a minute. Each end is logged and counted
-    /// (`background_task_ends_total`), and the admin page shows how it is.
+    /// (`background_task_ends_total`), and the admin page shows its state.
     ///
     /// A shutdown awaits it before the hooks run. A task that still runs at the deadline is aborted, and the shutdown
     /// is not graceful.

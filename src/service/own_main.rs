@@ -83,8 +83,8 @@ impl Server {
         }
     }
 
-    /// Uses these settings: those of [`settings::load`](crate::settings::load), or the defaults with changes. Sections that
-    /// are the program's affair have no effect: `logs` and `service`.
+    /// Uses these settings: those of [`settings::load`](crate::settings::load), or the defaults with changes. The sections
+    /// `logs` and `service` have no effect, because they are the program's own.
     pub fn settings(mut self, settings: ChassisSettings) -> Self {
         self.settings = settings;
         self

@@ -1,6 +1,6 @@
 //! A client for one of a process's listeners: HTTP/1.1, each request on a connection of its own.
 //!
-//! On the hyper that serves the requests already, within a small runtime for each request.
+//! It uses the hyper that also serves the requests, in a small runtime for each request.
 
 use std::net::SocketAddr;
 
@@ -26,7 +26,7 @@ pub struct Listener<'a> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Response {
-    /// Such as 200.
+    /// The status code, such as 200.
     pub status: u16,
     /// Its headers.
     pub headers: HeaderMap,
@@ -134,7 +134,7 @@ async fn send(
     };
     tokio::select! {
         answer = answer => answer,
-        // Its end without an error may leave an answer to be read.
+        // If the connection ends without an error, the response may still be readable.
         Err(error) = connection => Err(error.into()),
     }
 }
@@ -142,7 +142,7 @@ async fn send(
 // === impl Response ===
 
 impl Response {
-    /// A header by its name; of several the first.
+    /// The first header with this name.
     ///
     /// # Panics
     /// If it is not text.

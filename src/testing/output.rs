@@ -25,15 +25,15 @@ struct SharedOutput {
     gate: Mutex<()>,
 }
 
-/// Up to now.
+/// The output so far.
 #[derive(Debug, Default)]
 pub(super) struct OutputState {
-    /// Lines of standard output that are JSON objects. Others are words of something else, such as a runtime's
-    /// warning or the harness of a test that is run as a program.
+    /// Lines of standard output that are JSON objects. Other lines come from other sources, such as a runtime's warning or
+    /// the harness of a test that is run as a program.
     pub(super) log: Vec<Value>,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
-    /// As much of `stdout` has been looked at for lines.
+    /// The part of `stdout` that has been searched for lines.
     taken: usize,
     /// The number of outputs, of the two, that are still open.
     open: usize,
@@ -76,7 +76,7 @@ impl ProcessOutput {
         });
     }
 
-    /// Nothing is read as long as this is held.
+    /// Stops reading as long as the guard exists.
     pub(super) fn hold(&self) -> MutexGuard<'_, ()> {
         self.0.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,7 +85,7 @@ impl ProcessOutput {
         self.change(|state| state.ending = Some(ending));
     }
 
-    /// Asks now and at each change, until there is an answer: none at the deadline.
+    /// Calls the function now and at each change until it returns a value; `None` at the deadline.
     pub(super) fn wait_until<T>(
         &self,
         deadline: Instant,
@@ -120,7 +120,7 @@ impl OutputState {
         self.ending.is_some() && self.open == 0
     }
 
-    /// Whether nothing that is waited for can come any more.
+    /// Whether no awaited event can happen any more.
     pub(super) fn no_more(&self) -> bool {
         self.flooded || self.is_over()
     }
@@ -144,7 +144,7 @@ impl OutputState {
     fn close(&mut self, stream: OutputStream) {
         self.open -= 1;
         if stream == OutputStream::Out {
-            // Its last words, perhaps without an end.
+            // Its last line may be incomplete.
             self.take_lines(self.stdout.len());
         }
     }

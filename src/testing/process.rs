@@ -14,7 +14,7 @@ use super::listener::{Listener, Response};
 use super::output::{Ending, OutputStream};
 use super::subject::Subject;
 
-/// A program that runs, on free ports of this machine. Dropped, it is killed.
+/// A running program, on free ports of this machine. Dropping it kills the program.
 #[derive(Debug)]
 pub struct Process {
     subject: Subject,
@@ -34,9 +34,9 @@ pub struct Ended {
     pub code: Option<i32>,
     /// The lines of its log, in their order.
     pub log: Vec<Value>,
-    /// All that it wrote to standard output, its log included.
+    /// Its standard output, including the log.
     pub stdout: String,
-    /// All that it wrote to standard error.
+    /// Its standard error.
     pub stderr: String,
 }
 
@@ -169,7 +169,7 @@ impl Process {
         self.subject.output.lock().log.clone()
     }
 
-    /// The first line of its log that is wanted, from its beginning; waits for it.
+    /// Waits for a line of its log for which `wanted` returns true, and returns the first such line since the start.
     ///
     /// # Panics
     /// If it ends without such a line, or the line does not come.
@@ -194,8 +194,8 @@ impl Process {
         let deadline = self.subject.deadline();
         let mut seen = 0;
         loop {
-            // Looked at outside of the lock: `wanted` may ask the process something itself. One at a time: the lines
-            // that are wanted most are among the first of many.
+            // Called outside of the lock, because `wanted` may send a request to the process. One line at a time, because most
+            // wanted lines are among the first of many.
             let next = self.subject.output.wait_until(deadline, |state| {
                 let next = state.log.get(seen).cloned();
                 (next.is_some() || state.no_more()).then_some(next)
@@ -216,7 +216,7 @@ impl Process {
         HeldOutput(self.subject.output.hold())
     }
 
-    /// Its number.
+    /// Its process ID.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -311,7 +311,7 @@ impl Ended {
     /// the deadline, `aborted_tasks`, `failed_hooks`, and `duration_ms`.
     ///
     /// # Panics
-    /// If it did not stop in order, with all of the log.
+    /// If it did not shut down gracefully, with all of the log.
     #[track_caller]
     pub fn stopped(&self) -> &Value {
         self.message("stopped")

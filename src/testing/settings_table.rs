@@ -52,7 +52,7 @@ impl SettingsTable {
         Self { rows }
     }
 
-    /// Only those that the chassis does not bring.
+    /// Only the service's own settings, without the chassis's.
     #[must_use]
     pub fn own(mut self) -> Self {
         let brought = Self::new(&settings::schema::<ChassisSettings, ()>()).rows;
