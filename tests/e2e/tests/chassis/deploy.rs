@@ -84,13 +84,14 @@ impl Deployed {
 }
 
 /// The entries of the top folder with every answer.
-const TOP: [&str; 10] = [
+const TOP: [&str; 11] = [
     ".cargo",
     ".chassis.toml",
     ".github",
     ".gitignore",
     "Cargo.toml",
     "README.md",
+    "SECURITY.md",
     "config",
     "deny.toml",
     "src",

@@ -1,8 +1,9 @@
 //! Manifests, alerts, dashboard and scripts: valid by their own schemas and tools, and in agreement with the binary.
 //!
 //! `cargo test -p e2e --test manifests -- --ignored` runs those that need more than Rust: kubectl, promtool and
-//! prometheus, PostgreSQL, kubernetes-validate, checkov, yamllint, shellcheck, node with @kubernetes-models.
+//! prometheus, PostgreSQL, kubernetes-validate, checkov, yamllint, shellcheck, cargo-deny, node with @kubernetes-models.
 
+mod advisories;
 mod alerts;
 mod check;
 mod delivery;
