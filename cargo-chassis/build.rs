@@ -50,15 +50,19 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The crates for stores, which lie beside the chassis here and in a service's `vendor/`.
-const STORES: [&str; 2] = ["axum-chassis-redis", "axum-chassis-sqlx"];
+/// The other crates, which lie beside `axum-chassis` in a service's `vendor/`.
+const OTHERS: [&str; 3] = [
+    "axum-chassis-redis",
+    "axum-chassis-settings",
+    "axum-chassis-sqlx",
+];
 
-/// `template/`, `crate/`, a folder for each crate of a store, and the `Cargo.lock` that both were tested with.
+/// `template/`, `crate/`, a folder for each other crate, and the `Cargo.lock` that both were tested with.
 fn pack(checkout: &Path) -> Result<Archive> {
     let mut archive = Archive::default();
-    let stores = STORES.map(|store| format!("{store}/src"));
-    let stores = stores.iter().map(String::as_str);
-    for folder in ["template", "src", "examples"].into_iter().chain(stores) {
+    let others = OTHERS.map(|name| format!("{name}/src"));
+    let others = others.iter().map(String::as_str);
+    for folder in ["template", "src", "examples"].into_iter().chain(others) {
         println!(
             "cargo::rerun-if-changed={}",
             checkout.join(folder).display()
@@ -97,15 +101,15 @@ fn pack(checkout: &Path) -> Result<Archive> {
     let workspace = manifest.parse::<DocumentMut>()?["workspace"].clone();
     let alone = standing_alone(&manifest, &workspace)?;
     archive.insert("crate/Cargo.toml", alone.into_bytes());
-    for store in STORES {
+    for name in OTHERS {
         for part in ["src", "README.md"] {
-            archive.add(&checkout.join(store).join(part), &format!("{store}/{part}"))?;
+            archive.add(&checkout.join(name).join(part), &format!("{name}/{part}"))?;
         }
-        let file = checkout.join(store).join("Cargo.toml");
+        let file = checkout.join(name).join("Cargo.toml");
         println!("cargo::rerun-if-changed={}", file.display());
         let manifest = fs::read_to_string(file)?;
         let manifest = standing_alone(&manifest, &workspace)?;
-        archive.insert(&format!("{store}/Cargo.toml"), manifest.into_bytes());
+        archive.insert(&format!("{name}/Cargo.toml"), manifest.into_bytes());
     }
     archive.add(&checkout.join("Cargo.lock"), "Cargo.lock")?;
     Ok(archive)
@@ -134,10 +138,13 @@ fn standing_alone(manifest: &str, workspace: &Item) -> Result<String> {
         tests.remove("axum-chassis");
         tests.remove("stores");
     }
-    let dependencies = manifest["dependencies"].as_table_mut();
-    if let Some(chassis) = dependencies.and_then(|all| all.get_mut("axum-chassis")) {
-        *chassis = workspace["dependencies"]["axum-chassis"].clone();
-        chassis["path"] = value("../axum-chassis");
+    if let Some(dependencies) = manifest["dependencies"].as_table_mut() {
+        for (name, dependency) in dependencies.iter_mut() {
+            if dependency.get("workspace").is_some() {
+                *dependency = workspace["dependencies"][name.get()].clone();
+                dependency["path"] = value(format!("../{}", name.get()));
+            }
+        }
     }
     manifest["lints"] = workspace["lints"].clone();
     Ok(manifest.to_string())

@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::backoff::Backoff;
 use crate::boxed::{Boxed, boxed};
 use crate::error::in_words;
-use crate::redact;
+use crate::settings::redact_secrets;
 use crate::shutdown::Shutdown;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -176,7 +176,7 @@ impl TaskEntry {
             task.state = TaskState::Pausing;
             *task.ends.entry(end).or_default() += 1;
             // The admin listener shows it.
-            let error = error.map(|error| redact::secrets(&error).into_owned());
+            let error = error.map(|error| redact_secrets(&error).into_owned());
             task.error = error.or(task.error.take());
         });
     }

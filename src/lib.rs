@@ -48,16 +48,13 @@ mod boxed;
 mod cgroup;
 mod chunks;
 mod error;
-mod network;
 #[cfg(not(feature = "otlp"))]
 mod otlp;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod problem;
-mod redact;
 pub mod trace;
 
-pub mod settings;
 mod threads;
 
 pub mod client_ip;
@@ -94,6 +91,8 @@ pub use service::{Chassis, Running, Service, Stopped};
 
 #[cfg(feature = "openapi")]
 pub use aide;
-pub use config;
+#[doc(inline)]
+pub use axum_chassis_settings as settings;
+pub use axum_chassis_settings::config;
 pub use prometheus;
 pub use schemars;

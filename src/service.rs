@@ -18,11 +18,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use crate::settings::config::Source;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::IntoResponse;
 use axum::routing::Route;
-use config::Source;
 use tokio::sync::{mpsc, oneshot};
 use tower::Layer;
 use tracing_subscriber::Registry;

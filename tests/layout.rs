@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest.
-const ROWS: [&[&str]; 9] = [
-    &[
-        "backoff", "boxed", "cgroup", "chunks", "network", "redact", "trace", "error",
-    ],
-    &["otlp", "problem", "settings", "threads"],
+const ROWS: [&[&str]; 10] = [
+    // `settings` is a crate of its own.
+    &["settings"],
+    &["backoff", "boxed", "cgroup", "chunks", "trace", "error"],
+    &["otlp", "problem", "threads"],
     &[
         "logs",
         "metrics",
@@ -162,9 +162,10 @@ fn files_stay_short() {
 const IN_MANY_MODULES: [&str; 2] = ["Settings", "Args"];
 
 /// Crates whose types are compared.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "src",
     "axum-chassis-redis/src",
+    "axum-chassis-settings/src",
     "axum-chassis-sqlx/src",
     "cargo-chassis/src",
     "xtask/src",

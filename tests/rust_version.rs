@@ -45,6 +45,7 @@ fn no_dependency_requires_a_newer_rust_than_its_package() {
     for package in [
         "axum-chassis",
         "axum-chassis-redis",
+        "axum-chassis-settings",
         "axum-chassis-sqlx",
         "cargo-chassis",
     ] {

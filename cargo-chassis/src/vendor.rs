@@ -79,12 +79,17 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the crate into a service's folder, and the stores' crates that the service depends on. Neither tests nor
-/// formatting settings are copied. The archive of the first release has no crates, so nothing is written.
+/// Writes the crates into a service's folder that the service or `axum-chassis` depends on. Neither tests nor formatting
+/// settings are copied. The archive of the first release has no crates, so nothing is written.
 pub(crate) fn write(current: &Archive, service: &Path) -> anyhow::Result<()> {
     let manifest: DocumentMut = fs::read_to_string(service.join("Cargo.toml"))?.parse()?;
+    let chassis = current.get("crate/Cargo.toml").unwrap_or_default();
+    let chassis: DocumentMut = String::from_utf8_lossy(chassis).parse()?;
     for (name, folder_in_archive) in CRATES {
-        let wanted = manifest["dependencies"].get(name).is_some();
+        let mut dependencies = [&manifest, &chassis]
+            .map(|manifest| manifest.get("dependencies"))
+            .into_iter();
+        let wanted = dependencies.any(|all| all.is_some_and(|all| all.get(name).is_some()));
         if !wanted
             || current
                 .get(&format!("{folder_in_archive}/Cargo.toml"))

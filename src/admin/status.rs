@@ -12,7 +12,7 @@ use super::resources::{self, Resource};
 use super::samples::{Interval, RequestCounts, Snapshot};
 use super::{Admin, Build};
 use crate::health::{ReadinessReport, Role};
-use crate::redact;
+use crate::settings::redact_secrets;
 use crate::shutdown::Phase;
 
 /// A share of failed requests that is reported: ten times the error budget of the alerts' SLO.
@@ -268,7 +268,7 @@ fn log(admin: &Admin) -> Vec<LogLine> {
     let lines = admin.logs.recent().into_iter();
     let lines = lines.map(|(level, line)| LogLine {
         level: level.as_str(),
-        line: redact::secrets(&plain(line)).into_owned(),
+        line: redact_secrets(&plain(line)).into_owned(),
     });
     lines.collect()
 }

@@ -5,8 +5,8 @@ use std::time::{Duration as StdDuration, Instant};
 
 use super::Settings;
 use super::check::Role;
-use crate::redact;
 use crate::settings::Duration;
+use crate::settings::redact_secrets;
 
 /// The number of changes between up and down that are kept for each check.
 const CHANGES: usize = 10;
@@ -73,7 +73,7 @@ impl Verdict {
         self.checked = Instant::now();
         // The admin listener shows it.
         let error = outcome.err();
-        self.error = error.map(|error| redact::secrets(&error).into_owned());
+        self.error = error.map(|error| redact_secrets(&error).into_owned());
         if let Some(error) = &self.error {
             self.last_failure = Some((self.checked, error.clone()));
         }

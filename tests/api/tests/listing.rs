@@ -1,4 +1,4 @@
-//! The public API in `listing.txt`: reviewers see every change of it.
+//! The public APIs of the crates in `listing.txt` and `settings.txt`: reviewers see every change of them.
 //! `UPDATE_SNAPSHOTS=1 cargo test --package api -- --ignored` writes it.
 
 use std::collections::BTreeSet;
@@ -28,12 +28,19 @@ const FOREIGN: [&str; 18] = [
     "tracing_core",
     "tracing_subscriber", // layers beside the log
 ];
-/// The crates of the language, and this one.
-const OWN: [&str; 5] = ["alloc", "axum_chassis", "core", "std", "u64"];
+/// The crates of the language, and ours.
+const OWN: [&str; 6] = [
+    "alloc",
+    "axum_chassis",
+    "axum_chassis_settings",
+    "core",
+    "std",
+    "u64",
+];
 
-/// The crate's API with all features, by rustdoc's JSON. A stable rustdoc writes that only if it is made to
+/// A crate's API with all features, by rustdoc's JSON. A stable rustdoc writes that only if it is made to
 /// take itself for a nightly one; apart from the other builds, which that would have compile anew.
-fn api() -> PublicApi {
+fn api(package: &str) -> PublicApi {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = root.join("target/api");
     let status = Command::new(env!("CARGO"))
@@ -45,14 +52,14 @@ fn api() -> PublicApi {
             "--quiet",
             "--locked",
             "--package",
-            "axum-chassis",
+            package,
             "--lib",
             "--all-features",
         ])
         .args(["--", "-Z", "unstable-options", "--output-format", "json"])
         .status();
     assert!(status.expect("cargo").success(), "no documentation");
-    Builder::from_rustdoc_json(target.join("doc/axum_chassis.json"))
+    Builder::from_rustdoc_json(target.join(format!("doc/{}.json", package.replace('-', "_"))))
         .omit_blanket_impls(true)
         .omit_auto_trait_impls(true)
         .omit_auto_derived_impls(true)
@@ -71,10 +78,16 @@ fn crates(line: &str) -> impl Iterator<Item = &str> {
 #[test]
 #[ignore = "needs Rust 1.95, whose JSON it reads, and a minute"]
 fn the_public_api_equals_its_listing() {
-    let api = api();
-    let text = api.to_string();
+    let listings = [
+        ("axum-chassis", "listing.txt"),
+        ("axum-chassis-settings", "settings.txt"),
+    ]
+    .map(|(package, listing)| (api(package), listing));
+    let text: String = listings.iter().map(|(api, _)| api.to_string()).collect();
     let named: BTreeSet<_> = text.lines().flat_map(crates).collect();
     let known: BTreeSet<_> = [&OWN[..], &FOREIGN[..]].concat().into_iter().collect();
     assert_eq!(named, known, "the crates whose types are in the API");
-    api.assert_eq_or_update(Path::new(env!("CARGO_MANIFEST_DIR")).join("listing.txt"));
+    for (api, listing) in listings {
+        api.assert_eq_or_update(Path::new(env!("CARGO_MANIFEST_DIR")).join(listing));
+    }
 }

@@ -71,7 +71,12 @@ fn the_vendored_crates_are_what_cargo_package_would_ship() {
         "redis=yes",
     ]);
     said(new.env("CARGO", "true"), 0);
-    for name in ["axum-chassis", "axum-chassis-redis", "axum-chassis-sqlx"] {
+    for name in [
+        "axum-chassis",
+        "axum-chassis-redis",
+        "axum-chassis-settings",
+        "axum-chassis-sqlx",
+    ] {
         let folder = place.path().join("orders/vendor").join(name);
         let vendored: BTreeSet<PathBuf> = files(&folder, &[])
             .into_iter()

@@ -46,7 +46,11 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
     xtask("release");
     assert!(checkout.join(&kept).is_file(), "{kept}");
     // The workspace's own, and what its other crates ask for.
-    for before in ["", "axum-chassis = { path = \".\", "] {
+    for before in [
+        "",
+        "axum-chassis = { path = \".\", ",
+        "axum-chassis-settings = { path = \"axum-chassis-settings\", ",
+    ] {
         let version = |version: &str| format!("{before}version = \"{version}\"");
         edit(
             &checkout.join("Cargo.toml"),

@@ -76,7 +76,7 @@ fn gets_images_and_manifests(name: &str, version: &str, dockerfiles: &[&str]) {
         for line in [
             "does not use axum-chassis",
             "k8s/base/workload/deployment.yaml: spec.template.spec.containers[app].livenessProbe",
-            "remedy: name a port and a path that the service answers with 200",
+            "remedy: name a port and a path that return 200",
             "k8s/components/alerts/alerts.yaml: queries",
         ] {
             assert!(found.contains(line), "{name}: {line}: {found}");

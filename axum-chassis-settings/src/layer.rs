@@ -1,0 +1,142 @@
+//! A validated layer, and the merge of all layers with `config`. Paths into its values are lists of keys, because
+//! `config` would split keys such as `a.b`.
+
+use config::{Config, ConfigError, Map, Source, Value, ValueKind};
+use serde_json::Value as Json;
+
+pub(crate) type Values = Map<String, Value>;
+
+/// The origin of what nobody wrote; such a value has none.
+pub(crate) const DEFAULT: &str = "default";
+/// The prefix of confidential origins.
+const SECRET: &str = "secret ";
+/// `config` takes the keys of a source for paths, but not those below them.
+const ROOT: &str = "settings";
+
+/// Several tables in one: the last that sets a key wins.
+pub(crate) fn merge(tables: Vec<Value>) -> Result<Value, ConfigError> {
+    // A `Config` is a source itself.
+    let source = |table| {
+        let mut source = Config::default();
+        source.cache = Values::from([(ROOT.to_owned(), table)]).into();
+        source
+    };
+    let sources: Vec<Config> = tables.into_iter().map(source).collect();
+    let merged = Config::builder().add_source(sources).build()?.collect()?;
+    Ok(merged.get(ROOT).cloned().unwrap_or(Values::new().into()))
+}
+
+/// A whole number, of 64 bits: what they do not hold stays text, and so is found to be none.
+pub(crate) fn number(digits: &str, radix: u32) -> ValueKind {
+    match (
+        i64::from_str_radix(digits, radix),
+        u64::from_str_radix(digits, radix),
+    ) {
+        (Ok(number), _) => number.into(),
+        (_, Ok(number)) => number.into(),
+        _ => digits.into(),
+    }
+}
+
+/// Wraps a value in tables, so that it stands at `path`.
+pub(crate) fn nested(path: &[String], value: Value) -> Value {
+    path.iter().rev().fold(value, |inner, key| {
+        let origin = inner.origin().map(str::to_owned);
+        Value::new(origin.as_ref(), Values::from([(key.clone(), inner)]))
+    })
+}
+
+/// By key.
+pub(crate) fn sorted(table: &Values) -> Vec<(&String, &Value)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    entries
+}
+
+pub(crate) fn get<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
+    path.iter().try_fold(value, |value, key| step(value, key))
+}
+
+fn step<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
+    match &value.kind {
+        ValueKind::Table(table) => table.get(key),
+        ValueKind::Array(items) => items.get(key.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+/// The origin of what stands at `path`, or of the nearest value that holds it.
+pub(crate) fn origin_of<'v>(value: &'v Value, path: &[String]) -> &'v str {
+    let mut value = value;
+    for key in path {
+        match step(value, key) {
+            Some(inner) => value = inner,
+            // A table is written in many places, so it cannot vouch for what it lacks.
+            None if matches!(value.kind, ValueKind::Table(_)) => return DEFAULT,
+            None => break,
+        }
+    }
+    first_origin(value).unwrap_or(DEFAULT)
+}
+
+/// Of a table, from which the merge takes its own, that of the first value in it.
+fn first_origin(value: &Value) -> Option<&str> {
+    let ValueKind::Table(table) = &value.kind else {
+        return value.origin();
+    };
+    let within = || {
+        sorted(table)
+            .into_iter()
+            .find_map(|(_, inner)| first_origin(inner))
+    };
+    value.origin().or_else(within)
+}
+
+/// Whether this was written in a confidential place.
+pub(crate) fn is_secret(value: &Value) -> bool {
+    value.origin().is_some_and(|at| at.starts_with(SECRET))
+}
+
+/// Whether this comes from where secrets come from: environment variables and flags, too.
+pub(crate) fn is_private(value: &Value) -> bool {
+    let places = [SECRET, "environment variable ", "--set "];
+    let is_one = |origin: &str| places.iter().any(|place| origin.starts_with(place));
+    value.origin().is_some_and(is_one)
+}
+
+/// Whether this, or anything in it, was written in a confidential place.
+pub(crate) fn holds_secrets(value: &Value) -> bool {
+    is_secret(value)
+        || match &value.kind {
+            ValueKind::Table(table) => table.values().any(holds_secrets),
+            ValueKind::Array(items) => items.iter().any(holds_secrets),
+            _ => false,
+        }
+}
+
+/// Converts to JSON, from which structs are read: `config` alone would read 1 from `"yes"` and 2 from 1.6, and each time
+/// in another order.
+pub(crate) fn to_json(value: &Value) -> Result<Json, ConfigError> {
+    let mut json: Json = value.clone().try_deserialize()?;
+    // For programs that enable serde_json's `preserve_order`.
+    json.sort_all_objects();
+    Ok(json)
+}
+
+/// A default of the structs. `config`'s own way from JSON refuses numbers above `i64::MAX`.
+pub(crate) fn from_json(json: &Json) -> Value {
+    let kind = match json {
+        Json::Null => ValueKind::Nil,
+        Json::Bool(switch) => (*switch).into(),
+        Json::Number(float) if float.is_f64() => float.as_f64().into(),
+        Json::Number(whole) => number(&whole.to_string(), 10),
+        Json::String(text) => text.as_str().into(),
+        Json::Array(items) => items.iter().map(from_json).collect::<Vec<_>>().into(),
+        Json::Object(table) => table
+            .iter()
+            .map(|(key, json)| (key.clone(), from_json(json)))
+            .collect::<Values>()
+            .into(),
+    };
+    kind.into()
+}

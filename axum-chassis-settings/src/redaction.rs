@@ -1,0 +1,66 @@
+//! Redaction of values whose keys look like secrets. `config` shows all values.
+
+use std::slice;
+
+use crate::names::{below, dotted};
+use crate::redact::Name;
+use crate::shape::{Kind, Shape};
+
+impl Shape {
+    /// Whether what stands at `path` is never shown: it is declared as a secret, or looks like one by a key's name.
+    pub(crate) fn hides(&self, path: &[String]) -> bool {
+        let (mut shape, mut name) = (self, Name::Plain);
+        for (at, key) in path.iter().enumerate() {
+            shape = match shape.at(slice::from_ref(key)) {
+                Some(inner) => inner,
+                None => return true,
+            };
+            // The items of a list are called as the list is.
+            if at == 0 || key.parse::<usize>().is_err() {
+                name = shape.named(key, name);
+            }
+        }
+        shape.holds_secrets() || shape.is_hidden_as(name)
+    }
+
+    /// Whether the key's value may be a secret, judged by the key's name and the name of the table that holds it.
+    fn named(&self, key: &str, holder: Name) -> Name {
+        if self.public {
+            return Name::Plain;
+        }
+        Name::of(key).max(holder.min(Name::MayBeSecret))
+    }
+
+    /// Whether a value with such a name is a secret. Text is. Words that the schema lists and values with a unit are not.
+    /// A number is one only if the key's last word names a secret: `max_tokens` and `key_count` are limits.
+    fn is_hidden_as(&self, name: Name) -> bool {
+        let shown = |kind: &Kind| match kind {
+            Kind::Switch | Kind::Choice(_) | Kind::Duration | Kind::Size | Kind::Network => true,
+            Kind::Whole { .. } | Kind::Number { .. } => name < Name::Secret,
+            _ => false,
+        };
+        name > Name::Plain && !self.kinds.iter().all(shown)
+    }
+
+    /// The keys that are hidden because of their names alone.
+    pub(crate) fn undeclared_secrets(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.find_undeclared(&[], Name::Plain, &mut found);
+        found
+    }
+
+    fn find_undeclared(&self, path: &[String], name: Name, found: &mut Vec<String>) {
+        if let Some(list) = self.list().filter(|list| list.rest.table().is_some()) {
+            return list.rest.find_undeclared(path, name, found);
+        }
+        let Some(table) = self.table().filter(|table| !table.keys.is_empty()) else {
+            if !self.holds_secrets() && self.is_hidden_as(name) {
+                found.push(dotted(path));
+            }
+            return;
+        };
+        for (key, shape) in &table.keys {
+            shape.find_undeclared(&below(path, key), shape.named(key, name), found);
+        }
+    }
+}
