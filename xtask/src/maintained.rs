@@ -28,7 +28,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 /// A part that is named here, and the dates after which it has to be looked at again.
-struct Row<'a> {
+struct Part<'a> {
     part: &'a str,
     version: &'a str,
     newest: &'a str,
@@ -36,19 +36,19 @@ struct Row<'a> {
     until: &'a str,
 }
 
-impl Row<'_> {
+impl Part<'_> {
     fn is_newest(&self) -> bool {
         self.newest == "computed" || self.version.contains(self.newest)
     }
 }
 
 /// The rows of seven cells, of which the second one is code.
-fn rows(table: &str) -> impl Iterator<Item = Row<'_>> {
+fn rows(table: &str) -> impl Iterator<Item = Part<'_>> {
     table.lines().filter_map(|line| {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         match cells[..] {
             ["", part, version, _, newest, looked_up, until, _, ""] if version.starts_with('`') => {
-                Some(Row {
+                Some(Part {
                     part,
                     version,
                     newest,

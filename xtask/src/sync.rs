@@ -30,7 +30,7 @@ const RENDERED: [&str; 6] = [
 /// Files of `template/` with the version of this workspace, and the texts before and after it.
 const VERSIONED: [(&str, &str, &str); 3] = [
     (".chassis.toml", "template = \"", "\""),
-    (".github/workflows/ci.yml", "--tag v", " "),
+    (".github/workflows/ci.yml", "CHASSIS: v", "\n"),
     (
         "cargo-generate.toml",
         "Which version of axum-chassis, as Cargo.toml names it?\"\ndefault = \"",
