@@ -1,23 +1,22 @@
 #!/usr/bin/env bash
-# Builds, ships and rolls out one version, and takes it back if it does not become ready.
+# Builds, pushes and rolls out one version, and rolls it back if it does not become ready.
 set -Eeuo pipefail
 
 usage() {
   cat <<'USAGE'
 usage: scripts/deploy.sh [options]
 
-  Builds the image, pushes it, applies an overlay with it, waits for the rollout, asks the service for its
-  readiness through its Service, and undoes the rollout if any of that fails. Exits 0 only if the new version
-  serves.
+  Builds the image, pushes it, applies an overlay with it, waits for the rollout, and checks the readiness through
+  the Service. If a step fails, it rolls back. Exits with 0 only if the new version serves.
 
-  --registry HOST/PATH   where the image goes             (or REGISTRY; needed unless --image)
+  --registry HOST/PATH   the registry to push to          (or REGISTRY; required unless --image)
   --version VERSION      its tag                          (or VERSION; default: git describe)
   --image IMAGE          deploy this image; build nothing (name:tag or name@sha256:...)
-  --overlay DIR          what to apply                    (or OVERLAY; default: k8s/overlays/production)
+  --overlay DIR          the overlay to apply             (or OVERLAY; default: k8s/overlays/production)
   --dockerfile FILE      default: Dockerfile.distroless
   --timeout DURATION     for the rollout                  (default: 300s)
   --no-push              build only; the cluster shares this machine's images
-  --dry-run              say every step; let the server judge what would be applied; change nothing
+  --dry-run              print every step; let the server validate the manifests; change nothing
   -h, --help
 
   For a canary or a blue-green pair see promote.sh.
@@ -82,18 +81,18 @@ done
 rendered=$(kubectl kustomize "$overlay") || fail "$overlay does not render"
 name=$(awk '$1 == "app.kubernetes.io/name:" { print $2; exit }' <<<"$rendered")
 [ -n "$name" ] || fail "nothing in $overlay has the label app.kubernetes.io/name"
-[ "$(grep -c '^kind: Deployment$' <<<"$rendered")" = 1 ] || wrong_use "$overlay has not exactly one Deployment, which is promote.sh's work"
+[ "$(grep -c '^kind: Deployment$' <<<"$rendered")" = 1 ] || wrong_use "$overlay does not have exactly one Deployment; use promote.sh for two"
 namespace=$(awk '/^  namespace: / { print $2; exit }' <<<"$rendered")
 kube=(kubectl)
 if [ -n "$namespace" ]; then kube+=("--namespace=$namespace"); fi
 deployment=deployment/$name
 
 if [ -n "$image" ]; then
-  [[ $image == *@sha256:* ]] || [[ ${image##*/} == *:* ]] || wrong_use "--image $image names neither tag nor digest"
+  [[ $image == *@sha256:* ]] || [[ ${image##*/} == *:* ]] || wrong_use "invalid --image $image: expected a tag or a digest"
 else
-  [ -n "$registry" ] || wrong_use "--registry (or REGISTRY) says where the image goes"
+  [ -n "$registry" ] || wrong_use "missing --registry (or REGISTRY): the registry to push the image to"
   if [ -z "$version" ]; then
-    version=$(git describe --tags --always --dirty) || fail "no --version, and git cannot tell one"
+    version=$(git describe --tags --always --dirty) || fail "no --version, and git describe fails"
   fi
   [[ $version =~ $tag_pattern ]] || wrong_use "invalid --version $version: expected an image tag"
   image=$registry/$name:$version
@@ -104,7 +103,7 @@ case $image in
 esac
 [[ $image_name =~ $name_pattern ]] || wrong_use "invalid image name $image_name: expected REGISTRY/NAME in lower case"
 [[ $pin =~ ^(digest:\ sha256:[0-9a-f]{64}|newTag:\ \"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\")$ ]] ||
-  wrong_use "$image has neither a proper tag nor a proper digest"
+  wrong_use "invalid image $image: expected a tag or a digest"
 
 # === Build, push ===
 
@@ -116,7 +115,7 @@ if [ -n "$version" ] && [ "$image" = "$registry/$name:$version" ]; then
     --build-arg "VERSION=$version" --build-arg "REVISION=$commit" \
     --build-arg "CREATED=$(date -u +%Y-%m-%dT%H:%M:%SZ)" .
   if [ "$push" = yes ]; then
-    say "pushing it"
+    say "pushing $image"
     run docker push "$image"
   fi
 fi
@@ -151,12 +150,12 @@ judge() {
     kubectl create --dry-run=client --filename "$top/rendered.yaml"
   fi
 }
-refused="the cluster would not take all of it. Some components need their operators: k8s/README.md"
+refused="the cluster rejects some of the resources. Some components need their operators: k8s/README.md"
 if [ "$dry_run" = yes ]; then
   if kubectl version --request-timeout=5s >/dev/null 2>&1; then
     judge || fail "$refused"
   else
-    say "no cluster answers: what would be applied is only listed"
+    say "the cluster does not respond: the resources are only listed"
     awk '$1 == "kind:" { kind = $2 } /^  name: / { print "  " kind "/" $2 }' "$top/rendered.yaml"
   fi
   say "then: rollout status, readiness through Service/$name, and on failure: rollout undo"
@@ -168,7 +167,7 @@ revision() {
   "${kube[@]}" get "$deployment" --ignore-not-found \
     --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}'
 }
-before=$(revision) || fail "the cluster does not answer"
+before=$(revision) || fail "the cluster does not respond"
 judge >/dev/null || fail "$refused"
 
 # === Wait, verify, or roll back ===
@@ -178,15 +177,15 @@ undo() {
   "${kube[@]}" get pods --selector "app.kubernetes.io/name=$name" >&2 || true
   "${kube[@]}" logs "$deployment" --tail=20 >&2 || true
   if [ -z "$before" ]; then
-    fail "there is no earlier version to go back to: it is left as it is, to be looked at"
+    fail "there is no earlier version to roll back to; the failed rollout stays as it is, for inspection"
   fi
   if [ "$(revision)" = "$before" ]; then
     fail "the pods were not changed, so there is nothing to undo"
   fi
-  say "undoing the rollout"
-  "${kube[@]}" rollout undo "$deployment" "--to-revision=$before" >&2 || fail "the undo failed too"
-  "${kube[@]}" rollout status "$deployment" "--timeout=$timeout" >&2 || fail "the undo did not finish"
-  fail "$image was taken back; the version before it serves"
+  say "rolling back"
+  "${kube[@]}" rollout undo "$deployment" "--to-revision=$before" >&2 || fail "the rollback failed, too"
+  "${kube[@]}" rollout status "$deployment" "--timeout=$timeout" >&2 || fail "the rollback did not finish"
+  fail "$image was rolled back; the previous version serves"
 }
 
 kubectl apply --filename "$top/rendered.yaml" || undo "not everything was applied"
@@ -194,7 +193,7 @@ kubectl apply --filename "$top/rendered.yaml" || undo "not everything was applie
 say "waiting for the rollout"
 "${kube[@]}" rollout status "$deployment" "--timeout=$timeout" || undo "$image did not roll out in $timeout"
 
-say "asking for readiness through the Service"
+say "checking the readiness through the Service"
 scripts/readiness.sh "${kube[@]:1}" "$name" || undo "the Service does not say that it is ready"
 
 say "$image serves"

@@ -41,18 +41,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::background::BackgroundTasks;
-use crate::health::{Heartbeat, Readiness};
-use crate::logs::Logs;
-use crate::metrics::{self, Metrics};
+use crate::health::Readiness;
+use crate::metrics;
 use crate::problem::Problem;
 use crate::settings::{Effective, Secret, Validate, ValidationErrors};
-use crate::shutdown::Shutdown;
+use crate::shared::Shared;
 
 pub use self::access::Read;
 use self::access::{Access, Action};
 pub(crate) use self::log::TemporaryFilter;
-pub(crate) use self::own_routes::OwnRoutes;
+pub(crate) use self::own_routes::add_routes;
 use self::samples::{Samples, Snapshot};
 pub(crate) use self::thread::AdminThread;
 
@@ -106,29 +104,12 @@ const LONGEST_BODY: usize = 1024;
 /// The maximum number of concurrent expensive responses, such as scrapes: 503 beyond it.
 const MOST_WORK: usize = 4;
 
-/// Name, version and origin of the build, for `/version` and `build_info`.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Build {
-    pub(crate) name: &'static str,
-    pub(crate) version: &'static str,
-    pub(crate) revision: &'static str,
-    pub(crate) created: &'static str,
-    pub(crate) rustc: &'static str,
-}
-
 /// The state that the admin listener shows.
 pub(crate) struct Admin {
-    pub(crate) build: Build,
+    pub(crate) shared: Arc<Shared>,
     access: Access,
-    pub(crate) readiness: Readiness,
-    pub(crate) heartbeat: Heartbeat,
-    pub(crate) tasks: BackgroundTasks,
-    pub(crate) metrics: Metrics,
     pub(crate) filter: TemporaryFilter,
-    pub(crate) effective: RwLock<Effective>,
-    pub(crate) own_routes: OwnRoutes,
-    logs: Logs,
-    shutdown: Shutdown,
+    effective: RwLock<Effective>,
     /// The deadline of a shutdown.
     deadline: Duration,
     /// The reason for the number of worker threads.
@@ -141,31 +122,22 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) fn new(
-        build: Build,
+        shared: Arc<Shared>,
         settings: &Settings,
-        (readiness, heartbeat, tasks): (Readiness, Heartbeat, BackgroundTasks),
-        (shutdown, deadline): (Shutdown, Duration),
-        metrics: Metrics,
-        logs: Logs,
+        deadline: Duration,
         effective: Effective,
     ) -> prometheus::Result<Self> {
+        let Shared { logs, metrics, .. } = &*shared;
         Ok(Self {
-            build,
-            access: Access::new(settings, logs.clone(), &metrics)?,
-            readiness,
-            heartbeat,
-            tasks,
-            filter: TemporaryFilter::new(logs.clone(), &metrics)?,
+            access: Access::new(settings, logs.clone(), metrics)?,
+            filter: TemporaryFilter::new(logs.clone(), metrics)?,
             effective: RwLock::new(effective),
-            own_routes: OwnRoutes::default(),
-            logs,
-            shutdown,
             deadline,
             threads: OnceLock::new(),
             samples: Mutex::default(),
             work: Semaphore::new(MOST_WORK),
             started: Instant::now(),
-            metrics,
+            shared,
         })
     }
 
@@ -189,7 +161,7 @@ impl Admin {
     /// Takes samples of the metrics for as long as the admin thread lives.
     async fn sample(self: Arc<Self>) {
         loop {
-            let snapshot = Snapshot::of(&self.metrics);
+            let snapshot = Snapshot::of(&self.shared.metrics);
             self.samples().take(&snapshot);
             tokio::time::sleep(samples::INTERVAL).await;
         }
@@ -326,7 +298,7 @@ fn status(good: bool, body: serde_json::Value) -> Response {
 }
 
 fn liveness(admin: &Admin, _: &HeaderMap) -> Response {
-    match admin.heartbeat.stalled() {
+    match admin.shared.heartbeat.stalled() {
         None => status(true, json!({ "status": "live" })),
         Some(silent) => status(
             false,
@@ -336,12 +308,12 @@ fn liveness(admin: &Admin, _: &HeaderMap) -> Response {
 }
 
 fn readiness(admin: &Admin, _: &HeaderMap) -> Response {
-    let report = admin.readiness.report();
+    let report = admin.shared.readiness.report();
     status(report.ready, report.to_json())
 }
 
 fn startup(admin: &Admin, _: &HeaderMap) -> Response {
-    let started = admin.readiness.is_started();
+    let started = admin.shared.readiness.is_started();
     status(
         started,
         json!({ "status": if started { "started" } else { "starting" } }),
@@ -354,7 +326,7 @@ async fn scrape(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response
 
 fn scraped(admin: &Admin, headers: &HeaderMap) -> Response {
     let asked = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let (kind, text) = admin.metrics.encode(asked(header::ACCEPT));
+    let (kind, text) = admin.shared.metrics.encode(asked(header::ACCEPT));
     let plain = [
         (header::CONTENT_TYPE, kind),
         (header::VARY, "accept, accept-encoding"),
@@ -371,5 +343,5 @@ fn config(admin: &Admin, _: &HeaderMap) -> Response {
 }
 
 fn version(admin: &Admin, _: &HeaderMap) -> Response {
-    Json(&admin.build).into_response()
+    Json(&admin.shared.build).into_response()
 }

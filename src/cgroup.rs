@@ -49,7 +49,7 @@ pub(crate) struct Cgroup {
 pub(crate) struct Throttling {
     /// Periods in which the quota was enforced.
     pub(crate) periods: u64,
-    /// Those in which it was used up.
+    /// Periods in which it was used up.
     pub(crate) throttled_periods: u64,
     /// The sum of the times that its threads were stopped.
     pub(crate) throttled_seconds: f64,

@@ -56,7 +56,8 @@ impl Validate for ChassisSettings {
         self.logs.validate(errors);
         self.limits.validate(errors);
         self.shutdown.validate(errors);
-        if self.server.port == self.admin.port && self.server.port != 0 {
+        let has_port = self.server.unix_socket.is_none() && self.server.port != 0;
+        if has_port && self.server.port == self.admin.port {
             errors.add("admin.port", "must differ from server.port");
         }
         if self.service.start_timeout.is_zero() {

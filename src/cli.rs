@@ -1,4 +1,4 @@
-//! CommandInfo-line flags of every service.
+//! Command-line flags of every service.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
-use crate::admin::Build;
 use crate::chassis_settings::{self, ChassisSettings};
 use crate::error::{Chain, Error};
 use crate::limits::Limits;
 use crate::settings::{self, SettingsSchema, Sources};
+use crate::shared::Build;
 use crate::threads;
 
 const HELP: &str = "\

@@ -38,7 +38,7 @@
 //! - [`limits`]: request timeout, body limit and load shedding.
 //! - `testing`, a feature for dev-dependencies: tests of the real binary, from its start to its exit code.
 //!
-//! The parts are usable one by one, for a team that keeps its own `main`.
+//! A program that keeps its own `main` uses [`Server`] in place of `axum::serve`, and the parts one by one.
 
 #![forbid(unsafe_code)]
 
@@ -69,6 +69,8 @@ mod background;
 pub mod openapi;
 mod upload;
 
+mod shared;
+
 pub mod admin;
 pub mod request;
 pub mod server;
@@ -87,7 +89,7 @@ pub use client_ip::ClientAddress;
 pub use error::Error;
 pub use problem::Problem;
 pub use request::RoutePolicy;
-pub use service::{Chassis, Running, Service, Stopped};
+pub use service::{BoundServer, Chassis, Running, Server, Service, Stopped};
 
 #[cfg(feature = "openapi")]
 pub use aide;

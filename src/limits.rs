@@ -60,7 +60,7 @@ impl Validate for Settings {
 const MOST: u64 = 10_000;
 /// The memory of a container for each connection that it may have.
 const FOR_EACH: u64 = 512 * 1024;
-/// No container is too small for so many.
+/// The smallest derived limit, for any container.
 const FEWEST: u64 = 16;
 
 /// The limits in force. Cheap to clone; all clones are one.
@@ -88,7 +88,7 @@ struct From {
 }
 
 impl Limits {
-    /// Those of the settings, and for the rest by the container's memory limit. `connections` is `server.max_connections`.
+    /// The limits in the settings. Limits that are not set depend on the container's memory limit. `connections` is `server.max_connections`.
     pub(crate) fn new(settings: &Settings, connections: Option<usize>) -> Self {
         Self::with(settings, connections, cgroup::memory_limit())
     }
@@ -168,7 +168,7 @@ impl Limits {
         self.0.concurrency.load(Ordering::Relaxed)
     }
 
-    /// Whether there is room for one more request beside so many.
+    /// Whether one more request may start next to this many.
     pub(crate) fn admit(&self, under_way: u64) -> bool {
         let most = self.concurrency();
         most == 0 || under_way < most

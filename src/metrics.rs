@@ -44,7 +44,7 @@ impl Metrics {
     ///
     /// # Errors
     ///
-    /// Here and below: if the name is taken or is not a name.
+    /// For this and the following methods: if the name is taken or invalid.
     pub fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
         self.registered(IntCounter::new(name, help)?)
     }
@@ -146,7 +146,12 @@ impl Metrics {
 
     /// Adds `build_info`, always 1, with the build in its labels.
     pub fn build_info(&self, labels: &[(&str, &str)]) -> Result<(), prometheus::Error> {
-        self.gauge_fn("build_info", "What runs, in the labels.", labels, || 1.0)
+        self.gauge_fn(
+            "build_info",
+            "The name and version of the build, as labels.",
+            labels,
+            || 1.0,
+        )
     }
 
     /// Everything as text, and its content type: OpenMetrics if `accept`, the header of the

@@ -1,12 +1,12 @@
 //! Exports request traces through OTLP, with the feature `otlp` and if OpenTelemetry's environment variables name a
 //! collector.
 //!
-//! A request's span is written at its end, in one go, from data that exists anyway; only its
-//! place among other spans is needed earlier, and that is its ids.
+//! A request's span is created at the end of the request, from data that exists anyway. Only its IDs are needed earlier, as
+//! the parent of other spans.
 //!
-//! A [`Service`](crate::Service) exports by itself. In a program that keeps its own `main`, an
-//! `Export` is given to the log and to the layer around the requests, and flushed after the last of
-//! them. Which variables there are, and what is exported: docs/traces.md in the repository.
+//! A [`Service`](crate::Service) does all of this itself. A program with its own `main` passes an `Export` to the log and to
+//! the layer around the requests, and flushes it after the last request. docs/traces.md in the repository lists the
+//! variables and the exported data.
 
 // Two files, of which one is compiled: `enabled` and `disabled` offer the same.
 
@@ -35,7 +35,7 @@ pub(crate) struct FinishedRequest<'a> {
     pub(crate) method: &'a Method,
     /// The pattern of the route; `None` if none matched.
     pub(crate) route: Option<&'a str>,
-    /// Without its query, which may hold what is secret.
+    /// Without its query, which may contain a secret.
     pub(crate) path: &'a str,
     pub(crate) status: StatusCode,
     pub(crate) duration: Duration,

@@ -8,15 +8,18 @@ mod connection;
 mod exchange;
 mod host;
 mod leftover;
+mod listen;
 mod refusal;
 mod registry;
 mod slots;
 mod socket;
 mod stream;
 mod tasks;
+mod transport;
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, atomic};
 use std::time::Duration as StdDuration;
@@ -26,15 +29,17 @@ use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::activity::TimeLimits;
 use self::connection::Connection;
+pub use self::listen::ListenSocket;
+pub(crate) use self::listen::{Bound, Inherited, ListenAddress};
 use self::refusal::Refusals;
 use self::registry::Registry;
 use self::slots::Slots;
 use self::tasks::ConnectionTasks;
+use self::transport::Transport;
 use crate::client_ip::{AcceptIds, ForwardedHeader, Proxies};
 use crate::error::Error;
 use crate::metrics::http::Http;
@@ -56,8 +61,6 @@ const GRACE: StdDuration = StdDuration::from_secs(1);
 /// The same for the admin listener. It is short, so that more connections can be accepted per second than a client
 /// opens.
 const PROBE_GRACE: StdDuration = StdDuration::from_millis(5);
-/// Connections that wait in the kernel while we are at our own limit.
-const BACKLOG: u32 = 1024;
 
 /// `[server]`: the main listener.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +70,11 @@ pub struct Settings {
     pub host: String,
     /// The port to listen on; 0 lets the system choose.
     pub port: u16,
+    /// The path of a Unix socket to listen on, in place of `host` and `port`, for a proxy on the same machine.
+    pub unix_socket: Option<PathBuf>,
+    /// The permissions of the file of `unix_socket` in octal digits, such as `0660`: who may write may connect. Unset, the
+    /// process's umask decides.
+    pub unix_socket_mode: Option<String>,
     /// Timeout for a client to send a request's headers.
     pub header_timeout: Duration,
     /// Timeout of an idle connection, without a request. Keep it longer than the proxies in front keep theirs, so that
@@ -100,6 +108,8 @@ impl Default for Settings {
         Self {
             host: "0.0.0.0".to_owned(),
             port: 8080,
+            unix_socket: None,
+            unix_socket_mode: None,
             header_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(650),
             send_timeout: Duration::from_secs(30),
@@ -119,6 +129,12 @@ impl Settings {
         Proxies::new(self.trusted_proxies.iter().copied(), self.forwarded_header)
             .accept_ids(self.accept_ids)
     }
+
+    /// `None` also if it is invalid, which validation reports.
+    fn unix_socket_mode(&self) -> Option<u32> {
+        let mode = u32::from_str_radix(self.unix_socket_mode.as_deref()?, 8);
+        mode.ok().filter(|mode| *mode <= 0o777)
+    }
 }
 
 impl Validate for Settings {
@@ -132,6 +148,19 @@ impl Validate for Settings {
                 errors.add(key, "must be longer than 0s");
             }
         }
+        if let Some(path) = &self.unix_socket {
+            // An empty path would be a socket without a name.
+            let name = std::os::unix::net::SocketAddr::from_pathname(path);
+            if path.as_os_str().is_empty() || name.is_err() {
+                let message =
+                    "must be a path of at most 100 bytes, such as `/run/orders/http.sock`";
+                errors.add("server.unix_socket", message);
+            }
+        }
+        if self.unix_socket_mode.is_some() && self.unix_socket_mode().is_none() {
+            let message = "must be permissions in octal digits, such as `0660`";
+            errors.add("server.unix_socket_mode", message);
+        }
         if self.trusted_proxies.iter().any(Network::is_everything) {
             let message = "contains every address, so any client could forge its own: \
                            expected the networks of the proxies";
@@ -140,59 +169,30 @@ impl Validate for Settings {
     }
 }
 
-/// A bound address without a listener: connections are refused until it listens.
-#[derive(Debug)]
-pub struct Bound {
-    socket: TcpSocket,
-    address: SocketAddr,
+/// A listener that accepts nothing yet: connections wait in the kernel's queue.
+pub(crate) struct Listening {
+    listener: ListenSocket,
+    is_for_probes: bool,
 }
 
 impl Bound {
-    /// Binds `host:port`. `name` is the listener's name in errors.
-    ///
-    /// # Errors
-    /// [`Error::Bind`] with the address, when it cannot be resolved or bound.
-    pub fn bind(name: &'static str, host: &str, port: u16) -> Result<Self, Error> {
-        let bind = || {
-            // A name such as `localhost` may resolve to several addresses. The first that works is used.
-            let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-            for address in (host, port).to_socket_addrs()? {
-                match take(address) {
-                    Ok(socket) => {
-                        let address = socket.local_addr()?;
-                        return Ok(Self { socket, address });
-                    }
-                    Err(error) => refused = error,
-                }
-            }
-            Err(refused)
-        };
-        bind().map_err(Error::bind(name, format_args!("{host}:{port}")))
-    }
-
-    /// The bound address, with the actual port for port 0.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Listens: from here on, connections wait until they are served.
     ///
     /// # Errors
     /// [`Error::Bind`], when another process has begun to listen there since.
     pub(crate) fn listen(self, name: &'static str) -> Result<Listening, Error> {
-        let listener = self.socket.listen(BACKLOG);
-        let listener = listener.map_err(Error::bind(name, self.address))?;
         Ok(Listening {
-            listener,
+            listener: self.socket(name)?,
             is_for_probes: false,
         })
     }
 }
 
-/// A listener that accepts nothing yet: connections wait in the kernel's queue.
-pub(crate) struct Listening {
-    listener: TcpListener,
-    is_for_probes: bool,
+/// The responders of a listener.
+pub(crate) struct Routers {
+    pub(crate) router: Router,
+    /// Responds to requests without a valid `Host`.
+    pub(crate) invalid_host: Router,
 }
 
 impl Listening {
@@ -205,21 +205,24 @@ impl Listening {
         }
     }
 
-    /// Serves `router` until `shutdown` closes the listener and the last connection has ended. Requests without a
-    /// valid `Host` get `invalid_host`.
+    /// Serves `routers` until `shutdown` closes the listener and the last connection has ended.
     ///
     /// In the last phase of [`Shutdown`], the remaining connections are dropped: immediately, unless a handler
     /// blocks.
     pub(crate) async fn serve(
         self,
-        [router, invalid_host]: [Router; 2],
+        routers: Routers,
         settings: Settings,
         limits: crate::limits::Limits,
         shutdown: Shutdown,
         http: Http,
     ) {
         let tasks = ConnectionTasks::new(*settings.send_timeout, http.send_timeouts.clone());
-        let server = Arc::new(Server {
+        let Routers {
+            router,
+            invalid_host,
+        } = routers;
+        let server = Arc::new(ListenerState {
             // Without it axum would build each route and its layers again for every request.
             router: router.with_state(()),
             invalid_host: invalid_host.with_state(()),
@@ -262,7 +265,7 @@ impl Listening {
 }
 
 /// The state that all connections of a listener share.
-struct Server {
+struct ListenerState {
     router: Router,
     invalid_host: Router,
     protocols: auto::Builder<ConnectionTasks>,
@@ -274,11 +277,11 @@ struct Server {
     http: Http,
 }
 
-impl Server {
+impl ListenerState {
     /// Accepts until the listener closes.
     async fn accept(
         self: &Arc<Self>,
-        listener: &TcpListener,
+        listener: &ListenSocket,
         slots: &mut Slots,
         tasks: &ConnectionTasks,
     ) {
@@ -340,28 +343,15 @@ impl Server {
 
     fn spawn(
         self: &Arc<Self>,
-        stream: TcpStream,
+        stream: Transport,
         peer: SocketAddr,
         slot: Option<OwnedSemaphorePermit>,
         tasks: &ConnectionTasks,
     ) {
-        // Without it small responses wait for the client's delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
         let open = tasks.hold();
         let connection = Connection::new(self.clone(), stream, peer, (slot, open));
         tasks.spawn(connection.run());
     }
-}
-
-fn take(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    #[cfg(not(windows))]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
 }
 
 fn protocols(settings: &Settings, tasks: ConnectionTasks) -> auto::Builder<ConnectionTasks> {

@@ -5,6 +5,7 @@ mod chassis;
 mod collectors;
 mod command;
 mod follow;
+mod own_main;
 mod process;
 mod reload;
 mod retry;
@@ -29,11 +30,12 @@ use tracing_subscriber::Registry;
 
 pub use self::chassis::Chassis;
 use self::command::Command;
-use crate::admin::Build;
+pub use self::own_main::{BoundServer, Server};
 use crate::cli::{self, Operation};
 use crate::error::Error;
 use crate::logs::OtherLayer;
 use crate::settings::{SettingsSchema, Sources};
+use crate::shared::Build;
 
 /// Builds and runs a service. `S` is the struct of its own settings, or `()`.
 pub struct Service<S = ()> {
@@ -391,7 +393,8 @@ impl Stopped {
         *self == Self::default()
     }
 
-    fn exit_code(self) -> ExitCode {
+    /// 0 after a graceful shutdown, otherwise 1.
+    pub fn exit_code(self) -> ExitCode {
         if self.is_graceful() {
             ExitCode::SUCCESS
         } else {

@@ -244,8 +244,8 @@ impl Signals {
     ///
     /// # Errors
     /// When the operating system refuses to.
-    pub(crate) fn listen() -> std::io::Result<Self> {
-        let (send, signals) = Self::channel();
+    pub(crate) fn listen(program: StopRequest) -> std::io::Result<Self> {
+        let (send, signals) = Self::channel(program);
         #[cfg(unix)]
         for (name, kind) in [
             ("SIGTERM", tokio::signal::unix::SignalKind::terminate()),
@@ -265,19 +265,14 @@ impl Signals {
     }
 
     /// Signals from within this process, by name.
-    pub(crate) fn channel() -> (mpsc::UnboundedSender<&'static str>, Self) {
+    pub(crate) fn channel(program: StopRequest) -> (mpsc::UnboundedSender<&'static str>, Self) {
         let (send, receive) = mpsc::unbounded_channel();
         let signals = Self {
             received: receive,
-            program: StopRequest::default(),
+            program,
             is_signalled: false,
         };
         (send, signals)
-    }
-
-    /// With what the program asks for a stop.
-    pub(crate) fn program(&self) -> StopRequest {
-        self.program.clone()
     }
 
     /// The first request to stop.
@@ -390,9 +385,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_the_second_signal_aborts_a_stop_that_the_program_asked_for() {
-        let (send, mut signals) = Signals::channel();
-        signals.program().send("lost the lease".to_owned());
-        signals.program().send("twice".to_owned());
+        let program = StopRequest::default();
+        let (send, mut signals) = Signals::channel(program.clone());
+        program.send("lost the lease".to_owned());
+        program.send("twice".to_owned());
         assert_eq!(signals.stop().await.reason(), Some("lost the lease"));
         let _ = send.send("SIGTERM");
         let hour = StdDuration::from_secs(3600);

@@ -101,3 +101,22 @@ fn the_benchmark_page_and_the_limit_of_ci_have_the_same_instructions() {
     let difference = (chassis / bare / baseline - 1.0).abs();
     assert!(difference < 0.05, "{} and {baseline}", chassis / bare);
 }
+
+#[test]
+fn files_that_the_architecture_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = include_str!("../ARCHITECTURE.md");
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    let names: BTreeSet<&str> = page
+        .split(|c| !is_part(c))
+        .filter(|name| name.ends_with(".rs"))
+        .collect();
+    let is_missing = |name: &&str| {
+        let folders = ["", "src", "examples"].iter();
+        let mut places = folders.map(|folder| root.join(folder).join(name));
+        !places.any(|place| place.exists())
+    };
+    let missing: Vec<_> = names.iter().copied().filter(is_missing).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(names.len() > 30, "{}", names.len());
+}

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest.
-const ROWS: [&[&str]; 10] = [
+const ROWS: [&[&str]; 11] = [
     // `settings` is a crate of its own.
     &["settings"],
     &["backoff", "boxed", "cgroup", "chunks", "trace", "error"],
@@ -20,6 +20,7 @@ const ROWS: [&[&str]; 10] = [
         "client_ip",
     ],
     &["background", "openapi", "upload"],
+    &["shared"],
     &["server", "request", "admin"],
     &["chassis_settings"],
     &["cli"],

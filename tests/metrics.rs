@@ -85,7 +85,7 @@ fn requests_that_race_to_a_new_status_are_all_counted() {
 }
 
 #[test]
-fn a_service_registers_its_own_beside_ours() {
+fn a_service_registers_metrics_of_its_own() {
     let metrics = Metrics::new();
     let orders = metrics
         .counter_vec("orders_total", "Orders.", &["kind"])

@@ -52,7 +52,7 @@ fn a_layer_for_the_same_metrics_twice_is_an_error_and_not_a_panic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readiness_works_by_itself() {
+async fn readiness_works_without_a_service() {
     let readiness = Readiness::new(Default::default());
     readiness.check("store", async || anyhow::Ok(()));
     readiness.set_started();

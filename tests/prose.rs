@@ -150,8 +150,9 @@ fn a_comment_does_not_begin_with_a_question_word() {
     let mut found = Vec::new();
     for (file, lines) in prose().iter().filter(|(file, _)| !file.ends_with(".md")) {
         for (number, line) in lines {
+            let is_comment = line.starts_with(['/', '!', '#', ' ']);
             let comment = line.trim_start_matches(['/', '!', '#', ' ']);
-            if QUESTIONS.iter().any(|word| comment.starts_with(word)) {
+            if is_comment && QUESTIONS.iter().any(|word| comment.starts_with(word)) {
                 found.push(format!("{file}:{number}: {line}"));
             }
         }

@@ -73,7 +73,7 @@ const TESTS: [(&str, &str); 34] = [
     ),
     (
         "- Values of settings",
-        "settings/redaction.rs values_with_the_name_of_a_secret_and_userinfo_are_never_shown",
+        "../axum-chassis-settings/tests/settings/redaction.rs values_with_the_name_of_a_secret_and_userinfo_are_never_shown",
     ),
     ("| sends nothing", FLOOD),
     ("| sends half a head", FLOOD),

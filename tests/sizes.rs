@@ -18,7 +18,7 @@ fn at_most<T>(bytes: usize) {
 }
 
 #[test]
-fn a_problem_is_a_pointer() {
+fn a_problem_has_the_size_of_a_pointer() {
     at_most::<Problem>(size_of::<usize>());
     at_most::<Result<(), Problem>>(size_of::<usize>());
 }

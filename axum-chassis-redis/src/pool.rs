@@ -79,7 +79,7 @@ pub async fn redis<S>(
     let size = f64::from(settings.pool_size);
     chassis.metrics().gauge_fn(
         "db_client_connection_max",
-        "How many connections the pool may have.",
+        "The maximum number of connections of the pool.",
         &[("db_client_connection_pool_name", name)],
         move || size,
     )?;
@@ -241,15 +241,15 @@ impl Pool {
             // After such an error at a reconnect (such as a temporarily wrong password), a manager never retries.
             Err(error) if !error.is_io_error() => {
                 self.renew(at)?;
-                Err(told(&error))
+                Err(without_causes(&error))
             }
-            answer => answer.map_err(|error| told(&error)),
+            answer => answer.map_err(|error| without_causes(&error)),
         }
     }
 }
 
 /// The error's text already contains its causes.
-fn told(error: &RedisError) -> anyhow::Error {
+fn without_causes(error: &RedisError) -> anyhow::Error {
     anyhow::anyhow!("{error}")
 }
 

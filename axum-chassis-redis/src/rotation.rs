@@ -23,7 +23,7 @@ use crate::{Pool, Settings, redis};
 /// until it works or the settings change ([`Chassis::follow`]). Other settings of the pool need a restart.
 ///
 /// # Errors
-/// Those of [`redis`](crate::redis()).
+/// The same as [`redis`](crate::redis()).
 pub async fn redis_rotating<S: Send + Sync + 'static>(
     chassis: &Chassis<S>,
     name: &str,

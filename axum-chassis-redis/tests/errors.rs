@@ -27,7 +27,7 @@ fn status(error: &redis::RedisError) -> u16 {
 
 #[tokio::test]
 #[ignore = "needs Redis"]
-async fn states_that_pass_are_503() {
+async fn temporary_states_are_503() {
     let server = stores::Redis::start();
     let client = Client::open(server.url()).expect("a URL");
     let mut connection = client

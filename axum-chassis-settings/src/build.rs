@@ -102,7 +102,7 @@ pub(crate) fn build<T: SettingsSchema>(
         let mut path = path_of(&error);
         let message = error.inner().to_string();
         if let Some(key) = missing_field(&message) {
-            // Of a variant that may not have been meant, nothing can be called missing.
+            // If the variant may be the wrong one, no key of it is reported as missing.
             let table = shape.at(&path).and_then(Shape::table);
             let guessed = table.is_some_and(|table| !table.enums.is_empty());
             let doubtful = guessed && findings.is_spoilt(&path);
@@ -142,13 +142,25 @@ fn refuse(path: &[String], merged: &Value, shape: &Shape, message: &str, finding
     let secret = written.is_some_and(holds_secrets) || shape.hides(path);
     let quoted = written.is_some_and(|value| is_private(value) && is_quoted(value, message));
     let found = written.map_or("(none)".to_owned(), |value| shown(value, secret));
-    let problem = match message.rsplit_once(", expected ") {
-        _ if secret => format!("invalid value {found}"),
-        Some((_, expected)) => invalid(&found, expected),
-        None if quoted => format!("invalid value {found}"),
+    let expected = message.rsplit_once(", expected ").filter(|_| !secret);
+    let expected = expected.map(|(_, expected)| expected);
+    let problem = match expected.or(address_form(message)) {
+        Some(expected) => invalid(&found, expected),
+        None if secret || quoted => format!("invalid value {found}"),
         None => format!("invalid value {found}: {message}"),
     };
     findings.spoil(path, origin, problem);
+}
+
+/// The expected form of a network address, for the message of the standard library, which has none.
+fn address_form(message: &str) -> Option<&'static str> {
+    Some(match message {
+        "invalid IP address syntax" => "an IP address such as \"127.0.0.1\" or \"::1\"",
+        "invalid IPv4 address syntax" => "an IPv4 address such as \"127.0.0.1\"",
+        "invalid IPv6 address syntax" => "an IPv6 address such as \"::1\"",
+        "invalid socket address syntax" => "an address and a port such as \"127.0.0.1:8080\"",
+        _ => return None,
+    })
 }
 
 /// Whether a message has a word of the value in it.
@@ -158,7 +170,7 @@ fn is_quoted(value: &Value, message: &str) -> bool {
     words.any(|word| word.len() > 2 && message.contains(word))
 }
 
-/// Takes the refused value out, or puts one in its place that may do.
+/// Removes a rejected value, or replaces it with one that may be accepted.
 fn repair(json: &mut Json, path: &[String], shape: &Shape) -> bool {
     let Some((key, parent)) = path.split_last() else {
         return false;
@@ -207,7 +219,7 @@ struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// Reports what serde drops in silence: a part of a flattened optional section, a key of another variant. The struct
+    /// Reports values that serde ignores: a part of a flattened optional section, a key of another variant. The struct
     /// does not print it, and reads whatever stands there.
     fn find_unread<T: SettingsSchema>(
         &self,

@@ -28,7 +28,7 @@ pub(crate) enum Strings {
     Text,
 }
 
-/// Checks one layer after the other: what is wrong goes to `findings`, and what is left is typed.
+/// Checks one layer after the other: adds errors to `findings`, and gives the other values their types.
 pub(crate) struct Checker<'a> {
     pub(crate) shape: &'a Shape,
     pub(crate) findings: Findings,

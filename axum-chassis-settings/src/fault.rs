@@ -22,7 +22,7 @@ pub struct Fault {
     pub message: String,
     /// The file and line, the environment variable or the flag that set it.
     pub origin: String,
-    /// The known key that was probably meant.
+    /// The known key with the most similar name.
     pub suggestion: Option<String>,
 }
 

@@ -118,7 +118,7 @@ impl File {
 }
 
 impl fmt::Debug for File {
-    /// Without what is in it, which may be secret.
+    /// Without its text, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path)
     }

@@ -124,7 +124,7 @@ impl SchemaReader<'_> {
             let now = |old: &str| (old.to_owned(), key.clone());
             table.old_names.extend(old_names.map(now));
         }
-        // Those of an enum's variant stand beside its only key.
+        // The aliases of an enum's variant are beside its only key.
         if let (1, Some(key)) = (table.keys.len(), table.keys.keys().next()) {
             let now = |old: &str| (old.to_owned(), key.clone());
             table.old_names.extend(words(schema, ALIASES).map(now));

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 pub(crate) type Values = Map<String, Value>;
 
-/// The origin of what nobody wrote; such a value has none.
+/// The origin of a default, which has none in a layer.
 pub(crate) const DEFAULT: &str = "default";
 /// The prefix of confidential origins.
 const SECRET: &str = "secret ";
@@ -26,7 +26,7 @@ pub(crate) fn merge(tables: Vec<Value>) -> Result<Value, ConfigError> {
     Ok(merged.get(ROOT).cloned().unwrap_or(Values::new().into()))
 }
 
-/// A whole number, of 64 bits: what they do not hold stays text, and so is found to be none.
+/// A whole number of 64 bits. A larger one stays text, so it is reported as invalid.
 pub(crate) fn number(digits: &str, radix: u32) -> ValueKind {
     match (
         i64::from_str_radix(digits, radix),
@@ -65,13 +65,13 @@ fn step<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
     }
 }
 
-/// The origin of what stands at `path`, or of the nearest value that holds it.
+/// The origin of the value at `path`, or of the nearest value that contains it.
 pub(crate) fn origin_of<'v>(value: &'v Value, path: &[String]) -> &'v str {
     let mut value = value;
     for key in path {
         match step(value, key) {
             Some(inner) => value = inner,
-            // A table is written in many places, so it cannot vouch for what it lacks.
+            // A table may be written in several places, so it is not the origin of a key that it lacks.
             None if matches!(value.kind, ValueKind::Table(_)) => return DEFAULT,
             None => break,
         }

@@ -8,8 +8,8 @@
 //! | `PORT`, secret file `port` | `server.port` |
 //! | `DATABASE_URL`, secret file `database-url` | `database.url` |
 //!
-//! Neither case nor `-` or `_` make a difference to a key that the structs know. Keys of maps are
-//! taken as they stand, but for variables, where they are lower case.
+//! Case, `-` and `_` do not matter in a key of the structs. A key of a map is used as written; in an environment variable it
+//! becomes lower case.
 
 use crate::shape::Shape;
 
@@ -28,8 +28,8 @@ pub(crate) const PLAIN: [(&str, [&str; 2]); 5] = [
 ];
 
 impl Shape {
-    /// The key that these segments mean, spelt as the structs spell it, and what it takes. `Err`
-    /// is the path as far as it is known, and then as it was written.
+    /// The key for these segments, in the spelling of the structs, and its shape. `Err` is the path of an unknown key: known
+    /// segments in that spelling, the others as written.
     pub(crate) fn resolve(
         &self,
         segments: &[String],
@@ -60,8 +60,8 @@ impl Shape {
         starts.find(|path| list(path).is_some())
     }
 
-    /// Whether a secret file is there for somebody else, such as `ca.crt` for a client of a library: its name is not one of
-    /// ours, is in no section and looks like no key.
+    /// Whether a secret file belongs to other software, such as `ca.crt` to a client library: its name is not a key, not in a
+    /// section, and not similar to a key.
     pub(crate) fn is_foreign(&self, file: &str) -> bool {
         let path = secret_file(file);
         // The name of a folder that cannot be read ends with a slash; in it may be any key.
@@ -84,8 +84,8 @@ impl Shape {
             if edits <= allowed {
                 return Some(edits);
             }
-            // `port` by itself is that of a section; which one, a plain variable may tell. In a section
-            // that there is, it may be that of another.
+            // `port` without a section is a key of some section; a plain variable of this name decides which. In an existing
+            // section it may be the key of another section.
             let within = known.last() == Some(last) && (path.len() < known.len() || in_section);
             let is_value = shape.table().is_none() && shape.list().is_none();
             let beyond = path.starts_with(known) && is_value;
@@ -104,7 +104,7 @@ fn slips(name: &str) -> usize {
     (name.chars().count() / 3).clamp(1, 4)
 }
 
-/// Whether one name may be meant by another.
+/// Whether one name may be a misspelling of another.
 pub(crate) fn is_near(written: &str, known: &str) -> bool {
     distance(written, known) <= slips(written)
 }
@@ -201,7 +201,7 @@ fn distance(a: &str, b: &str) -> usize {
     edits[a.len()][b.len()]
 }
 
-/// The path of a key, or of an item, in what stands at `path`.
+/// The path of a key, or of an item, in the value at `path`.
 pub(crate) fn below(path: &[String], key: impl ToString) -> Vec<String> {
     [path, &[key.to_string()]].concat()
 }
@@ -228,7 +228,7 @@ pub(crate) fn toml_string(text: &str) -> String {
         match c {
             // TOML writes these as Rust does.
             '"' | '\\' | '\n' | '\t' | '\r' => quoted.extend(c.escape_debug()),
-            // Rust's own notion of what is printable.
+            // Printable according to Rust.
             _ if c.escape_debug().len() > 1 && c != '\'' => {
                 quoted += &format!("\\U{:08X}", u32::from(c));
             }

@@ -7,7 +7,7 @@ use crate::redact::Name;
 use crate::shape::{Kind, Shape};
 
 impl Shape {
-    /// Whether what stands at `path` is never shown: it is declared as a secret, or looks like one by a key's name.
+    /// Whether the value at `path` is always redacted: it is declared as a secret, or its key has the name of one.
     pub(crate) fn hides(&self, path: &[String]) -> bool {
         let (mut shape, mut name) = (self, Name::Plain);
         for (at, key) in path.iter().enumerate() {

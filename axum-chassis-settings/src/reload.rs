@@ -21,13 +21,12 @@ pub struct Watcher {
     _stop: Option<Sender<()>>,
 }
 
-/// Loads the settings again, on a thread of its own, whenever the content of their files has
-/// changed and come to rest, and hands over what came of it.
+/// Loads the settings again, on a thread of its own, when the contents of their files have changed and are stable, and
+/// passes the result to `on_change`.
 ///
-/// The files are read and compared rather than watched by inotify: a swap of a ConfigMap's
-/// `..data`, a rename-over or a network file system all look the same, there is no limit on
-/// watchers to run into, and what is loaded is what was compared. Where neither directory
-/// exists, nothing is watched.
+/// The files are read and compared instead of watched with inotify. This works the same for a swap of a ConfigMap's
+/// `..data`, a rename and a network file system, and has no limit on the number of watchers. The compared contents are the
+/// ones that are loaded. If neither directory exists, nothing is watched.
 pub fn watch<A: SettingsSchema, B: SettingsSchema>(
     sources: Sources,
     mut on_change: impl FnMut(Result<Loaded<A, B>, Invalid>) + Send + 'static,

@@ -35,7 +35,7 @@ fn fitting(variants: &[Table], values: &Values) -> Vec<usize> {
                 (Some(tag), ValueKind::String(word)) => tag == word || !is_tag(variants, key, word),
                 _ => true,
             },
-            // That of a struct in which the enum is flattened.
+            // A key of a struct in which the enum is flattened.
             None => !is_of_any(variants, key),
         })
     };

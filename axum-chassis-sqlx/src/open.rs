@@ -85,7 +85,7 @@ fn observe<S, DB: Database>(
     let max = f64::from(pool.options().get_max_connections());
     metrics.gauge_fn(
         "db_client_connection_max",
-        "How many connections the pool may have.",
+        "The maximum number of connections of the pool.",
         &[label],
         move || max,
     )?;

@@ -125,14 +125,14 @@ fn five_at_once(server: &Postgres, url: &str) {
 
 #[test]
 #[ignore = "needs PostgreSQL"]
-fn five_at_once_are_applied_once() {
+fn five_concurrent_migrations_are_applied_once() {
     let server = Postgres::start();
     five_at_once(&server, &server.url());
 }
 
 #[test]
 #[ignore = "needs PostgreSQL and PgBouncer"]
-fn five_at_once_through_a_pooler_are_applied_once() {
+fn five_concurrent_migrations_through_a_pooler_are_applied_once() {
     let server = Postgres::start();
     let pooler = PgBouncer::start(&server, "session");
     five_at_once(&server, &pooler.url(&server));
@@ -143,7 +143,7 @@ mod nightly {
 
     #[test]
     #[ignore = "needs PostgreSQL and PgBouncer 1.21 or later"]
-    fn five_at_once_through_a_pooler_in_transaction_mode_are_applied_once() {
+    fn five_concurrent_migrations_through_a_pooler_in_transaction_mode_are_applied_once() {
         PgBouncer::needs_prepared_statements();
         let server = Postgres::start();
         let pooler = PgBouncer::start(&server, "transaction");

@@ -167,8 +167,8 @@ impl Asset {
             Self::Compose => {
                 if !project.on_chassis {
                     lines.push(
-                        "compose/prometheus.yml: where the service shows its metrics, if it does; rules and dashboard \
-                         are about those of axum-chassis"
+                        "compose/prometheus.yml: set the address of the service's metrics, if it has any; rules and dashboard \
+                         query those of axum-chassis"
                             .to_owned(),
                     );
                 }

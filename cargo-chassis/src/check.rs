@@ -1,11 +1,11 @@
 //! `cargo chassis check`: compares manifests, image, alerts and dashboards with the binary.
 //!
-//! Each overlay is rendered as `kubectl apply -k` would, and held against the binary's own words: what it
-//! makes of the settings that the overlay gives it (`--check-config`, `--print-config`), which settings there
-//! are (`--config-schema`), what its listeners answer, and what a live scrape shows.
+//! Each overlay is rendered as `kubectl apply -k` would, and compared with the output of the binary: the effective settings
+//! of the overlay (`--check-config`, `--print-config`), the existing settings (`--config-schema`), the responses of its
+//! listeners, and a live scrape.
 //!
-//! - [`Check`]: what to look at; [`Check::run`] returns the [`Fault`]s
-//! - `render`: overlays as lists of resources, each knowing its file
+//! - [`Check`]: the inputs; [`Check::run`] returns the [`Fault`]s
+//! - `render`: overlays as lists of resources, each with its file
 //! - `binary`: the binary's words
 //! - `promql`: which metrics and labels a query names
 //! - `rules`: what must hold, one file a subject

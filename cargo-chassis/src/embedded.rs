@@ -19,7 +19,7 @@ pub const CRATES: [(&str, &str); 4] = [
 /// Made by build.rs from the checkout that the tool is built from.
 const CURRENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/current.tar.gz"));
 
-/// Those of `releases/`, by version.
+/// The archives of `releases/`, by version.
 const RELEASED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/released.rs"));
 
 /// The newest template (`template/`), with the crate (`crate/`) and the `Cargo.lock` that both were tested with.

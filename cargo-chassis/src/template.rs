@@ -1,7 +1,7 @@
 //! A template: its questions, and the project that it renders from the answers.
 //!
-//! cargo-generate does the work, in a process apart: it talks while it does, and reads variables and a file of
-//! its user's. Here, what comes out depends on the template and the answers alone.
+//! cargo-generate renders it, in a separate process, because cargo-generate prints messages and reads environment variables
+//! and its user's configuration. So the result depends only on the template and the answers.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -178,7 +178,7 @@ fn exclude(
             return Ok(Some((file, around)));
         }
     }
-    // A package without a workspace is one by itself, and takes every path dependency below it for a member.
+    // A package without a workspace is its own workspace, and every path dependency below it counts as a member.
     let mut workspace = toml_edit::Table::new();
     add_to_list(workspace.entry("exclude").or_insert(Item::None), "vendor");
     manifest.insert("workspace", Item::Table(workspace));

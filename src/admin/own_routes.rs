@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use anyhow::ensure;
@@ -22,31 +22,26 @@ use super::access::Action;
 use super::{Admin, DEADLINE, LONGEST_BODY, routes};
 use crate::boxed::boxed;
 use crate::problem::Problem;
+use crate::shared::Shared;
 
-/// The routes that the service's start adds. Cheap to clone; all clones are one.
-#[derive(Clone, Default)]
-pub(crate) struct OwnRoutes(Arc<OnceLock<(Router, Handle)>>);
-
-impl OwnRoutes {
-    /// Adds the routes. Their handlers run on `service`.
-    ///
-    /// # Errors
-    /// If a route has a path of the chassis, or there are routes already.
-    pub(crate) fn set(&self, router: Router, service: Handle) -> anyhow::Result<()> {
-        for (path, _) in routes() {
-            let is_free = matched(&router, path).as_deref() != Some(path);
-            ensure!(
-                is_free,
-                "admin route `{path}` is the chassis's, expected another path, such as `/orders{path}`"
-            );
-        }
-        let is_first = self.0.set((router, service)).is_ok();
+/// Adds the routes. Their handlers run on `service`.
+///
+/// # Errors
+/// If a route has a path of the chassis, or there are routes already.
+pub(crate) fn add_routes(shared: &Shared, router: Router, service: Handle) -> anyhow::Result<()> {
+    for (path, _) in routes() {
+        let is_free = matched(&router, path).as_deref() != Some(path);
         ensure!(
-            is_first,
-            "admin routes are added already, expected one router for all of them (`Router::merge`)"
+            is_free,
+            "admin route `{path}` is the chassis's, expected another path, such as `/orders{path}`"
         );
-        Ok(())
     }
+    let is_first = shared.admin_routes.set((router, service)).is_ok();
+    ensure!(
+        is_first,
+        "admin routes are added already, expected one router for all of them (`Router::merge`)"
+    );
+    Ok(())
 }
 
 #[derive(Clone)]
@@ -69,13 +64,13 @@ fn matched(router: &Router, path: &'static str) -> Option<String> {
     answer.extensions_mut().remove().map(|Matched(path)| path)
 }
 
-/// Answers what is not the chassis's.
+/// Handles requests to the service's own routes.
 pub(super) async fn call(
     State(admin): State<Arc<Admin>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     mut request: Request,
 ) -> Response {
-    let Some((router, service)) = admin.own_routes.0.get() else {
+    let Some((router, service)) = admin.shared.admin_routes.get() else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let action = match request.method().is_safe() {

@@ -14,7 +14,7 @@ use crate::metrics::http::{BOUNDS, DURATIONS, RESPONSE_BYTES};
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 /// Samples of all requests: ten minutes of them.
 const SAMPLES: usize = 121;
-/// Every so many samples, one has the figures of each route.
+/// The interval, in samples, of those with the figures of each route.
 const APART: usize = 12;
 /// Samples of each route: ten minutes, too.
 const ROUTE_SAMPLES: usize = 11;
@@ -26,7 +26,7 @@ const OTHERS: &str = "(other routes)";
 /// Requests up to a moment, or within a time. Numbers wrap around, which differences within ten minutes tolerate.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestCounts {
-    /// Those that were answered with a 5xx.
+    /// The number of requests with a 5xx response.
     pub(super) errors: u32,
     /// Bytes of response bodies.
     pub(super) bytes: u64,

@@ -8,11 +8,12 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::Admin;
 use super::resources::{self, Resource};
 use super::samples::{Interval, RequestCounts, Snapshot};
-use super::{Admin, Build};
 use crate::health::{ReadinessReport, Role};
 use crate::settings::redact_secrets;
+use crate::shared::Build;
 use crate::shutdown::Phase;
 
 /// A share of failed requests that is reported: ten times the error budget of the alerts' SLO.
@@ -141,13 +142,14 @@ pub(super) fn show(admin: &Admin, _: &HeaderMap) -> Response {
 
 impl<'a> Status<'a> {
     pub(super) fn of(admin: &'a Admin) -> Self {
-        let now = Snapshot::of(&admin.metrics);
-        let report = admin.readiness.report();
+        let now = Snapshot::of(&admin.shared.metrics);
+        let report = admin.shared.readiness.report();
         let (intervals, (routes_seconds, routes)) = {
             let samples = admin.samples();
             (samples.intervals(&now), samples.routes(&now))
         };
-        let stalled = admin.heartbeat.stalled().map(|silent| silent.as_secs_f64());
+        let stalled = admin.shared.heartbeat.stalled();
+        let stalled = stalled.map(|silent| silent.as_secs_f64());
         let checks: Vec<CheckStatus> = checks(&report);
         let tasks: Vec<TaskStatus> = tasks(admin);
         let routes: Vec<RouteStatus> = routes
@@ -155,7 +157,7 @@ impl<'a> Status<'a> {
             .map(|(route, requests)| RouteStatus::of(route, &requests, routes_seconds))
             .collect();
         Self {
-            build: &admin.build,
+            build: &admin.shared.build,
             up_seconds: admin.started.elapsed().as_secs(),
             state: report.status(),
             state_seconds: report.since.elapsed().as_secs(),
@@ -237,7 +239,8 @@ fn checks(report: &ReadinessReport) -> Vec<CheckStatus> {
 }
 
 fn tasks(admin: &Admin) -> Vec<TaskStatus> {
-    let tasks = admin.tasks.report().into_iter().map(|task| TaskStatus {
+    let tasks = admin.shared.tasks.report();
+    let tasks = tasks.into_iter().map(|task| TaskStatus {
         name: task.name,
         state: task.state.word(),
         starts: task.starts,
@@ -247,7 +250,7 @@ fn tasks(admin: &Admin) -> Vec<TaskStatus> {
 }
 
 fn stop(admin: &Admin, report: &ReadinessReport, now: &Snapshot) -> Option<Stop> {
-    let phase = match admin.shutdown.phase() {
+    let phase = match admin.shared.shutdown.phase() {
         Phase::Running => return None,
         Phase::Draining => "draining",
         Phase::Closing => "closing",
@@ -260,12 +263,12 @@ fn stop(admin: &Admin, report: &ReadinessReport, now: &Snapshot) -> Option<Stop>
         deadline_seconds: admin.deadline.as_secs(),
         connections: value("http_server_connections"),
         requests: value("http_server_active_requests"),
-        tasks: admin.tasks.running(),
+        tasks: admin.shared.tasks.running(),
     })
 }
 
 fn log(admin: &Admin) -> Vec<LogLine> {
-    let lines = admin.logs.recent().into_iter();
+    let lines = admin.shared.logs.recent().into_iter();
     let lines = lines.map(|(level, line)| LogLine {
         level: level.as_str(),
         line: redact_secrets(&plain(line)).into_owned(),
@@ -286,7 +289,7 @@ fn plain(line: String) -> String {
     text
 }
 
-/// Those that differ from the defaults first.
+/// The settings, those that differ from the defaults first.
 fn settings(admin: &Admin) -> Vec<Setting> {
     let effective = admin.effective();
     let mut settings = Vec::new();

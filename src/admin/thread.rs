@@ -13,7 +13,7 @@ use crate::boxed::boxed;
 use crate::error::Error;
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
-use crate::server::{self, Bound};
+use crate::server::{self, Bound, Routers};
 use crate::shutdown::Trigger;
 
 /// The maximum number of connections of this listener.
@@ -39,15 +39,19 @@ impl AdminThread {
             .map_err(Error::Runtime)?;
         let (address, listening) = {
             let _within = runtime.enter();
-            let bound = Bound::bind("admin", &settings.host, settings.port)?;
-            (bound.address(), bound.listen("admin")?.for_probes())
+            let bound = Bound::tcp("admin", &settings.host, settings.port)?;
+            let address = bound.address().socket_address();
+            (address, bound.listen("admin")?.for_probes())
         };
         let handle = runtime.handle().clone();
         // Requests to the admin port are not counted: these metrics are in a registry that is never scraped.
         let uncounted = Metrics::new().http().map_err(Error::Metrics)?;
         let trigger = Trigger::new();
         let shutdown = trigger.watch();
-        let routers = [admin.clone().router(), invalid_host(&admin.readiness)];
+        let routers = Routers {
+            router: admin.clone().router(),
+            invalid_host: invalid_host(&admin.shared.readiness),
+        };
         runtime.spawn(boxed(admin.sample()));
         let serve = move || {
             let settings = server::Settings {
@@ -77,7 +81,7 @@ impl AdminThread {
         self.handle.spawn(boxed(task))
     }
 
-    /// Calls `set_up` where what it spawns runs on the admin thread.
+    /// Calls `set_up` in the admin thread's runtime, so that its tasks run there.
     pub(crate) fn within<T>(&self, set_up: impl FnOnce() -> T) -> T {
         let _within = self.handle.enter();
         set_up()

@@ -13,7 +13,7 @@ pub enum Role {
     /// While it is down the service is not ready: a load balancer sends no requests here.
     #[default]
     Gate,
-    /// Nothing: the service stays ready, and requests that need what is checked fail.
+    /// No effect: the service stays ready, and requests that need the dependency fail.
     Inform,
 }
 

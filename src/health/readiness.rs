@@ -120,7 +120,7 @@ impl Readiness {
         self.report().ready
     }
 
-    /// The present verdict with all that led to it.
+    /// The current verdict, with the results that led to it.
     pub(crate) fn report(&self) -> ReadinessReport {
         let stale = self.stale();
         let mut checks = self.checks().clone();
@@ -212,8 +212,7 @@ impl fmt::Debug for Readiness {
 
 async fn run(check: &Arc<impl Check>, timeout: StdDuration) -> Result<(), String> {
     let check = check.clone();
-    // A task of its own: a run that blocks or panics is this check's trouble only, and so is an error that
-    // cannot be put into words.
+    // A task of its own, so that a run that blocks or panics, or an error whose `Display` panics, affects this check only.
     let mut task = tokio::spawn(boxed(async move { check.check().await.map_err(in_words) }));
     match tokio::time::timeout(timeout, &mut task).await {
         Ok(Ok(verdict)) => verdict.map_err(|error| error.to_string()),

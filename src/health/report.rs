@@ -54,7 +54,7 @@ impl Verdict {
             .map_or(self.checked, |(since, _)| *since)
     }
 
-    /// Notes a run: the check is down after so many failures in a row, and up after so many successes.
+    /// Records a run: the check is down after `failures` failures in a row, and up after `successes` successes.
     pub(super) fn record(
         &mut self,
         settings: &Settings,

@@ -1,4 +1,4 @@
-//! Makes the logs the process's own: `tracing`'s subscriber, the logger of `log`, the panic hook.
+//! Installs the log for the whole process: `tracing`'s subscriber, the logger of `log`, the panic hook.
 
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;

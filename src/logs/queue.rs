@@ -5,7 +5,8 @@
 //! empty; the writer then lingers for a moment, so that a busy service pays for neither a wake-up
 //! nor a write for each line.
 //!
-//! Locks and threads are the parent's: tests/models has this file with loom's, which try every order.
+//! Locks and threads come from the parent module: tests/models compiles this file with loom's, which test every
+//! interleaving.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -152,12 +153,12 @@ impl LineQueue {
         state.in_flight = batch.len();
         let unreported = std::mem::take(&mut state.unreported);
         state.reporting = unreported > 0;
-        // A line like any other, though none that could be dropped.
+        // It is written like a line, but cannot be dropped.
         state.lines[index(Level::WARN)] += u64::from(state.reporting);
         Some(unreported)
     }
 
-    /// For the writer: what was taken is written, but for so many lines.
+    /// For the writer: the batch is written, except for this many lines.
     pub(super) fn settle(&self, lost: u64) {
         let mut state = self.lock();
         state.dropped += lost;

@@ -70,7 +70,7 @@ fn quality(header: Option<&str>, wanted: &str) -> f32 {
 struct TextEncoder {
     out: String,
     format: TextFormat,
-    /// Those of a metric, which each of its samples has.
+    /// The labels of a metric, which each of its samples has.
     labels: String,
     /// Bounds of buckets as they are written: the histograms of a family mostly have the same.
     bounds: Vec<(f64, String)>,

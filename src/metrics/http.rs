@@ -146,7 +146,7 @@ impl Http {
             connections: gauge("http_server_connections", "Connections that are open.")?,
             connections_limit: gauge(
                 "http_server_connections_limit",
-                "How many connections may be open: server.max_connections.",
+                "The maximum number of open connections: server.max_connections.",
             )?,
             connections_evicted: counter(
                 "http_server_connections_evicted_total",
@@ -344,7 +344,7 @@ impl Routes {
         Ok(Self {
             durations: desc(
                 DURATIONS,
-                "How long requests took, from their head to the end of the response.",
+                "The duration of requests, from the head to the end of the response.",
                 &[
                     "http_request_method",
                     "http_response_status_code",

@@ -61,7 +61,7 @@ pub(super) fn process(metrics: &Metrics) -> Result {
     })?;
     metrics.gauge_fn(
         "process_max_fds",
-        "How many file descriptors may be open.",
+        "The maximum number of open file descriptors.",
         &[],
         max_fds,
     )
@@ -75,7 +75,7 @@ pub(super) fn cgroup(metrics: &Metrics) -> Result {
         let cgroup = cgroup.clone();
         metrics.gauge_fn(
             "cgroup_cpu_quota_cores",
-            "How much CPU the container may use.",
+            "The CPU quota of the container.",
             &[],
             move || {
                 cgroup
@@ -88,7 +88,7 @@ pub(super) fn cgroup(metrics: &Metrics) -> Result {
         let cgroup = cgroup.clone();
         metrics.gauge_fn(
             "cgroup_memory_limit_bytes",
-            "How much memory the container may use.",
+            "The memory limit of the container.",
             &[],
             move || {
                 cgroup
@@ -101,7 +101,7 @@ pub(super) fn cgroup(metrics: &Metrics) -> Result {
         let cgroup = cgroup.clone();
         metrics.gauge_fn(
             "cgroup_memory_usage_bytes",
-            "How much memory the container uses, its page cache included.",
+            "The memory that the container uses, including its page cache.",
             &[],
             move || cgroup.memory_usage().unwrap_or_default() as f64,
         )?;
@@ -123,7 +123,7 @@ pub(super) fn cgroup(metrics: &Metrics) -> Result {
         ),
         (
             "cgroup_cpu_throttled_seconds_total",
-            "How long threads stood still because the CPU quota was used up.",
+            "The time for which threads were throttled because the CPU quota was used up.",
             |throttling| throttling.throttled_seconds,
         ),
     ];

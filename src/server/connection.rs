@@ -12,15 +12,15 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
 
-use super::Server;
+use super::ListenerState;
 use super::activity::{Activity, TimeLimit};
 use super::exchange::RouterService;
 use super::refusal::RefusalKind;
 use super::socket::{LINGER, Socket};
+use super::transport::Transport;
 use crate::shutdown::Phase;
 
 /// The time that an idle connection stays open after its GOAWAY.
@@ -32,7 +32,7 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// A connection that is about to be served.
 pub(super) struct Connection<Slot> {
-    server: Arc<Server>,
+    server: Arc<ListenerState>,
     socket: Socket<Arc<Slot>>,
     slot: Arc<Slot>,
     activity: Arc<Activity>,
@@ -42,8 +42,8 @@ pub(super) struct Connection<Slot> {
 impl<Slot: Send + Sync + 'static> Connection<Slot> {
     /// `slot` is held for as long as the socket is open, even if a WebSocket takes it over.
     pub(super) fn new(
-        server: Arc<Server>,
-        stream: TcpStream,
+        server: Arc<ListenerState>,
+        stream: Transport,
         peer: SocketAddr,
         slot: Slot,
     ) -> Self {

@@ -20,7 +20,7 @@ use tower::Service as _;
 use super::activity::{Activity, UnderWay};
 use super::leftover::Leftover;
 use super::stream::Wait;
-use super::{Server, host};
+use super::{ListenerState, host};
 use crate::chunks::{self, Chunks};
 use crate::upload::Upload;
 
@@ -46,14 +46,18 @@ struct ReservedSlot<const PLACE: usize>;
 
 /// The router as a hyper service.
 pub(super) struct RouterService {
-    server: Arc<Server>,
+    server: Arc<ListenerState>,
     activity: Arc<Activity>,
     extensions: Extensions,
 }
 
 impl RouterService {
     /// The extensions of the connection.
-    pub(super) fn new(server: Arc<Server>, activity: Arc<Activity>, peer: SocketAddr) -> Self {
+    pub(super) fn new(
+        server: Arc<ListenerState>,
+        activity: Arc<Activity>,
+        peer: SocketAddr,
+    ) -> Self {
         Self {
             server,
             activity,

@@ -9,12 +9,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::Server;
+use super::ListenerState;
 use super::activity::Activity;
 use super::refusal::RefusalKind;
+use super::transport::Transport;
 use crate::metrics::http::Held;
 
 /// Responses up to this length, in bytes, are written in one piece.
@@ -24,8 +24,8 @@ pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// The socket, which records when data arrives and when nothing can be sent.
 pub(super) struct Socket<Slot> {
-    stream: TcpStream,
-    server: Arc<Server>,
+    stream: Transport,
+    server: Arc<ListenerState>,
     activity: Arc<Activity>,
     peer: SocketAddr,
     /// Nothing has been read yet.
@@ -39,8 +39,8 @@ pub(super) struct Socket<Slot> {
 impl<Slot> Socket<Slot> {
     /// `slot` is held for as long as the socket is open, even if a WebSocket takes it over.
     pub(super) fn new(
-        server: Arc<Server>,
-        stream: TcpStream,
+        server: Arc<ListenerState>,
+        stream: Transport,
         activity: Arc<Activity>,
         peer: SocketAddr,
         slot: Slot,
@@ -152,12 +152,10 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
     ///
     /// hyper itself would read as soon as it has a request, with a new buffer each time.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.activity.is_serving_http1() {
-            let mut byte = [0];
-            let peeked = self.stream.poll_peek(context, &mut ReadBuf::new(&mut byte));
-            if let Poll::Ready(0) = peeked? {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-            }
+        if self.activity.is_serving_http1()
+            && let Poll::Ready(true) = self.stream.poll_closed(context)?
+        {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Pin::new(&mut self.stream).poll_flush(context)
     }

@@ -1,7 +1,7 @@
 //! [`Chassis`], the API that a service's own code receives at its start.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use axum::Router;
 use tokio::runtime::Handle;
@@ -9,46 +9,33 @@ use tokio::sync::watch;
 
 use super::follow;
 use super::retry::{self, RetryLimit};
-use crate::admin::{Build, OwnRoutes};
-use crate::background::BackgroundTasks;
+use crate::admin;
 use crate::chassis_settings::ChassisSettings;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
-use crate::problem::{ErrorMap, Problem};
-use crate::shutdown::{Hooks, Shutdown, StopRequest};
+use crate::problem::Problem;
+use crate::shared::Shared;
+use crate::shutdown::Shutdown;
 
 /// The API for the service's start and its commands. Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub struct Chassis<S> {
-    pub(super) platform: Arc<Platform>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) chassis_settings: Arc<ChassisSettings>,
     pub(super) settings: watch::Receiver<Arc<S>>,
     pub(super) initial: Arc<S>,
-    pub(super) readiness: Readiness,
-    pub(super) metrics: Metrics,
-    pub(super) shutdown: Shutdown,
-    pub(super) error_map: ErrorMap,
-    pub(super) tasks: BackgroundTasks,
-    pub(super) hooks: Arc<Mutex<Hooks>>,
     pub(super) retry_limit: RetryLimit,
-}
-
-/// The parts that a service rarely uses, behind one pointer.
-pub(super) struct Platform {
-    pub(super) build: Build,
-    pub(super) settings: ChassisSettings,
-    pub(super) stop: StopRequest,
-    pub(super) admin_routes: OwnRoutes,
 }
 
 impl<S> Chassis<S> {
     /// The service's name, as [`Service::new`](crate::Service::new) got it.
     pub fn name(&self) -> &'static str {
-        self.platform.build.name
+        self.shared.build.name
     }
 
     /// The service's version, as [`Service::new`](crate::Service::new) got it.
     pub fn version(&self) -> &'static str {
-        self.platform.build.version
+        self.shared.build.version
     }
 
     /// The chassis's sections of the settings, as they were at the start. `limits` and others may be reloaded later.
@@ -61,7 +48,7 @@ impl<S> Chassis<S> {
     /// # }
     /// ```
     pub fn chassis_settings(&self) -> &ChassisSettings {
-        &self.platform.settings
+        &self.chassis_settings
     }
 
     /// The service's own settings, as they were at the start.
@@ -124,17 +111,17 @@ impl<S> Chassis<S> {
 
     /// The readiness state, to add checks.
     pub fn readiness(&self) -> &Readiness {
-        &self.readiness
+        &self.shared.readiness
     }
 
     /// The metrics registry, to add the service's own metrics.
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.shared.metrics
     }
 
     /// The shutdown signal, for streams, WebSockets and background work.
     pub fn shutdown(&self) -> &Shutdown {
-        &self.shutdown
+        &self.shared.shutdown
     }
 
     /// Asks for a graceful shutdown, as SIGTERM does: for a service that cannot go on, or has nothing left to do. The
@@ -159,7 +146,7 @@ impl<S> Chassis<S> {
     /// the shutdown. The exit code is 0 if the shutdown was graceful: to report a failure, let the start or
     /// a command return an error.
     pub fn stop(&self, reason: impl Into<String>) {
-        self.platform.stop.send(reason.into());
+        self.shared.stop.send(reason.into());
     }
 
     /// Waits for a dependency that the service needs to start, such as its database: retries
@@ -186,10 +173,10 @@ impl<S> Chassis<S> {
         name: &str,
         attempt: impl AsyncFn() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let until = self.retry_limit.until(self.readiness.is_started());
+        let until = self.retry_limit.until(self.readiness().is_started());
         tokio::select! {
             got = retry::until(name, until, attempt) => got,
-            () = self.shutdown.stopping() => anyhow::bail!("{name}: stopped waiting because the service is stopping"),
+            () = self.shutdown().stopping() => anyhow::bail!("{name}: stopped waiting because the service is stopping"),
         }
     }
 
@@ -215,7 +202,7 @@ impl<S> Chassis<S> {
         &self,
         classify: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
     ) {
-        self.error_map.add(classify);
+        self.shared.error_map.add(classify);
     }
 
     /// Sets the text of errors that handlers return with `?` in the log, for example for a driver that adds its own source
@@ -236,7 +223,7 @@ impl<S> Chassis<S> {
         &self,
         describe: impl Fn(&(dyn std::error::Error + 'static)) -> Option<String> + Send + Sync + 'static,
     ) {
-        self.error_map.add_text(describe);
+        self.shared.error_map.add_text(describe);
     }
 
     /// Starts background work, such as a worker of a queue.
@@ -271,7 +258,8 @@ impl<S> Chassis<S> {
         F: Fn(Shutdown) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        self.tasks.spawn(name.into(), self.shutdown.clone(), work);
+        let shutdown = self.shutdown().clone();
+        self.shared.tasks.spawn(name.into(), shutdown, work);
     }
 
     /// Adds routes to the admin listener, such as a page of a team's own, or one that empties a cache.
@@ -300,7 +288,7 @@ impl<S> Chassis<S> {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn admin_routes(&self, routes: Router) -> anyhow::Result<()> {
-        self.platform.admin_routes.set(routes, Handle::current())
+        admin::add_routes(&self.shared, routes, Handle::current())
     }
 
     /// Runs `hook` at shutdown, after the last request; hooks run in reverse order of registration.
@@ -311,7 +299,8 @@ impl<S> Chassis<S> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        let hooks = self.shared.hooks.lock();
+        let mut hooks = hooks.unwrap_or_else(PoisonError::into_inner);
         hooks.push(name.into(), hook);
     }
 }

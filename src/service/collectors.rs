@@ -7,19 +7,30 @@ use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 use crate::background::{BackgroundTasks, RunEnd, TaskState};
 use crate::health::Readiness;
 use crate::limits::Limits;
-use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::otlp::Export;
+use crate::shared::Shared;
 
-/// Registers the metrics of the log, the readiness checks and the trace export.
-pub(super) fn register(
-    metrics: &Metrics,
-    readiness: &Readiness,
-    tasks: &BackgroundTasks,
-    logs: &Logs,
-    export: &Export,
-) -> prometheus::Result<()> {
+/// Registers the metrics of the build, the machine, the limits, the log, the readiness checks and the trace export.
+pub(super) fn register(shared: &Shared) -> prometheus::Result<()> {
     use tracing::Level;
+    let Shared {
+        build,
+        metrics,
+        readiness,
+        tasks,
+        logs,
+        export,
+        ..
+    } = shared;
+    metrics.build_info(&[
+        ("name", build.name),
+        ("version", build.version),
+        ("revision", build.revision),
+        ("rustc", build.rustc),
+    ])?;
+    metrics.machine()?;
+    limits(metrics, &shared.limits)?;
     for (level, name) in [
         (Level::ERROR, "error"),
         (Level::WARN, "warn"),
@@ -64,7 +75,7 @@ pub(super) fn register(
 }
 
 /// Registers the limits on requests, and how much of bodies is in memory.
-pub(super) fn limits(metrics: &Metrics, limits: &Limits) -> prometheus::Result<()> {
+fn limits(metrics: &Metrics, limits: &Limits) -> prometheus::Result<()> {
     type Read = fn(&Limits) -> u64;
     let gauges: [(&str, &str, Read); 3] = [
         (
@@ -74,12 +85,12 @@ pub(super) fn limits(metrics: &Metrics, limits: &Limits) -> prometheus::Result<(
         ),
         (
             "http_server_buffered_limit_bytes",
-            "How many bytes of request bodies may be in memory: limits.buffered; 0 for any number.",
+            "The maximum size of all request bodies in memory: limits.buffered; 0 for any size.",
             Limits::buffered_limit,
         ),
         (
             "http_server_active_requests_limit",
-            "How many requests may be served at once: limits.concurrency; 0 for any number.",
+            "The maximum number of concurrent requests: limits.concurrency; 0 for any number.",
             Limits::concurrency,
         ),
     ];
@@ -133,7 +144,7 @@ impl Checks {
             duration: GaugeVec::new(
                 opts(
                     "readiness_check_duration_seconds",
-                    "How long the check's last run took.",
+                    "The duration of the check's last run.",
                 ),
                 &["check"],
             )?,
@@ -184,11 +195,11 @@ impl Background {
     fn new(tasks: BackgroundTasks) -> prometheus::Result<Self> {
         let running = Opts::new(
             "background_task_running",
-            "How many background tasks of this name run, and are not waiting to be started again.",
+            "The number of running background tasks of this name, without those that wait for a restart.",
         );
         let ends = Opts::new(
             "background_task_ends_total",
-            "How runs of background tasks ended.",
+            "Ended runs of background tasks, by outcome.",
         );
         Ok(Self {
             tasks,

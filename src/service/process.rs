@@ -12,12 +12,13 @@ use tokio::sync::oneshot;
 
 use super::start::{ServiceParts, StartOutcome};
 use super::{Chassis, Outer, Running, Stopped, reload, teardown};
-use crate::admin::Build;
 use crate::chassis_settings::{self, ChassisSettings, LoadedSettings};
 use crate::error::{Chain, Error};
 use crate::logs::{self, Logs, OtherLayer};
 use crate::otlp::Export;
+use crate::server::Inherited;
 use crate::settings::{self, SettingsSchema, Sources};
+use crate::shared::Build;
 use crate::shutdown::Signals;
 use crate::threads;
 
@@ -29,6 +30,8 @@ pub(super) fn run<S: SettingsSchema>(
     outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<ExitCode, Error> {
+    // First: it changes the environment, which no other thread may read meanwhile.
+    let inherited = Inherited::take().map_err(Error::bind("main", "LISTEN_FDS"))?;
     let load_again = sources.clone();
     logged(
         &build.clone(),
@@ -37,7 +40,7 @@ pub(super) fn run<S: SettingsSchema>(
         None,
         |loaded, logs, export| {
             let parts = ServiceParts::assemble(build, load_again, loaded, logs.clone(), export)?;
-            process(parts, outer, start)
+            process(parts, inherited, outer, start)
         },
     )
 }
@@ -81,20 +84,24 @@ pub(super) fn logged<S: SettingsSchema>(
 
 fn process<S: SettingsSchema>(
     parts: ServiceParts<S>,
+    inherited: Option<Inherited>,
     outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<Stopped, Error> {
     let admin = parts.admin()?;
-    let signals = admin.within(Signals::listen).map_err(Error::Runtime)?;
+    let stop = parts.shared.stop.clone();
+    let signals = admin.within(|| Signals::listen(stop));
+    let signals = signals.map_err(Error::Runtime)?;
     let (runtime, reason) = threads::runtime(parts.loaded.chassis.service.threads)?;
     parts.admin.set_threads(reason);
-    parts
-        .metrics
-        .runtime(runtime.handle())
-        .map_err(Error::Metrics)?;
+    let metrics = &parts.shared.metrics;
+    metrics.runtime(runtime.handle()).map_err(Error::Metrics)?;
 
     let life = async {
-        match parts.begin(&admin, signals, outer, start).await? {
+        match parts
+            .begin(&admin, signals, inherited, outer, start)
+            .await?
+        {
             StartOutcome::Serving(service) => {
                 let stopped = admin.spawn(service.until_stopped()).await;
                 // A shutdown that panics is not graceful.
@@ -121,23 +128,24 @@ pub(super) async fn start<S: SettingsSchema>(
     // A test has no proxy in front that has to notice the shutdown.
     let delay = &mut loaded.chassis.shutdown.delay;
     delay.get_or_insert(settings::Duration::from_secs(0));
+    loaded.chassis.server.unix_socket = None;
     let logs = logs::start(&loaded.chassis.logs, logs::Output::to(std::io::sink()))
         .map_err(|error| Error::Logs(error.into()))?;
     let parts = ServiceParts::assemble(build, sources, loaded, logs, Export::off())?;
     let admin = parts.admin()?;
-    parts
-        .metrics
+    let metrics = &parts.shared.metrics;
+    metrics
         .runtime(&Handle::current())
         .map_err(Error::Metrics)?;
-    let (stop, signals) = Signals::channel();
-    let service = match parts.begin(&admin, signals, outer, start).await? {
+    let (stop, signals) = Signals::channel(parts.shared.stop.clone());
+    let service = match parts.begin(&admin, signals, None, outer, start).await? {
         StartOutcome::Serving(service) => service,
         StartOutcome::Stopped(cause, _) => {
             let reason = cause.reason().unwrap_or_default().to_owned();
             return Err(Error::Stopped(reason));
         }
     };
-    let (address, admin_address) = (service.address, admin.address);
+    let (address, admin_address) = (service.address.socket_address(), admin.address);
     let (report, stopped) = oneshot::channel();
     let ended = admin.spawn(service.until_stopped());
     tokio::spawn(async move {

@@ -8,8 +8,6 @@ use tokio::sync::watch;
 use crate::admin::Admin;
 use crate::chassis_settings::{ChassisSettings, LoadedSettings};
 use crate::error::Error;
-use crate::limits::Limits;
-use crate::metrics::Metrics;
 use crate::settings::{self, Effective, Fault, Invalid, SettingsSchema, Sources};
 
 /// The chassis's keys that take effect at once. So do all of the service's own, by its watch.
@@ -26,6 +24,7 @@ const SECTIONS: [&str; 7] = [
 ];
 
 /// Watches the settings' directories for as long as it lives.
+#[derive(Default)]
 pub(super) struct Reload {
     _watcher: Option<settings::Watcher>,
 }
@@ -34,13 +33,10 @@ impl Reload {
     pub(super) fn watch<S: SettingsSchema>(
         sources: Sources,
         in_force: Effective,
-        limits: Limits,
         admin: Arc<Admin>,
         service: watch::Sender<Arc<S>>,
-        metrics: &Metrics,
     ) -> Result<Self, Error> {
-        let mut current =
-            Current::new(in_force, limits, admin, service, metrics).map_err(Error::Metrics)?;
+        let mut current = Current::new(in_force, admin, service).map_err(Error::Metrics)?;
         let watcher =
             settings::watch::<ChassisSettings, S>(sources, move |loaded| current.replace(loaded));
         if let Err(error) = &watcher {
@@ -66,7 +62,6 @@ pub(super) fn warn(warnings: &[Fault]) {
 
 struct Current<S> {
     in_force: Effective,
-    limits: Limits,
     admin: Arc<Admin>,
     service: watch::Sender<Arc<S>>,
     reloads: IntCounterVec,
@@ -76,11 +71,10 @@ struct Current<S> {
 impl<S: SettingsSchema> Current<S> {
     fn new(
         in_force: Effective,
-        limits: Limits,
         admin: Arc<Admin>,
         service: watch::Sender<Arc<S>>,
-        metrics: &Metrics,
     ) -> prometheus::Result<Self> {
+        let metrics = &admin.shared.metrics;
         let reloads = metrics.counter_vec(
             "settings_reload_total",
             "Changes of the settings' files: applied, rejected, or waiting for a restart.",
@@ -96,7 +90,6 @@ impl<S: SettingsSchema> Current<S> {
         last_success.set(seconds_since_epoch());
         Ok(Self {
             in_force,
-            limits,
             admin,
             service,
             reloads,
@@ -129,7 +122,7 @@ impl<S: SettingsSchema> Current<S> {
         if now.is_empty() {
             return;
         }
-        self.limits.set(&loaded.chassis.limits);
+        self.admin.shared.limits.set(&loaded.chassis.limits);
         // It has been checked with the rest of the settings.
         let _ = self.admin.filter.set_base(&loaded.chassis.logs.filter);
         if now.iter().any(|key| !is_of_the_chassis(key)) {

@@ -1,50 +1,69 @@
 //! The order of a start: create the parts, open the admin port, bind the main port, run the service's own start, accept
 //! connections.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::chassis::Platform;
 use super::reload::Reload;
 use super::retry::RetryLimit;
 use super::stop::Serving;
 use super::teardown::Teardown;
 use super::{Chassis, Outer, Stopped, collectors};
-use crate::admin::{self, Admin, Build};
+use crate::admin::{self, Admin};
 use crate::background::BackgroundTasks;
 use crate::boxed::boxed;
-use crate::chassis_settings::LoadedSettings;
+use crate::chassis_settings::{ChassisSettings, LoadedSettings};
 use crate::error::Error;
 use crate::health::{Heartbeat, Readiness};
 use crate::limits::Limits;
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
-use crate::metrics::http::Http;
 use crate::otlp::Export;
 use crate::problem::ErrorMap;
 use crate::request::RequestLayer;
-use crate::server::Bound;
+use crate::server::{self, Bound, Inherited, Routers};
 use crate::settings::{SettingsSchema, Sources};
-use crate::shutdown::{Signals, StopCause, Trigger};
+use crate::shared::{Build, Shared};
+use crate::shutdown::{self, Signals, StopCause, StopRequest, Trigger};
 
 /// All there is before the service's own start.
 pub(super) struct ServiceParts<S> {
     sources: Sources,
     pub(super) loaded: LoadedSettings<S>,
+    pub(super) shared: Arc<Shared>,
+    trigger: Trigger,
+    pub(super) admin: Arc<Admin>,
+}
+
+/// The parts of a service or a command, and the trigger of its shutdown.
+pub(super) fn share(
+    build: Build,
+    sections: &ChassisSettings,
     logs: Logs,
     export: Export,
-    pub(super) metrics: Metrics,
-    http: Http,
-    readiness: Readiness,
-    heartbeat: Heartbeat,
-    limits: Limits,
-    trigger: Trigger,
-    tasks: BackgroundTasks,
-    pub(super) admin: Arc<Admin>,
+) -> Result<(Arc<Shared>, Trigger), Error> {
+    let metrics = Metrics::new();
+    let (trigger, shutdown) = shutdown::channel();
+    let shared = Shared {
+        build,
+        logs,
+        export,
+        http: metrics.http().map_err(Error::Metrics)?,
+        metrics,
+        readiness: Readiness::new(sections.health.clone()),
+        heartbeat: Heartbeat::new(*sections.health.stall),
+        limits: Limits::new(&sections.limits, sections.server.max_connections),
+        error_map: ErrorMap::default(),
+        tasks: BackgroundTasks::default(),
+        hooks: Mutex::default(),
+        shutdown,
+        stop: StopRequest::default(),
+        admin_routes: OnceLock::new(),
+    };
+    Ok((Arc::new(shared), trigger))
 }
 
 /// The result of a start.
@@ -63,48 +82,21 @@ impl<S: SettingsSchema> ServiceParts<S> {
         export: Export,
     ) -> Result<Self, Error> {
         let sections = &loaded.chassis;
-        let readiness = Readiness::new(sections.health.clone());
-        let heartbeat = Heartbeat::new(*sections.health.stall);
-        let metrics = Metrics::new();
-        let tasks = BackgroundTasks::default();
-        let limits = Limits::new(&sections.limits, sections.server.max_connections);
-        let register = || {
-            metrics.build_info(&[
-                ("name", build.name),
-                ("version", build.version),
-                ("revision", build.revision),
-                ("rustc", build.rustc),
-            ])?;
-            metrics.machine()?;
-            collectors::register(&metrics, &readiness, &tasks, &logs, &export)?;
-            collectors::limits(&metrics, &limits)?;
-            metrics.http()
-        };
-        let http = register().map_err(Error::Metrics)?;
-        let trigger = Trigger::new();
+        let (shared, trigger) = share(build, sections, logs, export)?;
+        collectors::register(&shared).map_err(Error::Metrics)?;
         let admin = Admin::new(
-            build,
+            shared.clone(),
             &sections.admin,
-            (readiness.clone(), heartbeat.clone(), tasks.clone()),
-            (trigger.watch(), *sections.shutdown.deadline),
-            metrics.clone(),
-            logs.clone(),
+            *sections.shutdown.deadline,
             loaded.effective.clone(),
         )
         .map_err(Error::Metrics)?;
         Ok(Self {
-            limits,
-            trigger,
             admin: Arc::new(admin),
             sources,
             loaded,
-            logs,
-            export,
-            metrics,
-            http,
-            readiness,
-            heartbeat,
-            tasks,
+            shared,
+            trigger,
         })
     }
 
@@ -114,58 +106,39 @@ impl<S: SettingsSchema> ServiceParts<S> {
         Ok(running)
     }
 
-    /// Binds, runs the service's own start, and serves.
+    /// Binds, unless it has inherited a socket, runs the service's own start, and serves.
     pub(super) async fn begin(
         self,
         admin: &admin::AdminThread,
         mut signals: Signals,
+        inherited: Option<Inherited>,
         outer: Outer,
         start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
     ) -> Result<StartOutcome, Error> {
         let began = Instant::now();
-        let sections = self.loaded.chassis.clone();
-        tokio::spawn(boxed(self.heartbeat.clone().beat()));
-        let bound = Bound::bind("main", &sections.server.host, sections.server.port)?;
-        let address = bound.address();
+        let shared = self.shared;
+        let sections = Arc::new(self.loaded.chassis);
+        tokio::spawn(boxed(shared.heartbeat.clone().beat()));
+        let bound = match inherited {
+            Some(socket) => Bound::inherited(socket)?,
+            None => Bound::main(&sections.server)?,
+        };
 
-        let initial = Arc::new(self.loaded.service.clone());
+        let initial = Arc::new(self.loaded.service);
         let settings = watch::Sender::new(initial.clone());
         let limit = *sections.service.start_timeout;
-        let error_map = ErrorMap::default();
-        let teardown = Teardown {
-            tasks: self.tasks,
-            hooks: Arc::default(),
-            export: self.export.clone(),
-            service: Handle::current(),
-        };
+        let teardown = Teardown::new(shared.clone(), self.trigger, sections.shutdown.clone());
         let chassis = Chassis {
-            platform: Arc::new(Platform {
-                build: self.admin.build.clone(),
-                settings: sections.clone(),
-                stop: signals.program(),
-                admin_routes: self.admin.own_routes.clone(),
-            }),
+            shared: shared.clone(),
+            chassis_settings: sections.clone(),
             settings: settings.subscribe(),
             initial,
-            readiness: self.readiness.clone(),
-            metrics: self.metrics.clone(),
-            shutdown: self.trigger.watch(),
-            error_map: error_map.clone(),
-            tasks: teardown.tasks.clone(),
-            hooks: teardown.hooks.clone(),
             retry_limit: RetryLimit::of_start(limit),
         };
-        tracing::info!(reason = limits_line(&self.limits), "limits sized");
-        admin.spawn(follow(self.limits.clone()));
+        tracing::info!(reason = limits_line(&shared.limits), "limits sized");
+        admin.spawn(follow(shared.limits.clone()));
         // From here on, so that a change during a long start is not missed.
-        let reload = Reload::watch(
-            self.sources,
-            self.loaded.effective,
-            self.limits.clone(),
-            self.admin,
-            settings,
-            &self.metrics,
-        )?;
+        let reload = Reload::watch(self.sources, self.loaded.effective, self.admin, settings)?;
         // Inside the task, so that it is the admin thread that keeps this time.
         let too_late = admin.spawn(async move { tokio::time::sleep(limit).await });
         let router = tokio::select! {
@@ -174,68 +147,52 @@ impl<S: SettingsSchema> ServiceParts<S> {
             _ = too_late => Err(Error::StartTimeout(limit)),
             cause = signals.stop() => {
                 tracing::info!(signal = cause.signal(), reason = cause.reason(), "stopping during the start");
-                let stopped = teardown.run(&sections.shutdown, &self.trigger).await;
+                let stopped = teardown.run().await;
                 return Ok(StartOutcome::Stopped(cause, stopped));
             }
         };
         let router = match router {
             Ok(router) => router,
             Err(error) => {
-                teardown.run(&sections.shutdown, &self.trigger).await;
+                teardown.run().await;
                 return Err(error);
             }
         };
 
-        let layer = RequestLayer::with(
-            self.limits.clone(),
-            self.logs.clone(),
-            self.http.clone(),
-            Some(self.trigger.watch()),
-            self.export,
-            error_map,
-        )
-        .trusted_proxies(sections.server.proxies());
+        let layer = request_layer(&shared, &sections.server);
         // The probes first: of two default fallbacks, merging keeps the second.
-        let router = admin::probes(self.readiness.clone()).merge(router.layer(layer.clone()));
-        // A request without a valid Host never meets a route.
-        let invalid_host = admin::invalid_host(&self.readiness).layer(layer);
-        let [router, invalid_host] = [router, invalid_host].map(|router| outer.around(router));
-        // Listens only now: during the start connections are refused, so that clients try another replica.
-        let listening = match bound.listen("main") {
-            Ok(listening) => listening,
-            Err(error) => {
-                teardown.run(&sections.shutdown, &self.trigger).await;
-                return Err(error);
-            }
+        let router = admin::probes(shared.readiness.clone()).merge(router.layer(layer.clone()));
+        let routers = Routers {
+            router: outer.around(router),
+            invalid_host: outer.around(invalid_host(&shared, layer)),
         };
-        let served = listening.serve(
-            [router, invalid_host],
-            sections.server,
-            self.limits,
-            self.trigger.watch(),
-            self.http.clone(),
-        );
-        let server = tokio::spawn(boxed(served));
-        self.readiness.set_started();
-        tracing::info!(listener = "main", %address, "listening");
+        let server = &sections.server;
+        let serving = Serving::begin(bound, routers, server, signals, teardown, reload).await?;
         tracing::info!(duration_ms = logs::milliseconds(began.elapsed()), "started");
-
-        Ok(StartOutcome::Serving(Box::new(Serving {
-            address,
-            signals,
-            readiness: self.readiness,
-            trigger: self.trigger,
-            http: self.http,
-            settings: sections.shutdown,
-            teardown,
-            server,
-            _reload: reload,
-        })))
+        Ok(StartOutcome::Serving(serving))
     }
 }
 
+/// The layer around the routes of the main listener.
+pub(super) fn request_layer(shared: &Shared, settings: &server::Settings) -> RequestLayer {
+    RequestLayer::with(
+        shared.limits.clone(),
+        shared.logs.clone(),
+        shared.http.clone(),
+        Some(shared.shutdown.clone()),
+        shared.export.clone(),
+        shared.error_map.clone(),
+    )
+    .trusted_proxies(settings.proxies())
+}
+
+/// A request without a valid Host never meets a route.
+pub(super) fn invalid_host(shared: &Shared, layer: RequestLayer) -> Router {
+    admin::invalid_host(&shared.readiness).layer(layer)
+}
+
 /// Has the limits follow the memory limit of the container.
-async fn follow(limits: Limits) {
+pub(super) async fn follow(limits: Limits) {
     /// The interval of this check.
     const PAUSE: Duration = Duration::from_secs(10);
     loop {

@@ -1,7 +1,6 @@
 //! The order of a graceful shutdown under one deadline: readiness 503, stop accepting, finish or abort requests and
 //! tasks, run the hooks.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use tokio::task::JoinHandle;
@@ -9,30 +8,73 @@ use tokio::task::JoinHandle;
 use super::Stopped;
 use super::reload::Reload;
 use super::teardown::{LAST_MOMENT, Teardown};
-use crate::health::Readiness;
+use crate::boxed::boxed;
+use crate::error::Error;
 use crate::logs;
-use crate::metrics::http::Http;
-use crate::shutdown::{Phase, Settings, Signals, Trigger};
+use crate::server::{self, Bound, ListenAddress, Routers};
+use crate::shutdown::{Phase, Signals};
 
 /// A service that serves.
 pub(super) struct Serving {
-    pub(super) address: SocketAddr,
-    pub(super) signals: Signals,
-    pub(super) readiness: Readiness,
-    pub(super) trigger: Trigger,
-    pub(super) http: Http,
-    pub(super) settings: Settings,
-    pub(super) teardown: Teardown,
-    pub(super) server: JoinHandle<()>,
-    pub(super) _reload: Reload,
+    pub(super) address: ListenAddress,
+    signals: Signals,
+    teardown: Teardown,
+    server: JoinHandle<()>,
+    _reload: Reload,
 }
 
 impl Serving {
+    /// Listens only now: before that connections are refused, so that clients try another replica.
+    ///
+    /// # Errors
+    /// If another process has begun to listen there. Then the teardown has run.
+    pub(super) async fn begin(
+        bound: Bound,
+        routers: Routers,
+        settings: &server::Settings,
+        signals: Signals,
+        teardown: Teardown,
+        reload: Reload,
+    ) -> Result<Box<Self>, Error> {
+        let address = bound.address().clone();
+        let listening = match bound.listen("main") {
+            Ok(listening) => listening,
+            Err(error) => {
+                teardown.run().await;
+                return Err(error);
+            }
+        };
+        let shared = &teardown.shared;
+        let served = listening.serve(
+            routers,
+            settings.clone(),
+            shared.limits.clone(),
+            shared.shutdown.clone(),
+            shared.http.clone(),
+        );
+        let server = tokio::spawn(boxed(served));
+        shared.readiness.set_started();
+        tracing::info!(listener = "main", %address, "listening");
+        Ok(Box::new(Self {
+            address,
+            signals,
+            teardown,
+            server,
+            _reload: reload,
+        }))
+    }
+
     /// Waits for the request to stop, and stops in order. Runs on the admin thread.
     pub(super) async fn until_stopped(mut self: Box<Self>) -> Stopped {
         let cause = self.signals.stop().await;
         let began = Instant::now();
-        let delay = self.settings.delay();
+        let Teardown {
+            shared,
+            trigger,
+            settings,
+            ..
+        } = &self.teardown;
+        let delay = settings.delay();
         tracing::info!(
             signal = cause.signal(),
             reason = cause.reason(),
@@ -40,18 +82,18 @@ impl Serving {
             "stopping"
         );
 
-        self.readiness.set_stopping();
-        self.trigger.advance(Phase::Draining);
-        let in_time = self.teardown.time_before(&self.settings);
+        shared.readiness.set_stopping();
+        trigger.advance(Phase::Draining);
+        let in_time = self.teardown.time_before();
         let drained = async {
             tokio::time::sleep(delay).await;
-            self.trigger.advance(Phase::Closing);
+            trigger.advance(Phase::Closing);
             tracing::info!(
-                connections = self.http.connections.get(),
+                connections = shared.http.connections.get(),
                 "no longer accepting connections"
             );
             let _ = (&mut self.server).await;
-            self.teardown.tasks.ended().await;
+            shared.tasks.ended().await;
         };
         let hurried = tokio::select! {
             drained = tokio::time::timeout(in_time, drained) => {
@@ -63,8 +105,8 @@ impl Serving {
             None => (0, 0),
             Some(reason) => (self.abort(reason).await, self.teardown.abort_tasks().await),
         };
-        let deadline = began + *self.settings.deadline;
-        let failed_hooks = self.teardown.finish(&self.settings, deadline.into()).await;
+        let deadline = began + *self.teardown.settings.deadline;
+        let failed_hooks = self.teardown.finish(deadline.into()).await;
         tracing::info!(
             aborted,
             aborted_tasks,
@@ -80,11 +122,11 @@ impl Serving {
     }
 
     async fn abort(&mut self, reason: &str) -> usize {
-        let connections = self.http.connections.get();
-        let requests = self.http.active_requests.get();
-        self.trigger.advance(Phase::Abort);
-        self.http
-            .connections_aborted
+        let http = &self.teardown.shared.http;
+        let connections = http.connections.get();
+        let requests = http.active_requests.get();
+        self.teardown.trigger.advance(Phase::Abort);
+        http.connections_aborted
             .inc_by(u64::try_from(connections).unwrap_or_default());
         tracing::warn!(
             connections,

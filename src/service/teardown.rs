@@ -1,16 +1,15 @@
 //! The end of a shutdown: awaits background tasks, runs the `on_stop` hooks, and exports the remaining traces.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::{Instant, timeout_at};
 
 use super::Stopped;
-use crate::background::BackgroundTasks;
 use crate::error::Error;
-use crate::otlp::Export;
+use crate::shared::Shared;
 use crate::shutdown::{Hooks, Phase, Settings, Trigger};
 
 /// The time for aborted work to end.
@@ -28,34 +27,53 @@ pub(super) fn block_on(
 }
 
 pub(super) struct Teardown {
-    pub(super) tasks: BackgroundTasks,
-    pub(super) hooks: Arc<Mutex<Hooks>>,
-    pub(super) export: Export,
+    pub(super) shared: Arc<Shared>,
+    pub(super) trigger: Trigger,
+    pub(super) settings: Settings,
     /// The runtime of the hooks.
-    pub(super) service: Handle,
+    service: Handle,
 }
 
 impl Teardown {
+    /// Hooks run on the runtime of the caller.
+    pub(super) fn new(shared: Arc<Shared>, trigger: Trigger, settings: Settings) -> Self {
+        Self {
+            shared,
+            trigger,
+            settings,
+            service: Handle::current(),
+        }
+    }
+
+    fn hooks(&self) -> MutexGuard<'_, Hooks> {
+        let hooks = self.shared.hooks.lock();
+        hooks.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The part of the deadline that requests and tasks may use. The rest is kept for the hooks.
-    pub(super) fn time_before(&self, settings: &Settings) -> Duration {
-        let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-        if hooks.is_empty() && !self.export.is_on() {
-            *settings.deadline
+    pub(super) fn time_before(&self) -> Duration {
+        let Settings {
+            deadline,
+            hook_timeout,
+            ..
+        } = &self.settings;
+        if self.hooks().is_empty() && !self.shared.export.is_on() {
+            **deadline
         } else {
-            settings.deadline.saturating_sub(*settings.hook_timeout)
+            deadline.saturating_sub(**hook_timeout)
         }
     }
 
     /// Runs the whole teardown, if there are no requests to wait for.
-    pub(super) async fn run(&self, settings: &Settings, trigger: &Trigger) -> Stopped {
-        trigger.advance(Phase::Closing);
+    pub(super) async fn run(&self) -> Stopped {
+        self.trigger.advance(Phase::Closing);
         let begun = Instant::now();
-        let until = begun + self.time_before(settings);
-        let aborted_tasks = match timeout_at(until, self.tasks.ended()).await {
+        let until = begun + self.time_before();
+        let aborted_tasks = match timeout_at(until, self.shared.tasks.ended()).await {
             Ok(()) => 0,
             Err(_) => self.abort_tasks().await,
         };
-        let failed_hooks = self.finish(settings, begun + *settings.deadline).await;
+        let failed_hooks = self.finish(begun + *self.settings.deadline).await;
         Stopped {
             aborted: 0,
             aborted_tasks,
@@ -65,21 +83,22 @@ impl Teardown {
 
     /// Aborts the tasks that still run, and returns how many.
     pub(super) async fn abort_tasks(&self) -> usize {
-        let aborted = self.tasks.abort_all();
+        let tasks = &self.shared.tasks;
+        let aborted = tasks.abort_all();
         if aborted > 0 {
             tracing::warn!(tasks = aborted, "aborting background tasks");
-            let _ = tokio::time::timeout(LAST_MOMENT, self.tasks.ended()).await;
+            let _ = tokio::time::timeout(LAST_MOMENT, tasks.ended()).await;
         }
         aborted
     }
 
     /// Hooks and traces. How many hooks failed; like each of them, the export may take the time of one.
-    pub(super) async fn finish(&self, settings: &Settings, deadline: Instant) -> usize {
-        let hooks = std::mem::take(&mut *self.hooks.lock().unwrap_or_else(PoisonError::into_inner));
-        let each = *settings.hook_timeout;
+    pub(super) async fn finish(&self, deadline: Instant) -> usize {
+        let hooks = std::mem::take(&mut *self.hooks());
+        let each = *self.settings.hook_timeout;
         let failed = hooks.run(each, deadline, &self.service).await;
         let left = deadline.saturating_duration_since(Instant::now());
-        self.export.flush(each.min(left)).await;
+        self.shared.export.flush(each.min(left)).await;
         failed
     }
 }

@@ -39,13 +39,13 @@ kubectl apply --filename "$top/rendered.yaml"
 # The Job ends by itself, at the latest after its activeDeadlineSeconds.
 while :; do
   state=$("${kube[@]}" get "$job" --output 'jsonpath={.status.conditions[?(@.status=="True")].type}') ||
-    fail "the cluster does not say how $job goes"
+    fail "cannot read the state of $job from the cluster"
   case " $state " in
     *" Complete "*) break ;;
     *" Failed "*)
       "${kube[@]}" describe "$job" | sed -n '/^Events:/,$p' >&2 || true
       "${kube[@]}" logs "$job" --tail=20 >&2 || true
-      fail "$2 could not bring the database up to date"
+      fail "the migrations of $2 failed"
       ;;
   esac
   sleep 1

@@ -7,26 +7,26 @@ usage() {
 usage: scripts/promote.sh [options] COMMAND
 
   Blue-green, with k8s/overlays/blue-green applied:
-    colour                which colour is live
-    stage IMAGE           gives the other colour this image, and waits until it is ready
-    switch [blue|green]   moves the Service to the other colour, if all of it is ready, and asks for its
-                          readiness; a failure moves it back. The same command again switches back.
+    colour                prints the live colour
+    stage IMAGE           deploys IMAGE to the other colour, and waits until it is ready
+    switch [blue|green]   switches the Service to the other colour once all its pods are ready, and checks the
+                          readiness; if that fails, it switches back. Run it again to switch back.
 
-  Canary, beside k8s/overlays/production:
-    canary start IMAGE    one pod of IMAGE; taken away again if it does not become ready
-    canary share PERCENT  of requests that come by the HTTPRoute; without one, of pods
-    canary finish         everyone gets the canary's image; then the canary goes
-    canary abort          the canary goes
-  With an HTTPRoute (the gateway component) the canary gets nothing of what comes that way until its first share.
-  Without one it takes its share of the Service's requests, one pod among the others, from the start.
+  Canary, next to k8s/overlays/production:
+    canary start IMAGE    starts one pod of IMAGE; removes it if it does not become ready
+    canary share PERCENT  sets its share of the HTTPRoute's requests; without an HTTPRoute, of the pods
+    canary finish         rolls the canary's image out to all pods, then removes the canary
+    canary abort          removes the canary
+  With an HTTPRoute (the gateway component) the canary gets no requests through it until the first share.
+  Without one, it gets its share of the Service's requests from the start, as one pod among the others.
 
-  --namespace NAMESPACE, --name NAME   default: what the overlay says
+  --namespace NAMESPACE, --name NAME   default: those of the overlay
   --timeout DURATION                   for each rollout (default: 300s)
-  --dry-run                            say what would change, and change nothing
+  --dry-run                            print the changes, and change nothing
   -h, --help
 
-  The cluster holds all the state. Afterwards write the outcome into the overlay, so that applying it again
-  keeps it: this prints what to write.
+  The script edits no files. Afterwards, set the printed values in the overlay, so that applying it again keeps
+  them.
 USAGE
 }
 
@@ -94,9 +94,9 @@ wait_for() { change rollout status "deployment/$1" "--timeout=$timeout"; }
 
 # Runs the image's migrations before its pods start. The pods that serve have to work with the new schema, too.
 migrate() { # IMAGE
-  say "bringing the database up to date"
+  say "migrating the database"
   [ "$dry_run" = yes ] || scripts/migrate.sh "--namespace=$namespace" k8s/migrate/production "$1" ||
-    fail "no pod was changed"
+    fail "the migration failed; no pod was changed"
 }
 {%- endif %}
 
@@ -104,7 +104,7 @@ migrate() { # IMAGE
 
 live() {
   local colour
-  colour=$(get "service/$name" '{.spec.selector.track}') || fail "the cluster does not answer"
+  colour=$(get "service/$name" '{.spec.selector.track}') || fail "the cluster does not respond"
   case $colour in
     blue | green) printf '%s\n' "$colour" ;;
     *) fail "Service/$name selects no colour: apply k8s/overlays/blue-green first" ;;
@@ -123,9 +123,9 @@ stage() {
 {%- if database == "postgres" %}
   migrate "$1"
 {%- endif %}
-  say "giving $idle, which is not live, $1"
+  say "deploying $1 to $idle, which is not live"
   change set image "deployment/$name-$idle" "app=$1"
-  wait_for "$name-$idle" || fail "$idle did not become ready; what is live was not touched"
+  wait_for "$name-$idle" || fail "$idle did not become ready; the live color was not changed"
   say "$idle is ready: try Service/$name-preview, then switch"
 }
 
@@ -146,14 +146,14 @@ switch() {
   if [ "${has:-0}" -lt "${had:-0}" ]; then
     say "scaling $to from ${has:-0} to $had, as many as $from has"
     change scale "deployment/$name-$to" "--replicas=$had"
-    wait_for "$name-$to" || fail "$to did not grow; $from stays live"
+    wait_for "$name-$to" || fail "$to did not scale up; $from stays live"
   fi
   say "switching from $from to $to"
   point "$name" "$to"
   [ "$dry_run" = no ] || return 0
   if ! scripts/readiness.sh "${kube[@]:1}" "$name"; then
     point "$name" "$from"
-    fail "$to does not answer; switched back to $from"
+    fail "$to does not respond; switched back to $from"
   fi
   point "$name-preview" "$from"
   say "$to is live. In k8s/overlays/blue-green/kustomization.yaml, at /spec/selector/track: value: $to"
@@ -164,7 +164,7 @@ switch() {
 start() {
   local top current
   is_image "$1"
-  [ -n "$(get "deployment/$name" '{.metadata.name}')" ] || fail "there is no deployment/$name for a canary to stand beside"
+  [ -n "$(get "deployment/$name" '{.metadata.name}')" ] || fail "there is no deployment/$name: deploy production before a canary"
   top=$(mktemp -d)
   # shellcheck disable=SC2064 # $top is local: it is to be read now
   trap "rm -rf '$top'" EXIT
@@ -186,15 +186,15 @@ YAML
   migrate "$1"
 {%- endif %}
   if routed; then divide 0; fi
-  say "one pod of $1 beside the others"
+  say "starting one pod of $1 next to the others"
   change apply --filename "$top/rendered.yaml"
   if ! wait_for "$name-canary"; then
     "${kube[@]}" logs "deployment/$name-canary" --tail=20 >&2 || true
     remove
-    fail "the canary did not become ready, and was taken away"
+    fail "the canary did not become ready, and was removed"
   fi
   if routed; then
-    say "the canary is ready: canary share PERCENT gives it requests"
+    say "the canary is ready: send it requests with canary share PERCENT"
   else
     say "the canary serves"
   fi
@@ -216,7 +216,7 @@ addresses() { # SERVICE
     if [ -n "$found" ]; then return 0; fi
     sleep 1
   done
-  fail "Service/$1 has no addresses; the route was not touched"
+  fail "Service/$1 has no addresses; the route was not changed"
 }
 # Sends a share of the route's requests to the canary. Each of two Services has the pods of one track.
 divide() { # PERCENT
@@ -241,13 +241,13 @@ share() {
   if [ "$canary" -lt 1 ]; then canary=1; fi
   if ! routed || [ "$canary" -gt "${has:-0}" ]; then
     change scale "deployment/$name-canary" "--replicas=$canary"
-    wait_for "$name-canary" || fail "the canary did not grow"
+    wait_for "$name-canary" || fail "the canary did not scale up"
   fi
   if routed; then
     divide "$1"
-    say "$1 % of what comes by the HTTPRoute goes to the canary"
+    say "$1 % of the requests through the HTTPRoute go to the canary"
   else
-    say "$canary of $((canary + stable)) pods are canaries: $((100 * canary / (canary + stable))) %. It moves when the autoscaler does."
+    say "$canary of $((canary + stable)) pods are canaries: $((100 * canary / (canary + stable))) %. The autoscaler changes this share."
   fi
 }
 
@@ -264,12 +264,12 @@ finish() {
   exists
   image=$(get "deployment/$name-canary" '{.spec.template.spec.containers[0].image}')
   before=$(get "deployment/$name" '{.metadata.annotations.deployment\.kubernetes\.io/revision}')
-  say "everyone gets $image"
+  say "rolling out $image"
   change set image "deployment/$name" "app=$image"
   if ! wait_for "$name"; then
     change rollout undo "deployment/$name" "--to-revision=$before"
     wait_for "$name" || true
-    fail "$image did not roll out; deployment/$name was taken back, the canary stays"
+    fail "$image did not roll out; deployment/$name was rolled back, and the canary stays"
   fi
   remove
   say "done. In the overlay's images: $image"
@@ -292,8 +292,8 @@ case "${command[*]:0:2} ${#command[@]}" in
   "canary abort 2")
     exists
     remove
-    say "the canary is gone"
+    say "the canary is removed"
     ;;
-  " 0") wrong_use "say what to do" ;;
-  *) wrong_use "cannot do: ${command[*]}" ;;
+  " 0") wrong_use "missing command" ;;
+  *) wrong_use "unknown command ${command[*]}" ;;
 esac

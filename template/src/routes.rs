@@ -15,7 +15,7 @@ use serde::Serialize;
 pub(crate) fn router() -> ApiRouter {
     ApiRouter::new().api_route(
         "/",
-        get_with(greet, |route| route.summary("What answers here")),
+        get_with(greet, |route| route.summary("Name and version")),
     )
 }
 {%- else -%}

@@ -142,7 +142,7 @@ fn free() -> SocketAddr {
 }
 
 /// An address at which nobody listens.
-pub(crate) fn nobody() -> String {
+pub(crate) fn unused_address() -> String {
     format!("http://{}", free())
 }
 

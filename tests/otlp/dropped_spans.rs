@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::client::{Connection, get};
-use crate::collector::{Answering, Hanging, exporting, nobody};
+use crate::collector::{Answering, Hanging, exporting, unused_address};
 use crate::program::{Program, Setup, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -83,7 +83,7 @@ fn a_collector_that_hangs_does_not_move_the_deadline() {
 #[test]
 fn an_unavailable_collector_causes_one_line_a_minute() {
     let program = start(
-        exporting(&nobody())
+        exporting(&unused_address())
             // Each try fails for good at once.
             .variable("OTEL_EXPORTER_OTLP_TIMEOUT", 20)
             .variable("OTEL_BSP_SCHEDULE_DELAY", 1),
@@ -105,7 +105,7 @@ fn an_unavailable_collector_causes_one_line_a_minute() {
 
 #[test]
 fn a_shutdown_does_not_wait_for_an_unavailable_collector() {
-    let program = start(exporting(&nobody()).set("shutdown.hook_timeout", "3s"));
+    let program = start(exporting(&unused_address()).set("shutdown.hook_timeout", "3s"));
     assert_eq!(get(program.main, "/").status, 200);
     let (_, log) = stop(program);
     let stopped = lines(&log, "stopped")[0]["duration_ms"].as_f64().unwrap();

@@ -321,7 +321,7 @@ fn a_sampler_without_parent_takes_the_same_share_of_all_services() {
 
 #[test]
 #[ignore = "needs rotel"]
-fn probes_and_the_admin_listener_leave_no_spans() {
+fn probes_and_admin_requests_have_no_spans() {
     let collector = Collector::start();
     let program = exporting(&collector.endpoint()).start();
     get(program.main, "/health/liveness");

@@ -15,7 +15,7 @@ use http::Request;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::collector::{Answering, nobody};
+use crate::collector::{Answering, unused_address};
 
 // --- the program ---
 
@@ -107,7 +107,7 @@ fn remaining_spans_are_exported_before_the_exit_and_counted() {
 
 #[test]
 fn spans_for_an_unavailable_collector_are_dropped_and_logged() {
-    let log = log(&run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &nobody())]));
+    let log = log(&run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &unused_address())]));
     assert_eq!(message(&log, "done")["refused"], 2);
     message(&log, "spans dropped: the collector rejects them");
 }

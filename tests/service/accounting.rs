@@ -55,7 +55,7 @@ fn a_complete_http1_response_is_logged_with_its_status_and_bytes() {
         let received = client.rest();
         assert!(received >= bytes, "{method} {path}: {received} bytes");
     }
-    hold(program);
+    log_and_metrics_agree(program);
 }
 
 #[test]
@@ -77,11 +77,11 @@ fn a_complete_http2_response_is_logged_with_its_status_and_bytes() {
         }
         assert_eq!(received, bytes, "{method} {path}");
     }
-    hold(program);
+    log_and_metrics_agree(program);
 }
 
 /// Checks that the log and the metrics agree with the bytes that were sent.
-fn hold(program: Program) {
+fn log_and_metrics_agree(program: Program) {
     let all = ANSWERS.len() as f64;
     eventually("all are over", || {
         program.metric("http_server_active_requests") == 0.0

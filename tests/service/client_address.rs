@@ -85,7 +85,7 @@ fn forwarded_is_read_if_the_settings_name_it() {
 }
 
 #[test]
-fn http2_is_no_different() {
+fn the_client_address_is_the_same_over_http2() {
     let program = behind_proxies().start();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

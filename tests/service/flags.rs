@@ -140,7 +140,7 @@ fn the_health_check_flag_requests_the_running_service() {
 }
 
 #[test]
-fn version_and_help_describe_it_and_an_unknown_flag_is_named() {
+fn version_and_help_describe_the_service_and_an_unknown_flag_is_named() {
     let version = Setup::default().run("--version").stdout;
     assert!(
         version.starts_with("subject 1.2.3 (commit abc123, built unknown, rustc 1."),

@@ -27,3 +27,4 @@ mod start_retry;
 mod stop;
 mod test_kit;
 mod tracing_layers;
+mod unix_socket;

@@ -298,7 +298,7 @@ fn ids_are_kept_or_generated_echoed_and_logged() {
 }
 
 #[test]
-fn probes_and_scrapes_leave_no_line() {
+fn probes_and_scrapes_are_not_logged() {
     let program = Program::start();
     for path in ["/health/liveness", "/health/readiness"] {
         get(program.main, path);

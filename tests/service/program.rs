@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
@@ -23,6 +24,7 @@ use axum_chassis::shutdown::Shutdown;
 use axum_chassis::testing::{self, Ended, Process};
 use axum_chassis::{Chassis, ClientAddress, Problem, RoutePolicy, Service, trace};
 use http_body::Frame;
+use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tower::service_fn;
@@ -537,6 +539,7 @@ impl Visit for EventMessage {
 pub(crate) struct Setup {
     program: testing::Program,
     files: Option<u64>,
+    socket: Option<OwnedFd>,
 }
 
 impl Default for Setup {
@@ -548,6 +551,7 @@ impl Default for Setup {
         Self {
             program,
             files: None,
+            socket: None,
         }
     }
 }
@@ -575,6 +579,13 @@ impl Setup {
     /// Gives it so many file descriptors.
     pub(crate) fn files(mut self, files: u64) -> Self {
         self.files = Some(files);
+        self
+    }
+
+    /// Passes it a socket as systemd does, as file descriptor 3.
+    pub(crate) fn inherit(mut self, socket: OwnedFd) -> Self {
+        fcntl_setfd(&socket, FdFlags::empty()).expect("a socket to inherit");
+        self.socket = Some(socket);
         self
     }
 
@@ -609,8 +620,14 @@ impl Setup {
             .files
             .map(|files| format!("ulimit -n {files}; "))
             .unwrap_or_default();
+        let mut exec = "exec \"$0\" \"$@\"".to_owned();
+        // The shell keeps its number. Not every `sh` takes file descriptors of two digits.
+        if let Some(socket) = &self.socket {
+            let number = socket.as_raw_fd();
+            exec = format!("exec bash -c 'exec 3<&{number}; LISTEN_PID=$$ {exec}' \"$0\" \"$@\"");
+        }
         self.program
-            .arguments(["-c", &format!("{limit}exec \"$0\" \"$@\"")])
+            .arguments(["-c", &format!("{limit}{exec}")])
             .argument(std::env::current_exe().expect("this test"))
             .arguments([
                 "--exact",

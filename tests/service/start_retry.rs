@@ -7,7 +7,7 @@ use axum_chassis::testing::Ended;
 use crate::program::Setup;
 
 /// An address where nobody listens yet.
-fn nobody() -> std::net::SocketAddr {
+fn unused_address() -> std::net::SocketAddr {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     taken.local_addr().unwrap()
 }
@@ -21,8 +21,8 @@ fn failure(ended: &Ended) -> &str {
 
 #[test]
 fn a_late_dependency_is_awaited_live_and_not_ready() {
-    let address = nobody();
-    let main = nobody();
+    let address = unused_address();
+    let main = unused_address();
     let process = Setup::default()
         .set("subject.needs", address)
         .set("server.port", main.port())
@@ -56,7 +56,7 @@ fn a_missing_dependency_is_named_by_service_and_command() {
     for arguments in ["", "migrate"] {
         let ended = Setup::default()
             .variable("ARGUMENTS", arguments)
-            .set("subject.needs", nobody())
+            .set("subject.needs", unused_address())
             .set("service.start_timeout", "500ms")
             .launch()
             .wait();
@@ -71,7 +71,7 @@ fn a_missing_dependency_is_named_by_service_and_command() {
 fn a_signal_ends_a_waiting_command() {
     let process = Setup::default()
         .variable("ARGUMENTS", "migrate")
-        .set("subject.needs", nobody())
+        .set("subject.needs", unused_address())
         .launch();
     process.wait_for_message("waiting for a dependency");
     let ended = process.stop();

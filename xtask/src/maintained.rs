@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::ensure;
 
-/// How many days a looked-up row is good for.
+/// Days after which a row has to be looked up again.
 const LOOKED_UP: i64 = 45;
 
 /// Rust 1.95 was released on this day, and each release follows six weeks after the one before it.
@@ -61,7 +61,7 @@ fn rows(table: &str) -> impl Iterator<Item = Part<'_>> {
     })
 }
 
-/// What is due on a day, a line each.
+/// The parts that are due on a day, a line each.
 fn due(table: &str, today: i64) -> anyhow::Result<Vec<String>> {
     let mut due = Vec::new();
     for row in rows(table) {

@@ -84,7 +84,7 @@ fn a_missing_directory_is_fine_unless_it_is_configured() {
 }
 
 #[test]
-fn a_service_without_settings_has_the_chassis_s() {
+fn a_service_without_settings_has_those_of_the_chassis() {
     let sources = Sources::empty()
         .with_var("PORT", "81")
         .with_var("DATABASE_URL", "postgres://db");

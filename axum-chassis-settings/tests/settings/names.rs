@@ -125,7 +125,7 @@ fn a_flag_names_a_key_with_dots() {
 }
 
 #[test]
-fn these_are_not_settings() {
+fn variables_of_kubernetes_and_others_are_not_settings() {
     let ignored = Fixture::new()
         // Kubernetes' links to a service called `app`, and to one called `app-server`.
         .var("APP_PORT", "tcp://10.0.0.1:80")

@@ -19,7 +19,7 @@ fn read<S: SettingsSchema>(toml: &str, vars: &[(&str, &str)]) -> Result<S, Inval
     load::<(), S>(&sources).map(|loaded| loaded.service)
 }
 
-fn told<S: SettingsSchema>(toml: &str, vars: &[(&str, &str)]) -> Vec<String> {
+fn errors<S: SettingsSchema>(toml: &str, vars: &[(&str, &str)]) -> Vec<String> {
     let Err(invalid) = read::<S>(toml, vars) else {
         return Vec::new();
     };
@@ -65,7 +65,7 @@ impl Default for Cache {
 #[test]
 fn every_missing_key_is_reported_with_a_way_to_set_it() {
     assert_eq!(
-        told::<Needy>("", &[]),
+        errors::<Needy>("", &[]),
         [
             "store.path: missing required setting, expected a string, for example in the environment variable APP__STORE__PATH",
             "store.size: missing required setting, expected a size such as \"2MiB\", \"512KiB\" or \"1GB\", for example in the environment variable APP__STORE__SIZE",
@@ -73,7 +73,7 @@ fn every_missing_key_is_reported_with_a_way_to_set_it() {
     );
     // An invalid value is not reported as missing, too. An optional section is complete or absent.
     assert_eq!(
-        told::<Needy>("[store]\npath = 5\nsize = 1\n[optional]\nsize = 1\n", &[]),
+        errors::<Needy>("[store]\npath = 5\nsize = 1\n[optional]\nsize = 1\n", &[]),
         [
             "store.path: invalid value 5, expected a string",
             "optional.path: missing required setting, expected a string, for example in the environment variable APP__OPTIONAL__PATH",
@@ -91,7 +91,7 @@ fn every_missing_key_is_reported_with_a_way_to_set_it() {
 #[test]
 fn nothing_is_called_missing_when_a_file_could_not_be_read() {
     assert_eq!(
-        told::<Needy>("[store]\npath = \"/x\"\nsize 1\n", &[]),
+        errors::<Needy>("[store]\npath = \"/x\"\nsize 1\n", &[]),
         [": invalid TOML: key with no value, expected `=`"]
     );
 }
@@ -112,7 +112,7 @@ impl Default for Inner {
 }
 
 #[test]
-fn a_section_s_default_holds_for_each_key_by_itself() {
+fn each_key_of_a_section_has_its_own_default() {
     #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
     #[serde(default)]
     struct Outer {
@@ -154,7 +154,7 @@ fn a_section_s_default_holds_for_each_key_by_itself() {
         (outer.login.user.as_str(), outer.login.password.expose()),
         ("orders", "dev")
     );
-    let partly = told::<Outer>("", &[("APP__LOGIN__PASSWORD", "x")]);
+    let partly = errors::<Outer>("", &[("APP__LOGIN__PASSWORD", "x")]);
     assert_eq!(
         partly,
         [
@@ -240,20 +240,20 @@ fn enums_may_carry_settings() {
     assert_eq!(variants.limit, Limit::Word("none".into()));
 
     // The rest is serde's to say, without the secret.
-    let faults = told::<Variants>("", &redis[..2]);
+    let faults = errors::<Variants>("", &redis[..2]);
     assert_eq!(
         faults,
         [
             "store.pool: missing required setting, expected a whole number from 0 to 255, for example in the environment variable APP__STORE__POOL"
         ]
     );
-    let faults = told::<Variants>("[store]\nkind = \"postgres\"\nurl = \"hunter2\"\n", &[]);
+    let faults = errors::<Variants>("[store]\nkind = \"postgres\"\nurl = \"hunter2\"\n", &[]);
     assert_eq!(
         faults,
         ["store.kind: invalid value \"postgres\", expected one of \"memory\", \"redis\""]
     );
     assert_eq!(
-        told::<Variants>(
+        errors::<Variants>(
             "mode = \"read_only\"\nlimit = 1.5\n",
             &[("APP__STORE__URI", "hunter2")]
         ),
@@ -278,7 +278,7 @@ fn a_flattened_struct_adds_its_keys() {
     let flat = read::<Flat>("name = \"x\"\n", &[("APP__ENTRIES", "5")]).unwrap();
     assert_eq!((flat.cache.entries, flat.name.as_str()), (5, "x"));
     assert_eq!(
-        told::<Flat>("nam = \"x\"\n", &[("APP__ENTRIES", "x")]).len(),
+        errors::<Flat>("nam = \"x\"\n", &[("APP__ENTRIES", "x")]).len(),
         2
     );
 }
@@ -340,7 +340,7 @@ fn tuples_maps_options_and_trees_are_read() {
 #[test]
 fn errors_in_tuples_maps_options_and_trees_are_reported() {
     assert_eq!(
-        told::<Odd>(
+        errors::<Odd>(
             "word = 'abcdef'\n[nested.one]\nvalu = 1\n[tree]\nbranches = [{ nam = 'x' }]\n",
             &[
                 ("APP__PORT", "0"),
@@ -433,7 +433,7 @@ fn a_type_that_quotes_a_secret_is_not_quoted() {
         ("APP__DSNS__B", "postgres://x"),
     ];
     assert_eq!(
-        told::<Chatty>("", &vars),
+        errors::<Chatty>("", &vars),
         [
             "dsn: invalid value (text of 7 characters)",
             "dsns.a: invalid value (text of 7 characters)"
@@ -454,7 +454,7 @@ fn a_validation_message_of_several_lines_is_printed_in_one() {
         }
     }
     assert_eq!(
-        told::<Ruled>("", &[]),
+        errors::<Ruled>("", &[]),
         ["cache.entries: too few INFO all is well"]
     );
 }

@@ -55,7 +55,7 @@ fn a_yaml_file_is_a_layer_above_the_files_and_below_secrets_and_variables() {
 }
 
 #[test]
-fn the_yaml_of_the_documentation_is_right() {
+fn the_yaml_of_the_documentation_is_valid() {
     let page = include_str!("../../../docs/settings.md");
     let yaml = page.split("```yaml\n").nth(1).unwrap();
     let fixture = Fixture::new().yaml(yaml.split("```").next().unwrap());
@@ -89,7 +89,7 @@ const WRONG: [(&str, &[&str]); 9] = [
         &[
             "ordrs: unknown setting",
             "server.prot: unknown setting",
-            "server.host: invalid value \"here\": invalid IP address syntax",
+            "server.host: invalid value \"here\", expected an IP address such as \"127.0.0.1\" or \"::1\"",
         ],
     ),
     (
@@ -204,7 +204,7 @@ fn a_source_may_block_within_a_runtime() {
 }
 
 #[test]
-fn values_without_an_origin_have_their_source_s() {
+fn a_value_without_an_origin_has_the_name_of_its_source() {
     let fixture = Fixture::new().source(Says::one("server.port", 81));
     assert_eq!(
         fixture.value("server.port"),

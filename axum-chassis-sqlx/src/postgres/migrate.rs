@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use tokio::time::{Instant, sleep};
 
-use super::probe::{Probe, Ways, told};
+use super::probe::{Probe, Ways, without_causes};
 use super::{read, upkeep::Upkeep};
 use crate::Settings;
 use crate::open::wait;
@@ -95,7 +95,7 @@ pub async fn migrate<S>(
         let applied = apply(&migrator, migration.version, &mut connection).await;
         applied.map_err(|error| match error {
             MigrateError::ExecuteMigration(error, version) => {
-                told(&error).context(format!("migration {version}"))
+                without_causes(&error).context(format!("migration {version}"))
             }
             error => error.into(),
         })?;

@@ -161,7 +161,7 @@ impl Probe {
             false => "SELECT false",
         };
         let row = sqlx::raw_sql(sql).fetch_one(&mut connection).await;
-        if row.map_err(|error| told(&error))?.try_get(0)? {
+        if row.map_err(|error| without_causes(&error))?.try_get(0)? {
             // The pool's connections may be older, from a time when the server was writable.
             self.0.upkeep.renew_after_failover();
             anyhow::bail!("the server is read-only, and the URL has target_session_attrs");
@@ -179,13 +179,13 @@ impl Probe {
             {
                 error
             }
-            connected => return connected.map_err(|error| told(&error)),
+            connected => return connected.map_err(|error| without_causes(&error)),
         };
         if self.0.is_pooled.swap(true, Ordering::Relaxed) {
             anyhow::bail!("{}", refused.message());
         }
         let connected = self.ways().plain.connect().await;
-        connected.map_err(|error| told(&error))
+        connected.map_err(|error| without_causes(&error))
     }
 }
 
@@ -201,7 +201,7 @@ fn end(silent: Connections) {
 }
 
 /// The error's text, which already contains its causes.
-pub(super) fn told(error: &sqlx::Error) -> anyhow::Error {
+pub(super) fn without_causes(error: &sqlx::Error) -> anyhow::Error {
     anyhow::Error::msg(message(error).unwrap_or_else(|| error.to_string()))
 }
 

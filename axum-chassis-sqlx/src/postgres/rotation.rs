@@ -28,7 +28,7 @@ use crate::Settings;
 /// a restart.
 ///
 /// # Errors
-/// Those of [`postgres`](crate::postgres()).
+/// The same as [`postgres`](crate::postgres()).
 pub async fn postgres_rotating<S: Send + Sync + 'static>(
     chassis: &Chassis<S>,
     name: &str,

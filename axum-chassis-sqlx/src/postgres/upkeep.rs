@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Notify;
 
-use super::probe::{ANSWER, Probe, told};
+use super::probe::{ANSWER, Probe, without_causes};
 
 /// A statement that was prepared before a migration fails once on each connection.
 const AFTER_MIGRATION: Duration = Duration::from_secs(1);
@@ -85,7 +85,7 @@ impl Upkeep {
         match answer {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::info!(error = %told(&error), "a connection of the pool is lost");
+                tracing::info!(error = %without_causes(&error), "a connection of the pool is lost");
                 return Ok(false);
             }
             Err(fresh) => {

@@ -89,8 +89,8 @@ pub(crate) fn apply(
     };
     if let Some(store) = live.waits_for() {
         eprintln!(
-            "the service waits for {store}, which is not here: what alerts, autoscalers and the dashboard ask for is not \
-             checked; --secrets names a folder with the URL of one that is\n"
+            "the service waits for {store}, which is not available here: the queries of alerts, autoscalers and the dashboard \
+             are not checked; to check them, pass --secrets with a folder that has the URL of a running store\n"
         );
         return Ok(());
     }

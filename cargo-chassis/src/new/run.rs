@@ -31,7 +31,7 @@ pub(super) fn run(name: &str, folder: &Path) -> anyhow::Result<ExitCode> {
         .env("APP__ADMIN__PORT", admin.to_string())
         .stdin(Stdio::null())
         // A group of its own: Ctrl-C reaches it once, through us, and not a second time from the
-        // terminal, which it would take as an order to drop what it is doing.
+        // terminal, which would abort its shutdown.
         .process_group(0)
         .spawn()
         .context("cannot start cargo")?;
@@ -71,7 +71,7 @@ fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Result<Option<Ex
     }
 }
 
-/// Prints URLs to try, each with what it answers right now.
+/// Prints URLs to try, each with its current response.
 fn show(name: &str, main: u16, admin: u16) {
     let urls = [
         (main, "/"),

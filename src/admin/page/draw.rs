@@ -9,8 +9,8 @@ use crate::admin::resources::Resource;
 use crate::admin::status::{Point, Status, Stop};
 
 pub(super) fn page(status: &Status<'_>) -> String {
-    // Most of it are the lines, in which each quotation mark becomes six characters. To grow on the way would take the
-    // memory of several pages, and what is not written takes none.
+    // Most of the page is log lines, in which each quotation mark becomes six characters. Growing the buffer would take the
+    // memory of several pages, and reserved memory that is not written takes none.
     let lines: usize = status.log.iter().map(|line| line.line.len()).sum();
     let about = 32 * 1024 + 600 * status.routes.len() + 2 * lines;
     let mut page = Page(String::with_capacity(about));
@@ -167,7 +167,7 @@ impl Page {
             Reverts(filter),
             HtmlText(now),
         ));
-        // The search is outside of what is drawn again, for it goes on over that.
+        // The search is outside the part that is redrawn, so that it keeps its state.
         self.0.push_str(
             "<button>Set</button></form></section>\
              <p id=\"search\" hidden><label>Search the lines below <input type=\"search\"></label></p>",

@@ -11,7 +11,7 @@ use opentelemetry_sdk::trace::{BatchSpanProcessor, Span, SpanData, SpanExporter,
 
 use super::Counts;
 
-/// At most one line about lost spans in so long.
+/// The interval of log lines about lost spans.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 
 /// The counts of this process's spans.
@@ -178,7 +178,7 @@ impl SpanProcessor for SpanQueue {
     }
 }
 
-/// The way out, on the exporting thread.
+/// The receiving end, on the exporting thread.
 #[derive(Debug)]
 pub(super) struct Reporting {
     exporter: opentelemetry_otlp::SpanExporter,

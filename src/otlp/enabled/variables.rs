@@ -163,7 +163,7 @@ impl VariableReader<'_> {
     }
 
     fn endpoint(&mut self, [traces, all]: [Option<String>; 2]) -> Option<Uri> {
-        // The one for traces is taken as it is; what is common to all signals is not yet a path.
+        // The URL for traces is used unchanged; the URL for all signals gets a path.
         let (name, value, url) = match (traces, all) {
             (Some(traces), _) => (TRACES_ENDPOINT, traces.clone(), traces),
             (None, Some(all)) => {

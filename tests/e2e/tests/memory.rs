@@ -248,7 +248,7 @@ fn no_client_has_a_container_of_128_mib_killed_and_others_are_answered() {
             answer.starts_with("HTTP/1.1 201") || is_shed,
             "{what}: {answer}"
         );
-        // Those that wait for a place come first.
+        // Connections that wait for a slot come first.
         assert!(took < Duration::from_secs(15), "{what}: {took:?}");
         assert!(memory < 0.9 * LIMIT, "{what}: {memory} bytes");
         let state = ["inspect", "--format={{.State.OOMKilled}} {{.RestartCount}}"];

@@ -20,7 +20,7 @@ fn server(port: u16) -> Process {
 }
 
 #[test]
-fn the_documentation_shows_it_as_it_is() {
+fn the_documentation_shows_the_code_of_the_nats_store() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| std::fs::read_to_string(here.join(path)).expect(path);
     let (code, page) = (read("src/bin/nats.rs"), read("../../docs/stores.md"));

@@ -106,7 +106,7 @@ impl Step<'_> {
                     faults,
                     field,
                     format!("is {}, and the Deployment's is {}", alike.0, alike.1),
-                    "make the Job of the Deployment, as components/migrate does, or give it the same",
+                    "derive the Job from the Deployment, as components/migrate does, or set the same value",
                 );
             }
         }
@@ -125,8 +125,8 @@ impl Step<'_> {
                 self.add(
                     faults,
                     field,
-                    "what they hold is not what the Deployment's hold, so the Job may migrate another database".to_owned(),
-                    "take the ConfigMaps and Secrets of the overlay",
+                    "their content differs from the Deployment's, so the Job may migrate another database".to_owned(),
+                    "use the ConfigMaps and Secrets of the overlay",
                 );
             }
         }
@@ -163,7 +163,7 @@ impl Step<'_> {
                 faults,
                 "spec.template.spec.serviceAccountName",
                 format!("there is no ServiceAccount {account} before the overlay is applied"),
-                "leave it in what is applied with the Job",
+                "apply it together with the Job",
             );
         }
     }
@@ -173,7 +173,7 @@ impl Step<'_> {
             self.add(
                 faults,
                 "spec.activeDeadlineSeconds",
-                "is not set: a migration that waits for a lock holds every rollout up for ever"
+                "is not set: a migration that waits for a lock would block every rollout forever"
                     .to_owned(),
                 "set it to more than your slowest migration takes",
             );
@@ -205,7 +205,7 @@ impl Step<'_> {
                 self.add(
                     faults,
                     "spec.template.spec.containers[].args",
-                    format!("no setting is called {key}"),
+                    format!("unknown setting {key}"),
                     "name a key of --config-schema",
                 );
             }

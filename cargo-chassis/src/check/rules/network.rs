@@ -50,7 +50,7 @@ fn deployments(workloads: &[Workload<'_>], faults: &mut Faults) {
                         workload.deployment.name(),
                         other.deployment.name()
                     ),
-                    "tell them apart by a label such as track",
+                    "distinguish them with a label such as track",
                 );
             }
         }
@@ -219,9 +219,7 @@ fn timeout(
         faults.add(
             &route.file,
             "spec.rules[].timeouts.request",
-            format!(
-                "gives up after {patience}s, and the service answers 504 itself after {slowest}s"
-            ),
+            format!("times out after {patience}s, before the service's own 504 after {slowest}s"),
             "set it above limits.request_timeout",
         );
     }
@@ -325,7 +323,7 @@ fn service_monitor(
             faults.add(
                 &monitor.file,
                 "spec.endpoints[].path",
-                format!("{path} answers {}", answer.unwrap_or_default()),
+                format!("{path} returns {}", answer.unwrap_or_default()),
                 "scrape /metrics on port admin",
             );
         }

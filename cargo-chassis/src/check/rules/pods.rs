@@ -71,7 +71,7 @@ fn restricted(workload: &Workload<'_>, faults: &mut Faults) {
         faults.add(
             workload.file(),
             "spec.template.spec.automountServiceAccountToken",
-            "a token for the API server is mounted, and the service has no use for one",
+            "a token for the API server is mounted, which the service does not need",
             "set it to false",
         );
     }

@@ -23,7 +23,7 @@ fn probes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) -> 
             faults.add(
                 workload.file(),
                 field,
-                "is missing, or asks otherwise than by HTTP",
+                "is missing, or is not an HTTP probe",
                 format!(
                     "httpGet /health/{} on port admin",
                     probe.trim_end_matches("Probe")
@@ -51,10 +51,10 @@ fn probes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) -> 
                 workload.file(),
                 format!("{field}.httpGet.path"),
                 format!(
-                    "{path} on port {port} answers {}",
+                    "{path} on port {port} returns {}",
                     answer.unwrap_or_default()
                 ),
-                "ask for /health/startup, /health/liveness or /health/readiness on port admin",
+                "use /health/startup, /health/liveness or /health/readiness on port admin",
             );
         }
         if probe == "livenessProbe" && path.contains("readiness") {
@@ -88,7 +88,9 @@ fn startup_budget(workload: &Workload<'_>, faults: &mut Faults) {
         faults.add(
             workload.file(),
             workload.field(".startupProbe.failureThreshold"),
-            format!("gives up after {budget}s, but the service may take service.start_timeout = {start}s"),
+            format!(
+                "fails after {budget}s, but the service may take service.start_timeout = {start}s"
+            ),
             format!("set it to {} or more", (start / period).ceil()),
         );
     }

@@ -24,7 +24,7 @@ pub(super) fn check(check: &Check, overlay: &Overlay, faults: &mut Faults) {
                     &resource.file,
                     field,
                     format!(
-                        "is {}: the alert leads to no runbook",
+                        "is {}, which is not the alert's runbook",
                         url.unwrap_or("not set")
                     ),
                     format!("end it with {page}"),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum_chassis::testing::Process;
 use stores::{Asked, Load, PgBouncer, Postgres, Proxy, wait_for, wait_until_not_ready};
 
-use crate::secrets::{holds_no_password, tells_nothing};
+use crate::secrets::{has_no_password, shows_no_password};
 use crate::servers::in_state;
 use crate::{acknowledged, program, run, take};
 
@@ -57,10 +57,10 @@ fn works_in(mode: &str) {
     let failed = asked.iter().filter(|one| one.status() != 201);
     assert_eq!(failed.count(), 0);
     acknowledged(&asked, &postgres.query("SELECT reference FROM orders"));
-    tells_nothing(&service);
+    shows_no_password(&service);
     let said = service.stop().stdout;
     assert!(said.contains(WARNING), "{said}");
-    holds_no_password("the log", &said);
+    has_no_password("the log", &said);
 
     // A statement timeout of the role, as the warning recommends.
     postgres.query("ALTER ROLE orders SET statement_timeout = '200ms'");
@@ -108,8 +108,8 @@ fn is_bounded_without_a_server_in(mode: &str) {
         let answer = one.answer.as_ref().expect("an answer");
         assert!(answer.is_unavailable(), "{answer:?}");
     }
-    tells_nothing(&service);
-    holds_no_password("the log", &service.stop().stdout);
+    shows_no_password(&service);
+    has_no_password("the log", &service.stop().stdout);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use stores::{
 use crate::{acknowledged, program, run, take};
 
 /// Checks that a text has no password, neither as it is nor as it is written in a URL.
-pub(crate) fn holds_no_password(what: &str, text: &str) {
+pub(crate) fn has_no_password(what: &str, text: &str) {
     for secret in [PASSWORD, PASSWORD_IN_URL, "hunter2"] {
         let at = text.find(secret);
         let around = at.map(|at| &text[at.saturating_sub(200)..(at + 50).min(text.len())]);
@@ -66,7 +66,7 @@ impl Collector {
 }
 
 /// Requests everything that the service shows, and searches it for the passwords.
-pub(crate) fn tells_nothing(service: &Process) {
+pub(crate) fn shows_no_password(service: &Process) {
     for path in [
         "/",
         "/config",
@@ -77,7 +77,7 @@ pub(crate) fn tells_nothing(service: &Process) {
         "/status",
     ] {
         let answer = service.admin().get(path);
-        holds_no_password(path, &format!("{:?}{}", answer.headers, answer.text()));
+        has_no_password(path, &format!("{:?}{}", answer.headers, answer.text()));
     }
     let config = service.admin().get("/config").text().to_owned();
     assert!(config.contains("[redacted]"), "{config}");
@@ -95,7 +95,7 @@ fn no_password_is_shown_when_stores_work_and_when_they_fail() {
         .set("database.acquire_timeout", "2s");
     for argument in ["migrate", "--print-config", "--check-config"] {
         let ended = run(program.clone(), argument);
-        holds_no_password(argument, &(ended.stdout + &ended.stderr));
+        has_no_password(argument, &(ended.stdout + &ended.stderr));
     }
 
     let service = program.start();
@@ -104,16 +104,16 @@ fn no_password_is_shown_when_stores_work_and_when_they_fail() {
     assert_eq!(take(main, 1).expect("an answer").status, 201);
     assert_eq!(take(main, 1).expect("an answer").status, 409);
     assert_eq!(view().status, 200);
-    tells_nothing(&service);
+    shows_no_password(&service);
 
     postgres.stop();
     redis.kill();
     wait_until_not_ready(&service);
     for answer in [take(main, 2).expect("an answer"), view()] {
         assert!(answer.is_unavailable(), "{answer:?}");
-        holds_no_password("a 503", &answer.body);
+        has_no_password("a 503", &answer.body);
     }
-    tells_nothing(&service);
+    shows_no_password(&service);
     postgres.start_again();
     redis.start_again();
     service.wait_until_ready();
@@ -130,8 +130,8 @@ fn no_password_is_shown_when_stores_work_and_when_they_fail() {
         said.contains("INSERT INTO orders"),
         "the log is that of `trace`"
     );
-    holds_no_password("the log", &said);
-    holds_no_password("traces", &collector.text());
+    has_no_password("the log", &said);
+    has_no_password("traces", &collector.text());
 }
 
 /// A wrong and a new password, connections that go silent, a failover and a migration through a pooler.
@@ -144,7 +144,7 @@ fn no_password_is_shown_during_rotation_silence_and_failover() {
     let program = program().variable("RUST_LOG", "trace");
     for url in [pooler.url(&postgres), postgres.url()] {
         let migrated = run(program.clone().variable("DATABASE_URL", url), "migrate");
-        holds_no_password("migrate", &(migrated.stdout + &migrated.stderr));
+        has_no_password("migrate", &(migrated.stdout + &migrated.stderr));
     }
     postgres.query("CREATE ROLE service LOGIN SUPERUSER PASSWORD 'hunter2-first'");
     let folder = tempfile::tempdir().expect("a folder");
@@ -160,13 +160,13 @@ fn no_password_is_shown_during_rotation_silence_and_failover() {
     give("hunter2-first");
     let program = program.variable("APP_SECRETS_DIR", folder.path().display().to_string());
     let printed = run(program.clone(), "--print-config");
-    holds_no_password("--print-config", &(printed.stdout + &printed.stderr));
+    has_no_password("--print-config", &(printed.stdout + &printed.stderr));
     let service = program.start();
     let main = service.main().address();
     let takes = |number| {
         wait_for("an order", || {
             let answer = take(main, number).expect("an answer");
-            holds_no_password("an answer", &format!("{answer:?}"));
+            has_no_password("an answer", &format!("{answer:?}"));
             (answer.status == 201).then_some(())
         });
     };
@@ -176,27 +176,27 @@ fn no_password_is_shown_during_rotation_silence_and_failover() {
     service.wait_for_message(
         "the new value of a setting does not work: the one before it stays in use",
     );
-    tells_nothing(&service);
+    shows_no_password(&service);
     postgres.query("ALTER ROLE service PASSWORD 'hunter2-second'");
     give("hunter2-second");
     service.wait_for_message("the new value of a setting is in use");
     takes(2);
-    tells_nothing(&service);
+    shows_no_password(&service);
 
     proxy.silence();
     takes(3);
-    tells_nothing(&service);
+    shows_no_password(&service);
 
     postgres.turn_read_only();
     wait_for("a refusal", || {
         let answer = take(main, 4).expect("an answer");
-        holds_no_password("a 503", &format!("{answer:?}"));
+        has_no_password("a 503", &format!("{answer:?}"));
         (answer.status == 503).then_some(())
     });
-    tells_nothing(&service);
+    shows_no_password(&service);
 
     let ended = service.stop();
-    holds_no_password("the log", &(ended.stdout + &ended.stderr));
+    has_no_password("the log", &(ended.stdout + &ended.stderr));
 }
 
 /// A primary that turns read-only under load, and a standby that takes its place.
@@ -225,17 +225,17 @@ fn no_password_is_shown_when_a_standby_is_promoted() {
     wait_until_not_ready(&service);
     let report = service.admin().get("/health/readiness").text().to_owned();
     assert!(report.contains("the server is read-only"), "{report}");
-    tells_nothing(&service);
+    shows_no_password(&service);
 
     primary.promote(&standby);
     proxy.retarget(standby.address());
     load.wait_for(50, 201);
     service.wait_until_ready();
-    tells_nothing(&service);
+    shows_no_password(&service);
 
     let asked = load.finish();
     for one in &asked {
-        holds_no_password("an answer", &format!("{:?}", one.answer));
+        has_no_password("an answer", &format!("{:?}", one.answer));
         assert!([201, 503].contains(&one.status()), "{one:?}");
     }
     acknowledged(&asked, &standby.query("SELECT reference FROM orders"));
@@ -245,8 +245,8 @@ fn no_password_is_shown_when_a_standby_is_promoted() {
         });
     }
     let ended = service.stop();
-    holds_no_password("the log", &(ended.stdout + &ended.stderr));
-    holds_no_password("traces", &collector.text());
+    has_no_password("the log", &(ended.stdout + &ended.stderr));
+    has_no_password("traces", &collector.text());
 }
 
 /// A new password in a mounted secret, with the old one refused, under load; and a wrong one before.
@@ -284,7 +284,7 @@ fn a_rotated_redis_password_is_used_without_a_restart_and_a_wrong_one_changes_no
         "the new value of a setting does not work: the one before it stays in use",
     );
     load.wait_for(100, 200);
-    tells_nothing(&service);
+    shows_no_password(&service);
 
     let before = redis.command(&["CLIENT", "LIST"]);
     let of_before: Vec<_> = before
@@ -307,9 +307,9 @@ fn a_rotated_redis_password_is_used_without_a_restart_and_a_wrong_one_changes_no
     let failed: Vec<_> = asked.iter().filter(|one| one.status() != 200).collect();
     println!("{} of {} failed", failed.len(), asked.len());
     assert!(failed.is_empty(), "{:?}", failed[0]);
-    tells_nothing(&service);
+    shows_no_password(&service);
     let ended = service.stop();
-    holds_no_password("the log", &(ended.stdout + &ended.stderr));
+    has_no_password("the log", &(ended.stdout + &ended.stderr));
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn no_password_is_shown_when_the_start_fails() {
         let said = ended.stdout + &ended.stderr;
         assert_eq!(ended.code, Some(code), "{said}");
         assert!(said.contains(helps), "{helps}: {said}");
-        holds_no_password(helps, &said);
+        has_no_password(helps, &said);
     };
     fails([&wrong(&database), ""], 1, "password authentication failed");
     fails([&database, &wrong(&cache)], 1, "WRONGPASS");

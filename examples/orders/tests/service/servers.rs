@@ -119,7 +119,7 @@ fn a_database_restart_causes_503s_only_while_it_is_down() {
     wait_for("connections to come back", || {
         (in_state(&service, "used") == 0.0).then_some(())
     });
-    // Those of the pool, and the one of the readiness check.
+    // The connections of the pool, and the one of the readiness check.
     let open = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND \
                 pid <> pg_backend_pid()";
     assert_eq!(fixture.postgres.query(open), ["6"]);
@@ -326,7 +326,7 @@ fn a_shutdown_during_queries_loses_nothing() {
 
     let asked = load.finish();
     assert_eq!(service.wait().code, Some(0));
-    // Those under way were answered; what came later found no connection.
+    // Requests under way got responses; later ones got no connection.
     let taken = asked.iter().filter(|one| one.answer.is_ok());
     let taken = taken.inspect(|one| assert_eq!(one.status(), 201, "{one:?}"));
     let taken = taken.count();

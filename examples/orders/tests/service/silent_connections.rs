@@ -8,7 +8,7 @@ use stores::{
     wait_until_not_ready,
 };
 
-use crate::secrets::{holds_no_password, tells_nothing};
+use crate::secrets::{has_no_password, shows_no_password};
 use crate::servers::{did_not_panic, in_state};
 use crate::{program, run, take};
 
@@ -136,10 +136,10 @@ impl Fixture {
         self.goes_silent_between_queries();
         self.is_dead_for_a_while();
         did_not_panic(&self.service);
-        tells_nothing(&self.service);
+        shows_no_password(&self.service);
         let ended = self.service.stop();
         assert_eq!(ended.code, Some(0));
-        holds_no_password("the log", &ended.stdout);
+        has_no_password("the log", &ended.stdout);
     }
 }
 
@@ -201,10 +201,10 @@ fn redis_comes_back(redis: &Redis, certificates: Option<&Certificates>) {
         assert!(answer.is_unavailable(), "{answer:?}");
     }
     did_not_panic(&service);
-    tells_nothing(&service);
+    shows_no_password(&service);
     let ended = service.stop();
     assert_eq!(ended.code, Some(0));
-    holds_no_password("the log", &ended.stdout);
+    has_no_password("the log", &ended.stdout);
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn a_workflow_has_jobs_for_the_chosen_parts_only() {
         dependabot["updates"].as_sequence().expect("updates").len()
     };
     assert_eq!([&kubernetes, &docker, &none].map(updated), [4, 4, 2]);
-    // Those of the default are tried, in this folder and in tests/images; so there is none that is not.
+    // The commands of the default service are run, in this folder and in tests/images, so no command is untested.
     let tried = kubernetes.commands();
     assert!(tried.contains("cargo chassis check"));
     for service in [docker, none] {

@@ -38,7 +38,7 @@ impl Checkout {
             &origin,
             &["init", "--quiet", "--bare", "--initial-branch=main"],
         );
-        // What generates it may have made a repository.
+        // cargo-generate may have made a repository.
         git(&folder, &["init", "--quiet", "--initial-branch=main"]);
         git(&folder, &["checkout", "--quiet", "-B", "main"]);
         git(
@@ -100,7 +100,7 @@ impl Checkout {
         bash.output().expect("bash")
     }
 
-    /// What a step of these gives to later ones.
+    /// The outputs of a step, for later ones.
     fn outputs(&self, step: (&str, &str, &str), variables: &[(&str, &str)]) -> String {
         let output = self.run(step, variables);
         assert!(output.status.success(), "{output:?}");

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::{
     docker::{Build, docker},
     projects::Shape,
-    service::{CC, SLIM, STATIC, lives_and_leaves},
+    service::{CC, SLIM, STATIC, starts_and_shuts_down},
 };
 
 pub(crate) const GENERATED: Shape =
@@ -39,7 +39,7 @@ fn a_generated_service_starts_and_shuts_down_in_each_image() {
     for kind in [STATIC, CC, SLIM] {
         let build = Build::of(service.path(), kind.dockerfile).arg("VARIANT", kind.variant);
         let image = build.arg("REVISION", "1234567").image();
-        lives_and_leaves(&image);
+        starts_and_shuts_down(&image);
         kind.has_the_documented_size(&image);
     }
 }

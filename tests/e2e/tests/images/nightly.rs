@@ -9,7 +9,7 @@ use crate::{
     contents,
     docker::Build,
     projects::{SHAPES, VENDORED_ACTIX, copy_of},
-    service::{CC, STATIC, lives_and_leaves},
+    service::{CC, STATIC, starts_and_shuts_down},
     shapes::serves_from,
 };
 
@@ -33,7 +33,7 @@ fn the_example_has_an_image_by_the_command_in_the_readme() {
         .arg("REVISION", "1234567")
         .image();
     STATIC.is_not_exceeded_by(&image);
-    lives_and_leaves(&image);
+    starts_and_shuts_down(&image);
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Kind {
 const SIZE_TOLERANCE: f64 = 0.03;
 
 /// From ready to gone, where it has one and a half processors.
-pub(crate) fn lives_and_leaves(image: &Image) {
+pub(crate) fn starts_and_shuts_down(image: &Image) {
     let container = image.start_with(&["--env=LOG_FORMAT=json", "--cpus=1.5"]);
     container.get("/health/readiness");
     container.get("/");

@@ -194,7 +194,7 @@ fn a_package_without_an_executable_is_an_error() {
 
 #[test]
 #[ignore = "needs Docker"]
-fn packages_are_there_and_static_linking_joins_the_projects_own_flags() {
+fn build_packages_are_installed_and_static_linking_keeps_the_projects_own_flags() {
     let project = copy_of("single-bin");
     let settings = project.path().join(".cargo/config.toml");
     fs::create_dir(project.path().join(".cargo")).expect("a folder");

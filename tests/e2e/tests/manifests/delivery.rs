@@ -62,7 +62,7 @@ fn the_examples_of_the_page_render_and_are_valid() {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn a_rollout_in_the_deployments_place_agrees() {
+fn a_rollout_in_place_of_the_deployment_passes_the_check() {
     let copy = followed(copy());
     assert_agree(&Check::new(copy.path().join("k8s"), service()).only("overlays/rollouts"));
 }

@@ -65,7 +65,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// Those of production.
+/// The alerting and recording rules of production.
 pub(crate) fn rules() -> Value {
     documents(&render(&root().join("k8s/overlays/production")))
         .into_iter()

@@ -105,7 +105,7 @@ pub(crate) fn checkov() -> Command {
 
 #[test]
 #[ignore = "needs yamllint"]
-fn yaml_is_written_alike() {
+fn yaml_has_one_style() {
     succeed(
         Command::new("yamllint")
             .current_dir(root())

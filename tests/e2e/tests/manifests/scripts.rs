@@ -72,7 +72,7 @@ impl Stub {
     }
 
     /// Lets no time pass in a script that waits.
-    fn quicken(&self) {
+    fn skip_waits(&self) {
         std::os::unix::fs::symlink("/bin/true", self.copy.path().join("bin/sleep"))
             .expect("a program");
     }
@@ -103,7 +103,7 @@ fn the_scripts_are_clean() {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn a_deployment_that_serves_ends_well_and_changes_no_file() {
+fn a_deployment_that_becomes_ready_succeeds_and_changes_no_file() {
     let stub = Stub::new();
     let before = listing(stub.copy.path());
     let output = stub.run("deploy.sh", &["--image", "reg.example.com/service:2"], &[]);
@@ -290,7 +290,7 @@ fn a_canary_that_does_not_become_ready_is_removed() {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn a_share_by_replicas_is_the_nearest_that_there_is() {
+fn a_share_by_replicas_is_the_nearest_possible() {
     let stub = Stub::new();
     let output = stub.run("promote.sh", &["canary", "share", "50"], &[]);
     assert_eq!(code(&output), 0, "{output:?}");
@@ -359,7 +359,7 @@ fn a_large_share_by_weight_has_the_pods_that_it_takes() {
 #[ignore = "needs kubectl"]
 fn no_request_is_sent_to_a_service_without_addresses() {
     let stub = Stub::new();
-    stub.quicken();
+    stub.skip_waits();
     let output = stub.run(
         "promote.sh",
         &["canary", "start", "reg.example.com/service:2"],

@@ -55,7 +55,7 @@ fn rendered(sources: &[PathBuf], into: &Path) -> Vec<PathBuf> {
 
 #[test]
 #[ignore = "needs kubectl, kubernetes-validate, node and @kubernetes-models"]
-fn they_are_valid_in_every_supported_version() {
+fn manifests_with_stores_are_valid_in_every_supported_version() {
     for answers in ANSWERS {
         let service = generated(answers);
         let secret = service
@@ -113,7 +113,7 @@ fn linters_find_nothing() {
 
 #[test]
 #[ignore = "needs kubectl"]
-fn manifests_and_a_service_whose_stores_are_not_here_agree() {
+fn manifests_pass_the_check_without_the_stores_of_the_service() {
     for answers in ANSWERS
         .iter()
         .filter(|answers| answers[0].starts_with("database"))

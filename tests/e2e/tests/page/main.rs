@@ -144,7 +144,7 @@ fn no_shown_text_becomes_markup() {
 
 #[test]
 #[ignore = "needs chromium and chromedriver"]
-fn it_reads_without_scripts() {
+fn the_page_is_readable_without_scripts() {
     let service = service::start();
     trouble(&service);
     let browser = Browser::start(&["--blink-settings=scriptEnabled=false"]);

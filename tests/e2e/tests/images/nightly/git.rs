@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::{
     docker::Build,
     generated::generate,
-    service::{STATIC, lives_and_leaves},
+    service::{STATIC, starts_and_shuts_down},
 };
 
 #[test]
@@ -31,7 +31,7 @@ fn a_service_with_its_chassis_from_git_builds_unedited() {
     let service = generate(&["chassis=git", &url, "deploy=docker"]);
     // The repository is on this machine.
     let build = Build::of(service.path(), STATIC.dockerfile).option("--network=host");
-    lives_and_leaves(&build.arg("REVISION", "1234567").unoptimized().image());
+    starts_and_shuts_down(&build.arg("REVISION", "1234567").unoptimized().image());
 }
 
 /// A repository that builds can clone, until it is dropped.

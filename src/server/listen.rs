@@ -1,0 +1,338 @@
+//! Listening sockets: TCP, Unix, and those that the process has inherited.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use listenfd::ListenFd;
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream};
+
+use super::transport::Transport;
+use crate::error::Error;
+
+/// Connections that wait in the kernel while we are at our own limit.
+const BACKLOG: u32 = 1024;
+/// The address of a peer of a Unix socket, which has none: it is on this machine, like a peer of 127.0.0.1.
+const LOCAL_PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A socket that listens already: one that the program has opened, or one that it has inherited.
+///
+/// [`Server::listener`](crate::Server::listener) takes it, and tokio's `TcpListener` and `UnixListener` in its place.
+#[derive(Debug)]
+pub struct ListenSocket(SocketKind);
+
+#[derive(Debug)]
+enum SocketKind {
+    Tcp(TcpListener),
+    /// With the file to remove, if this process has created it.
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "removed when dropped")] Option<SocketFile>,
+    ),
+}
+
+/// The address of a listening socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ListenAddress {
+    Tcp(SocketAddr),
+    /// The path, unless the socket has none.
+    Unix(Option<PathBuf>),
+}
+
+/// A bound address without a listener: connections are refused until it listens.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    socket: BoundKind,
+    address: ListenAddress,
+}
+
+#[derive(Debug)]
+enum BoundKind {
+    Tcp(TcpSocket),
+    Unix(UnixSocket, SocketFile),
+    /// It was bound elsewhere.
+    Listening(ListenSocket),
+}
+
+/// The file of a Unix socket that this process has bound. It is removed when this is dropped, unless another process has
+/// replaced it meanwhile.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+// === impl ListenSocket ===
+
+impl ListenSocket {
+    /// The socket that the process was started with: systemd's socket activation (`LISTEN_FDS` and `LISTEN_PID`), or a
+    /// tool that does the same. `None` if there is none.
+    ///
+    /// Call it once, early in `main`: it removes the variables from the environment, for child processes.
+    ///
+    /// # Errors
+    /// If there are several sockets, or one that is neither a TCP nor a Unix stream socket.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, if there is a socket.
+    pub fn inherited() -> io::Result<Option<Self>> {
+        Inherited::take()?.map(Inherited::listen).transpose()
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<(Transport, SocketAddr)> {
+        match &self.0 {
+            SocketKind::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Without it small responses wait for the client's delayed acknowledgement.
+                let _ = stream.set_nodelay(true);
+                Ok((Transport::Tcp(stream), peer))
+            }
+            SocketKind::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Transport::Unix(stream), LOCAL_PEER))
+            }
+        }
+    }
+
+    fn address(&self) -> io::Result<ListenAddress> {
+        Ok(match &self.0 {
+            SocketKind::Tcp(listener) => ListenAddress::Tcp(listener.local_addr()?),
+            SocketKind::Unix(listener, _) => {
+                let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
+                ListenAddress::Unix(path)
+            }
+        })
+    }
+}
+
+impl From<TcpListener> for ListenSocket {
+    fn from(listener: TcpListener) -> Self {
+        Self(SocketKind::Tcp(listener))
+    }
+}
+
+impl From<UnixListener> for ListenSocket {
+    /// Its file stays when the server stops.
+    fn from(listener: UnixListener) -> Self {
+        Self(SocketKind::Unix(listener, None))
+    }
+}
+
+/// An inherited socket before there is a runtime.
+#[derive(Debug)]
+pub(crate) enum Inherited {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Inherited {
+    /// The socket that the process was started with. Removes its variables from the environment, so that child processes
+    /// do not take it for theirs.
+    pub(crate) fn take() -> io::Result<Option<Self>> {
+        let mut sockets = ListenFd::from_env();
+        match sockets.len() {
+            0 => return Ok(None),
+            1 => {}
+            number => {
+                let message = format!("{number} sockets in LISTEN_FDS, expected one");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+        }
+        if let Ok(Some(listener)) = sockets.take_tcp_listener(0) {
+            return Ok(Some(Self::Tcp(listener)));
+        }
+        match sockets.take_unix_listener(0) {
+            Ok(listener) => Ok(listener.map(Self::Unix)),
+            Err(_) => {
+                let message = "the socket in LISTEN_FDS is neither a TCP nor a Unix stream socket";
+                Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+            }
+        }
+    }
+
+    pub(crate) fn listen(self) -> io::Result<ListenSocket> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener)?.into()
+            }
+            Self::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                UnixListener::from_std(listener)?.into()
+            }
+        })
+    }
+}
+
+// === impl ListenAddress ===
+
+impl ListenAddress {
+    /// Host and port, unless it is a Unix socket.
+    pub(crate) fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Host and port. A Unix socket counts as port 0 of 127.0.0.1, as its peers do.
+    pub(crate) fn socket_address(&self) -> SocketAddr {
+        self.tcp().unwrap_or(LOCAL_PEER)
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            Self::Unix(None) => f.write_str("unix:"),
+        }
+    }
+}
+
+// === impl Bound ===
+
+impl Bound {
+    /// Binds `host:port`. `name` is the listener's name in errors.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] with the address, when it cannot be resolved or bound.
+    pub(crate) fn tcp(name: &'static str, host: &str, port: u16) -> Result<Self, Error> {
+        let bind = || {
+            // A name such as `localhost` may resolve to several addresses. The first that works is used.
+            let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+            for address in (host, port).to_socket_addrs()? {
+                match bind_tcp(address) {
+                    Ok(socket) => {
+                        let address = ListenAddress::Tcp(socket.local_addr()?);
+                        let socket = BoundKind::Tcp(socket);
+                        return Ok(Self { socket, address });
+                    }
+                    Err(error) => refused = error,
+                }
+            }
+            Err(refused)
+        };
+        bind().map_err(Error::bind(name, format_args!("{host}:{port}")))
+    }
+
+    /// The address of the settings.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] with the address.
+    pub(crate) fn main(settings: &super::Settings) -> Result<Self, Error> {
+        let Some(path) = &settings.unix_socket else {
+            return Self::tcp("main", &settings.host, settings.port);
+        };
+        let address = ListenAddress::Unix(Some(path.clone()));
+        let bound = bind_unix(path, settings.unix_socket_mode());
+        let (socket, file) = bound.map_err(Error::bind("main", &address))?;
+        Ok(Self {
+            socket: BoundKind::Unix(socket, file),
+            address,
+        })
+    }
+
+    /// The socket that the process was started with. It listens already.
+    pub(crate) fn inherited(socket: Inherited) -> Result<Self, Error> {
+        let bound = socket.listen().and_then(Self::listening);
+        bound.map_err(Error::bind("main", "LISTEN_FDS"))
+    }
+
+    /// A socket that listens already.
+    pub(crate) fn listening(socket: ListenSocket) -> io::Result<Self> {
+        Ok(Self {
+            address: socket.address()?,
+            socket: BoundKind::Listening(socket),
+        })
+    }
+
+    /// The bound address, with the actual port for port 0.
+    pub(crate) fn address(&self) -> &ListenAddress {
+        &self.address
+    }
+
+    /// Has the socket listen.
+    pub(super) fn socket(self, name: &'static str) -> Result<ListenSocket, Error> {
+        let listen = || -> io::Result<ListenSocket> {
+            Ok(ListenSocket(match self.socket {
+                BoundKind::Tcp(socket) => SocketKind::Tcp(socket.listen(BACKLOG)?),
+                BoundKind::Unix(socket, file) => {
+                    SocketKind::Unix(socket.listen(BACKLOG)?, Some(file))
+                }
+                BoundKind::Listening(listener) => return Ok(listener),
+            }))
+        };
+        listen().map_err(Error::bind(name, self.address))
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<(UnixSocket, SocketFile)> {
+    remove_stale(path)?;
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    let file = SocketFile {
+        identity: identity(path)?,
+        path: path.to_owned(),
+    };
+    // Nobody can connect before the socket listens.
+    if let Some(mode) = mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok((socket, file))
+}
+
+/// Removes the file of a process that was killed. A process that listens keeps its file.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = match fs::symlink_metadata(path) {
+        Ok(file) => file.file_type().is_socket(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !is_socket {
+        let message = "there is a file that is not a socket";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+    }
+    // Polled once: a connection to a listening socket is made at once, or waits for room.
+    let connect = pin!(UnixStream::connect(path));
+    match connect.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path)
+        }
+        Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => {
+            let message = "another process listens there";
+            Err(io::Error::new(io::ErrorKind::AddrInUse, message))
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let file = fs::symlink_metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

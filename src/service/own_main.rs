@@ -1,0 +1,314 @@
+//! [`Server`]: the main listener of a program with its own `main`, and what belongs to it.
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::sync::watch;
+
+use super::reload::Reload;
+use super::retry::RetryLimit;
+use super::start::{follow, invalid_host, request_layer, share};
+use super::stop::Serving;
+use super::teardown::Teardown;
+use super::{Chassis, Stopped, UNKNOWN, collectors};
+use crate::admin::{self, Admin, AdminThread};
+use crate::boxed::{Boxed, boxed};
+use crate::chassis_settings::ChassisSettings;
+use crate::error::Error;
+use crate::logs::{self, Logs};
+use crate::otlp::Export;
+use crate::request::RequestLayer;
+use crate::server::{Bound, ListenSocket, Routers};
+use crate::settings::Effective;
+use crate::shared::{Build, Shared};
+use crate::shutdown::{Signals, Trigger};
+
+/// Serves a router in a program that keeps its own `main`, in place of `axum::serve`.
+///
+/// ```no_run
+/// # use axum::{Router, routing::get};
+/// # #[tokio::main] async fn main() -> anyhow::Result<()> {
+/// use axum_chassis::Server;
+///
+/// let app = Router::new().route("/", get("hello"));
+/// let listener = tokio::net::TcpListener::bind("0.0.0.0:3000").await?;
+/// Server::new("links", "1.0.0").listener(listener).bind()?.serve(app).await?;
+/// # Ok(()) }
+/// ```
+///
+/// The listener is the one that [`Service`](crate::Service) has: timeouts for headers, idle connections and clients that
+/// do not read, a limit of connections, a check of `Host`, and a graceful shutdown on SIGTERM and SIGINT within one
+/// deadline. The defaults are those of [`ChassisSettings`]. All else is added one by one:
+///
+/// | part | with |
+/// |---|---|
+/// | request IDs, limits, access log, HTTP metrics, problem details | [`BoundServer::request_layer`] |
+/// | readiness checks, metrics, background tasks, shutdown hooks | [`BoundServer::chassis`] |
+/// | `/health/liveness` and `/health/readiness` on this listener | [`BoundServer::health_routes`] |
+/// | the admin port: probes, metrics, settings, log filter, admin page | [`Server::admin`] |
+///
+/// `examples/parts.rs` has all of them, and `docs/own-main.md` has the way there from an existing program.
+#[must_use = "it listens once it is bound and served"]
+pub struct Server {
+    build: Build,
+    settings: ChassisSettings,
+    effective: Effective,
+    logs: Option<Logs>,
+    socket: Option<ListenSocket>,
+    has_admin: bool,
+    stop: Option<Boxed<()>>,
+}
+
+impl Server {
+    /// A server with the default settings. Name and version are the program's: `env!("CARGO_PKG_NAME")` and
+    /// `env!("CARGO_PKG_VERSION")`.
+    pub fn new(name: &'static str, version: &'static str) -> Self {
+        Self {
+            build: Build {
+                name,
+                version,
+                revision: UNKNOWN,
+                created: UNKNOWN,
+                rustc: env!("CHASSIS_RUSTC"),
+            },
+            settings: ChassisSettings::default(),
+            effective: Effective::default(),
+            logs: None,
+            socket: None,
+            has_admin: false,
+            stop: None,
+        }
+    }
+
+    /// Uses these settings: those of [`settings::load`](crate::settings::load), or the defaults with changes. Sections that
+    /// are the program's affair have no effect: `logs` and `service`.
+    pub fn settings(mut self, settings: ChassisSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Shows these settings on the admin port, with their origins: `effective` of [`settings::load`](crate::settings::load).
+    pub fn effective(mut self, effective: Effective) -> Self {
+        self.effective = effective;
+        self
+    }
+
+    /// Writes access lines to this log, and shows its warnings and its filter on the admin port. Without it, there are no
+    /// access lines.
+    pub fn logs(mut self, logs: &Logs) -> Self {
+        self.logs = Some(logs.clone());
+        self
+    }
+
+    /// Serves this socket in place of `server.host` and `server.port`: tokio's `TcpListener` or `UnixListener`, or the one
+    /// that systemd has passed ([`ListenSocket::inherited`]).
+    pub fn listener(mut self, listener: impl Into<ListenSocket>) -> Self {
+        self.socket = Some(listener.into());
+        self
+    }
+
+    /// Opens the admin port (`admin.host`, `admin.port`) as well, on a thread of its own.
+    pub fn admin(mut self) -> Self {
+        self.has_admin = true;
+        self
+    }
+
+    /// Starts the graceful shutdown when `signal` completes, in place of SIGTERM and SIGINT.
+    pub fn with_graceful_shutdown(
+        mut self,
+        signal: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        self.stop = Some(boxed(signal));
+        self
+    }
+
+    /// Binds the address. Clients are refused until [`BoundServer::serve`]; the admin port answers at once, and is not ready.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if an address cannot be bound, and [`Error::Runtime`] if the operating system refuses the admin
+    /// port's thread or a signal handler.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn bind(self) -> Result<BoundServer, Error> {
+        let settings = Arc::new(self.settings);
+        let bound = match self.socket {
+            Some(socket) => {
+                Bound::listening(socket).map_err(Error::bind("main", "the program's listener"))?
+            }
+            None => Bound::main(&settings.server)?,
+        };
+        let logs = match self.logs {
+            Some(logs) => logs,
+            None => no_logs()?,
+        };
+        let (shared, trigger) = share(self.build, &settings, logs, Export::off())?;
+        collectors::register(&shared).map_err(Error::Metrics)?;
+        let metrics = &shared.metrics;
+        let registered = metrics.runtime(&tokio::runtime::Handle::current());
+        registered.map_err(Error::Metrics)?;
+        tokio::spawn(boxed(shared.heartbeat.clone().beat()));
+        tokio::spawn(boxed(follow(shared.limits.clone())));
+        let admin = match self.has_admin {
+            true => Some(start_admin(&shared, &settings, self.effective)?),
+            false => None,
+        };
+        let stop = shared.stop.clone();
+        let signals = match (self.stop, &admin) {
+            (Some(signal), _) => {
+                let (_, signals) = Signals::channel(stop.clone());
+                tokio::spawn(async move {
+                    signal.await;
+                    stop.send("the program's own signal".to_owned());
+                });
+                Ok(signals)
+            }
+            (None, Some(admin)) => admin.within(|| Signals::listen(stop)),
+            (None, None) => Signals::listen(stop),
+        };
+        let initial = Arc::new(());
+        let chassis = Chassis {
+            shared,
+            chassis_settings: settings.clone(),
+            // Settings of its own do not change.
+            settings: watch::Sender::new(initial.clone()).subscribe(),
+            initial,
+            retry_limit: RetryLimit::of_start(*settings.service.start_timeout),
+        };
+        Ok(BoundServer {
+            bound,
+            signals: signals.map_err(Error::Runtime)?,
+            trigger,
+            admin,
+            chassis,
+        })
+    }
+}
+
+/// Logs that go nowhere.
+fn no_logs() -> Result<Logs, Error> {
+    let settings = logs::Settings {
+        filter: "off".to_owned(),
+        ..logs::Settings::default()
+    };
+    let output = logs::Output::to(std::io::sink());
+    logs::start(&settings, output).map_err(|error| Error::Logs(error.into()))
+}
+
+fn start_admin(
+    shared: &Arc<Shared>,
+    settings: &ChassisSettings,
+    effective: Effective,
+) -> Result<AdminThread, Error> {
+    let deadline = *settings.shutdown.deadline;
+    let admin = Admin::new(shared.clone(), &settings.admin, deadline, effective);
+    let admin = Arc::new(admin.map_err(Error::Metrics)?);
+    let thread = AdminThread::start(&settings.admin, admin)?;
+    tracing::info!(listener = "admin", address = %thread.address, "listening");
+    Ok(thread)
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("build", &self.build)
+            .field("settings", &self.settings)
+            .field("socket", &self.socket)
+            .field("has_admin", &self.has_admin)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A [`Server`] with its address, before it serves.
+#[must_use = "clients are refused until it serves"]
+pub struct BoundServer {
+    bound: Bound,
+    signals: Signals,
+    trigger: Trigger,
+    admin: Option<AdminThread>,
+    chassis: Chassis<()>,
+}
+
+impl BoundServer {
+    /// The address, with the actual port for port 0. `None` for a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.bound.address().tcp()
+    }
+
+    /// The address of the admin port, with the actual port for port 0. `None` without [`Server::admin`].
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+
+    /// Readiness checks, metrics, background tasks, shutdown hooks, admin routes: the same API as in the start of a
+    /// [`Service`](crate::Service). Cheap to clone.
+    pub fn chassis(&self) -> &Chassis<()> {
+        &self.chassis
+    }
+
+    /// The middleware around routes. Add it after all routes that it is for: `app.layer(server.request_layer())`.
+    ///
+    /// Its limits, trusted proxies and metrics are this server's. While the server shuts down, it has clients of HTTP/1 leave,
+    /// with `Connection: close`.
+    pub fn request_layer(&self) -> RequestLayer {
+        request_layer(&self.chassis.shared, &self.chassis.chassis_settings.server)
+    }
+
+    /// `/health/liveness` and `/health/readiness`, for the health checks of proxies. Merge them after adding layers, so that
+    /// they are neither logged nor limited: `app.layer(..).merge(server.health_routes())`.
+    pub fn health_routes(&self) -> Router {
+        admin::probes(self.chassis.readiness().clone())
+    }
+
+    /// Serves the router until the shutdown is over: on SIGTERM or SIGINT, [`Server::with_graceful_shutdown`]'s signal, or
+    /// [`Chassis::stop`].
+    ///
+    /// The shutdown is the one of a [`Service`](crate::Service), with its phases: readiness 503, `shutdown.delay`, no new
+    /// connections, requests and background tasks finish, hooks run. Everything left at `shutdown.deadline` is aborted.
+    /// When this future is dropped, everything is aborted at once.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if another process has begun to listen there, and [`Error::Runtime`] if the shutdown panicked.
+    pub async fn serve(self, router: Router) -> Result<Stopped, Error> {
+        let layer = self.request_layer();
+        let Chassis {
+            shared,
+            chassis_settings: settings,
+            ..
+        } = self.chassis;
+        let routers = Routers {
+            router,
+            invalid_host: invalid_host(&shared, layer),
+        };
+        let teardown = Teardown::new(shared, self.trigger, settings.shutdown.clone());
+        let serving = Serving::begin(
+            self.bound,
+            routers,
+            &settings.server,
+            self.signals,
+            teardown,
+            Reload::default(),
+        );
+        let stopping = serving.await?.until_stopped();
+        let Some(admin) = self.admin else {
+            return Ok(stopping.await);
+        };
+        // The admin thread keeps the time of the shutdown, even if a handler blocks this one.
+        let stopped = admin.spawn(stopping).await;
+        // Its thread is joined.
+        let _ = tokio::task::spawn_blocking(|| drop(admin)).await;
+        stopped.map_err(|panic| Error::Runtime(std::io::Error::other(panic)))
+    }
+}
+
+impl fmt::Debug for BoundServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundServer")
+            .field("bound", &self.bound)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
+}

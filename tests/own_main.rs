@@ -1,0 +1,348 @@
+//! The listener in a program with its own `main`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::routing::get;
+use axum_chassis::testing::Program;
+use axum_chassis::{BoundServer, Chassis, ChassisSettings, Error, Server, Stopped};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// On free ports of this machine, and without a proxy that has to notice the shutdown.
+fn settings() -> ChassisSettings {
+    let mut settings = ChassisSettings::default();
+    for (host, port) in [
+        (&mut settings.server.host, &mut settings.server.port),
+        (&mut settings.admin.host, &mut settings.admin.port),
+    ] {
+        *host = "127.0.0.1".to_owned();
+        *port = 0;
+    }
+    settings.shutdown.delay = Some(axum_chassis::settings::Duration::from_secs(0));
+    settings
+}
+
+/// A server that stops when `stop` is sent or dropped.
+fn bind(server: Server) -> (BoundServer, oneshot::Sender<()>) {
+    let (stop, stopped) = oneshot::channel();
+    let server = server.with_graceful_shutdown(async {
+        let _ = stopped.await;
+    });
+    (server.bind().unwrap(), stop)
+}
+
+fn server() -> (BoundServer, oneshot::Sender<()>) {
+    bind(Server::new("links", "1.2.3").settings(settings()))
+}
+
+type Serving = JoinHandle<Result<Stopped, Error>>;
+
+/// Serves a router, and waits until it listens.
+async fn serve(server: BoundServer, router: Router) -> Serving {
+    let chassis = server.chassis().clone();
+    let serving = tokio::spawn(server.serve(router));
+    eventually("started", || chassis.readiness().is_started()).await;
+    serving
+}
+
+async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited too long: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn ended(serving: Serving) -> Stopped {
+    let ended = tokio::time::timeout(SOON, serving).await;
+    ended.expect("an end in time").unwrap().unwrap()
+}
+
+/// Sends bytes, and reads until the other end closes.
+async fn send(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &str) -> String {
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await;
+    read.expect("an answer in time").unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+}
+
+async fn ask(address: SocketAddr, path: &str) -> String {
+    let stream = TcpStream::connect(address).await.unwrap();
+    send(stream, &request(path)).await
+}
+
+/// A series of the metrics; 0 if there is none.
+fn metric(chassis: &Chassis<()>, series: &str) -> f64 {
+    let (_, text) = chassis.metrics().encode(None);
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
+}
+
+#[tokio::test]
+async fn any_router_is_served_as_it_is() {
+    let (server, stop) = server();
+    let address = server.address().unwrap();
+    let client = async |ConnectInfo(client): ConnectInfo<SocketAddr>| client.ip().to_string();
+    let serving = serve(server, Router::new().route("/", get(client))).await;
+    let answer = ask(address, "/").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("127.0.0.1"), "{answer}");
+    // Nothing of the chassis has been added.
+    assert!(!answer.contains("x-request-id"), "{answer}");
+    let answer = ask(address, "/health/readiness").await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    stop.send(()).unwrap();
+    assert!(ended(serving).await.is_graceful());
+}
+
+#[tokio::test]
+async fn slow_heads_invalid_hosts_and_garbage_are_refused_and_counted() {
+    let mut settings = settings();
+    settings.server.header_timeout = Duration::from_millis(200).into();
+    let (server, _stop) = bind(Server::new("links", "1.2.3").settings(settings));
+    let (address, chassis) = (server.address().unwrap(), server.chassis().clone());
+    let _serving = serve(server, Router::new().route("/", get("hello"))).await;
+    let connect = async || TcpStream::connect(address).await.unwrap();
+
+    let begun = Instant::now();
+    assert_eq!(send(connect().await, "GET / HT").await, "");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let two = "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n";
+    let answer = send(connect().await, two).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    send(connect().await, "garbage\r\n\r\n").await;
+    let refused = "http_server_refused_total{reason=\"malformed\"}";
+    eventually("counted", || metric(&chassis, refused) == 1.0).await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_take_the_place_of_idle_ones() {
+    let mut settings = settings();
+    settings.server.max_connections = Some(1);
+    let (server, _stop) = bind(Server::new("links", "1.2.3").settings(settings));
+    let address = server.address().unwrap();
+    let _serving = serve(server, Router::new().route("/", get("hello"))).await;
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    idle.write_all(request("/").replace("close", "keep-alive").as_bytes())
+        .await
+        .unwrap();
+    idle.readable().await.unwrap();
+    assert!(ask(address, "/").await.ends_with("hello"));
+    let mut answer = String::new();
+    idle.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("hello"), "{answer}");
+}
+
+/// A route that answers once it is let go.
+fn held() -> (Router, Arc<Notify>, Arc<Notify>) {
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tell, wait) = (begun.clone(), go.clone());
+    let handler = async move || {
+        tell.notify_one();
+        wait.notified().await;
+        "held"
+    };
+    (Router::new().route("/held", get(handler)), begun, go)
+}
+
+#[tokio::test]
+async fn a_shutdown_finishes_requests_tasks_and_hooks_and_accepts_nothing_new() {
+    let (server, stop) = server();
+    let (address, chassis) = (server.address().unwrap(), server.chassis().clone());
+    let (done, closed) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (is_done, is_closed) = (done.clone(), closed.clone());
+    chassis.spawn("worker", move |shutdown| {
+        let done = done.clone();
+        async move {
+            shutdown.stopping().await;
+            done.store(true, Ordering::SeqCst);
+            Ok(())
+        }
+    });
+    chassis.on_stop("pool", async move || {
+        closed.store(true, Ordering::SeqCst);
+        Ok(())
+    });
+    let (router, begun, go) = held();
+    let serving = serve(server, router).await;
+    let asked = tokio::spawn(ask(address, "/held"));
+    begun.notified().await;
+    stop.send(()).unwrap();
+    chassis.shutdown().stopping().await;
+    eventually("refused", || std::net::TcpStream::connect(address).is_err()).await;
+    assert!(!serving.is_finished() && !is_closed.load(Ordering::SeqCst));
+    go.notify_one();
+    assert!(asked.await.unwrap().ends_with("held"));
+    assert!(ended(serving).await.is_graceful());
+    assert!(is_done.load(Ordering::SeqCst) && is_closed.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn at_the_deadline_the_rest_is_aborted() {
+    let mut settings = settings();
+    settings.shutdown.deadline = Duration::from_millis(300).into();
+    settings.shutdown.hook_timeout = Duration::from_millis(100).into();
+    let (server, stop) = bind(Server::new("links", "1.2.3").settings(settings));
+    let address = server.address().unwrap();
+    let (router, begun, _) = held();
+    let serving = serve(server, router).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request("/held").as_bytes()).await.unwrap();
+    begun.notified().await;
+    stop.send(()).unwrap();
+    let stopped = ended(serving).await;
+    assert_eq!(stopped.aborted, 1);
+    assert!(!stopped.is_graceful());
+}
+
+#[tokio::test]
+async fn the_program_itself_can_ask_for_the_shutdown() {
+    let (server, _stop) = server();
+    let chassis = server.chassis().clone();
+    let serving = serve(server, Router::new()).await;
+    chassis.stop("nothing left to do");
+    assert!(ended(serving).await.is_graceful());
+}
+
+#[tokio::test]
+async fn dropping_the_server_closes_its_listener_and_connections() {
+    for has_admin in [false, true] {
+        let server = Server::new("links", "1.2.3").settings(settings());
+        let (server, _stop) = bind(match has_admin {
+            true => server.admin(),
+            false => server,
+        });
+        let address = server.address().unwrap();
+        let (router, begun, _) = held();
+        let serving = serve(server, router).await;
+        let asked = tokio::spawn(ask(address, "/held"));
+        begun.notified().await;
+        serving.abort();
+        assert!(serving.await.unwrap_err().is_cancelled());
+        // Closed without an answer.
+        let answer = asked.await;
+        assert!(answer.is_err() || answer.is_ok_and(|answer| answer.is_empty()));
+        eventually("refused", || std::net::TcpStream::connect(address).is_err()).await;
+    }
+}
+
+#[tokio::test]
+async fn the_layer_the_health_routes_and_the_admin_port_belong_together() {
+    let (server, stop) = bind(Server::new("links", "1.2.3").settings(settings()).admin());
+    let (main, admin) = (server.address().unwrap(), server.admin_address().unwrap());
+    let chassis = server.chassis().clone();
+    let up = Arc::new(AtomicBool::new(false));
+    let is_up = up.clone();
+    chassis.readiness().check("store", move || {
+        let up = is_up.load(Ordering::SeqCst);
+        async move {
+            anyhow::ensure!(up, "refused");
+            Ok(())
+        }
+    });
+    // The admin port answers before there is anything to serve.
+    let startup = ask(admin, "/health/startup").await;
+    assert!(startup.starts_with("HTTP/1.1 503"), "{startup}");
+
+    let routes = Router::new().route("/links/{id}", get("hello"));
+    let routes = routes
+        .layer(server.request_layer())
+        .merge(server.health_routes());
+    let serving = serve(server, routes).await;
+    let answer = ask(main, "/links/7").await;
+    assert!(answer.contains("x-request-id: "), "{answer}");
+    for address in [main, admin] {
+        let answer = ask(address, "/health/readiness").await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    }
+    up.store(true, Ordering::SeqCst);
+    eventually("ready", || chassis.readiness().is_ready()).await;
+    for address in [main, admin] {
+        let answer = ask(address, "/health/readiness").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let scrape = ask(admin, "/metrics").await;
+    let counted = "http_response_status_code=\"200\",http_route=\"/links/{id}\"} 1";
+    assert!(scrape.contains(counted), "{scrape}");
+    assert!(
+        scrape.contains("http_server_connections_total "),
+        "{scrape}"
+    );
+    let version = ask(admin, "/version").await;
+    assert!(
+        version.contains("\"links\"") && version.contains("1.2.3"),
+        "{version}"
+    );
+    stop.send(()).unwrap();
+    assert!(ended(serving).await.is_graceful());
+    eventually("refused", || std::net::TcpStream::connect(admin).is_err()).await;
+}
+
+#[tokio::test]
+async fn a_listener_of_the_programs_own_is_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (server, _stop) = bind(Server::new("links", "1.2.3").listener(listener));
+    assert_eq!(server.address(), Some(address));
+    let _serving = serve(server, Router::new().route("/", get("hello"))).await;
+    assert!(ask(address, "/").await.ends_with("hello"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("http.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let (server, stop) = bind(
+        Server::new("links", "1.2.3")
+            .settings(settings())
+            .listener(listener),
+    );
+    assert_eq!(server.address(), None);
+    let client = async |ConnectInfo(client): ConnectInfo<SocketAddr>| client.to_string();
+    let serving = serve(server, Router::new().route("/", get(client))).await;
+    let stream = UnixStream::connect(&path).await.unwrap();
+    let answer = send(stream, &request("/")).await;
+    assert!(answer.ends_with("127.0.0.1:0"), "{answer}");
+    stop.send(()).unwrap();
+    assert!(ended(serving).await.is_graceful());
+    assert!(path.exists(), "the file is the program's own");
+}
+
+#[test]
+fn the_example_serves_on_both_ports_until_sigterm() {
+    let test = std::env::current_exe().unwrap();
+    let example: PathBuf = test.ancestors().nth(2).unwrap().join("examples/parts");
+    assert!(example.exists(), "first: cargo build --example parts");
+    let program = Program::new(example).start();
+    let answer = program.get("/");
+    assert_eq!(answer.status, 200);
+    assert!(answer.headers.contains_key("x-request-id"));
+    assert_eq!(program.get("/health/readiness").status, 200);
+    assert_eq!(program.admin().get("/metrics").status, 200);
+    let config = program.admin().get("/config");
+    assert!(config.text().contains("APP__SERVER__PORT"), "{config:?}");
+    let ended = program.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.message("request")["route"], "/");
+    assert_eq!(ended.stopped()["aborted"], 0);
+}
