@@ -53,6 +53,7 @@ mod otlp;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod problem;
+mod record;
 pub mod trace;
 
 mod threads;
@@ -65,6 +66,7 @@ pub mod metrics;
 pub mod shutdown;
 
 mod background;
+mod observer;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod upload;

@@ -34,7 +34,7 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-pub use self::access::AccessLine;
+pub use self::access::AccessFields;
 use self::filter::Filter;
 pub use self::filter::{InvalidFilter, check as check_filter};
 pub(crate) use self::install::{OtherLayer, install_beside};
@@ -44,6 +44,7 @@ use self::queue::LineQueue;
 pub(crate) use self::rate_limit::RateLimit;
 use self::recent::Recent;
 use crate::otlp::Export;
+use crate::record::FinishedRequest;
 use crate::settings::{Size, Validate, ValidationErrors};
 
 /// The section `logs` of the settings.
@@ -270,7 +271,7 @@ impl Logs {
         self.shared.recent.newest_first()
     }
 
-    /// Whether [`Logs::access`] writes anything at present.
+    /// Whether requests have lines at present: `logs.access`, and `access=info` in the filter.
     pub fn access_enabled(&self) -> bool {
         self.shared.access && self.shared.filter.wants_access()
     }
@@ -297,12 +298,17 @@ impl Logs {
         );
     }
 
-    /// Writes the line of a request that has ended.
-    pub fn access(&self, request: &AccessLine<'_>) {
+    /// Writes the line of a request that has ended. `add` is called once in any case.
+    pub(crate) fn access(
+        &self,
+        request: &FinishedRequest<'_>,
+        add: impl FnOnce(&mut AccessFields<'_>),
+    ) {
         if !self.access_enabled() {
-            return;
+            return add(&mut AccessFields::ignored());
         }
-        let line = request.line(self.shared.style);
+        let mut line = access::line(self.shared.style, request);
+        add(&mut AccessFields::of(&mut line));
         line.finish(Some(request.ids), |line| {
             self.shared.queue.push(Level::INFO, line);
         });

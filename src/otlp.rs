@@ -15,33 +15,12 @@ mod disabled;
 #[cfg(feature = "otlp")]
 mod enabled;
 
-use std::net::IpAddr;
-use std::time::Duration;
-
-use http::{Method, StatusCode};
-
 #[cfg(not(feature = "otlp"))]
 pub(crate) use self::disabled::{Config, Export, Span};
 #[cfg(feature = "otlp")]
 pub use self::enabled::Export;
 #[cfg(feature = "otlp")]
 pub(crate) use self::enabled::{Config, Span};
-use crate::trace::Ids;
-
-/// The data of a request that has ended.
-#[cfg_attr(not(feature = "otlp"), allow(dead_code))]
-pub(crate) struct FinishedRequest<'a> {
-    pub(crate) ids: &'a Ids,
-    pub(crate) method: &'a Method,
-    /// The pattern of the route; `None` if none matched.
-    pub(crate) route: Option<&'a str>,
-    /// Without its query, which may contain a secret.
-    pub(crate) path: &'a str,
-    pub(crate) status: StatusCode,
-    pub(crate) duration: Duration,
-    pub(crate) client: Option<IpAddr>,
-    pub(crate) error: Option<&'a str>,
-}
 
 /// The numbers of spans so far, by their fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

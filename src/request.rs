@@ -38,8 +38,11 @@ use crate::limits::{self, Limits};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::metrics::http::{Http, Route, UNMATCHED};
+use crate::observer::Observers;
+pub use crate::observer::{RequestHead, RequestObserver};
 use crate::otlp::{Export, Span};
 use crate::problem::{ErrorMap, Problem};
+pub use crate::record::FinishedRequest;
 use crate::shutdown::{Phase, Shutdown};
 use crate::trace::{self, Ids, OtelContext};
 use crate::upload::Upload;
@@ -57,6 +60,7 @@ struct LayerState {
     shutdown: Option<Shutdown>,
     export: Export,
     error_map: ErrorMap,
+    observers: Observers,
 }
 
 impl RequestLayer {
@@ -76,6 +80,7 @@ impl RequestLayer {
             None,
             Export::off(),
             ErrorMap::default(),
+            Observers::default(),
         ))
     }
 
@@ -90,6 +95,13 @@ impl RequestLayer {
         self
     }
 
+    /// Adds an observer of requests, as [`Chassis::observe`](crate::Chassis::observe) does.
+    #[must_use]
+    pub fn observe(self, observer: impl RequestObserver) -> Self {
+        self.0.observers.add(observer);
+        self
+    }
+
     pub(crate) fn with(
         limits: Limits,
         logs: Logs,
@@ -97,6 +109,7 @@ impl RequestLayer {
         shutdown: Option<Shutdown>,
         export: Export,
         error_map: ErrorMap,
+        observers: Observers,
     ) -> Self {
         Self(Arc::new(LayerState {
             proxies: Proxies::default(),
@@ -106,6 +119,7 @@ impl RequestLayer {
             shutdown,
             export,
             error_map,
+            observers,
         }))
     }
 
@@ -168,6 +182,12 @@ impl Endpoint {
         let known = self.route.get_or_init(|| http.route(path.as_str()));
         (known.pattern() != path.as_str()).then(|| http.route(path.as_str()))
     }
+
+    /// The route of a request for which [`other_route`](Self::other_route) returned `other`.
+    fn route<'a>(&'a self, other: Option<&'a Arc<Route>>) -> &'a Route {
+        let known = || self.route.get_or_init(|| self.shared.http.route(UNMATCHED));
+        other.unwrap_or_else(known)
+    }
 }
 
 impl<S> Service<Request> for RequestService<S>
@@ -199,7 +219,7 @@ where
         let has_body = upload.is_some();
         let in_flight = InFlight::begin(
             self.endpoint.clone(),
-            &request,
+            &mut request,
             client,
             ids.clone(),
             span,
@@ -305,11 +325,14 @@ where
                 }
             }
         };
-        let response = match in_flight.has_no_room() {
-            true => outcome::no_room(in_flight),
-            false => response,
-        };
-        let mut response = outcome::shape(response, in_flight.ids(), in_flight.error_map());
+        let mut response = response;
+        if in_flight.has_no_room() {
+            response = outcome::no_room(in_flight);
+        }
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            response = outcome::shape(response, in_flight.ids(), in_flight.error_map());
+        }
         // An upgrade has to keep its `Connection`.
         let is_over = response.status() != StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();

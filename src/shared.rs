@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::metrics::http::Http;
+use crate::observer::Observers;
 use crate::otlp::Export;
 use crate::problem::ErrorMap;
 use crate::shutdown::{Hooks, Shutdown, StopRequest};
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) heartbeat: Heartbeat,
     pub(crate) limits: Limits,
     pub(crate) error_map: ErrorMap,
+    pub(crate) observers: Observers,
     pub(crate) tasks: BackgroundTasks,
     pub(crate) hooks: Mutex<Hooks>,
     pub(crate) shutdown: Shutdown,

@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest.
-const ROWS: [&[&str]; 11] = [
+const ROWS: [&[&str]; 12] = [
     // `settings` is a crate of its own.
     &["settings"],
     &["backoff", "boxed", "cgroup", "chunks", "trace", "error"],
+    &["record"],
     &["otlp", "problem", "threads"],
     &[
         "logs",
@@ -19,7 +20,7 @@ const ROWS: [&[&str]; 11] = [
         "limits",
         "client_ip",
     ],
-    &["background", "openapi", "upload"],
+    &["background", "observer", "openapi", "upload"],
     &["shared"],
     &["server", "request", "admin"],
     &["chassis_settings"],

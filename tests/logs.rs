@@ -3,12 +3,23 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum_chassis::logs::{self, AccessLine, Format, Logs, Output, Settings};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::response::Html;
+use axum::routing::get;
+use axum_chassis::limits;
+use axum_chassis::logs::{self, AccessFields, Format, Logs, Output, Settings};
+use axum_chassis::metrics::Metrics;
+use axum_chassis::request::{FinishedRequest, RequestHead, RequestLayer, RequestObserver};
 use axum_chassis::trace::{self, Ids};
+use http::{Request, StatusCode};
 use serde_json::Value;
+use tower::ServiceExt;
 use tracing::{debug, error, info, info_span, warn};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -285,23 +296,79 @@ fn a_terminal_gets_text_with_colours() {
     assert!(text.contains("\u{1b}[31mERROR\u{1b}[0m"), "{text:?}");
 }
 
+/// Adds a field of each kind, one with the name that the request has in `x-field`, and some that have to be bounded and escaped.
+struct Fields;
+
+impl RequestObserver for Fields {
+    type State = Option<&'static str>;
+
+    fn begin(&self, request: &mut RequestHead<'_>) -> Option<&'static str> {
+        let wanted = request.headers().get("x-field")?;
+        OWN_KEYS.into_iter().find(|key| wanted == key)
+    }
+
+    fn end(
+        &self,
+        own: Option<&'static str>,
+        _: &FinishedRequest<'_>,
+        fields: &mut AccessFields<'_>,
+    ) {
+        fields.text("tier", "go\"ld\n");
+        fields.text("tier", "another");
+        fields.text("long", &"é".repeat(2000));
+        fields.integer("items", u64::MAX);
+        fields.integer("balance", -7);
+        fields.float("share", 0.5);
+        fields.boolean("cached", true);
+        fields.text(own.unwrap_or("field.status"), "an observer's");
+    }
+}
+
+/// All keys of an access line.
+const OWN_KEYS: [&str; 15] = [
+    "timestamp",
+    "level",
+    "target",
+    "message",
+    "method",
+    "route",
+    "path",
+    "status",
+    "duration_ms",
+    "request_bytes",
+    "response_bytes",
+    "client",
+    "request_id",
+    "trace_id",
+    "span_id",
+];
+
+/// A request that has an access line, with a field of this name by an observer.
+fn request(logs: &Logs, field: &str) {
+    let layer = RequestLayer::new(&limits::Settings::default(), logs, &Metrics::new()).unwrap();
+    let router = Router::new()
+        .route(
+            "/orders/{id}",
+            get(async || (StatusCode::NOT_FOUND, Html("no order 7"))),
+        )
+        .layer(layer.observe(Fields));
+    let mut request = Request::get("/orders/7%22?key=secret")
+        .header("x-request-id", "r1")
+        .header("x-field", field)
+        .body(Body::empty())
+        .unwrap();
+    let client = ConnectInfo(SocketAddr::from(([10, 0, 0, 9], 4711)));
+    request.extensions_mut().insert(client);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let response = runtime.unwrap().block_on(router.oneshot(request));
+    assert_eq!(response.unwrap().status(), 404);
+}
+
 #[test]
 fn an_access_line_describes_the_request() {
-    let ids = Ids::from_headers(&http::HeaderMap::new());
-    let access = AccessLine {
-        ended: std::time::Instant::now(),
-        method: &http::Method::GET,
-        route: "/orders/{id}",
-        path: "/orders/7\"",
-        status: 404,
-        duration: Duration::from_micros(1_234),
-        request_bytes: 0,
-        response_bytes: 181,
-        client: Some("10.0.0.9".parse().unwrap()),
-        ids: &ids,
-        error: Some("no order 7"),
-    };
-    let text = logged_with(&json("info"), |logs| logs.access(&access));
+    let text = logged_with(&json("info"), |logs| request(logs, ""));
     let line: Value = serde_json::from_str(&text).unwrap();
     for (key, value) in [
         ("level", "INFO"),
@@ -309,34 +376,66 @@ fn an_access_line_describes_the_request() {
         ("message", "request"),
         ("method", "GET"),
         ("route", "/orders/{id}"),
-        ("path", "/orders/7\""),
+        ("path", "/orders/7%22"),
         ("client", "10.0.0.9"),
-        ("error", "no order 7"),
-        ("request_id", ids.request.as_str()),
+        ("request_id", "r1"),
     ] {
         assert_eq!(line[key], value, "{key}");
     }
     assert_eq!(line["status"], 404);
-    assert_eq!(line["duration_ms"], 1.234);
-    assert_eq!(line["response_bytes"], 181);
+    assert_eq!(line["response_bytes"], 10);
+    assert!(line["duration_ms"].is_f64(), "{line}");
+}
+
+#[test]
+fn fields_of_observers_are_before_the_ids_escaped_and_bounded() {
+    let text = logged_with(&json("info"), |logs| request(logs, ""));
+    let line: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(line["tier"], "go\"ld\n", "the first of a name");
+    assert_eq!(line["long"], "é".repeat(1024), "2 KiB");
+    assert_eq!(line["items"], u64::MAX);
+    assert_eq!(line["balance"], -7);
+    assert_eq!(line["share"], 0.5);
+    assert_eq!(line["cached"], true);
+    assert_eq!(line["field.field.status"], "an observer's");
+    let keys = keys(&text);
+    let at = |key: &str| keys.iter().position(|known| known == key).unwrap();
+    assert!(
+        at("client") < at("tier") && at("cached") < at("request_id"),
+        "{keys:?}"
+    );
+
+    let settings = Settings {
+        format: Format::Text,
+        ..json("info")
+    };
+    let text = logged_with(&settings, |logs| request(logs, ""));
+    let fields = " items=18446744073709551615 balance=-7 share=0.5 cached=true field.field.status=\"an observer's\" request_id=";
+    assert!(
+        text.contains(" tier=\"go\\\"ld\\n\" long=\"é") && text.contains(fields),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_field_of_an_observer_cannot_take_the_name_of_one_of_the_chassis() {
+    for own in OWN_KEYS {
+        let text = logged_with(&json("info"), |logs| request(logs, own));
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line[format!("field.{own}")], "an observer's", "{own}");
+        let mut keys = keys(&text);
+        for own in OWN_KEYS {
+            assert!(keys.contains(&own.to_owned()), "{own}: {text}");
+        }
+        keys.sort_unstable();
+        let count = keys.len();
+        keys.dedup();
+        assert_eq!(keys.len(), count, "{text}");
+    }
 }
 
 #[test]
 fn access_lines_can_be_switched_off_two_ways() {
-    let ids = Ids::from_headers(&http::HeaderMap::new());
-    let line = AccessLine {
-        ended: std::time::Instant::now(),
-        method: &http::Method::GET,
-        route: "/",
-        path: "/",
-        status: 200,
-        duration: Duration::ZERO,
-        request_bytes: 0,
-        response_bytes: 0,
-        client: None,
-        ids: &ids,
-        error: None,
-    };
     let by_filter = json("info,access=off");
     let by_setting = Settings {
         access: false,
@@ -345,7 +444,7 @@ fn access_lines_can_be_switched_off_two_ways() {
     for settings in [by_filter, by_setting] {
         let text = logged_with(&settings, |logs| {
             assert!(!logs.access_enabled());
-            logs.access(&line);
+            request(logs, "");
         });
         assert_eq!(text, "");
     }

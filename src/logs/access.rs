@@ -1,61 +1,105 @@
 //! The access line: one for each request.
 
-use std::net::IpAddr;
-use std::time::{Duration, Instant};
-
-use http::Method;
+use std::fmt;
 
 use super::line::{Line, Style};
 use super::write;
-use crate::trace::{self, Ids};
+use crate::record::FinishedRequest;
+use crate::trace;
 
-/// The fields of an access log line.
-#[derive(Clone, Copy, Debug)]
-pub struct AccessLine<'a> {
-    /// The end of the response.
-    pub ended: Instant,
-    /// The request's method.
-    pub method: &'a Method,
-    /// The pattern of the route that answered.
-    pub route: &'a str,
-    /// The requested path, without its query.
-    pub path: &'a str,
-    /// The status that was answered.
-    pub status: u16,
-    /// From the head of the request to the end of the response.
-    pub duration: Duration,
-    /// Bytes of the request's body that were read.
-    pub request_bytes: u64,
-    /// Bytes of the response's body that were sent.
-    pub response_bytes: u64,
-    /// The client's address.
-    pub client: Option<IpAddr>,
-    /// The ids of the request.
-    pub ids: &'a Ids,
-    /// The error, if there was one.
-    pub error: Option<&'a str>,
+/// Keys of the line itself.
+const KEYS: [&str; 12] = [
+    "method",
+    "route",
+    "path",
+    "status",
+    "duration_ms",
+    "request_bytes",
+    "response_bytes",
+    "client",
+    "error",
+    "request_id",
+    "trace_id",
+    "span_id",
+];
+/// The longest text of a field, in bytes.
+const LONGEST: usize = 2048;
+
+/// The fields that observers add to the access line of a request, after those of the chassis.
+///
+/// A field that is named like one of the chassis's (`status`, `client`, `request_id`) is written as `field.NAME`. Of several
+/// fields with the same name, the first is written. Texts are escaped. Nothing is redacted, so keep secrets out of fields.
+///
+/// If the line is not written, because of `logs.access`, `logs.filter` or
+/// [`RoutePolicy::unlogged`](crate::RoutePolicy::unlogged), fields are ignored.
+pub struct AccessFields<'a>(Option<&'a mut Line>);
+
+// === impl AccessFields ===
+
+impl<'a> AccessFields<'a> {
+    pub(super) fn of(line: &'a mut Line) -> Self {
+        Self(Some(line))
+    }
+
+    /// The fields of a line that is not written.
+    pub(crate) fn ignored() -> Self {
+        Self(None)
+    }
+
+    /// Adds a text, of which at most 2 KiB are written.
+    pub fn text(&mut self, name: &'static str, value: &str) {
+        self.add(name, |out| {
+            write::string(out, trace::shortened(value, LONGEST))
+        });
+    }
+
+    /// Adds a whole number.
+    pub fn integer(&mut self, name: &'static str, value: impl Into<i128>) {
+        self.add(name, |out| write::integer(out, value.into()));
+    }
+
+    /// Adds a number. Infinities and NaN, which JSON does not have, are written as texts.
+    pub fn float(&mut self, name: &'static str, value: f64) {
+        self.add(name, |out| write::float(out, value));
+    }
+
+    /// Adds `true` or `false`.
+    pub fn boolean(&mut self, name: &'static str, value: bool) {
+        self.add(name, |out| write::boolean(out, value));
+    }
+
+    fn add(&mut self, name: &'static str, value: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(line) = &mut self.0 {
+            line.reserve(&KEYS);
+            line.field(name, value);
+        }
+    }
 }
 
-impl AccessLine<'_> {
-    /// The line, without the IDs.
-    pub(super) fn line(&self, style: Style) -> Line {
-        let mut line = Line::access(style, self.ended);
-        write::plain(
-            line.known(b",\"method\":"),
-            trace::shortened(self.method.as_str(), 32).as_bytes(),
-        );
-        write::string(line.known(b",\"route\":"), self.route);
-        write::string(line.known(b",\"path\":"), self.path);
-        write::integer(line.known(b",\"status\":"), self.status);
-        write::milliseconds(line.known(b",\"duration_ms\":"), self.duration);
-        write::integer(line.known(b",\"request_bytes\":"), self.request_bytes);
-        write::integer(line.known(b",\"response_bytes\":"), self.response_bytes);
-        if let Some(client) = self.client {
-            write::address(line.known(b",\"client\":"), client);
-        }
-        if let Some(error) = self.error {
-            write::string(line.known(b",\"error\":"), error);
-        }
-        line
+impl fmt::Debug for AccessFields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessFields").finish_non_exhaustive()
     }
+}
+
+/// The line, without the fields of observers and the IDs.
+pub(super) fn line(style: Style, request: &FinishedRequest<'_>) -> Line {
+    let mut line = Line::access(style, request.ended);
+    write::plain(
+        line.known(b",\"method\":"),
+        trace::shortened(request.method.as_str(), 32).as_bytes(),
+    );
+    write::string(line.known(b",\"route\":"), request.route);
+    write::string(line.known(b",\"path\":"), request.path);
+    write::integer(line.known(b",\"status\":"), request.status.as_u16());
+    write::milliseconds(line.known(b",\"duration_ms\":"), request.duration);
+    write::integer(line.known(b",\"request_bytes\":"), request.request_bytes);
+    write::integer(line.known(b",\"response_bytes\":"), request.response_bytes);
+    if let Some(client) = request.client {
+        write::address(line.known(b",\"client\":"), client);
+    }
+    if let Some(error) = request.error {
+        write::string(line.known(b",\"error\":"), error);
+    }
+    line
 }

@@ -156,8 +156,7 @@ impl<F: FnMut(&'static str, &dyn Fn(&mut Vec<u8>))> Visit for FieldValues<F> {
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        let text: &[u8] = if value { b"true" } else { b"false" };
-        (self.0)(field.name(), &|out| out.extend_from_slice(text));
+        (self.0)(field.name(), &|out| write::boolean(out, value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {

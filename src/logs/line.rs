@@ -33,8 +33,8 @@ pub(super) struct Line {
     pub(super) out: Vec<u8>,
     /// The keys written so far.
     keys: Vec<&'static str>,
-    /// Lines of a request end with its ids.
-    in_request: bool,
+    /// Keys that are the line's own besides [`OWN`].
+    reserved: &'static [&'static str],
 }
 
 #[derive(Default)]
@@ -64,7 +64,7 @@ impl Line {
             style,
             out,
             keys,
-            in_request: false,
+            reserved: &[],
         }
     }
 
@@ -152,7 +152,12 @@ impl Line {
 
     /// From here on, fields named like a request's ids are renamed.
     pub(super) fn in_request(&mut self) {
-        self.in_request = true;
+        self.reserve(&IDS);
+    }
+
+    /// From here on, fields with these names are renamed.
+    pub(super) fn reserve(&mut self, keys: &'static [&'static str]) {
+        self.reserved = keys;
     }
 
     /// Writes a field with a value that is written as JSON, unless the line has this key already.
@@ -176,7 +181,7 @@ impl Line {
 
     fn key(&mut self, name: &str) {
         let own = OWN.contains(&name)
-            || (self.in_request && IDS.contains(&name))
+            || self.reserved.contains(&name)
             // So that nothing can be taken for a renamed field.
             || name.starts_with("field.");
         let prefix = if own { "field." } else { "" };

@@ -16,14 +16,13 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use super::Metrics;
 use super::fn_collector::{counter, family, label};
+use crate::record::FinishedRequest;
+pub use crate::record::UNMATCHED;
 
 /// The name of the histogram of request durations.
 pub(crate) const DURATIONS: &str = "http_server_request_duration_seconds";
 /// The name of the counter of response bytes.
 pub(crate) const RESPONSE_BYTES: &str = "http_server_response_bytes_total";
-
-/// The `http_route` of a request that no route matched.
-pub const UNMATCHED: &str = "unmatched";
 
 /// OpenTelemetry's advice in nanoseconds, and two finer ones below: a service in Rust often
 /// answers within its first bucket.
@@ -243,6 +242,12 @@ impl Route {
     /// Counts bytes of a response's body that were sent.
     pub fn sent(&self, bytes: u64) {
         self.response_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a request and its response's body.
+    pub(crate) fn record(&self, request: &FinishedRequest<'_>) {
+        self.observe(request.method, request.status, request.duration);
+        self.sent(request.response_bytes);
     }
 
     /// Counts a request that has ended.

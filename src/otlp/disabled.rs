@@ -7,7 +7,8 @@ use std::time::Duration;
 use axum::extract::Request;
 use tracing_subscriber::layer::Identity;
 
-use super::{Counts, FinishedRequest};
+use super::Counts;
+use crate::record::FinishedRequest;
 use crate::trace::TraceContext;
 
 /// The configuration without the feature: empty.

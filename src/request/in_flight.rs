@@ -12,10 +12,12 @@ use prometheus::IntGauge;
 use super::policy::Grant;
 use super::{Endpoint, LayerState};
 use crate::limits::Limits;
-use crate::logs::AccessLine;
-use crate::metrics::http::{Route, UNMATCHED};
-use crate::otlp::{FinishedRequest, Span};
+use crate::logs::AccessFields;
+use crate::metrics::http::Route;
+use crate::observer::{Observed, RequestHead};
+use crate::otlp::Span;
 use crate::problem::ErrorMap;
+use crate::record::FinishedRequest;
 use crate::trace::{self, Ids};
 use crate::upload::Upload;
 
@@ -34,6 +36,8 @@ pub(super) struct InFlight {
     upload: Option<Upload>,
     /// The grant of its route's policies. `None` without policies.
     grant: Option<Box<Grant>>,
+    /// Nothing without observers.
+    observed: Option<Box<Observed>>,
     sent: u64,
     error: Option<Box<str>>,
     ended: bool,
@@ -42,19 +46,31 @@ pub(super) struct InFlight {
 impl InFlight {
     pub(super) fn begin(
         endpoint: Arc<Endpoint>,
-        request: &Request,
+        request: &mut Request,
         client: Option<IpAddr>,
         ids: Ids,
         span: Span,
         upload: Option<Upload>,
     ) -> Self {
-        let LayerState { http, limits, .. } = &*endpoint.shared;
+        let LayerState {
+            http,
+            limits,
+            observers,
+            ..
+        } = &*endpoint.shared;
         let admitted = limits.admit(http.active_requests.enter());
         if !admitted {
             http.requests_shed.inc();
         }
+        let route = endpoint.other_route(request);
+        let observed = observers.begin(|| RequestHead {
+            route: endpoint.route(route.as_ref()).pattern(),
+            request,
+            client,
+            ids: &ids,
+        });
         Self {
-            route: endpoint.other_route(request),
+            route,
             admitted,
             ids,
             span,
@@ -64,6 +80,7 @@ impl InFlight {
             begun: Instant::now(),
             upload,
             grant: None,
+            observed,
             sent: 0,
             error: None,
             ended: false,
@@ -160,8 +177,7 @@ impl InFlight {
         }
         let ended = Instant::now();
         let duration = ended.saturating_duration_since(self.begun);
-        let Endpoint { shared, route, .. } = &*self.endpoint;
-        let LayerState { http, logs, .. } = &**shared;
+        let LayerState { http, logs, .. } = &*self.endpoint.shared;
         http.active_requests.leave();
         // Most requests have no body, and a shared counter is not free.
         let mut received = 0;
@@ -173,38 +189,34 @@ impl InFlight {
                 http.requests_shed.inc();
             }
         }
-        let known = || route.get_or_init(|| http.route(UNMATCHED));
-        let route = self.route.as_ref().unwrap_or_else(known);
-        route.observe(&self.method, status, duration);
-        route.sent(self.sent);
-        let route = route.pattern();
-        self.span.end(&FinishedRequest {
-            ids: &self.ids,
+        let route = self.endpoint.route(self.route.as_ref());
+        let finished = FinishedRequest {
             method: &self.method,
-            route: (route != UNMATCHED).then_some(route),
+            route: route.pattern(),
             path: shown(self.path.as_ref()),
             status,
             duration,
-            client: self.client,
-            error: self.error.as_deref(),
-        });
-        // Its places are free from here on.
-        if self.grant.take().is_some_and(|grant| grant.is_unlogged) {
-            return;
-        }
-        logs.access(&AccessLine {
             ended,
-            method: &self.method,
-            route,
-            path: shown(self.path.as_ref()),
-            status: status.as_u16(),
-            duration,
             request_bytes: received,
             response_bytes: self.sent,
             client: self.client,
             ids: &self.ids,
             error: self.error.as_deref(),
-        });
+        };
+        route.record(&finished);
+        self.span.end(&finished);
+        // The places of its policies are free from here on.
+        let is_unlogged = self.grant.take().is_some_and(|grant| grant.is_unlogged);
+        let observed = self.observed.take();
+        let observe = |fields: &mut AccessFields<'_>| {
+            if let Some(observed) = observed {
+                observed.end(&finished, fields);
+            }
+        };
+        match is_unlogged {
+            true => observe(&mut AccessFields::ignored()),
+            false => logs.access(&finished, observe),
+        }
     }
 }
 

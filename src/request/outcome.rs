@@ -47,15 +47,12 @@ pub(super) fn without_body(response: Response) -> Response {
     Response::from_parts(parts, Body::empty())
 }
 
-/// Makes a problem of an error response that is not one: axum's own, or a handler's plain text.
+/// Makes a problem of an error response, of status 400 or more, that is not one: axum's own, or a handler's plain text.
 ///
 /// A body with a content type of its own (JSON, HTML) stays unchanged. A problem that an error
 /// became by `?` gets the status that the error means.
 pub(super) fn shape(response: Response, ids: &Ids, error_map: &ErrorMap) -> Response {
     let status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
-        return response;
-    }
     if response.extensions().get::<Rendered>().is_some() {
         return error_map.answer(response, ids);
     }

@@ -14,6 +14,7 @@ use crate::chassis_settings::ChassisSettings;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::request::RequestObserver;
 use crate::shared::Shared;
 use crate::shutdown::Shutdown;
 
@@ -224,6 +225,36 @@ impl<S> Chassis<S> {
         describe: impl Fn(&(dyn std::error::Error + 'static)) -> Option<String> + Send + Sync + 'static,
     ) {
         self.shared.error_map.add_text(describe);
+    }
+
+    /// Adds an observer of requests: for metrics of your own, and fields of the access line. Several observers run in the order in
+    /// which they were added, for requests that begin from now on.
+    ///
+    /// ```
+    /// use axum_chassis::logs::AccessFields;
+    /// use axum_chassis::request::{FinishedRequest, RequestHead, RequestObserver};
+    ///
+    /// /// Logs which version of the API a client uses.
+    /// struct ApiVersion;
+    ///
+    /// impl RequestObserver for ApiVersion {
+    ///     type State = bool;
+    ///
+    ///     fn begin(&self, request: &mut RequestHead<'_>) -> bool {
+    ///         request.headers().contains_key("x-api-2")
+    ///     }
+    ///
+    ///     fn end(&self, is_second: bool, _: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
+    ///         fields.integer("api_version", if is_second { 2 } else { 1 });
+    ///     }
+    /// }
+    ///
+    /// # fn start(chassis: axum_chassis::Chassis<()>) {
+    /// chassis.observe(ApiVersion);
+    /// # }
+    /// ```
+    pub fn observe(&self, observer: impl RequestObserver) {
+        self.shared.observers.add(observer);
     }
 
     /// Starts background work, such as a worker of a queue.

@@ -21,6 +21,7 @@ use crate::health::{Heartbeat, Readiness};
 use crate::limits::Limits;
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
+use crate::observer::Observers;
 use crate::otlp::Export;
 use crate::problem::ErrorMap;
 use crate::request::RequestLayer;
@@ -57,6 +58,7 @@ pub(super) fn share(
         heartbeat: Heartbeat::new(*sections.health.stall),
         limits: Limits::new(&sections.limits, sections.server.max_connections),
         error_map: ErrorMap::default(),
+        observers: Observers::default(),
         tasks: BackgroundTasks::default(),
         hooks: Mutex::default(),
         shutdown,
@@ -182,6 +184,7 @@ pub(super) fn request_layer(shared: &Shared, settings: &server::Settings) -> Req
         Some(shared.shutdown.clone()),
         shared.export.clone(),
         shared.error_map.clone(),
+        shared.observers.clone(),
     )
     .trusted_proxies(settings.proxies())
 }

@@ -49,7 +49,8 @@ impl TraceContext {
     /// The root of a new trace, not sampled.
     pub fn random() -> Self {
         Self {
-            trace: fastrand::u128(1..),
+            // Bringing all numbers into a range would cost more than to leave out 0.
+            trace: fastrand::u128(..).max(1),
             span: nonzero(),
             parent: None,
             sampled: false,
@@ -96,7 +97,7 @@ impl TraceContext {
 }
 
 fn nonzero() -> u64 {
-    fastrand::u64(1..)
+    fastrand::u64(..).max(1)
 }
 
 #[cfg(test)]

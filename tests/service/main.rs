@@ -18,6 +18,7 @@ mod http_fuzz;
 mod layers;
 mod log_output;
 mod memory_limits;
+mod observers;
 mod outcomes;
 mod program;
 mod reload;

@@ -18,6 +18,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get as on_get, post};
 use axum::{Json, Router};
 use axum_chassis::config::{File, FileFormat};
+use axum_chassis::logs::AccessFields;
+use axum_chassis::request::{FinishedRequest, RequestHead, RequestObserver};
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Duration as Human, Validate};
 use axum_chassis::shutdown::Shutdown;
@@ -153,6 +155,10 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
             _ => None,
         }
     });
+    if std::env::var_os("OBSERVED").is_some() {
+        chassis.observe(Panicking);
+        chassis.observe(Printing);
+    }
     let settings = chassis.watch();
     let shutdown = chassis.shutdown().clone();
     let stop = async move |reason: String| chassis.stop(reason);
@@ -512,6 +518,45 @@ pub(crate) fn policies() -> Router {
         )
         .route("/unlogged/{ms}", on_get(sleep).layer(policy().unlogged()))
         .nest("/nested", nested.layer(short))
+}
+
+/// Prints the begin and the end of each request to standard error.
+struct Printing;
+
+impl RequestObserver for Printing {
+    type State = String;
+
+    fn begin(&self, request: &mut RequestHead<'_>) -> String {
+        let request = format!("{} {}", request.method(), request.uri().path());
+        eprintln!("begins: {request}");
+        request
+    }
+
+    fn end(&self, begun: String, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
+        eprintln!(
+            "ends: {} {} {}",
+            request.method,
+            request.path,
+            request.status.as_u16()
+        );
+        fields.text("observed", &begun);
+    }
+}
+
+/// Panics at the begin or the end of two paths.
+struct Panicking;
+
+impl RequestObserver for Panicking {
+    type State = ();
+
+    fn begin(&self, request: &mut RequestHead<'_>) {
+        assert_ne!(request.uri().path(), "/number/13", "a panic at the begin");
+    }
+
+    fn end(&self, (): (), request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
+        fields.boolean("before_panic", true);
+        assert_ne!(request.path, "/number/14", "a panic at the end");
+    }
 }
 
 /// Prints events to standard error, where Sentry's layer sends them to its server.

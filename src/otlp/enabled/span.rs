@@ -10,8 +10,8 @@ use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks, SpanProcessor};
 
-use super::super::FinishedRequest;
 use super::{Export, Exporter};
+use crate::record::{FinishedRequest, UNMATCHED};
 use crate::trace::{self, TraceContext};
 
 /// A request's span, if it is exported.
@@ -60,7 +60,7 @@ impl RecordedSpan {
             parent_span_id: parent.map_or(SpanId::INVALID, SpanId::from),
             parent_span_is_remote: parent.is_some(),
             span_kind: SpanKind::Server,
-            name: match (known.unwrap_or("HTTP"), ended.route) {
+            name: match (known.unwrap_or("HTTP"), matched(ended)) {
                 (method, Some(route)) => Cow::Owned(format!("{method} {route}")),
                 (method, None) => Cow::Borrowed(method),
             },
@@ -90,7 +90,7 @@ impl RecordedSpan {
             let original = trace::shortened(ended.method.as_str(), 32).to_owned();
             add("http.request.method_original", original.into());
         }
-        if let Some(route) = ended.route {
+        if let Some(route) = matched(ended) {
             add("http.route", route.to_owned().into());
         }
         add("url.path", ended.path.to_owned().into());
@@ -114,6 +114,11 @@ impl RecordedSpan {
         }
         attributes
     }
+}
+
+/// The conventions leave out a route if none matched.
+fn matched<'a>(ended: &FinishedRequest<'a>) -> Option<&'a str> {
+    (ended.route != UNMATCHED).then_some(ended.route)
 }
 
 /// The methods that the conventions know; others could be any number.

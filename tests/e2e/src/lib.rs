@@ -3,6 +3,7 @@
 mod files;
 mod git;
 mod load;
+mod published;
 mod tool;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::process::{Command, Output};
 pub use files::{Contents, contents, copy, edit, files};
 pub use git::{clone_of_this_checkout, commit, git};
 pub use load::{Counts, Kind, Load};
+pub use published::published;
 pub use stores::wait_for;
 pub use tool::{built, chassis, run_lines, said};
 

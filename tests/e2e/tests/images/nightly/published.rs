@@ -1,42 +1,10 @@
 //! `cargo chassis add images kubernetes` in published programs of others.
 
-use std::{
-    env, fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use e2e::{cargo, chassis, contents, copy, said, succeed};
-use tempfile::TempDir;
+use e2e::{chassis, contents, published, said};
 
 use crate::docker::{Build, Image};
-
-/// A published program, unpacked.
-fn published(name: &str, version: &str) -> TempDir {
-    let reader = tempfile::tempdir().expect("a folder");
-    let manifest = format!(
-        "[package]\nname = \"reader\"\nedition = \"2024\"\n[dependencies]\n{name} = \"={version}\"\n"
-    );
-    fs::create_dir(reader.path().join("src")).expect("a folder");
-    fs::write(reader.path().join("src/lib.rs"), "").expect("a file");
-    fs::write(reader.path().join("Cargo.toml"), manifest).expect("a manifest");
-    succeed(cargo(reader.path()).arg("fetch"));
-    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo")));
-    let registries = home.expect("cargo's folder").join("registry/src");
-    let folder = fs::read_dir(registries)
-        .expect("sources of registries")
-        .map(|registry| registry.expect("a folder").path())
-        .map(|registry| registry.join(format!("{name}-{version}")))
-        .find(|folder| folder.is_dir());
-
-    let program = tempfile::tempdir().expect("a folder");
-    copy(&folder.expect("what was fetched"), program.path());
-    for cargos_own in [".cargo-ok", ".cargo_vcs_info.json"] {
-        let _ = fs::remove_file(program.path().join(cargos_own));
-    }
-    program
-}
 
 /// The image that the program's own copies of the files make, with no argument but the profile.
 fn image(program: &Path, dockerfile: &str) -> Image {

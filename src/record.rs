@@ -1,0 +1,42 @@
+//! The record of a finished request. Its access line, its metrics, its span and the observers of a program are all made
+//! from it.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use http::{Method, StatusCode};
+
+use crate::trace::Ids;
+
+/// The route of a request that no route matched.
+pub const UNMATCHED: &str = "unmatched";
+
+/// A request that has ended, as its access line, its metrics and its span have it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct FinishedRequest<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The pattern of the route, such as `/orders/{id}`, or `unmatched`. The number of patterns is bounded, so a metric may
+    /// have it as a label.
+    pub route: &'a str,
+    /// The path as the client sent it, without its query, which may contain secrets. At most 2 KiB of it.
+    pub path: &'a str,
+    /// The status of the response. If the client disconnected before the end of the response, 499; if the shutdown
+    /// aborted the request, 503; if the response's body failed, 500.
+    pub status: StatusCode,
+    /// The time from the head of the request to the end of the response.
+    pub duration: Duration,
+    /// The end of the response.
+    pub ended: Instant,
+    /// How many bytes of the request's body were read.
+    pub request_bytes: u64,
+    /// How many bytes of the response's body were sent.
+    pub response_bytes: u64,
+    /// The client's address, if it is known.
+    pub client: Option<IpAddr>,
+    /// The IDs of the request and of its trace.
+    pub ids: &'a Ids,
+    /// The error that ended the response early. A client that disconnects is not an error.
+    pub error: Option<&'a str>,
+}
