@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use e2e::{commit, git, root, succeed};
-use serde_yaml_ng::Value;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::generate::generate;
@@ -73,8 +73,8 @@ impl Checkout {
         let file = self
             .folder()
             .join(format!(".github/workflows/{workflow}.yml"));
-        let workflow: Value = serde_yaml_ng::from_str(&read(&file)).expect("YAML");
-        let steps = workflow["jobs"][job]["steps"].as_sequence().expect("steps");
+        let workflow: Value = serde_saphyr::from_str(&read(&file)).expect("YAML");
+        let steps = workflow["jobs"][job]["steps"].as_array().expect("steps");
         let mut found = steps
             .iter()
             .filter(|step| step["run"].as_str().is_some_and(|run| run.contains(text)));

@@ -82,9 +82,9 @@ fn the_image_of_a_release_is_built_and_accepts_its_settings() {
 
     let workflow = service.path().join(".github/workflows/release.yml");
     let workflow = fs::read_to_string(workflow).expect("a workflow");
-    let workflow: serde_yaml_ng::Value = serde_yaml_ng::from_str(&workflow).expect("YAML");
+    let workflow: serde_json::Value = serde_saphyr::from_str(&workflow).expect("YAML");
     let steps = workflow["jobs"]["image"]["steps"]
-        .as_sequence()
+        .as_array()
         .expect("steps");
     let scripts = steps.iter().filter_map(|step| step["run"].as_str());
     let (pushes, scripts): (Vec<_>, Vec<_>) =
