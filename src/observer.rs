@@ -20,11 +20,11 @@ use crate::trace::Ids;
 ///
 /// ```
 /// use axum_chassis::logs::AccessFields;
-/// use axum_chassis::prometheus::IntCounterVec;
+/// use axum_chassis::metrics::{Counter, Family};
 /// use axum_chassis::request::{FinishedRequest, RequestHead, RequestObserver};
 ///
 /// /// Counts requests by the kind of their client, and logs the kind.
-/// struct Clients(IntCounterVec);
+/// struct Clients(Family<Counter, 2>);
 ///
 /// impl RequestObserver for Clients {
 ///     type State = &'static str;
@@ -37,14 +37,14 @@ use crate::trace::Ids;
 ///     }
 ///
 ///     fn end(&self, kind: &'static str, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
-///         self.0.with_label_values(&[kind, request.status.as_str()]).inc();
+///         self.0.with([kind, request.status.as_str()]).inc();
 ///         fields.text("client_kind", kind);
 ///     }
 /// }
 ///
 /// # fn start(chassis: &axum_chassis::Chassis<()>) -> anyhow::Result<()> {
 /// let help = "Requests by the kind of their client.";
-/// let requests = chassis.metrics().counter_vec("client_requests_total", help, &["kind", "status"])?;
+/// let requests = chassis.metrics().counter_with("client_requests_total", help, ["kind", "status"])?;
 /// chassis.observe(Clients(requests));
 /// # Ok(()) }
 /// ```
@@ -172,17 +172,20 @@ impl Observers {
         let all = self.0.get()?;
         // An observer may add others, so none runs under the lock.
         let all = all.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut head = head();
-        let ids = head.ids;
-        let begin = |begin: &Begin| catch_unwind(AssertUnwindSafe(|| begin(&mut head))).ok();
-        let observed = ids.enter(|| all.iter().filter_map(begin).collect());
-        Some(Box::new(Observed(observed)))
+        Some(Observed::begin(&all, head()))
     }
 }
 
 // === impl Observed ===
 
 impl Observed {
+    #[inline(never)]
+    fn begin(all: &[Begin], mut head: RequestHead<'_>) -> Box<Self> {
+        let ids = head.ids;
+        let begin = |begin: &Begin| catch_unwind(AssertUnwindSafe(|| begin(&mut head))).ok();
+        Box::new(Self(ids.enter(|| all.iter().filter_map(begin).collect())))
+    }
+
     /// The request has ended.
     pub(crate) fn end(self, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
         request.ids.enter(|| {

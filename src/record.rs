@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use crate::trace::Ids;
 
 /// The route of a request that no route matched.
-pub const UNMATCHED: &str = "unmatched";
+pub(crate) const UNMATCHED: &str = "unmatched";
 
 /// A request that has ended, as its access line, its metrics and its span have it.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +29,9 @@ pub struct FinishedRequest<'a> {
     pub duration: Duration,
     /// The end of the response.
     pub ended: Instant,
-    /// How many bytes of the request's body were read.
+    /// The number of bytes of the request's body that were read.
     pub request_bytes: u64,
-    /// How many bytes of the response's body were sent.
+    /// The number of bytes of the response's body that were sent.
     pub response_bytes: u64,
     /// The client's address, if it is known.
     pub client: Option<IpAddr>,

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 const ROWS: [&[&str]; 12] = [
     // `settings` is a crate of its own.
     &["settings"],
-    &["backoff", "boxed", "cgroup", "chunks", "trace", "error"],
+    &[
+        "backoff", "boxed", "cgroup", "chunks", "platform", "trace", "error",
+    ],
     &["record"],
     &["otlp", "problem", "threads"],
     &[

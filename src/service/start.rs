@@ -52,7 +52,7 @@ pub(super) fn share(
         build,
         logs,
         export,
-        http: metrics.http().map_err(Error::Metrics)?,
+        http: metrics.http()?,
         metrics,
         readiness: Readiness::new(sections.health.clone()),
         heartbeat: Heartbeat::new(*sections.health.stall),
@@ -85,14 +85,13 @@ impl<S: SettingsSchema> ServiceParts<S> {
     ) -> Result<Self, Error> {
         let sections = &loaded.chassis;
         let (shared, trigger) = share(build, sections, logs, export)?;
-        collectors::register(&shared).map_err(Error::Metrics)?;
+        collectors::register(&shared)?;
         let admin = Admin::new(
             shared.clone(),
             &sections.admin,
             *sections.shutdown.deadline,
             loaded.effective.clone(),
-        )
-        .map_err(Error::Metrics)?;
+        )?;
         Ok(Self {
             admin: Arc::new(admin),
             sources,
@@ -161,17 +160,25 @@ impl<S: SettingsSchema> ServiceParts<S> {
             }
         };
 
-        let layer = request_layer(&shared, &sections.server);
-        // The probes first: of two default fallbacks, merging keeps the second.
-        let router = admin::probes(shared.readiness.clone()).merge(router.layer(layer.clone()));
-        let routers = Routers {
-            router: outer.around(router),
-            invalid_host: outer.around(invalid_host(&shared, layer)),
-        };
         let server = &sections.server;
+        let routers = routers(&shared, server, router, &outer);
         let serving = Serving::begin(bound, routers, server, signals, teardown, reload).await?;
         tracing::info!(duration_ms = logs::milliseconds(began.elapsed()), "started");
         Ok(StartOutcome::Serving(serving))
+    }
+}
+
+/// The routes with all layers.
+///
+/// Not generic, so that the request layer is compiled once, in this crate. A second copy, in the service's crate, would keep the
+/// compiler from inlining its functions: 290 instructions a request.
+fn routers(shared: &Shared, settings: &server::Settings, router: Router, outer: &Outer) -> Routers {
+    let layer = request_layer(shared, settings);
+    // The probes first: of two default fallbacks, merging keeps the second.
+    let router = admin::probes(shared.readiness.clone()).merge(router.layer(layer.clone()));
+    Routers {
+        router: outer.around(router),
+        invalid_host: outer.around(invalid_host(shared, layer)),
     }
 }
 
