@@ -68,6 +68,8 @@ mod classify_error;
 mod open;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_url;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
