@@ -15,7 +15,7 @@ usage: scripts/promote.sh [options] COMMAND
   Canary, next to k8s/overlays/production:
     canary start IMAGE    starts one pod of IMAGE; removes it if it does not become ready
     canary share PERCENT  sets its share of the HTTPRoute's requests; without an HTTPRoute, of the pods
-    canary finish         rolls the canary's image out to all pods, then removes the canary
+    canary finish         rolls the canary's image out to all pods, then removes the canary; needs room for a pod more
     canary abort          removes the canary
   With an HTTPRoute (the gateway component) the canary gets no requests through it until the first share.
   Without one, it gets its share of the Service's requests from the start, as one pod among the others.
@@ -89,7 +89,14 @@ change() {
   fi
 }
 get() { "${kube[@]}" get "$1" --ignore-not-found --output "jsonpath=$2"; }
-wait_for() { change rollout status "deployment/$1" "--timeout=$timeout"; }
+wait_for() { # DEPLOYMENT
+  change rollout status "deployment/$1" "--timeout=$timeout" && return
+  # The usual reason of a rollout that stands still: no node has room for the pods.
+  "${kube[@]}" get pods --field-selector=status.phase=Pending --output \
+    'jsonpath={range .items[*]}{.metadata.name}{": "}{.status.conditions[?(@.reason=="Unschedulable")].message}{"\n"}{end}' |
+    grep -v ': $' >&2 || true
+  return 1
+}
 {%- if database == "postgres" %}
 
 # Runs the image's migrations before its pods start. The pods that serve have to work with the new schema, too.

@@ -1,90 +1,177 @@
-//! `cargo xtask maintained`: fails when a dependency in docs/maintained.md is past its end of support.
+//! `cargo xtask maintained`: fails when a row of docs/maintained.md has to be looked at again.
 
 use std::fs;
-use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
+
+/// Days after which a row has to be looked up again.
+const LOOKED_UP: i64 = 45;
+
+/// Rust 1.95 was released on this day, and each release follows six weeks after the one before it.
+const RUST_1_95: &str = "2026-04-16";
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let table = fs::read_to_string(crate::root().join("docs/maintained.md"))?;
-    let output = Command::new("date").args(["-u", "+%F"]).output()?;
-    let today = String::from_utf8(output.stdout).context("date prints a date")?;
-    let past = past(&table, today.trim());
+    for row in rows(&table).filter(|row| !row.is_newest()) {
+        println!("{}: {}, not {}", row.part, row.version, row.newest);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let due = due(&table, i64::try_from(now.as_secs() / 86_400)?)?;
     ensure!(
-        past.is_empty(),
-        "no longer maintained, by docs/maintained.md:\n  {}",
-        past.join("\n  ")
+        due.is_empty(),
+        "to look at again in docs/maintained.md:\n  {}",
+        due.join("\n  ")
     );
     println!("{} parts are maintained today", rows(&table).count());
     Ok(())
 }
 
-/// The parts and their dates: the rows of five cells, of which one names a version.
-fn rows(table: &str) -> impl Iterator<Item = (&str, &str)> {
+/// A part that is named here, and the dates after which it has to be looked at again.
+struct Part<'a> {
+    part: &'a str,
+    version: &'a str,
+    newest: &'a str,
+    looked_up: &'a str,
+    until: &'a str,
+}
+
+impl Part<'_> {
+    fn is_newest(&self) -> bool {
+        self.newest == "computed" || self.version.contains(self.newest)
+    }
+}
+
+/// The rows of seven cells, of which the second one is code.
+fn rows(table: &str) -> impl Iterator<Item = Part<'_>> {
     table.lines().filter_map(|line| {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         match cells[..] {
-            ["", part, version, _, until, _, ""] if version.starts_with('`') => Some((part, until)),
+            ["", part, version, _, newest, looked_up, until, _, ""] if version.starts_with('`') => {
+                Some(Part {
+                    part,
+                    version,
+                    newest,
+                    looked_up,
+                    until,
+                })
+            }
             _ => None,
         }
     })
 }
 
-/// Dates are written so that they sort; "no date" is after all of them.
-fn past(table: &str, today: &str) -> Vec<String> {
-    rows(table)
-        .filter(|(_, until)| *until < today)
-        .map(|(part, until)| format!("{part}: until {until}"))
-        .collect()
+/// The parts that are due on a day, a line each.
+fn due(table: &str, today: i64) -> anyhow::Result<Vec<String>> {
+    let mut due = Vec::new();
+    for row in rows(table) {
+        let part = row.part;
+        if row.until != "no date" && day(row.until)? < today {
+            due.push(format!("{part}: supported until {}", row.until));
+        }
+        if day(row.looked_up)? + LOOKED_UP < today {
+            due.push(format!(
+                "{part}: looked up on {}, more than {LOOKED_UP} days ago",
+                row.looked_up
+            ));
+        }
+        if let Some(minor) = rust_release(row.version) {
+            let newest = 95 + (today - day(RUST_1_95)?).div_euclid(42);
+            if minor + 2 <= newest {
+                due.push(format!("{part}: 1.{minor}, and the newest is 1.{newest}"));
+            }
+        }
+    }
+    Ok(due)
+}
+
+/// The minor version of a base image such as `rust:1.95-slim`.
+fn rust_release(version: &str) -> Option<i64> {
+    let (minor, _) = version.strip_prefix("`rust:1.")?.split_once('-')?;
+    minor.parse().ok()
+}
+
+/// Days from 1970-01-01 to a date.
+///
+/// # Errors
+/// If the text is not a date such as 2026-11-30.
+fn day(date: &str) -> anyhow::Result<i64> {
+    let numbers: Result<Vec<i64>, _> = date.split('-').map(str::parse).collect();
+    let Ok(&[year, month, day]) = numbers.as_deref() else {
+        anyhow::bail!(
+            "invalid date \"{date}\" in docs/maintained.md: expected one such as 2026-11-30"
+        );
+    };
+    // Years that begin in March have their leap day at the end.
+    let (year, month) = if month < 3 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    Ok(year * 365 + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use super::{day, due, rows};
 
-    use super::{past, rows};
+    const TABLE: &str = include_str!("../../docs/maintained.md");
 
-    #[test]
-    fn parts_past_their_date_are_reported_and_others_are_not() {
-        let table = "| part | version | in | until | source |\n|---|---|---|---|---|\n\
-                     | A | `1` | `x` | 2026-11-23 | s |\n| B | `1` | `x` | 2026-11-24 | s |\n\
-                     | C | `1` | `x` | no date | s |\n\n| base | until |\n|---|---|\n| D | 2020-01-01 |\n";
-        assert_eq!(past(table, "2026-11-24"), ["A: until 2026-11-23"]);
+    fn due_on(date: &str, cells: &str) -> Vec<String> {
+        let table =
+            format!("| part | version |\n|---|---|\n| A | {cells} | s |\n\n| D | 2020-01-01 |\n");
+        due(&table, day(date).expect("a date")).expect("dates")
     }
 
-    /// 1.95 was released on 2026-04-16, and each release follows six weeks after the one before it.
     #[test]
-    fn the_rust_of_the_images_is_past_its_date_once_it_is_two_releases_behind() {
-        let table = include_str!("../../docs/maintained.md");
-        let row = table
-            .lines()
-            .find(|line| line.starts_with("| Rust, in the images |"))
-            .expect("a row");
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let version = cells[2].trim_start_matches("`rust:1.");
-        let minor: u32 = version
-            .split('-')
-            .next()
-            .and_then(|minor| minor.parse().ok())
-            .expect("a release");
-        let days = (minor + 2 - 95) * 42 - 1;
-        let date = Command::new("date")
-            .args(["-u", "+%F", "-d", &format!("2026-04-16 + {days} days")])
-            .output()
-            .expect("date starts");
+    fn a_part_is_due_after_its_date_and_45_days_after_it_was_looked_up() {
+        let cells = "`1` | `x` | 1 | 2026-11-01 | 2026-11-23";
+        assert_eq!(due_on("2026-11-23", cells), [""; 0]);
         assert_eq!(
-            cells[4],
-            String::from_utf8(date.stdout).expect("a date").trim()
+            due_on("2026-11-24", cells),
+            ["A: supported until 2026-11-23"]
+        );
+        let cells = "`1` | `x` | 1 | 2026-11-01 | no date";
+        assert_eq!(due_on("2026-12-16", cells), [""; 0]);
+        assert_eq!(
+            due_on("2026-12-17", cells),
+            ["A: looked up on 2026-11-01, more than 45 days ago"]
         );
     }
 
     #[test]
-    fn every_row_has_a_date_or_states_that_none_exists() {
-        let table = include_str!("../../docs/maintained.md");
-        assert!(rows(table).count() > 20);
-        for (part, until) in rows(table) {
-            let date = until.len() == 10 && until.starts_with("20");
-            assert!(date || until == "no date", "{part}: {until}");
+    fn the_rust_of_the_images_is_due_once_it_is_two_releases_behind() {
+        let cells = "`rust:1.95-slim` | `x` | computed | 2026-06-01 | no date";
+        assert_eq!(due_on("2026-07-08", cells), [""; 0]);
+        let found = due_on("2026-07-09", cells);
+        assert_eq!(found, ["A: 1.95, and the newest is 1.97"]);
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        let between = |from, to| day(to).expect("a date") - day(from).expect("a date");
+        assert_eq!(day("1970-01-01").expect("a date"), 0);
+        assert_eq!(between("2026-04-16", "2026-11-30"), 228);
+        assert_eq!(between("2028-02-28", "2028-03-01"), 2);
+        assert!(day("soon").is_err());
+    }
+
+    #[test]
+    fn every_row_names_the_newest_version_or_why_it_does_not() {
+        assert!(rows(TABLE).count() > 20);
+        for line in TABLE.lines() {
+            let Some(row) = rows(line).next() else {
+                continue;
+            };
+            let told = row.is_newest() || line.contains("Not taken: ");
+            assert!(told, "{}: the newest is {}", row.part, row.newest);
+            day(row.looked_up).expect("a date");
+            assert!(
+                row.until == "no date" || day(row.until).is_ok(),
+                "{}",
+                row.part
+            );
         }
     }
 }

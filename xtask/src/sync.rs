@@ -1,8 +1,9 @@
 //! `cargo xtask sync`: writes the generated files and the copies of this repository.
 //!
 //! `k8s/` in the root, and what belongs to it, is what a service named `service` gets. The template also contains the
-//! version of this workspace.
+//! version of this workspace, and all workflows the actions of docs/maintained.md.
 
+mod actions;
 mod settings_page;
 
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ const ORIGIN: &str = "> Rendered from `template/k8s` for a service named `servic
 /// Files of `template/` with the version of this workspace, and the texts before and after it.
 const VERSIONED: [(&str, &str, &str); 3] = [
     (".chassis.toml", "template = \"", "\""),
-    (".github/workflows/ci.yml", "--tag v", " "),
+    (".github/workflows/ci.yml", "CHASSIS: v", "\n"),
     (
         "cargo-generate.toml",
         "Which version of axum-chassis, as Cargo.toml names it?\"\ndefault = \"",
@@ -116,6 +117,20 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
             .with_context(|| format!("{name} has no {after} after it"))?;
         file.contents = [start, before, VERSION, after, end].concat().into_bytes();
         wanted.insert(path, file);
+    }
+
+    let table = fs::read_to_string(root.join("docs/maintained.md"))?;
+    for folder in actions::WORKFLOWS {
+        for path in files(&root.join(folder))? {
+            let path = path.strip_prefix(root)?.to_owned();
+            let mut file = match wanted.remove(&path) {
+                Some(file) => file,
+                None => File::read(&root.join(&path))?,
+            };
+            let workflow = String::from_utf8(file.contents)?;
+            file.contents = actions::pin(&workflow, &table)?.into_bytes();
+            wanted.insert(path, file);
+        }
     }
 
     let mut page = File::read(&root.join("docs/settings.md"))?;

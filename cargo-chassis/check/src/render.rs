@@ -5,7 +5,6 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
-use serde::Deserialize;
 use serde_json::Value;
 
 const ORIGIN: &str = "config.kubernetes.io/origin";
@@ -63,7 +62,7 @@ pub(crate) fn stand_ins(
         return Ok(secrets);
     }
     let text = std::fs::read(&file)?;
-    let component: Value = serde_yaml_ng::from_slice(&text)
+    let component: Value = serde_saphyr::from_slice(&text)
         .with_context(|| format!("{} is not YAML", file.display()))?;
     for generator in component["secretGenerator"]
         .as_array()
@@ -129,9 +128,9 @@ fn render(manifests: &Path, name: &str) -> anyhow::Result<Vec<Resource>> {
     }
     let home = manifests.parent().unwrap_or(&manifests);
     let mut resources = Vec::new();
-    for document in serde_yaml_ng::Deserializer::from_slice(&output.stdout) {
-        let mut value = Value::deserialize(document)
-            .with_context(|| format!("{name} renders to something that is not YAML"))?;
+    let documents: Vec<Value> = serde_saphyr::from_slice_multiple(&output.stdout)
+        .with_context(|| format!("{name} renders to something that is not YAML"))?;
+    for mut value in documents {
         if value.is_null() {
             continue;
         }
@@ -154,7 +153,7 @@ fn origin(value: &mut Value) -> Option<String> {
         .pointer_mut("/metadata/annotations")?
         .as_object_mut()?;
     let note = annotations.remove(ORIGIN)?;
-    let note: Value = serde_yaml_ng::from_str(note.as_str()?).ok()?;
+    let note: Value = serde_saphyr::from_str(note.as_str()?).ok()?;
     let path = note.get("path").or_else(|| note.get("configuredIn"))?;
     path.as_str().map(str::to_owned)
 }

@@ -49,9 +49,9 @@ pub fn said(command: &mut Command, code: i32) -> String {
 /// # Panics
 /// If it is invalid.
 pub fn run_lines(workflow: &str) -> Vec<String> {
-    let workflow: serde_yaml_ng::Value = serde_yaml_ng::from_str(workflow).expect("YAML");
-    let jobs = workflow["jobs"].as_mapping().expect("jobs").values();
-    jobs.flat_map(|job| job["steps"].as_sequence().expect("steps"))
+    let workflow: serde_json::Value = serde_saphyr::from_str(workflow).expect("YAML");
+    let jobs = workflow["jobs"].as_object().expect("jobs").values();
+    jobs.flat_map(|job| job["steps"].as_array().expect("steps"))
         .filter_map(|step| step["run"].as_str())
         .flat_map(|run| run.lines().map(str::to_owned))
         .collect()

@@ -12,7 +12,7 @@ use e2e::{cargo, files, root, run_lines, said, succeed, wait_for};
 use crate::tool::{TARGET, chassis, read};
 
 /// All that may lie at the top of a generated folder; nothing of the chassis' own is in it.
-const TOP: [&str; 21] = [
+const TOP: [&str; 22] = [
     ".cargo",
     ".chassis.toml",
     ".dockerignore",
@@ -22,6 +22,7 @@ const TOP: [&str; 21] = [
     "Dockerfile",
     "Dockerfile.distroless",
     "README.md",
+    "SECURITY.md",
     "build.rs",
     "compose",
     "config",

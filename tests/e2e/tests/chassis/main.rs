@@ -13,3 +13,4 @@ mod release;
 mod stores;
 mod tool;
 mod update;
+mod workflows;

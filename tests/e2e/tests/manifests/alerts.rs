@@ -23,7 +23,7 @@ fn impatient() -> tempfile::TempDir {
         rule.as_object_mut().expect("a rule").remove("for");
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let rules = serde_yaml_ng::to_string(&rules).expect("YAML");
+    let rules = serde_saphyr::to_string(&rules).expect("YAML");
     std::fs::write(folder.path().join("rules.yaml"), rules).expect("a file");
     folder
 }

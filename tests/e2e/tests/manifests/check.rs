@@ -64,7 +64,7 @@ struct Mutation {
 #[ignore = "needs kubectl"]
 fn each_error_is_reported_with_file_field_and_remedy() {
     let mutations: Vec<Mutation> =
-        serde_yaml_ng::from_str(include_str!("mutations.yaml")).expect("mutations");
+        serde_saphyr::from_str(include_str!("mutations.yaml")).expect("mutations");
     assert!(mutations.len() > 60);
     let mutations = Mutex::new(mutations.into_iter());
     let silent = Mutex::new(Vec::new());

@@ -12,7 +12,7 @@ use crate::service;
 fn the_parser_of_the_pipeline_fits_our_lines() {
     let text = std::fs::read_to_string(root().join("k8s/cluster/fluent-bit/fluent-bit.yaml"))
         .expect("a pipeline");
-    let pipeline: Value = serde_yaml_ng::from_str(&text).expect("YAML");
+    let pipeline: Value = serde_saphyr::from_str(&text).expect("YAML");
     let parser = &pipeline["parsers"][0];
     assert_eq!(parser["format"], "json");
     let filters = pipeline["pipeline"]["filters"].as_array().expect("filters");

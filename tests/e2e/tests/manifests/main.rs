@@ -1,8 +1,9 @@
 //! Manifests, alerts, dashboard and scripts: valid by their own schemas and tools, and in agreement with the binary.
 //!
 //! `cargo test -p e2e --test manifests -- --ignored` runs those that need more than Rust: kubectl, promtool and
-//! prometheus, PostgreSQL, kubernetes-validate, checkov, yamllint, shellcheck, node with @kubernetes-models.
+//! prometheus, PostgreSQL, kubernetes-validate, checkov, yamllint, shellcheck, cargo-deny, node with @kubernetes-models.
 
+mod advisories;
 mod alerts;
 mod check;
 mod delivery;
@@ -21,7 +22,6 @@ use std::sync::OnceLock;
 
 use cargo_chassis::template::render_here;
 use e2e::{built, cargo, root, succeed};
-use serde::Deserialize;
 use serde_json::Value;
 
 /// The example service, built once.
@@ -55,9 +55,7 @@ fn render(folder: &Path) -> Vec<u8> {
 }
 
 fn documents(yaml: &[u8]) -> Vec<Value> {
-    serde_yaml_ng::Deserializer::from_slice(yaml)
-        .map(|document| Value::deserialize(document).expect("kustomize renders YAML"))
-        .collect()
+    serde_saphyr::from_slice_multiple(yaml).expect("kustomize renders YAML")
 }
 
 /// A copy of what a service's repository has for its deployment, to be changed.

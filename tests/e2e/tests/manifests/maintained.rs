@@ -42,7 +42,7 @@ fn nothing_that_the_template_emits_names_a_retired_part() {
 fn rows(table: &str) -> impl Iterator<Item = (&str, &str, &str)> {
     table.lines().filter_map(|line| {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let ["", part, version, file, _, _, ""] = cells[..] else {
+        let ["", part, version, file, _, _, _, _, ""] = cells[..] else {
             return None;
         };
         Some((
@@ -76,6 +76,7 @@ fn each_action_and_image_that_the_files_name_is_in_the_table() {
     for file in [
         ".github/workflows/ci.yml",
         "template/.github/workflows/ci.yml",
+        "template/.github/workflows/nightly.yml",
         "template/.github/workflows/release.yml",
         "docker-compose.yml",
         "template/docker-compose.yml",

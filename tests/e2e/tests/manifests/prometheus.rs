@@ -77,7 +77,7 @@ pub(crate) fn rules() -> Value {
 /// The rules and their tests, as promtool wants them.
 fn workspace() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let rules = serde_yaml_ng::to_string(&rules()).expect("YAML");
+    let rules = serde_saphyr::to_string(&rules()).expect("YAML");
     std::fs::write(folder.path().join("rules.yaml"), rules).expect("a file");
     let test = root().join("k8s/components/alerts/alerts_test.yaml");
     std::fs::copy(test, folder.path().join("alerts_test.yaml")).expect("a copy");
@@ -188,7 +188,7 @@ pub(crate) fn queries() -> Vec<(String, String)> {
     }
     let adapter = root().join("k8s/cluster/prometheus-adapter/values.yaml");
     let adapter: Value =
-        serde_yaml_ng::from_slice(&std::fs::read(adapter).expect("values")).expect("YAML");
+        serde_saphyr::from_slice(&std::fs::read(adapter).expect("values")).expect("YAML");
     let query = adapter["rules"]["custom"][0]["metricsQuery"]
         .as_str()
         .expect("a query")
@@ -202,7 +202,7 @@ pub(crate) fn queries() -> Vec<(String, String)> {
     queries.push(("adapter".to_owned(), query));
     let scaled = root().join("k8s/components/keda/scaled-object.yaml");
     let scaled: Value =
-        serde_yaml_ng::from_slice(&std::fs::read(scaled).expect("a file")).expect("YAML");
+        serde_saphyr::from_slice(&std::fs::read(scaled).expect("a file")).expect("YAML");
     let trigger = &scaled["spec"]["triggers"][2];
     let query = trigger["metadata"]["query"].as_str().expect("a query");
     queries.push(("keda".to_owned(), query.replace("[2m]", "[10s]")));

@@ -14,6 +14,7 @@ use crate::{copy, rendered};
 const KUBECTL: &str = r#"#!/bin/bash
 if [ "$1" = kustomize ]; then exec "$REAL_KUBECTL" "$@"; fi
 echo "$*" >>"$CALLS"
+case "$*" in *get\ pods*) printf "${PENDING-}" ;; esac
 case "$*" in *"${FAILS:-nothing fails}"*) echo "stub: refused" >&2; exit 1 ;; esac
 case "$*" in
   *port-forward*) exec python3 -c "
@@ -391,12 +392,20 @@ fn a_canary_is_finished_only_after_everyone_runs_its_image() {
     assert!(at("rollout status deployment/service ") < at("delete deployment/service-canary"));
 
     let stub = Stub::new();
+    // A full node: one pod waits for room, and a second one is about to start.
+    let pods = "service-7: 0/1 nodes are available: 1 Insufficient cpu.\nservice-8: \n";
     let output = stub.run(
         "promote.sh",
         &["canary", "finish"],
-        &[("FAILS", "rollout status")],
+        &[("FAILS", "rollout status"), ("PENDING", pods)],
     );
     assert_eq!(code(&output), 1);
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        printed.contains("service-7: 0/1 nodes are available"),
+        "{printed}"
+    );
+    assert!(!printed.contains("service-8"), "{printed}");
     assert!(
         stub.calls().contains("rollout undo deployment/service"),
         "{}",

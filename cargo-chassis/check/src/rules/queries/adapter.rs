@@ -23,7 +23,7 @@ impl Adapter {
         if !path.is_file() {
             return Ok(None);
         }
-        let values: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&path)?)
+        let values: Value = serde_saphyr::from_str(&std::fs::read_to_string(&path)?)
             .with_context(|| format!("{} is not YAML", path.display()))?;
         let rules = values["rules"]["custom"]
             .as_array()
