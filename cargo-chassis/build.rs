@@ -1,6 +1,6 @@
-//! Packs the embedded archives of the tool: the template and the crates of this checkout, and every released template.
+//! Packs the archive that is embedded in the tool: the template and the crates of this checkout.
 //!
-//! A published package has no checkout around it: there, the release of its own version stands for it.
+//! A published package has no checkout around it. There the tool uses the release of its own version.
 
 // The tool reads what is packed here.
 #[allow(dead_code, unreachable_pub)]
@@ -12,6 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use archive::Archive;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use toml_edit::{DocumentMut, Item, value};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -19,34 +21,15 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 fn main() -> Result<()> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let version = env::var("CARGO_PKG_VERSION")?;
-    let releases = here.join("releases");
-    println!("cargo::rerun-if-changed={}", releases.display());
-
     let checkout = here.join("..");
     let current = out.join("current.tar.gz");
     if checkout.join("template/cargo-generate.toml").is_file() {
         let archive = pack(&checkout)?;
-        fs::write(&current, archive.to_bytes()?)?;
+        let out = GzEncoder::new(Vec::new(), Compression::best());
+        fs::write(&current, archive.write(out)?.finish()?)?;
     } else {
-        fs::copy(releases.join(format!("{version}.tar.gz")), &current)?;
+        fs::write(&current, "")?;
     }
-
-    let mut list = String::from("&[\n");
-    let mut files: Vec<PathBuf> = fs::read_dir(&releases)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    files.sort();
-    for file in files {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        if let Some(released) = name.strip_suffix(".tar.gz")
-            && released != version
-        {
-            list += &format!("({released:?}, include_bytes!({file:?})),\n");
-        }
-    }
-    list.push(']');
-    fs::write(out.join("released.rs"), list)?;
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use axum_chassis::logs::AccessFields;
-use axum_chassis::prometheus::IntCounterVec;
+use axum_chassis::metrics::{Counter, Family};
 use axum_chassis::request::{FinishedRequest, RequestHead, RequestObserver};
 use axum_chassis::{Chassis, Problem, Service};
 use http::StatusCode;
@@ -27,10 +27,10 @@ fn main() -> ExitCode {
 }
 
 async fn start(chassis: Chassis<()>) -> anyhow::Result<Router> {
-    let requests = chassis.metrics().counter_vec(
+    let requests = chassis.metrics().counter_with(
         "tenant_requests_total",
         "Requests by the tier of their tenant.",
-        &["tier", "status"],
+        ["tier", "status"],
     )?;
     chassis.observe(Tiers { requests });
     Ok(Router::new()
@@ -74,7 +74,7 @@ async fn authenticate(
 }
 
 struct Tiers {
-    requests: IntCounterVec,
+    requests: Family<Counter, 2>,
 }
 
 impl RequestObserver for Tiers {
@@ -88,8 +88,7 @@ impl RequestObserver for Tiers {
 
     fn end(&self, tier: RequestTier, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
         let tier = tier.get().map_or("none", |tier| tier.name());
-        let labels = [tier, request.status.as_str()];
-        self.requests.with_label_values(&labels).inc();
+        self.requests.with([tier, request.status.as_str()]).inc();
         fields.text("tenant_tier", tier);
     }
 }

@@ -15,7 +15,7 @@ use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use axum_chassis::health::Check;
-use axum_chassis::prometheus::IntCounter;
+use axum_chassis::metrics::Counter;
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Validate, ValidationErrors};
 use axum_chassis::{Chassis, Problem, Service};
@@ -87,7 +87,7 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
 struct Notes {
     texts: Arc<Mutex<Vec<String>>>,
     capacity: usize,
-    written: IntCounter,
+    written: Counter,
 }
 
 impl Notes {

@@ -42,7 +42,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::health::Readiness;
-use crate::metrics;
+use crate::metrics::{self, InvalidMetric};
 use crate::problem::Problem;
 use crate::settings::{Effective, Secret, Validate, ValidationErrors};
 use crate::shared::Shared;
@@ -57,6 +57,7 @@ pub(crate) use self::thread::AdminThread;
 /// `[admin]`: the admin listener.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Settings {
     /// The address to listen on.
     pub host: String,
@@ -68,6 +69,9 @@ pub struct Settings {
     pub token: Option<Secret>,
     /// Read access once a token is set: requests `with-token`, or `everyone`.
     pub read: Read,
+    /// Whether `service.platform` is a container.
+    #[serde(skip)]
+    pub(crate) in_container: bool,
 }
 
 impl Default for Settings {
@@ -77,6 +81,7 @@ impl Default for Settings {
             port: 9090,
             token: None,
             read: Read::default(),
+            in_container: false,
         }
     }
 }
@@ -126,7 +131,7 @@ impl Admin {
         settings: &Settings,
         deadline: Duration,
         effective: Effective,
-    ) -> prometheus::Result<Self> {
+    ) -> Result<Self, InvalidMetric> {
         let Shared { logs, metrics, .. } = &*shared;
         Ok(Self {
             access: Access::new(settings, logs.clone(), metrics)?,

@@ -9,6 +9,7 @@ use crate::health;
 use crate::limits;
 use crate::logs;
 use crate::otlp;
+use crate::platform::PlatformKind;
 use crate::server;
 use crate::settings::{
     self, Duration, Loaded, SettingsSchema, Sources, Validate, ValidationErrors,
@@ -18,11 +19,15 @@ use crate::shutdown;
 /// `[service]`: how the service runs as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct ServiceSettings {
     /// Timeout of the service's own start.
     pub start_timeout: Duration,
     /// The number of worker threads. 0 uses the CPU quota of the container, or else the number of processors.
     pub threads: usize,
+    /// Where the service runs: `container`, `terminal`, `host`, or `auto` to detect it. It decides the default of
+    /// `shutdown.delay`, and that without `admin.token` a container takes no changes. Set it to check the settings for another place.
+    pub platform: PlatformKind,
 }
 
 impl Default for ServiceSettings {
@@ -30,6 +35,7 @@ impl Default for ServiceSettings {
         Self {
             start_timeout: Duration::from_secs(60),
             threads: 0,
+            platform: PlatformKind::Auto,
         }
     }
 }
@@ -38,6 +44,7 @@ impl Default for ServiceSettings {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[allow(missing_docs)] // each section's type has the documentation
+#[non_exhaustive]
 pub struct ChassisSettings {
     pub server: server::Settings,
     pub admin: admin::Settings,
@@ -49,6 +56,27 @@ pub struct ChassisSettings {
 }
 
 impl Validate for ChassisSettings {
+    fn complete(&mut self) -> Vec<(&'static str, String)> {
+        let mut origins = Vec::new();
+        if self.service.platform == PlatformKind::Auto {
+            let (detected, reason) = PlatformKind::detect();
+            self.service.platform = detected;
+            origins.push(("service.platform", reason));
+        }
+        let platform = self.service.platform;
+        self.admin.in_container = platform == PlatformKind::Container;
+        if self.shutdown.delay.is_none() {
+            let delay = match platform {
+                // A person who has typed Ctrl-C is waiting, and there is no proxy.
+                PlatformKind::Terminal => Duration::from_secs(0),
+                _ => self.shutdown.delay().into(),
+            };
+            self.shutdown.delay = Some(delay);
+            origins.push(("shutdown.delay", format!("service.platform is {platform}")));
+        }
+        origins
+    }
+
     fn validate(&self, errors: &mut ValidationErrors) {
         self.server.validate(errors);
         self.admin.validate(errors);

@@ -188,16 +188,12 @@ pub(crate) fn answer<B: SettingsSchema>(
 /// The effective values of settings that depend on the environment, as comments.
 fn derived(sections: &ChassisSettings) -> String {
     let limits = Limits::new(&sections.limits, sections.server.max_connections).to_string();
-    let delay = settings::Duration::from(sections.shutdown.delay());
     let mut text = String::from("\n# In force here:\n");
     for line in limits.lines() {
         let _ = writeln!(text, "# {line}");
     }
     let threads = threads::describe(sections.service.threads);
-    let _ = writeln!(
-        text,
-        "# shutdown.delay = {delay}\n# service.threads = {threads}"
-    );
+    let _ = writeln!(text, "# service.threads = {threads}");
     text
 }
 

@@ -48,6 +48,7 @@ use crate::settings::Network;
 /// through one with `into_make_service_with_connect_info::<SocketAddr>()` is answered with a 500;
 /// a test without a socket puts a `ClientAddress` into the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a handler takes it apart")]
 pub struct ClientAddress(pub IpAddr);
 
 /// The header that the proxies write.
@@ -55,6 +56,7 @@ pub struct ClientAddress(pub IpAddr);
 /// The other one is never read: proxies pass it on as clients send it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`, which nearly all proxies write.
     #[default]
@@ -66,6 +68,7 @@ pub enum ForwardedHeader {
 /// From which callers `x-request-id` and `traceparent` are accepted. The trace's sampling decision comes with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum AcceptIds {
     /// From every caller: they are your own services, or a proxy in front replaces the IDs of others.
     #[default]

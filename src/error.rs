@@ -16,8 +16,8 @@ pub enum Error {
     Logs(Box<dyn std::error::Error + Send + Sync>),
     /// The operating system refused a thread, a runtime or a signal handler.
     Runtime(std::io::Error),
-    /// A metric's name is not one, or is taken.
-    Metrics(prometheus::Error),
+    /// A metric's name is invalid or taken.
+    Metrics(Box<dyn std::error::Error + Send + Sync>),
     /// A listener's address could not be bound.
     Bind {
         /// The name of the listener: `main` or `admin`.
@@ -87,9 +87,10 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Settings(source) | Self::Logs(source) => Some(source.as_ref()),
+            Self::Settings(source) | Self::Logs(source) | Self::Metrics(source) => {
+                Some(source.as_ref())
+            }
             Self::Runtime(source) | Self::Bind { source, .. } => Some(source),
-            Self::Metrics(source) => Some(source),
             Self::Start(source) | Self::Command(source) => Some(source.as_ref()),
             Self::StartTimeout(_) | Self::Stopped(_) => None,
         }

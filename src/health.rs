@@ -24,6 +24,7 @@ use crate::settings::{Duration, Validate, ValidationErrors};
 /// `[health]`: how readiness checks and the heartbeat run.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Settings {
     /// Time between two runs of a readiness check.
     pub interval: Duration,

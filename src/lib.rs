@@ -41,6 +41,13 @@
 //! A program that keeps its own `main` uses [`Server`] in place of `axum::serve`, and the parts one by one.
 
 #![forbid(unsafe_code)]
+// Public types can grow without a breaking change, and each one has `Debug`.
+#![warn(
+    missing_debug_implementations,
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    clippy::return_self_not_must_use
+)]
 
 // Lower rows never import higher ones; files of one row never import each other.
 mod backoff;
@@ -52,6 +59,7 @@ mod error;
 mod otlp;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+mod platform;
 mod problem;
 mod record;
 pub mod trace;
@@ -86,9 +94,10 @@ mod service;
 #[cfg(all(unix, feature = "testing"))]
 pub mod testing;
 
-pub use chassis_settings::{ChassisSettings, LoadedSettings};
+pub use chassis_settings::{ChassisSettings, LoadedSettings, ServiceSettings};
 pub use client_ip::ClientAddress;
 pub use error::Error;
+pub use platform::PlatformKind;
 pub use problem::Problem;
 pub use request::RoutePolicy;
 pub use service::{BoundServer, Chassis, Running, Server, Service, Stopped};
@@ -98,5 +107,6 @@ pub use aide;
 #[doc(inline)]
 pub use axum_chassis_settings as settings;
 pub use axum_chassis_settings::config;
+#[cfg(feature = "prometheus")]
 pub use prometheus;
 pub use schemars;

@@ -26,6 +26,7 @@ use crate::settings::{Duration, Size, Validate, ValidationErrors};
 /// `[limits]`: bounds on requests. All of them can be changed while the service runs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Settings {
     /// Timeout of a request until its response begins: 504 after it, or 408 if the client has not sent its whole body by
     /// then. 0s disables it.

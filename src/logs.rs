@@ -50,6 +50,7 @@ use crate::settings::{Size, Validate, ValidationErrors};
 /// The section `logs` of the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Settings {
     /// The lines that are written: a level, and levels of targets, as in `info,sqlx=warn`.
     pub filter: String,
@@ -64,6 +65,7 @@ pub struct Settings {
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Format {
     /// Text on a terminal, JSON elsewhere.
     #[default]
@@ -272,7 +274,7 @@ impl Logs {
     }
 
     /// Whether requests have lines at present: `logs.access`, and `access=info` in the filter.
-    pub fn access_enabled(&self) -> bool {
+    pub(crate) fn access_enabled(&self) -> bool {
         self.shared.access && self.shared.filter.wants_access()
     }
 

@@ -1,8 +1,9 @@
 //! Prometheus metrics in a registry that is a value, not a global.
 //!
 //! ```
-//! # fn main() -> Result<(), prometheus::Error> {
-//! # use axum_chassis::{metrics::Metrics, prometheus};
+//! # fn main() -> Result<(), axum_chassis::metrics::InvalidMetric> {
+//! use axum_chassis::metrics::Metrics;
+//!
 //! let metrics = Metrics::new();
 //! let orders = metrics.counter("orders_total", "Orders taken.")?;
 //! orders.inc();
@@ -14,19 +15,21 @@
 
 mod encode;
 mod fn_collector;
-pub mod http;
+mod handles;
+pub(crate) mod http;
 mod machine;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts,
-    Registry,
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
 };
 
-pub use self::encode::{accepts_gzip, gzip};
+pub(crate) use self::encode::{accepts_gzip, gzip};
 use self::fn_collector::FnCollector;
+pub use self::handles::{Counter, Family, Gauge, Histogram, InvalidMetric};
+use crate::error::Error;
 
-/// A handle to the service's metrics registry.
+/// A handle to the service's metrics registry. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     registry: Registry,
@@ -45,33 +48,42 @@ impl Metrics {
     /// # Errors
     ///
     /// For this and the following methods: if the name is taken or invalid.
-    pub fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        self.registered(IntCounter::new(name, help)?)
+    pub fn counter(&self, name: &str, help: &str) -> Result<Counter, InvalidMetric> {
+        self.int_counter(name, help).map(Counter)
     }
 
-    /// A counter with labels. Every label combination is kept until the process ends.
-    pub fn counter_vec(
+    /// Counters with labels: [`Family::with`] has the one for the values of the labels.
+    pub fn counter_with<const N: usize>(
         &self,
         name: &str,
         help: &str,
-        labels: &[&str],
-    ) -> Result<IntCounterVec, prometheus::Error> {
-        self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
+        labels: [&str; N],
+    ) -> Result<Family<Counter, N>, InvalidMetric> {
+        let counters = IntCounterVec::new(Opts::new(name, help), &labels);
+        let counters = self.registered(name, counters)?;
+        Ok(Family::new(move |values| {
+            Counter(counters.with_label_values(values))
+        }))
     }
 
     /// A number that goes up and down.
-    pub fn gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
-        self.registered(Gauge::new(name, help)?)
+    pub fn gauge(&self, name: &str, help: &str) -> Result<Gauge, InvalidMetric> {
+        let gauge = prometheus::Gauge::new(name, help);
+        self.registered(name, gauge).map(Gauge)
     }
 
-    /// A gauge with labels.
-    pub fn gauge_vec(
+    /// Gauges with labels.
+    pub fn gauge_with<const N: usize>(
         &self,
         name: &str,
         help: &str,
-        labels: &[&str],
-    ) -> Result<GaugeVec, prometheus::Error> {
-        self.registered(GaugeVec::new(Opts::new(name, help), labels)?)
+        labels: [&str; N],
+    ) -> Result<Family<Gauge, N>, InvalidMetric> {
+        let gauges = GaugeVec::new(Opts::new(name, help), &labels);
+        let gauges = self.registered(name, gauges)?;
+        Ok(Family::new(move |values| {
+            Gauge(gauges.with_label_values(values))
+        }))
     }
 
     /// A histogram of observations; `buckets` are the upper bounds.
@@ -80,21 +92,25 @@ impl Metrics {
         name: &str,
         help: &str,
         buckets: &[f64],
-    ) -> Result<Histogram, prometheus::Error> {
+    ) -> Result<Histogram, InvalidMetric> {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.registered(Histogram::with_opts(options)?)
+        let histogram = prometheus::Histogram::with_opts(options);
+        self.registered(name, histogram).map(Histogram)
     }
 
-    /// A histogram with labels.
-    pub fn histogram_vec(
+    /// Histograms with labels.
+    pub fn histogram_with<const N: usize>(
         &self,
         name: &str,
         help: &str,
         buckets: &[f64],
-        labels: &[&str],
-    ) -> Result<HistogramVec, prometheus::Error> {
+        labels: [&str; N],
+    ) -> Result<Family<Histogram, N>, InvalidMetric> {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.registered(HistogramVec::new(options, labels)?)
+        let histograms = self.registered(name, HistogramVec::new(options, &labels))?;
+        Ok(Family::new(move |values| {
+            Histogram(histograms.with_label_values(values))
+        }))
     }
 
     /// A counter whose value another library keeps, such as a pool; read at each scrape.
@@ -106,8 +122,9 @@ impl Metrics {
         help: &str,
         labels: &[(&str, &str)],
         read: impl Fn() -> f64 + Send + Sync + 'static,
-    ) -> Result<(), prometheus::Error> {
-        self.register(Box::new(FnCollector::counter(name, help, labels, read)?))
+    ) -> Result<(), InvalidMetric> {
+        let counter = FnCollector::counter(name, help, labels, read);
+        self.register(counter.map_err(|error| InvalidMetric::new(name, error))?)
     }
 
     /// A gauge whose value another library keeps; read at each scrape.
@@ -119,33 +136,47 @@ impl Metrics {
         help: &str,
         labels: &[(&str, &str)],
         read: impl Fn() -> f64 + Send + Sync + 'static,
-    ) -> Result<(), prometheus::Error> {
-        self.register(Box::new(FnCollector::gauge(name, help, labels, read)?))
+    ) -> Result<(), InvalidMetric> {
+        let gauge = FnCollector::gauge(name, help, labels, read);
+        self.register(gauge.map_err(|error| InvalidMetric::new(name, error))?)
     }
 
-    /// Anything else that the `prometheus` crate can collect.
-    pub fn register(&self, collector: Box<dyn Collector>) -> Result<(), prometheus::Error> {
-        self.registry.register(collector)
+    /// The registry of the `prometheus` crate, for libraries that register collectors of their own there. What is registered
+    /// is exposed with the other metrics. The feature `prometheus` also re-exports the crate.
+    ///
+    /// ```
+    /// use axum_chassis::metrics::Metrics;
+    /// use axum_chassis::prometheus::IntGauge;
+    ///
+    /// # fn main() -> Result<(), axum_chassis::prometheus::Error> {
+    /// let metrics = Metrics::new();
+    /// let gauge = IntGauge::new("pool_size", "Connections.")?;
+    /// metrics.prometheus_registry().register(Box::new(gauge))?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "prometheus")]
+    pub fn prometheus_registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Adds the families of HTTP.
-    pub fn http(&self) -> Result<http::Http, prometheus::Error> {
+    pub(crate) fn http(&self) -> Result<http::Http, InvalidMetric> {
         http::Http::register(self)
     }
 
     /// Adds `process_*` and `cgroup_*`, as far as this machine provides them.
-    pub fn machine(&self) -> Result<(), prometheus::Error> {
+    pub fn machine(&self) -> Result<(), InvalidMetric> {
         machine::process(self)?;
         machine::cgroup(self)
     }
 
     /// Adds `tokio_*` of the runtime behind `handle`.
-    pub fn runtime(&self, handle: &tokio::runtime::Handle) -> Result<(), prometheus::Error> {
+    pub fn runtime(&self, handle: &tokio::runtime::Handle) -> Result<(), InvalidMetric> {
         machine::runtime(self, handle)
     }
 
     /// Adds `build_info`, always 1, with the build in its labels.
-    pub fn build_info(&self, labels: &[(&str, &str)]) -> Result<(), prometheus::Error> {
+    pub fn build_info(&self, labels: &[(&str, &str)]) -> Result<(), InvalidMetric> {
         self.gauge_fn(
             "build_info",
             "The name and version of the build, as labels.",
@@ -165,11 +196,40 @@ impl Metrics {
         self.registry.gather()
     }
 
+    /// Registers a collector of this crate.
+    pub(crate) fn register(
+        &self,
+        collector: impl Collector + 'static,
+    ) -> Result<(), InvalidMetric> {
+        let descriptions = collector.desc();
+        let name = descriptions.first().map(|desc| desc.fq_name.clone());
+        self.registry
+            .register(Box::new(collector))
+            .map_err(|error| InvalidMetric::new(&name.unwrap_or_default(), error))
+    }
+
+    fn int_counter(&self, name: &str, help: &str) -> Result<IntCounter, InvalidMetric> {
+        self.registered(name, IntCounter::new(name, help))
+    }
+
+    /// Registers what has been created under this name.
     fn registered<C: Collector + Clone + 'static>(
         &self,
-        collector: C,
-    ) -> Result<C, prometheus::Error> {
-        self.register(Box::new(collector.clone()))?;
-        Ok(collector)
+        name: &str,
+        created: Result<C, prometheus::Error>,
+    ) -> Result<C, InvalidMetric> {
+        let register = |collector: C| {
+            self.registry.register(Box::new(collector.clone()))?;
+            Ok(collector)
+        };
+        created
+            .and_then(register)
+            .map_err(|error| InvalidMetric::new(name, error))
+    }
+}
+
+impl From<InvalidMetric> for Error {
+    fn from(invalid: InvalidMetric) -> Self {
+        Self::Metrics(invalid.into())
     }
 }

@@ -20,11 +20,11 @@ use crate::trace::Ids;
 ///
 /// ```
 /// use axum_chassis::logs::AccessFields;
-/// use axum_chassis::prometheus::IntCounterVec;
+/// use axum_chassis::metrics::{Counter, Family};
 /// use axum_chassis::request::{FinishedRequest, RequestHead, RequestObserver};
 ///
 /// /// Counts requests by the kind of their client, and logs the kind.
-/// struct Clients(IntCounterVec);
+/// struct Clients(Family<Counter, 2>);
 ///
 /// impl RequestObserver for Clients {
 ///     type State = &'static str;
@@ -37,14 +37,14 @@ use crate::trace::Ids;
 ///     }
 ///
 ///     fn end(&self, kind: &'static str, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
-///         self.0.with_label_values(&[kind, request.status.as_str()]).inc();
+///         self.0.with([kind, request.status.as_str()]).inc();
 ///         fields.text("client_kind", kind);
 ///     }
 /// }
 ///
 /// # fn start(chassis: &axum_chassis::Chassis<()>) -> anyhow::Result<()> {
 /// let help = "Requests by the kind of their client.";
-/// let requests = chassis.metrics().counter_vec("client_requests_total", help, &["kind", "status"])?;
+/// let requests = chassis.metrics().counter_with("client_requests_total", help, ["kind", "status"])?;
 /// chassis.observe(Clients(requests));
 /// # Ok(()) }
 /// ```

@@ -1,14 +1,11 @@
-//! Routes described by [OpenAPI](https://spec.openapis.org/oas/v3.1.0), from the types of their handlers: [`aide`]
-//! supports this crate's types too, and [`problems`] adds the error responses of every route.
+//! Routes described by [OpenAPI](https://spec.openapis.org/oas/v3.1.0), from the types of their handlers.
 //!
 //! ```
-//! use aide::axum::ApiRouter;
-//! use aide::axum::routing::get_with;
-//! use aide::openapi::OpenApi;
 //! use axum::{Json, Router, extract::Path};
+//! use axum_chassis::Problem;
+//! use axum_chassis::openapi::routing::get_with;
+//! use axum_chassis::openapi::{ApiRouter, Document};
 //! use axum_chassis::schemars::{self, JsonSchema};
-//! use axum_chassis::openapi::problems;
-//! use axum_chassis::{Problem, aide};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Deserialize, JsonSchema)]
@@ -25,35 +22,99 @@
 //!     Err(Problem::not_found(format!("there is no order {id}")))
 //! }
 //!
-//! let mut document = OpenApi::default();
-//! let router: Router = ApiRouter::new()
-//!     .api_route("/orders/{id}", get_with(order, |route| route.summary("An order")))
-//!     .finish_api_with(&mut document, problems);
+//! let routes = ApiRouter::new()
+//!     .api_route("/orders/{id}", get_with(order, |route| route.summary("An order")));
+//! let (router, document): (Router, _) = Document::new("orders", "1.0.0").describe(routes);
 //!
-//! let document = serde_json::to_value(&document).unwrap();
 //! let responses = &document["paths"]["/orders/{id}"]["get"]["responses"];
 //! assert!(responses["200"]["content"]["application/json"].is_object());
 //! assert!(responses["default"]["content"]["application/problem+json"].is_object());
 //! ```
 //!
-//! `aide` keeps the schemas of a document in its thread until the document is finished. A service's start stays in one.
+//! [`ApiRouter`] and [`routing`] are those of [aide](https://docs.rs/aide), which supports this crate's types too. aide keeps the
+//! schemas of a document in its thread until the document is finished. A service's start stays in one.
 //!
-//! It comes with what JSON needs. For extractors of forms, files and WebSockets a service depends on it too, in the same
-//! version, with the features `axum-form`, `axum-multipart` and `axum-ws`.
+//! The feature comes with what JSON needs. For extractors of forms, files and WebSockets a service depends on aide too, in the
+//! version that is re-exported as `axum_chassis::aide`, with the features `axum-form`, `axum-multipart` and `axum-ws`.
 
+pub use aide::axum::{ApiRouter, routing};
 use aide::generate::{GenContext, in_context};
-use aide::openapi::{MediaType, Operation, ReferenceOr, Response, SchemaObject, StatusCode};
+use aide::openapi::{
+    Info, MediaType, OpenApi, Operation, ReferenceOr, Response, SchemaObject, StatusCode,
+};
+use aide::swagger::Swagger;
 use aide::transform::TransformOpenApi;
 use aide::util::iter_operations_mut;
 use aide::{OperationInput, OperationOutput};
+use axum::body::Bytes;
+use axum::response::Html;
+use axum::routing::get;
+use axum::{Json, Router};
+use http::header;
+use serde_json::Value;
 
 use crate::client_ip::ClientAddress;
 use crate::problem::Problem;
 
-/// Adds a [`Problem`] to every route as its default response, which stands for all error responses of the chassis in
-/// its place (it takes too long, it panics, there are too many requests, ...), and where axum's extractors
-/// refuse a request in plain text, of which [`request`](crate::request) makes a problem.
-pub fn problems(mut api: TransformOpenApi<'_>) -> TransformOpenApi<'_> {
+/// The page contains its scripts and styles, and loads nothing from other hosts.
+const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
+                      script-src 'unsafe-inline'; style-src 'unsafe-inline'";
+
+/// The OpenAPI document of a service.
+#[derive(Clone, Debug)]
+#[must_use = "a document is made of routes, with `serve` or `describe`"]
+pub struct Document {
+    info: Info,
+}
+
+impl Document {
+    /// The document of a service with this name and version, such as `env!("CARGO_PKG_NAME")` and
+    /// `env!("CARGO_PKG_VERSION")`.
+    pub fn new(title: impl Into<String>, version: impl Into<String>) -> Self {
+        let info = Info {
+            title: title.into(),
+            version: version.into(),
+            ..Info::default()
+        };
+        Self { info }
+    }
+
+    /// Describes the service, in Markdown.
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.info.description = Some(text.into());
+        self
+    }
+
+    /// The routes, and those of the document, `/openapi.json`, and of a page to try them, `/docs`, which is
+    /// [Swagger UI](https://swagger.io/tools/swagger-ui/). The page loads nothing from other hosts.
+    pub fn serve(self, routes: ApiRouter) -> Router {
+        let page = Swagger::new("openapi.json").with_title(&self.info.title);
+        let page = Bytes::from(page.html());
+        let (routes, document) = self.describe(routes);
+        let page = async move || ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(page));
+        routes
+            .route("/openapi.json", get(async move || Json(document)))
+            .route("/docs", get(page))
+    }
+
+    /// The routes, and the document of them as JSON, which is not served.
+    ///
+    /// The default response of each route is a [`Problem`]: it stands for all error responses of the chassis (it takes too
+    /// long, it panics, there are too many requests, ...). So is each rejection of axum's extractors, of which
+    /// [`request`](crate::request) makes a problem.
+    pub fn describe(self, routes: ApiRouter) -> (Router, Value) {
+        let mut document = OpenApi {
+            info: self.info,
+            ..OpenApi::default()
+        };
+        let routes = routes.finish_api_with(&mut document, problems);
+        // A document of strings, numbers and maps with text as keys is always JSON.
+        (routes, serde_json::to_value(document).unwrap_or_default())
+    }
+}
+
+/// Adds a [`Problem`] to every route as its default response, and in place of rejections in plain text.
+fn problems(mut api: TransformOpenApi<'_>) -> TransformOpenApi<'_> {
     let problem = in_context(response);
     let paths = api.inner_mut().paths.iter_mut();
     let paths = paths.flat_map(|paths| paths.paths.values_mut());
@@ -98,7 +159,7 @@ fn response(context: &mut GenContext) -> Response {
 
 /// The default response: it applies to every status.
 impl OperationOutput for Problem {
-    type Inner = serde_json::Value;
+    type Inner = Value;
 
     fn operation_response(context: &mut GenContext, _: &mut Operation) -> Option<Response> {
         Some(response(context))

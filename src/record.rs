@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use crate::trace::Ids;
 
 /// The route of a request that no route matched.
-pub const UNMATCHED: &str = "unmatched";
+pub(crate) const UNMATCHED: &str = "unmatched";
 
 /// A request that has ended, as its access line, its metrics and its span have it.
 #[derive(Clone, Copy, Debug)]

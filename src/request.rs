@@ -16,6 +16,7 @@ mod policy;
 mod response_body;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -36,8 +37,8 @@ use self::response_body::ResponseBody;
 use crate::client_ip::Proxies;
 use crate::limits::{self, Limits};
 use crate::logs::Logs;
-use crate::metrics::Metrics;
 use crate::metrics::http::{Http, Route, UNMATCHED};
+use crate::metrics::{InvalidMetric, Metrics};
 use crate::observer::Observers;
 pub use crate::observer::{RequestHead, RequestObserver};
 use crate::otlp::{Export, Span};
@@ -63,6 +64,12 @@ struct LayerState {
     observers: Observers,
 }
 
+impl fmt::Debug for RequestLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestLayer").finish_non_exhaustive()
+    }
+}
+
 impl RequestLayer {
     /// A layer with these limits, for a program that keeps its own `main`.
     ///
@@ -72,7 +79,7 @@ impl RequestLayer {
         limits: &limits::Settings,
         logs: &Logs,
         metrics: &Metrics,
-    ) -> Result<Self, prometheus::Error> {
+    ) -> Result<Self, InvalidMetric> {
         Ok(Self::with(
             Limits::new(limits, None),
             logs.clone(),
@@ -160,6 +167,14 @@ impl<S> Layer<S> for RequestLayer {
 pub struct RequestService<S> {
     inner: S,
     endpoint: Arc<Endpoint>,
+}
+
+impl<S: fmt::Debug> fmt::Debug for RequestService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestService")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
 }
 
 struct Endpoint {

@@ -65,6 +65,7 @@ const PROBE_GRACE: StdDuration = StdDuration::from_millis(5);
 /// `[server]`: the main listener.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Settings {
     /// The address to listen on.
     pub host: String,

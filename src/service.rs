@@ -12,6 +12,8 @@ mod retry;
 mod start;
 mod stop;
 mod teardown;
+#[cfg(all(unix, feature = "testing"))]
+mod test_chassis;
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -31,6 +33,8 @@ use tracing_subscriber::Registry;
 pub use self::chassis::Chassis;
 use self::command::Command;
 pub use self::own_main::{BoundServer, Server};
+#[cfg(all(unix, feature = "testing"))]
+pub use self::test_chassis::TestChassis;
 use crate::cli::{self, Operation};
 use crate::error::Error;
 use crate::logs::OtherLayer;
@@ -38,6 +42,7 @@ use crate::settings::{SettingsSchema, Sources};
 use crate::shared::Build;
 
 /// Builds and runs a service. `S` is the struct of its own settings, or `()`.
+#[must_use = "a service does nothing until it runs"]
 pub struct Service<S = ()> {
     build: Build,
     arguments: Option<Vec<OsString>>,
@@ -90,21 +95,18 @@ impl<S: SettingsSchema> Service<S> {
 
     /// Sets the commit that was built, for `/version` and `build_info`. Give it `option_env!("REVISION")`,
     /// which the Dockerfiles set.
-    #[must_use]
     pub fn revision(mut self, revision: impl Into<Option<&'static str>>) -> Self {
         self.build.revision = known(revision.into());
         self
     }
 
     /// Sets the time of the build, for `/version`. Give it `option_env!("CREATED")`, which the Dockerfiles set.
-    #[must_use]
     pub fn built_at(mut self, time: impl Into<Option<&'static str>>) -> Self {
         self.build.created = known(time.into());
         self
     }
 
     /// Parses these flags instead of the process's, for a program with its own command line.
-    #[must_use]
     pub fn arguments<I: IntoIterator<Item: Into<OsString>>>(mut self, arguments: I) -> Self {
         self.arguments = Some(arguments.into_iter().map(Into::into).collect());
         self
@@ -164,7 +166,6 @@ impl<S: SettingsSchema> Service<S> {
     /// sources are read every five seconds; a failure is logged and counted, and the old settings stay.
     /// The source runs on a thread of its own, where it may block. The start waits for it, so use a
     /// timeout. The first line of its error is shown, so keep secrets out of it.
-    #[must_use]
     pub fn source(mut self, source: impl Source + Send + Sync + 'static) -> Self {
         self.sources = self.sources.source(source);
         self
@@ -192,7 +193,6 @@ impl<S: SettingsSchema> Service<S> {
     /// failed. SIGTERM triggers [`Chassis::shutdown`]; at `shutdown.deadline`, or at a
     /// second signal, it is aborted, and the exit code is 1. Blocking work belongs in
     /// `spawn_blocking`, because blocking code here cannot be aborted.
-    #[must_use]
     pub fn command(
         mut self,
         name: &'static str,
@@ -226,7 +226,6 @@ impl<S: SettingsSchema> Service<S> {
     ///
     /// let service = axum_chassis::Service::<()>::new("orders", "1.0.0").outer_layer(from_fn(nosniff));
     /// ```
-    #[must_use]
     pub fn outer_layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<Route> + Clone + Send + Sync + 'static,
@@ -255,7 +254,6 @@ impl<S: SettingsSchema> Service<S> {
     /// Give it a filter: `logs.filter` and `PUT /log` decide on the log's lines and exported spans only, and a layer without
     /// a filter has every span and event of the process made for it. Access lines, and records of the `log` crate, are not `tracing` events.
     /// [`Service::start`], for tests, leaves the layers out.
-    #[must_use]
     pub fn tracing_layer(
         mut self,
         layer: impl tracing_subscriber::Layer<Registry> + Send + Sync + 'static,
@@ -319,7 +317,10 @@ impl<S: SettingsSchema> Service<S> {
         start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
     ) -> Result<Running, Error> {
         let sources = ["server", "admin"].into_iter().fold(
-            sources.with_sources_of(self.sources),
+            // As on a terminal, no proxy in front has to notice the shutdown.
+            sources
+                .with_sources_of(self.sources)
+                .with_var("APP__SERVICE__PLATFORM", "terminal"),
             |sources, listener| {
                 sources
                     .set(format!("{listener}.host"), "127.0.0.1")
@@ -344,6 +345,7 @@ impl<S> fmt::Debug for Service<S> {
 
 /// A service that runs inside a test. Dropping it stops the service.
 #[derive(Debug)]
+#[must_use = "dropping it stops the service"]
 pub struct Running {
     address: SocketAddr,
     admin: SocketAddr,

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration as StdDuration;
@@ -19,9 +18,10 @@ use crate::settings::{Duration, Validate, ValidationErrors};
 /// `[shutdown]`: graceful shutdown.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Settings {
     /// The time the service keeps serving after readiness has turned 503, until load balancers and proxies have
-    /// noticed. Unset, it is 5 s, or less where `shutdown.deadline` is short; 0 s if standard input is a terminal.
+    /// noticed. Unset, it is 5 s, or less where `shutdown.deadline` is short; 0 s where `service.platform` is a terminal.
     pub delay: Option<Duration>,
     /// The longest time of the whole shutdown, the delay included. Keep it below the pod's grace period.
     pub deadline: Duration,
@@ -40,14 +40,12 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The delay in force: as set, or by where the process runs.
+    /// The delay as set, or the default outside of a terminal.
     pub fn delay(&self) -> StdDuration {
         /// Longer than the health checks of most proxies take to fail, and than endpoints take to change.
         const DELAY: StdDuration = StdDuration::from_secs(5);
         match self.delay {
             Some(delay) => *delay,
-            // A person who has typed Ctrl-C is waiting, and there is no proxy.
-            None if std::io::stdin().is_terminal() => StdDuration::ZERO,
             // Requests get the longer half of a short deadline.
             None => DELAY.min(self.deadline.saturating_sub(*self.hook_timeout) / 2),
         }
@@ -143,6 +141,7 @@ pub fn channel() -> (Trigger, Shutdown) {
 
 /// The other end of every [`Shutdown`]. Without it, [`Shutdown::stopping`] completes.
 #[derive(Debug)]
+#[must_use = "dropping it stops what waits for its `Shutdown`"]
 pub struct Trigger {
     changes: watch::Sender<Phase>,
     phase: Arc<AtomicU8>,
@@ -195,7 +194,7 @@ impl StopRequest {
     }
 
     /// Completes with the reason, once there is one.
-    async fn reason(&self) -> String {
+    pub(crate) async fn reason(&self) -> String {
         let mut requests = self.0.subscribe();
         let reason = requests.wait_for(Option::is_some).await;
         let reason = reason.map(|reason| reason.clone());

@@ -34,6 +34,7 @@
 //! - [`Process`] is the running process: send requests, read its log, send signals. Dropping it kills it, so a failed test leaves
 //!   nothing behind. Its last output is in the test's output.
 //! - [`Ended`] is the result: its exit code, its log, and the counts of its shutdown.
+//! - [`TestChassis`] gives a unit test the [`Chassis`](crate::Chassis) for the service's own start, without a process.
 //! - [`SettingsTable`] is the table of its settings, for its README.
 //!
 //! All of it blocks, and nothing sleeps: the kit waits for lines of the log and for the end of the process, and no
@@ -60,6 +61,8 @@ pub use process::{Ended, HeldOutput, Process};
 pub use rustix::process::Signal;
 pub use settings_table::SettingsTable;
 
+pub use crate::service::TestChassis;
+
 /// Longer than a service's own timeout (`service.start_timeout`, `shutdown.deadline`): its own error is more useful.
 const TIMEOUT: Duration = Duration::from_secs(70);
 
@@ -85,6 +88,7 @@ type Kept = Vec<Arc<dyn Any + Send + Sync>>;
 /// settings (`APP_*`, `RUN_ENV`, `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`, `OTEL_*`), so that tests
 /// behave alike on every machine. Configuration files are read from `config/` in its [folder](Self::folder).
 #[derive(Clone, Debug)]
+#[must_use = "a program does nothing until it starts"]
 pub struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
@@ -118,49 +122,42 @@ impl Program {
     }
 
     /// Sets a key of the settings, such as `store.capacity`, by its variable `APP__STORE__CAPACITY`.
-    #[must_use]
     pub fn set(self, key: &str, value: impl ToString) -> Self {
         let name = format!("APP__{}", key.to_uppercase().replace('.', "__"));
         self.variable(name, value.to_string())
     }
 
     /// Sets or overrides an environment variable. The chassis treats an empty one as unset.
-    #[must_use]
     pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.variables.push((name.into(), value.into()));
         self
     }
 
     /// Adds an argument: a command, or a flag such as `--check-config`.
-    #[must_use]
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
     /// Adds several arguments.
-    #[must_use]
     pub fn arguments<I: IntoIterator<Item: Into<OsString>>>(mut self, arguments: I) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
     /// Sets the working directory, which contains `config/`. The default is the test's: the folder of its package.
-    #[must_use]
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
     }
 
     /// The timeout of each wait. The default is 70 s, a little longer than `service.start_timeout`.
-    #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     /// Keeps a value until the process has ended, such as a folder or a database that is deleted when it is dropped.
-    #[must_use]
     pub fn keep(mut self, thing: impl Any + Send + Sync) -> Self {
         self.kept.push(Arc::new(thing));
         self

@@ -79,6 +79,7 @@ pub(crate) fn scoped<F: Future>(ids: Ids, otel_context: OtelContext, future: F) 
 
 /// The IDs of one request, for logs and for calls to other services.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ids {
     /// The caller's `x-request-id` if it is valid, otherwise a new one.
     pub request: RequestId,

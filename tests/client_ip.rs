@@ -30,7 +30,7 @@ fn proxies(header: ForwardedHeader) -> Proxies {
 fn client(header: ForwardedHeader, peer: &str, lines: &[impl AsRef<[u8]>]) -> String {
     let name = match header {
         ForwardedHeader::XForwardedFor => "x-forwarded-for",
-        ForwardedHeader::Forwarded => "forwarded",
+        _ => "forwarded",
     };
     let mut headers = HeaderMap::new();
     for line in lines {
@@ -231,7 +231,7 @@ proptest! {
                 let from = if hop == 0 { "198.51.100.7".to_owned() } else { format!("10.0.0.{hop}") };
                 let added = match header {
                     ForwardedHeader::XForwardedFor => from,
-                    ForwardedHeader::Forwarded => format!("for=\"{from}:80\";proto=https"),
+                    _ => format!("for=\"{from}:80\";proto=https"),
                 };
                 match lines.last_mut() {
                     Some(line) if hops & 0x80 == 0 => *line += &format!(", {added}"),

@@ -18,11 +18,9 @@ const SOON: Duration = Duration::from_secs(20);
 // --- programs ---
 
 fn install(buffer: u64) -> Logs {
-    let settings = Settings {
-        format: Format::Json,
-        buffer: Size(buffer),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.format = Format::Json;
+    settings.buffer = Size(buffer);
     logs::install(&settings).unwrap()
 }
 

@@ -4,8 +4,14 @@
 
 use std::time::Duration;
 
-use axum_chassis::metrics::{Metrics, accepts_gzip, gzip};
-use http::{Method, StatusCode};
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use axum_chassis::metrics::{Counter, Family, Metrics};
+use axum_chassis::request::RequestLayer;
+use axum_chassis::{limits, logs};
+use http::Request;
+use tower::ServiceExt;
 
 /// The value of one series in Prometheus' text.
 fn value(text: &str, series: &str) -> Option<f64> {
@@ -17,91 +23,79 @@ fn value(text: &str, series: &str) -> Option<f64> {
 }
 
 #[test]
-fn a_request_is_observed_by_route_method_and_status() {
-    let metrics = Metrics::new();
-    let http = metrics.http().unwrap();
-    let route = http.route("/orders/{id}");
-    route.observe(&Method::GET, StatusCode::OK, Duration::from_millis(3));
-    route.observe(&Method::GET, StatusCode::OK, Duration::from_secs(60));
-    route.observe(
-        &Method::GET,
-        StatusCode::NOT_FOUND,
-        Duration::from_millis(3),
-    );
-    let brew = Method::from_bytes(b"BREW").unwrap();
-    http.route("/orders/{id}")
-        .observe(&brew, StatusCode::METHOD_NOT_ALLOWED, Duration::ZERO);
-    route.sent(100);
-    http.route("/orders/{id}").sent(20);
-
-    let (content_type, text) = metrics.encode(None);
-    assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
-    let series = |part: &str, method: &str, status: u16, le: &str| {
-        format!(
-            "http_server_request_duration_seconds{part}{{http_request_method=\"{method}\",\
-             http_response_status_code=\"{status}\",http_route=\"/orders/{{id}}\"{le}}}"
-        )
-    };
-    let count = |method, status| value(&text, &series("_count", method, status, ""));
-    assert_eq!(count("GET", 200), Some(2.0));
-    assert_eq!(count("GET", 404), Some(1.0));
-    assert_eq!(count("_OTHER", 405), Some(1.0));
-    let sent = "http_server_response_bytes_total{http_route=\"/orders/{id}\"}";
-    assert_eq!(value(&text, sent), Some(120.0));
-    let bucket = |le: &str| {
-        value(
-            &text,
-            &series("_bucket", "GET", 200, &format!(",le=\"{le}\"")),
-        )
-    };
-    assert_eq!(bucket("0.0025"), Some(0.0));
-    assert_eq!(bucket("0.005"), Some(1.0));
-    assert_eq!(bucket("10.0"), Some(1.0));
-    assert_eq!(bucket("+Inf"), Some(2.0));
-    assert_eq!(value(&text, &series("_sum", "GET", 200, "")), Some(60.003));
-}
-
-#[test]
-fn requests_that_race_to_a_new_status_are_all_counted() {
-    let metrics = Metrics::new();
-    let route = metrics.http().unwrap().route("/");
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                for status in 200..300 {
-                    let status = StatusCode::from_u16(status).unwrap();
-                    route.observe(&Method::GET, status, Duration::ZERO);
-                }
-            });
-        }
-    });
-    let (_, text) = metrics.encode(None);
-    let counts: Vec<_> = text
-        .lines()
-        .filter(|line| line.contains("_duration_seconds_count"))
-        .collect();
-    assert_eq!(counts.len(), 100);
-    assert!(counts.iter().all(|line| line.ends_with(" 8")), "{counts:?}");
-}
-
-#[test]
 fn a_service_registers_metrics_of_its_own() {
     let metrics = Metrics::new();
-    let orders = metrics
-        .counter_vec("orders_total", "Orders.", &["kind"])
+    let orders: Family<Counter, 1> = metrics
+        .counter_with("orders_total", "Orders.", ["kind"])
         .unwrap();
-    orders.with_label_values(&["a\"b"]).inc_by(2);
+    orders.with(["a\"b"]).inc_by(2);
+    let shelves = metrics
+        .gauge_with("shelf_fill", "Shelves.", ["room", "shelf"])
+        .unwrap();
+    shelves.with(["cellar", "3"]).set(0.5);
+    shelves.with(["cellar", "3"]).add(-0.25);
+    let waits = metrics
+        .histogram_with("wait_seconds", "Waits.", &[0.1, 1.0], ["queue"])
+        .unwrap();
+    waits
+        .with(["mail"])
+        .observe_duration(Duration::from_millis(250));
     metrics
         .gauge_fn("pool_size", "Pool.", &[("pool", "main")], || 4.5)
         .unwrap();
     metrics
         .gauge_fn("pool_size", "Pool.", &[("pool", "spare")], || 0.0)
         .unwrap();
-    assert!(metrics.gauge("orders_total", "Taken.").is_err());
     let (_, text) = metrics.encode(None);
-    assert_eq!(value(&text, "orders_total{kind=\"a\\\"b\"}"), Some(2.0));
-    assert_eq!(value(&text, "pool_size{pool=\"main\"}"), Some(4.5));
+    for (series, expected) in [
+        (r#"orders_total{kind="a\"b"}"#, 2.0),
+        (r#"shelf_fill{room="cellar",shelf="3"}"#, 0.25),
+        (r#"wait_seconds_bucket{queue="mail",le="0.1"}"#, 0.0),
+        (r#"wait_seconds_bucket{queue="mail",le="1.0"}"#, 1.0),
+        (r#"wait_seconds_sum{queue="mail"}"#, 0.25),
+        (r#"pool_size{pool="main"}"#, 4.5),
+    ] {
+        assert_eq!(value(&text, series), Some(expected), "{series} in {text}");
+    }
     assert_eq!(text.matches("# TYPE pool_size gauge").count(), 1);
+}
+
+#[test]
+fn an_invalid_metric_is_named_with_the_reason() {
+    let metrics = Metrics::new();
+    metrics.counter("orders_total", "Orders.").unwrap();
+    let error = |invalid: axum_chassis::metrics::InvalidMetric| invalid.to_string();
+    let taken = "invalid metric \"orders_total\": already registered";
+    let again = metrics.counter("orders_total", "Orders.").unwrap_err();
+    assert_eq!(error(again), taken);
+    let other = metrics.counter_fn("orders_total", "Taken.", &[("kind", "gift")], || 1.0);
+    let other = other.unwrap_err();
+    assert_eq!(
+        error(other),
+        format!("{taken} with other labels or another help text")
+    );
+    let name = metrics.counter("orders taken", "Orders.").unwrap_err();
+    assert_eq!(
+        error(name),
+        "invalid metric \"orders taken\": 'orders taken' is not a valid metric name"
+    );
+    let label = metrics
+        .counter_with("taken_total", "Orders.", ["kind of"])
+        .unwrap_err();
+    assert_eq!(
+        error(label),
+        "invalid metric \"taken_total\": 'kind of' is not a valid label name"
+    );
+}
+
+#[test]
+fn a_collector_of_a_library_is_exposed_beside_the_others() {
+    let metrics = Metrics::new();
+    let gauge = prometheus::IntGauge::new("pool_size", "Connections.").unwrap();
+    gauge.set(7);
+    let registry = metrics.prometheus_registry();
+    registry.register(Box::new(gauge)).unwrap();
+    assert_eq!(value(&metrics.encode(None).1, "pool_size"), Some(7.0));
 }
 
 #[test]
@@ -161,9 +155,12 @@ async fn promtool_finds_no_errors() {
     let metrics = Metrics::new();
     metrics.machine().unwrap();
     metrics.runtime(&tokio::runtime::Handle::current()).unwrap();
-    let http = metrics.http().unwrap();
-    http.route("/")
-        .observe(&Method::GET, StatusCode::OK, Duration::from_millis(3));
+    let output = logs::Output::to(std::io::sink());
+    let logs = logs::start(&logs::Settings::default(), output).unwrap();
+    let layer = RequestLayer::new(&limits::Settings::default(), &logs, &metrics).unwrap();
+    let router = Router::new().route("/", get("hello")).layer(layer);
+    let request = Request::new(Body::empty());
+    assert_eq!(router.oneshot(request).await.unwrap().status(), 200);
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -178,38 +175,4 @@ async fn promtool_finds_no_errors() {
     let output = promtool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && said.is_empty(), "{said}");
-}
-
-#[test]
-fn a_scrape_of_thousands_of_series_is_gzipped_and_reads_back() {
-    use std::io::Read;
-
-    let metrics = Metrics::new();
-    let http = metrics.http().unwrap();
-    for number in 0..125 {
-        let route = http.route(&format!("/items-{number}/{{id}}"));
-        route.observe(&Method::GET, StatusCode::OK, Duration::from_millis(3));
-    }
-    let (_, text) = metrics.encode(None);
-    assert_eq!(text.matches("le=\"").count(), 125 * 17);
-    let compressed = gzip(text.as_bytes());
-    assert!(compressed.len() * 10 < text.len());
-    let mut back = String::new();
-    flate2::read::GzDecoder::new(compressed.as_slice())
-        .read_to_string(&mut back)
-        .unwrap();
-    assert_eq!(back, text);
-}
-
-#[test]
-fn gzip_is_used_only_if_accepted() {
-    for (header, accepted) in [
-        (Some("gzip"), true),
-        (Some("br, GZIP;q=0.5"), true),
-        (Some("gzip;q=0"), false),
-        (Some("identity"), false),
-        (None, false),
-    ] {
-        assert_eq!(accepts_gzip(header), accepted, "{header:?}");
-    }
 }

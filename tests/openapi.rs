@@ -1,14 +1,15 @@
 //! The OpenAPI description of this crate's types.
 
-use aide::axum::ApiRouter;
-use aide::axum::routing::{get, post};
-use aide::openapi::OpenApi;
-use axum::{Json, Router};
-use axum_chassis::openapi::problems;
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum_chassis::openapi::routing::{get, post};
+use axum_chassis::openapi::{ApiRouter, Document};
 use axum_chassis::schemars::{self, JsonSchema};
-use axum_chassis::{ClientAddress, Problem, aide};
+use axum_chassis::{ClientAddress, Problem};
+use http::Request;
 use serde::Deserialize;
 use serde_json::Value;
+use tower::ServiceExt;
 
 #[derive(Deserialize, JsonSchema)]
 struct Order {
@@ -24,13 +25,39 @@ async fn count() -> Json<u64> {
     Json(1)
 }
 
-fn document() -> Value {
-    let mut document = OpenApi::default();
-    let _: Router = ApiRouter::new()
+fn routes() -> ApiRouter {
+    ApiRouter::new()
         .api_route("/orders", post(take))
         .api_route("/count", get(count))
-        .finish_api_with(&mut document, problems);
-    serde_json::to_value(document).expect("JSON")
+}
+
+fn document() -> Value {
+    Document::new("orders", "1.2.3").describe(routes()).1
+}
+
+#[tokio::test]
+async fn the_document_and_its_page_are_routes() {
+    let document = Document::new("orders", "1.2.3").description("Takes orders.");
+    let router = document.serve(routes());
+    let fetch = async |path: &str| {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let response = router.clone().oneshot(request).await.expect("infallible");
+        let policy = response.headers().get("content-security-policy").cloned();
+        let body = to_bytes(response.into_body(), 1 << 22)
+            .await
+            .expect("a body");
+        (String::from_utf8_lossy(&body).into_owned(), policy)
+    };
+    let (document, _) = fetch("/openapi.json").await;
+    let document: Value = serde_json::from_str(&document).expect("JSON");
+    assert_eq!(
+        document["info"],
+        serde_json::json!({ "title": "orders", "version": "1.2.3", "description": "Takes orders." })
+    );
+    assert!(document["paths"]["/count"].is_object(), "{document}");
+    let (page, policy) = fetch("/docs").await;
+    assert!(page.contains("openapi.json") && policy.is_some());
+    assert_eq!(fetch("/count").await.0, "1");
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn every_error_is_at_most_half_of_what_clippy_refuses() {
     at_most::<settings::Invalid>(64);
     at_most::<settings::InvalidUnit>(64);
     at_most::<settings::InvalidNetwork>(64);
-    at_most::<prometheus::Error>(64);
+    at_most::<axum_chassis::metrics::InvalidMetric>(64);
 }
 
 #[test]

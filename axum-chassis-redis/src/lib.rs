@@ -61,6 +61,13 @@
 //! [`ConnectionManager`]: redis::aio::ConnectionManager
 
 #![forbid(unsafe_code)]
+// Public types can grow without a breaking change, and each one has `Debug`.
+#![warn(
+    missing_debug_implementations,
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    clippy::return_self_not_must_use
+)]
 
 mod address;
 mod classify_error;

@@ -65,6 +65,9 @@ fn missing(path: &[String], holder: &str, shape: Option<&Shape>, findings: &mut 
     }
 }
 
+/// Keys whose values depend on others or on the machine, with the reasons.
+pub(crate) type Reasons = Vec<(&'static str, String)>;
+
 /// One of the two structs, from those of the keys that are its own. What serde refuses is reported
 /// and replaced, so that it may find the next fault.
 pub(crate) fn build<T: SettingsSchema>(
@@ -72,10 +75,11 @@ pub(crate) fn build<T: SettingsSchema>(
     json: &Json,
     shape: &Shape,
     findings: &mut Findings,
-) -> Option<T> {
+) -> Option<(T, Reasons)> {
     let (Some(table), Json::Object(values)) = (shape.table(), json) else {
         // The unit struct of a service without settings.
-        return serde_json::from_value(Json::Null).ok();
+        let unit = serde_json::from_value(Json::Null).ok()?;
+        return Some((unit, Reasons::new()));
     };
     let mut values = values.clone();
     values.retain(|key, _| table.get(key).is_some());
@@ -84,7 +88,8 @@ pub(crate) fn build<T: SettingsSchema>(
 
     for repairs in 0..MAX_REPAIRS {
         let error = match serde_path_to_error::deserialize::<_, T>(&json) {
-            Ok(built) => {
+            Ok(mut built) => {
+                let mut reasons = Reasons::new();
                 if sound && repairs == 0 {
                     if let Ok(printed) = to_value(&built) {
                         let written = Written {
@@ -93,9 +98,10 @@ pub(crate) fn build<T: SettingsSchema>(
                         };
                         written.find_unread::<T>(&json, &printed, &[], shape, findings);
                     }
+                    reasons = built.complete();
                     validate(&built, merged, findings);
                 }
-                return Some(built);
+                return Some((built, reasons));
             }
             Err(error) => error,
         };

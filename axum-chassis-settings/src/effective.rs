@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use config::Value;
 use serde_json::{Value as Json, json};
 
+use crate::build::Reasons;
 use crate::fault::Fault;
-use crate::layer::{self, holds_secrets};
-use crate::names::{below, dotted, quoted_if_odd, toml_string};
+use crate::layer::{self, DEFAULT, holds_secrets};
+use crate::names::{below, dotted, flag, quoted_if_odd, toml_string};
 use crate::redact::{self, REDACTED};
 use crate::secret::Secret;
 use crate::shape::Shape;
@@ -76,6 +77,15 @@ impl Effective {
             secret: hidden.map(|value| value.to_string().into()),
         };
         self.entries.insert(path.to_vec(), entry);
+    }
+
+    /// Shows the reason for the defaults of these keys.
+    pub(crate) fn explain(&mut self, reasons: Reasons) {
+        for (key, reason) in reasons {
+            if let Some(entry) = self.entries.get_mut(&flag(key)) {
+                entry.origin = format!("{DEFAULT}: {reason}");
+            }
+        }
     }
 
     /// One warning of all keys that are hidden only because they look like secrets.

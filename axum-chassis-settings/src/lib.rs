@@ -78,6 +78,13 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// Public types can grow without a breaking change, and each one has `Debug`.
+#![warn(
+    missing_debug_implementations,
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    clippy::return_self_not_must_use
+)]
 
 mod added;
 mod build;
@@ -128,6 +135,32 @@ use shape::Shape;
 
 /// Rules between keys, which types cannot state.
 pub trait Validate {
+    /// Fills in values that depend on other keys or on the machine, before they are validated and shown. Returns each of
+    /// their keys with the reason, which is shown as their origin. Called only when every value by itself is valid.
+    ///
+    /// ```
+    /// use axum_chassis_settings::Validate;
+    ///
+    /// struct Settings {
+    ///     /// Unset, one for each processor.
+    ///     workers: Option<usize>,
+    /// }
+    ///
+    /// impl Validate for Settings {
+    ///     fn complete(&mut self) -> Vec<(&'static str, String)> {
+    ///         if self.workers.is_some() {
+    ///             return Vec::new();
+    ///         }
+    ///         let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    ///         self.workers = Some(processors);
+    ///         vec![("workers", "one for each processor".to_owned())]
+    ///     }
+    /// }
+    /// ```
+    fn complete(&mut self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Adds errors to `errors`. Called only when every value by itself is valid.
     fn validate(&self, errors: &mut ValidationErrors) {
         let _ = errors;
@@ -150,6 +183,7 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Validate + Clone + Send + Sy
 
 /// Settings that are complete and valid.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Loaded<A, B> {
     /// The chassis's own.
     pub chassis: A,
@@ -222,14 +256,17 @@ fn settle<A: SettingsSchema, B: SettingsSchema>(
     let json = layer::to_json(&merged)?;
     let chassis = build::build::<A>(&merged, &json, &shapes.chassis, findings);
     let service = build::build::<B>(&merged, &json, &shapes.service, findings);
-    let (Some(chassis), Some(service), true) = (chassis, service, findings.faults.is_empty())
+    let (Some((chassis, mut reasons)), Some((service, more)), true) =
+        (chassis, service, findings.faults.is_empty())
     else {
         return Ok(None);
     };
+    reasons.extend(more);
     let printed = build::print(&chassis, &service)
         .map_err(|error| ConfigError::Message(format!("cannot be printed: {error}")))?;
     let warnings = std::mem::take(&mut findings.warnings);
     let mut effective = Effective::new(&printed, &merged, &shapes.all, warnings);
+    effective.explain(reasons);
     // For developers, not for operators.
     if cfg!(debug_assertions) {
         effective.warn_of_undeclared_secrets(&shapes.all);

@@ -21,6 +21,7 @@ const RUN_ENV: &str = "RUN_ENV";
 
 /// The sources of settings: directories, environment variables and flags.
 #[derive(Clone)]
+#[must_use = "sources are read when settings are loaded from them"]
 pub struct Sources {
     config_dir: Option<PathBuf>,
     secrets_dir: Option<PathBuf>,
@@ -104,7 +105,6 @@ impl Sources {
     /// Its values are validated like those of other layers. The origin of a value without one is the source's type. Values
     /// whose origin begins with `secret ` are always redacted. A key with dots is a path, and text is converted to the type of
     /// its key. The source runs on a thread of its own, where it may block.
-    #[must_use]
     pub fn source(mut self, source: impl Source + Send + Sync + 'static) -> Self {
         self.added.push(Added::new(source));
         self

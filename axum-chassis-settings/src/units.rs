@@ -23,12 +23,20 @@ pub(crate) const SIZE: &str = "human-size";
 /// # Ok::<(), axum_chassis_settings::InvalidUnit>(())
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a number with a unit, and no more"
+)]
 pub struct Duration(pub std::time::Duration);
 
 /// A number of bytes in settings: `"2MiB"`, `"512kB"`, or plainly `1024`.
 ///
 /// `KiB`, `MiB` and `GiB` (also `Ki`, `Mi`, `Gi`) count in 1024s; `kB`, `MB` and `GB` in 1000s.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a number with a unit, and no more"
+)]
 pub struct Size(pub u64);
 
 /// Text that is not a [`Duration`] or not a [`Size`]; its `Display` is the expected form.

@@ -3,7 +3,7 @@
 use axum_chassis::settings::Secret;
 
 #[cfg(feature = "postgres")]
-use crate::postgres::PostgresUrl;
+use crate::postgres_url::PostgresUrl;
 
 /// A parsed URL.
 #[cfg_attr(not(feature = "sqlite"), allow(dead_code))]

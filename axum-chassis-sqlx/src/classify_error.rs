@@ -68,9 +68,7 @@ fn passing(error: &(dyn DatabaseError + 'static)) -> Option<Problem> {
     if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
         return match error.code() {
             "40001" | "40P01" | "55P03" => Some(soon("the database is busy")),
-            _ if crate::postgres::is_stale_plan(error) => {
-                Some(soon("the database has a new schema"))
-            }
+            _ if is_stale_plan(error) => Some(soon("the database has a new schema")),
             "25006" | "25P03" | "25P04" | "3D000" => Some(gone()),
             // At a later connection, because the first one succeeded.
             code if ["08", "28", "53", "57", "58"].contains(&code.get(..2).unwrap_or_default()) => {
@@ -91,4 +89,10 @@ fn passing(error: &(dyn DatabaseError + 'static)) -> Option<Problem> {
         };
     }
     None
+}
+
+/// "cached plan must not change result type" has no code of its own.
+#[cfg(feature = "postgres")]
+pub(crate) fn is_stale_plan(error: &sqlx::postgres::PgDatabaseError) -> bool {
+    error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
 }

@@ -54,6 +54,13 @@
 //! authority with `?sslrootcert=FILE` in the URL.
 
 #![forbid(unsafe_code)]
+// Public types can grow without a breaking change, and each one has `Debug`.
+#![warn(
+    missing_debug_implementations,
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    clippy::return_self_not_must_use
+)]
 
 mod address;
 mod classify_error;
@@ -61,6 +68,8 @@ mod classify_error;
 mod open;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_url;
 mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;

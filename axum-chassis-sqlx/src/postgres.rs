@@ -1,27 +1,27 @@
 //! A connection pool for PostgreSQL.
 
+mod error;
 #[cfg(feature = "migrate")]
 mod migrate;
 mod probe;
 mod rotation;
 mod silence;
 mod upkeep;
-mod url;
 
 use anyhow::bail;
 use axum_chassis::Chassis;
 use sqlx::Connection;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
+use self::error::message;
 #[cfg(feature = "migrate")]
 pub use self::migrate::migrate;
-use self::probe::{Probe, Ways, message};
+use self::probe::{Probe, Ways};
 pub use self::rotation::postgres_rotating;
 use self::upkeep::Upkeep;
-pub(crate) use self::upkeep::is_stale_plan;
-pub(crate) use self::url::PostgresUrl;
 use crate::address::Address;
 use crate::open::{open, wait};
+use crate::postgres_url::PostgresUrl;
 use crate::{Settings, classify_error};
 
 /// Waits until PostgreSQL is available, and opens a connection pool.
@@ -73,7 +73,7 @@ async fn connect<S>(
         .after_connect(|connection, _| Box::pin(connection.ping()))
         .before_acquire(move |connection, of| {
             let (upkeep, probe) = (upkeep.clone(), connecting.clone());
-            Box::pin(async move { upkeep.is_usable(connection, of, &probe).await })
+            Box::pin(async move { upkeep.is_usable(connection, of, || probe.options()).await })
         });
     let pool = open(
         chassis,

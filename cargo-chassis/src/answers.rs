@@ -7,10 +7,12 @@ use anyhow::{Context, bail};
 use toml_edit::{DocumentMut, Item, value};
 
 use crate::template::Answers;
-use crate::vendor;
 
 /// Its name, in the folder of the service.
 pub(crate) const FILE: &str = ".chassis.toml";
+
+/// The folder of the crate in a service that has a copy of it; the stores' crates are next to it.
+pub(crate) const VENDORED: &str = "vendor/axum-chassis";
 
 /// The first release, which wrote no record.
 const UNRECORDED: &str = "0.1.0";
@@ -95,7 +97,7 @@ impl SavedAnswers {
                 .map(str::to_owned)
         };
         let (kind, detail) = if let Some(path) = source("path") {
-            let vendored = path == vendor::FOLDER;
+            let vendored = path == VENDORED;
             let kind = if vendored { "vendored" } else { "path" };
             (kind, ("chassis-path", path))
         } else if let Some(url) = source("git") {

@@ -2,13 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 
 /// Files by their path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,30 +94,47 @@ impl Archive {
         self.0.keys().map(PathBuf::as_path)
     }
 
-    /// As a `.tar.gz`.
+    /// The files below a folder, by their path from there.
+    pub fn folder(&self, name: &str) -> Self {
+        let files = self.0.iter().filter_map(|(path, file)| {
+            let path = path.strip_prefix(name).ok()?;
+            Some((path.to_owned(), file.clone()))
+        });
+        Self(files.collect())
+    }
+
+    /// Puts the files of another archive into a folder, in place of those that are there.
+    pub fn set_folder(&mut self, name: &str, files: &Self) {
+        self.0.retain(|path, _| !path.starts_with(name));
+        let files = files.0.iter();
+        self.0
+            .extend(files.map(|(path, file)| (Path::new(name).join(path), file.clone())));
+    }
+
+    /// Writes a `.tar`, and returns `out`.
     ///
     /// # Errors
     ///
-    /// If a path is too long for one.
-    pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
-        let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::best()));
+    /// If it cannot be written, or a path is too long for the format.
+    pub fn write<W: Write>(&self, out: W) -> io::Result<W> {
+        let mut tar = tar::Builder::new(out);
         for (path, file) in &self.0 {
             let mut header = tar::Header::new_gnu();
             header.set_size(file.contents.len() as u64);
             header.set_mode(if file.executable { 0o755 } else { 0o644 });
             tar.append_data(&mut header, path, &file.contents[..])?;
         }
-        tar.into_inner()?.finish()
+        tar.into_inner()
     }
 
-    /// The files of a `.tar.gz`.
+    /// Reads a `.tar`.
     ///
     /// # Errors
     ///
     /// If it is not an archive.
-    pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
+    pub fn read(tar: impl Read) -> io::Result<Self> {
         let mut files = BTreeMap::new();
-        for entry in tar::Archive::new(GzDecoder::new(bytes)).entries()? {
+        for entry in tar::Archive::new(tar).entries()? {
             let mut entry = entry?;
             let executable = entry.header().mode()? & 0o100 != 0;
             let path = entry.path()?.into_owned();
@@ -138,6 +151,7 @@ impl Archive {
         Ok(Self(files))
     }
 }
+
 /// Fails if `path`, or a folder on the way to it from `root`, is a symbolic link: it may lead out of the project.
 ///
 /// # Errors

@@ -1,40 +1,17 @@
-//! `cargo chassis check`: compares manifests, image, alerts and dashboards with the binary.
-//!
-//! Each overlay is rendered as `kubectl apply -k` would, and compared with the output of the binary: the effective settings
-//! of the overlay (`--check-config`, `--print-config`), the existing settings (`--config-schema`), the responses of its
-//! listeners, and a live scrape.
-//!
-//! - [`Check`]: the inputs; [`Check::run`] returns the [`Fault`]s
-//! - `render`: overlays as lists of resources, each with its file
-//! - `binary`: the binary's words
-//! - `promql`: which metrics and labels a query names
-//! - `rules`: what must hold, one file a subject
-//!
-//! ```no_run
-//! let faults = cargo_chassis::Check::new("k8s", "target/release/orders").run()?;
-//! for fault in &faults {
-//!     eprintln!("{fault}");
-//! }
-//! # anyhow::Ok(())
-//! ```
-
-mod binary;
-mod fault;
-mod promql;
-mod render;
-mod rules;
+//! `cargo chassis check`: compares manifests, image, alerts and dashboards with the binary, with the crate
+//! `cargo-chassis-check`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
-pub use fault::Fault;
+use cargo_chassis_check::Check;
 
 use crate::cargo::cargo;
 
 /// Its flags.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Holds `base` and `overlays`; Dockerfiles are looked for beside it
     #[arg(long, value_name = "DIR", default_value = "k8s")]
     manifests: PathBuf,
@@ -50,83 +27,6 @@ pub struct Args {
     /// Looks at this overlay alone, such as overlays/production; may be given again
     #[arg(long, value_name = "OVERLAY")]
     only: Vec<String>,
-}
-
-/// A comparison of manifests with a binary.
-#[derive(Clone, Debug)]
-pub struct Check {
-    manifests: PathBuf,
-    binary: PathBuf,
-    dockerfiles: Vec<PathBuf>,
-    secrets: Option<PathBuf>,
-    only: Vec<String>,
-}
-
-impl Check {
-    /// `manifests` holds `base` and `overlays`; the `Dockerfile*` of the folder above it are held against them too.
-    pub fn new(manifests: impl Into<PathBuf>, binary: impl Into<PathBuf>) -> Self {
-        let manifests = manifests.into();
-        let dockerfiles = ["Dockerfile", "Dockerfile.distroless"]
-            .map(|name| manifests.join("..").join(name))
-            .into_iter()
-            .filter(|file| file.is_file())
-            .collect();
-        Self {
-            manifests,
-            binary: binary.into(),
-            dockerfiles,
-            secrets: None,
-            only: Vec::new(),
-        }
-    }
-
-    /// A folder of files that stand in for the Secret at `/var/secrets`, for a service that needs some to start.
-    pub fn secrets(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.secrets = Some(folder.into());
-        self
-    }
-
-    /// Looks at this overlay only, such as `overlays/production`; may be called again.
-    pub fn only(mut self, overlay: impl Into<String>) -> Self {
-        self.only.push(overlay.into());
-        self
-    }
-
-    /// Every fault, none twice.
-    ///
-    /// # Errors
-    ///
-    /// If there is nothing to hold against each other: an overlay does not render, or the binary does not run.
-    pub fn run(&self) -> anyhow::Result<Vec<Fault>> {
-        let overlays = render::overlays(&self.manifests, &self.only)?;
-        let binary = binary::Binary::new(&self.binary, self.secrets.as_deref())?;
-        if let Some(reason) = binary.foreign_binary() {
-            eprintln!(
-                "{} does not use axum-chassis ({reason}): its settings, routes and metrics are not checked\n",
-                self.binary.display()
-            );
-        }
-        let mut faults = fault::Faults::default();
-        rules::apply(self, &overlays, &binary, &mut faults)?;
-        Ok(faults.into_vec())
-    }
-
-    /// The overlays that [`Check::run`] looks at.
-    ///
-    /// # Errors
-    ///
-    /// If there are none.
-    pub fn overlays(&self) -> anyhow::Result<Vec<String>> {
-        render::names(&self.manifests, &self.only)
-    }
-
-    fn manifests(&self) -> &Path {
-        &self.manifests
-    }
-
-    fn dockerfiles(&self) -> &[PathBuf] {
-        &self.dockerfiles
-    }
 }
 
 /// Prints all faults; the exit code is 1 if there are any.

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{add, check, new, template, update, vendor};
+#[cfg(feature = "check")]
+use crate::check;
+use crate::{add, new, template, update, vendor};
 
 /// Generates, checks and updates axum-chassis services.
 #[derive(Parser)]
@@ -25,6 +27,7 @@ enum Command {
     /// Merges changes of the template into the service in this folder, with git
     Update(update::Args),
     /// Compares manifests, image, alerts and dashboards with the service's binary
+    #[cfg(feature = "check")]
     Check(check::Args),
 }
 
@@ -47,6 +50,7 @@ pub fn run() -> ExitCode {
         Command::Add(args) => add::run(args),
         Command::Vendor => vendor::run(),
         Command::Update(args) => update::run(args),
+        #[cfg(feature = "check")]
         Command::Check(args) => check::run(args),
     };
     done.unwrap_or_else(|error| {

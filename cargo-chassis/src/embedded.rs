@@ -1,7 +1,11 @@
 //! The archives embedded in the tool, so that it works in any folder and without a network: the newest template with
 //! the crate, and the templates of all earlier releases.
 
-use anyhow::{Context, bail};
+use std::collections::BTreeSet;
+
+use anyhow::Context;
+use flate2::read::GzDecoder;
+use lzma_rust2::LzipReader;
 
 use crate::archive::Archive;
 
@@ -16,11 +20,11 @@ pub const CRATES: [(&str, &str); 4] = [
     ("axum-chassis-sqlx", "axum-chassis-sqlx"),
 ];
 
-/// Made by build.rs from the checkout that the tool is built from.
+/// Written by build.rs from the checkout that the tool is built from; empty without a checkout.
 const CURRENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/current.tar.gz"));
 
-/// The archives of `releases/`, by version.
-const RELEASED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/released.rs"));
+/// All releases, a folder each. lzip stores what they have in common once.
+const RELEASES: &[u8] = include_bytes!("../releases.tar.lz");
 
 /// The newest template (`template/`), with the crate (`crate/`) and the `Cargo.lock` that both were tested with.
 ///
@@ -28,7 +32,10 @@ const RELEASED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/released.
 ///
 /// If the tool was built wrong.
 pub fn current() -> anyhow::Result<Archive> {
-    Archive::from_bytes(CURRENT).context("the tool has no embedded template")
+    if CURRENT.is_empty() {
+        return released(VERSION);
+    }
+    Archive::read(GzDecoder::new(CURRENT)).context("the tool has no embedded template")
 }
 
 /// The same of another version.
@@ -40,19 +47,42 @@ pub fn release(version: &str) -> anyhow::Result<Archive> {
     if version == VERSION {
         return current();
     }
-    match RELEASED.iter().find(|(released, _)| *released == version) {
-        Some((_, bytes)) => Archive::from_bytes(bytes)
-            .with_context(|| format!("cannot read the template {version}")),
-        None => bail!(
-            "unknown template version {version}: this tool has {}. Install a newer one: \
-             cargo install --git https://github.com/axum-chassis/axum-chassis cargo-chassis --locked",
-            versions().join(", ")
-        ),
-    }
+    released(version)
 }
 
-/// Every version of [`release`], the newest last.
-pub fn versions() -> Vec<&'static str> {
-    let released = RELEASED.iter().map(|(version, _)| *version);
-    released.chain([VERSION]).collect()
+fn released(version: &str) -> anyhow::Result<Archive> {
+    let releases = read_releases(RELEASES)?;
+    let mut versions = versions(&releases);
+    if !versions.iter().any(|released| released == version) {
+        versions.retain(|released| released != VERSION);
+        anyhow::bail!(
+            "unknown template version {version}: this tool has {}, {VERSION}. Install a newer one: \
+             cargo install --git https://github.com/axum-chassis/axum-chassis cargo-chassis --locked",
+            versions.join(", ")
+        );
+    }
+    Ok(releases.folder(version))
+}
+
+/// Reads `releases.tar.lz`.
+///
+/// # Errors
+///
+/// If it is not such an archive.
+pub fn read_releases(bytes: &[u8]) -> anyhow::Result<Archive> {
+    Archive::read(LzipReader::new(bytes)).context("cannot read the released templates")
+}
+
+/// The versions in an archive of releases, the newest last.
+pub fn versions(releases: &Archive) -> Vec<String> {
+    let folders = releases.paths().filter_map(|path| path.iter().next());
+    let names: BTreeSet<String> = folders
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    let mut names = Vec::from_iter(names);
+    names.sort_by_key(|name| {
+        let numbers = name.split('.').map(str::parse::<u32>);
+        numbers.map(Result::unwrap_or_default).collect::<Vec<_>>()
+    });
+    names
 }

@@ -4,7 +4,7 @@
 //! - `new`: generates a service; `vendor`: copies the crate into it
 //! - `add`: adds single parts of the template to an existing Cargo project
 //! - `update`: merges changes of the template
-//! - [`check`]: compares manifests, image, alerts and dashboards with the binary
+//! - `check`: compares manifests, image, alerts and dashboards with the binary
 //! - [`embedded`]: the templates and the crate embedded in the tool; [`archive`]: their format
 //! - `rust`: checks the compiler's version
 //! - `template`: the questions, and rendering; `answers`: the answers in a project
@@ -13,7 +13,8 @@ mod add;
 mod answers;
 pub mod archive;
 mod cargo;
-pub mod check;
+#[cfg(feature = "check")]
+mod check;
 pub mod cli;
 pub mod embedded;
 mod new;
@@ -22,5 +23,3 @@ mod status;
 pub mod template;
 mod update;
 mod vendor;
-
-pub use check::{Check, Fault};

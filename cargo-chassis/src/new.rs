@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::answers::VENDORED;
 use crate::archive::Archive;
 use crate::cargo::cargo;
 use crate::embedded;
@@ -206,7 +207,7 @@ pub(crate) fn make(
     // The first release does not support such a path.
     if vendored && !template.offers("chassis", "vendored") {
         answers.insert("chassis".to_owned(), "path".to_owned());
-        answers.insert("chassis-path".to_owned(), vendor::FOLDER.to_owned());
+        answers.insert("chassis-path".to_owned(), VENDORED.to_owned());
     }
     // Its release profiles count, and a Cargo.toml further up does not.
     answers

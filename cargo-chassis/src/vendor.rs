@@ -7,13 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use toml_edit::{DocumentMut, Item, Value, value};
 
-use crate::answers;
+use crate::answers::{self, VENDORED};
 use crate::archive::{Archive, refuse_links};
 use crate::embedded::{self, CRATES};
 use crate::status::status;
-
-/// The folder of the crate in a service; the stores' crates are next to it.
-pub(crate) const FOLDER: &str = "vendor/axum-chassis";
 
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let folder = service()?;
@@ -26,10 +23,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         .parse()
         .with_context(|| format!("cannot read {}", file.display()))?;
     let path = manifest["dependencies"]["axum-chassis"].get("path");
-    if path.and_then(Item::as_str) == Some(FOLDER) && folder.join(FOLDER).exists() {
+    if path.and_then(Item::as_str) == Some(VENDORED) && folder.join(VENDORED).exists() {
         status(
             "Unchanged",
-            format_args!("{FOLDER} already exists; `cargo chassis update` updates it"),
+            format_args!("{VENDORED} already exists; `cargo chassis update` updates it"),
         );
         return Ok(ExitCode::SUCCESS);
     }
@@ -69,7 +66,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         format_args!(
             "axum-chassis {} in {}",
             embedded::VERSION,
-            folder.join(FOLDER).display()
+            folder.join(VENDORED).display()
         ),
     );
     status(

@@ -12,7 +12,6 @@
 //! the port.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -20,14 +19,14 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use prometheus::IntCounterVec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tracing::Level;
 
 use crate::logs::{Logs, RateLimit};
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Family, InvalidMetric, Metrics};
+use crate::platform;
 use crate::problem::Problem;
 use crate::settings::Secret;
 
@@ -59,7 +58,7 @@ pub(super) struct Access {
     read: Read,
     in_container: bool,
     logs: Logs,
-    refused: IntCounterVec,
+    refused: Family<Counter, 1>,
     log_limit: RateLimit,
 }
 
@@ -78,11 +77,11 @@ impl Access {
         settings: &super::Settings,
         logs: Logs,
         metrics: &Metrics,
-    ) -> prometheus::Result<Self> {
-        let refused = metrics.counter_vec(
+    ) -> Result<Self, InvalidMetric> {
+        let refused = metrics.counter_with(
             "admin_requests_refused_total",
             "Requests of the admin listener that were refused, by reason.",
-            &["reason"],
+            ["reason"],
         )?;
         Ok(Self {
             token: settings
@@ -90,7 +89,7 @@ impl Access {
                 .as_ref()
                 .map(|token| Secret::from(token.expose().trim().to_owned())),
             read: settings.read,
-            in_container: in_container(),
+            in_container: settings.in_container || platform::in_container(),
             logs,
             refused,
             log_limit: RateLimit::new(LOG_PERIOD),
@@ -112,7 +111,7 @@ impl Access {
             .unwrap_or_default();
         self.decide(action, client.ip().to_canonical(), host, headers)
             .map_err(|reason| {
-                self.refused.with_label_values(&[reason.label()]).inc();
+                self.refused.with([reason.label()]).inc();
                 self.log(reason, client);
                 Box::new(reason.answer())
             })
@@ -255,14 +254,6 @@ fn is_address(host: &str) -> bool {
     };
     bare.eq_ignore_ascii_case("localhost")
         || bare.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
-}
-
-/// Detects a container from the marks of Docker, Podman and Kubernetes.
-fn in_container() -> bool {
-    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
-        || ["/.dockerenv", "/run/.containerenv"]
-            .iter()
-            .any(|mark| Path::new(mark).exists())
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use prometheus::IntCounterVec;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -18,7 +17,7 @@ use tracing::Level;
 use super::{Action, Admin};
 use crate::boxed::boxed;
 use crate::logs::{InvalidFilter, Logs};
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Family, InvalidMetric, Metrics};
 use crate::problem::Problem;
 use crate::settings::Duration;
 use crate::trace::{self, RequestId};
@@ -32,7 +31,7 @@ const LONGEST: StdDuration = StdDuration::from_secs(24 * 60 * 60);
 #[derive(Clone)]
 pub(crate) struct TemporaryFilter {
     logs: Logs,
-    changes: IntCounterVec,
+    changes: Family<Counter, 1>,
     state: Arc<Mutex<Changed>>,
 }
 
@@ -46,14 +45,14 @@ struct Changed {
 }
 
 impl TemporaryFilter {
-    pub(super) fn new(logs: Logs, metrics: &Metrics) -> prometheus::Result<Self> {
-        let changes = metrics.counter_vec(
+    pub(super) fn new(logs: Logs, metrics: &Metrics) -> Result<Self, InvalidMetric> {
+        let changes = metrics.counter_with(
             "log_filter_changes_total",
             "Changes of the log filter by the admin listener, and their ends.",
-            &["result"],
+            ["result"],
         )?;
         for result in ["changed", "reverted", "invalid"] {
-            changes.with_label_values(&[result]);
+            changes.with([result]);
         }
         let changed = Changed {
             base: logs.filter(),
@@ -90,7 +89,7 @@ impl TemporaryFilter {
         let before = self.logs.filter();
         let set = self.logs.set_filter(filter);
         let result = if set.is_ok() { "changed" } else { "invalid" };
-        self.changes.with_label_values(&[result]).inc();
+        self.changes.with([result]).inc();
         set?;
         state.number += 1;
         state.until = Some(Instant::now() + ttl);
@@ -123,7 +122,7 @@ impl TemporaryFilter {
         let before = self.logs.filter();
         // It was valid when it became the base.
         let _ = self.logs.set_filter(&state.base);
-        self.changes.with_label_values(&["reverted"]).inc();
+        self.changes.with(["reverted"]).inc();
         self.logs.always(
             Level::WARN,
             module_path!(),

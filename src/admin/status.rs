@@ -295,7 +295,8 @@ fn settings(admin: &Admin) -> Vec<Setting> {
     let mut settings = Vec::new();
     for default in [false, true] {
         for (key, value, origin) in effective.entries() {
-            if (origin == "default") == default {
+            let is_default = origin == "default" || origin.starts_with("default: ");
+            if is_default == default {
                 settings.push(Setting {
                     key,
                     value: value.clone(),

@@ -45,7 +45,7 @@ impl AdminThread {
         };
         let handle = runtime.handle().clone();
         // Requests to the admin port are not counted: these metrics are in a registry that is never scraped.
-        let uncounted = Metrics::new().http().map_err(Error::Metrics)?;
+        let uncounted = Metrics::new().http()?;
         let trigger = Trigger::new();
         let shutdown = trigger.watch();
         let routers = Routers {

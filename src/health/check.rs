@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The effect of a check on readiness. Either way its state is in `/health/readiness`, in the metrics and on the admin page.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Role {
     /// While it is down the service is not ready: a load balancer sends no requests here.
     #[default]

@@ -1,5 +1,6 @@
 //! The destination of log lines.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
 /// The destination of log lines.
@@ -7,6 +8,14 @@ pub struct Output {
     pub(super) write: Box<dyn Write + Send>,
     pub(super) terminal: bool,
     pub(super) colours: bool,
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("terminal", &self.terminal)
+            .finish_non_exhaustive()
+    }
 }
 
 // === impl Output ===

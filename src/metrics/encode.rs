@@ -37,12 +37,12 @@ pub(super) fn encode(families: &[MetricFamily], accept: Option<&str>) -> (&'stat
 }
 
 /// Whether an `accept-encoding` header asks for gzip.
-pub fn accepts_gzip(accept_encoding: Option<&str>) -> bool {
+pub(crate) fn accepts_gzip(accept_encoding: Option<&str>) -> bool {
     quality(accept_encoding, "gzip") > 0.0
 }
 
 /// `text`, compressed with little effort: a scrape is read once.
-pub fn gzip(text: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
     let out = Vec::with_capacity(text.len() / 8);
     let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::fast());
     // Writing to a `Vec` does not fail.
@@ -231,6 +231,24 @@ fn push_escaped(out: &mut String, text: &str, quotes: bool) {
             '\n' => out.push_str("\\n"),
             '"' if quotes => out.push_str("\\\""),
             other => out.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_used_only_if_accepted() {
+        for (header, accepted) in [
+            (Some("gzip"), true),
+            (Some("br, GZIP;q=0.5"), true),
+            (Some("gzip;q=0"), false),
+            (Some("identity"), false),
+            (None, false),
+        ] {
+            assert_eq!(accepts_gzip(header), accepted, "{header:?}");
         }
     }
 }

@@ -12,12 +12,12 @@ use std::time::Duration;
 use ::http::{Method, StatusCode};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, Metric, MetricFamily, MetricType};
-use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 
-use super::Metrics;
 use super::fn_collector::{counter, family, label};
+use super::{InvalidMetric, Metrics};
 use crate::record::FinishedRequest;
-pub use crate::record::UNMATCHED;
+pub(crate) use crate::record::UNMATCHED;
 
 /// The name of the histogram of request durations.
 pub(crate) const DURATIONS: &str = "http_server_request_duration_seconds";
@@ -52,42 +52,41 @@ const OTHER: usize = METHODS.len() - 1;
 
 /// The HTTP metrics.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Http {
+pub(crate) struct Http {
     /// Requests that are being served.
-    pub active_requests: Active,
+    pub(crate) active_requests: Active,
     /// Bytes of request bodies read.
-    pub request_bytes: IntCounter,
+    pub(crate) request_bytes: IntCounter,
     /// Requests refused because too many were being served, or too much of bodies was in memory.
-    pub requests_shed: IntCounter,
+    pub(crate) requests_shed: IntCounter,
     /// Connections that are open.
-    pub connections: IntGauge,
+    pub(crate) connections: IntGauge,
     /// The maximum number of open connections.
-    pub connections_limit: IntGauge,
+    pub(crate) connections_limit: IntGauge,
     /// Connections closed for others.
-    pub connections_evicted: IntCounter,
+    pub(crate) connections_evicted: IntCounter,
     /// Connections ever accepted.
-    pub connections_total: IntCounter,
+    pub(crate) connections_total: IntCounter,
     /// Connections aborted at the shutdown deadline.
-    pub connections_aborted: IntCounter,
+    pub(crate) connections_aborted: IntCounter,
     /// Responses aborted because the client did not read them.
-    pub send_timeouts: IntCounter,
+    pub(crate) send_timeouts: IntCounter,
     /// Unread bytes of responses of a known length.
-    pub response_waiting: IntGauge,
+    pub(crate) response_waiting: IntGauge,
     /// Connections without a valid request, by reason.
-    pub refused: IntCounterVec,
+    pub(crate) refused: IntCounterVec,
     /// Failures to accept a connection.
-    pub accept_errors: IntCounter,
+    pub(crate) accept_errors: IntCounter,
     routes: Arc<Routes>,
 }
 
 /// The number of requests that are being served: a gauge, compared with the limit when a request is admitted.
 #[derive(Clone, Debug, Default)]
-pub struct Active(Arc<AtomicU64>);
+pub(crate) struct Active(Arc<AtomicU64>);
 
 /// The metrics of one route: request durations and response bytes.
 #[derive(Debug)]
-pub struct Route {
+pub(crate) struct Route {
     pattern: Box<str>,
     response_bytes: AtomicU64,
     methods: [OnceLock<Box<Series>>; METHODS.len()],
@@ -119,11 +118,12 @@ struct Durations {
 // === impl Http ===
 
 impl Http {
-    pub(super) fn register(metrics: &Metrics) -> Result<Self, prometheus::Error> {
-        let counter = |name, help| metrics.counter(name, help);
-        let gauge = |name, help| metrics.registered(IntGauge::new(name, help)?);
-        let routes = Arc::new(Routes::new()?);
-        metrics.register(Box::new(Durable(routes.clone())))?;
+    pub(super) fn register(metrics: &Metrics) -> Result<Self, InvalidMetric> {
+        let counter = |name, help| metrics.int_counter(name, help);
+        let gauge = |name, help| metrics.registered(name, IntGauge::new(name, help));
+        let routes = Routes::new().map_err(|error| InvalidMetric::new(DURATIONS, error))?;
+        let routes = Arc::new(routes);
+        metrics.register(Durable(routes.clone()))?;
         let active_requests = Active::default();
         let active = active_requests.clone();
         metrics.gauge_fn(
@@ -159,11 +159,7 @@ impl Http {
                 "http_server_response_waiting_bytes",
                 "Bytes of responses of a known length that the clients have not read yet.",
             )?,
-            refused: metrics.counter_vec(
-                "http_server_refused_total",
-                "Connections without a valid request, by reason.",
-                &["reason"],
-            )?,
+            refused: refused(metrics)?,
             connections_total: counter("http_server_connections_total", "Connections accepted.")?,
             connections_aborted: counter(
                 "http_server_connections_cut_total",
@@ -178,7 +174,7 @@ impl Http {
     }
 
     /// The route with this pattern, such as `/orders/{id}`; the caller keeps it.
-    pub fn route(&self, pattern: &str) -> Arc<Route> {
+    pub(crate) fn route(&self, pattern: &str) -> Arc<Route> {
         let mut routes = self.routes.lock();
         if let Some(route) = routes.get(pattern) {
             return route.clone();
@@ -189,33 +185,39 @@ impl Http {
     }
 }
 
+fn refused(metrics: &Metrics) -> Result<IntCounterVec, InvalidMetric> {
+    let name = "http_server_refused_total";
+    let options = Opts::new(name, "Connections without a valid request, by reason.");
+    metrics.registered(name, IntCounterVec::new(options, &["reason"]))
+}
+
 // === impl Active ===
 
 impl Active {
     /// One more request: how many there were before.
-    pub fn enter(&self) -> u64 {
+    pub(crate) fn enter(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 
     /// One request less.
-    pub fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// One more request until the guard is dropped.
-    pub fn hold(&self) -> Held {
+    pub(crate) fn hold(&self) -> Held {
         self.enter();
         Held(self.clone())
     }
 
     /// The current number.
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// Counts as a request under way.
-pub struct Held(Active);
+pub(crate) struct Held(Active);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -235,12 +237,12 @@ impl Route {
     }
 
     /// The pattern it was made with.
-    pub fn pattern(&self) -> &str {
+    pub(crate) fn pattern(&self) -> &str {
         &self.pattern
     }
 
     /// Counts bytes of a response's body that were sent.
-    pub fn sent(&self, bytes: u64) {
+    pub(crate) fn sent(&self, bytes: u64) {
         self.response_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -251,7 +253,7 @@ impl Route {
     }
 
     /// Counts a request that has ended.
-    pub fn observe(&self, method: &Method, status: StatusCode, duration: Duration) {
+    pub(crate) fn observe(&self, method: &Method, status: StatusCode, duration: Duration) {
         let mut slot = &self.methods[index(method)];
         let status = status.as_u16();
         loop {
@@ -401,5 +403,109 @@ impl Collector for Durable {
             family(&self.0.durations, MetricType::HISTOGRAM, durations),
             family(&self.0.response_bytes, MetricType::COUNTER, bytes),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::gzip;
+
+    /// The value of one series in Prometheus' text.
+    fn value(text: &str, series: &str) -> Option<f64> {
+        let line = text.lines().find(|line| {
+            line.strip_prefix(series)
+                .is_some_and(|rest| rest.starts_with(' '))
+        })?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    #[test]
+    fn a_request_is_observed_by_route_method_and_status() {
+        let metrics = Metrics::new();
+        let http = metrics.http().unwrap();
+        let route = http.route("/orders/{id}");
+        route.observe(&Method::GET, StatusCode::OK, Duration::from_millis(3));
+        route.observe(&Method::GET, StatusCode::OK, Duration::from_secs(60));
+        route.observe(
+            &Method::GET,
+            StatusCode::NOT_FOUND,
+            Duration::from_millis(3),
+        );
+        let brew = Method::from_bytes(b"BREW").unwrap();
+        http.route("/orders/{id}")
+            .observe(&brew, StatusCode::METHOD_NOT_ALLOWED, Duration::ZERO);
+        route.sent(100);
+        http.route("/orders/{id}").sent(20);
+
+        let (content_type, text) = metrics.encode(None);
+        assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+        let series = |part: &str, method: &str, status: u16, le: &str| {
+            format!(
+                "http_server_request_duration_seconds{part}{{http_request_method=\"{method}\",\
+                 http_response_status_code=\"{status}\",http_route=\"/orders/{{id}}\"{le}}}"
+            )
+        };
+        let count = |method, status| value(&text, &series("_count", method, status, ""));
+        assert_eq!(count("GET", 200), Some(2.0));
+        assert_eq!(count("GET", 404), Some(1.0));
+        assert_eq!(count("_OTHER", 405), Some(1.0));
+        let sent = "http_server_response_bytes_total{http_route=\"/orders/{id}\"}";
+        assert_eq!(value(&text, sent), Some(120.0));
+        let bucket = |le: &str| {
+            value(
+                &text,
+                &series("_bucket", "GET", 200, &format!(",le=\"{le}\"")),
+            )
+        };
+        assert_eq!(bucket("0.0025"), Some(0.0));
+        assert_eq!(bucket("0.005"), Some(1.0));
+        assert_eq!(bucket("10.0"), Some(1.0));
+        assert_eq!(bucket("+Inf"), Some(2.0));
+        assert_eq!(value(&text, &series("_sum", "GET", 200, "")), Some(60.003));
+    }
+
+    #[test]
+    fn requests_that_race_to_a_new_status_are_all_counted() {
+        let metrics = Metrics::new();
+        let route = metrics.http().unwrap().route("/");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for status in 200..300 {
+                        let status = StatusCode::from_u16(status).unwrap();
+                        route.observe(&Method::GET, status, Duration::ZERO);
+                    }
+                });
+            }
+        });
+        let (_, text) = metrics.encode(None);
+        let counts: Vec<_> = text
+            .lines()
+            .filter(|line| line.contains("_duration_seconds_count"))
+            .collect();
+        assert_eq!(counts.len(), 100);
+        assert!(counts.iter().all(|line| line.ends_with(" 8")), "{counts:?}");
+    }
+
+    #[test]
+    fn a_scrape_of_thousands_of_series_is_gzipped_and_reads_back() {
+        use std::io::Read;
+
+        let metrics = Metrics::new();
+        let http = metrics.http().unwrap();
+        for number in 0..125 {
+            let route = http.route(&format!("/items-{number}/{{id}}"));
+            route.observe(&Method::GET, StatusCode::OK, Duration::from_millis(3));
+        }
+        let (_, text) = metrics.encode(None);
+        assert_eq!(text.matches("le=\"").count(), 125 * 17);
+        let compressed = gzip(text.as_bytes());
+        assert!(compressed.len() * 10 < text.len());
+        let mut back = String::new();
+        flate2::read::GzDecoder::new(compressed.as_slice())
+            .read_to_string(&mut back)
+            .unwrap();
+        assert_eq!(back, text);
     }
 }

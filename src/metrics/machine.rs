@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
 
-use super::Metrics;
+use super::{InvalidMetric, Metrics};
 use crate::cgroup::Cgroup;
 
-type Result = std::result::Result<(), prometheus::Error>;
+type Result = std::result::Result<(), InvalidMetric>;
 
 /// The unit of CPU time in `/proc`, on all architectures of Linux servers.
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -6,6 +6,7 @@ mod sampling;
 mod span;
 mod variables;
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,14 @@ impl Config {
 /// ```
 #[derive(Clone)]
 pub struct Export(Option<Arc<Exporter>>);
+
+impl fmt::Debug for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Export")
+            .field("is_on", &self.is_on())
+            .finish_non_exhaustive()
+    }
+}
 
 struct Exporter {
     config: Variables,

@@ -1,5 +1,6 @@
 //! [`Chassis`], the API that a service's own code receives at its start.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
 
@@ -26,6 +27,15 @@ pub struct Chassis<S> {
     pub(super) settings: watch::Receiver<Arc<S>>,
     pub(super) initial: Arc<S>,
     pub(super) retry_limit: RetryLimit,
+}
+
+impl<S> fmt::Debug for Chassis<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chassis")
+            .field("name", &self.name())
+            .field("shutdown", &self.shutdown())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S> Chassis<S> {

@@ -7,12 +7,12 @@ use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 use crate::background::{BackgroundTasks, RunEnd, TaskState};
 use crate::health::Readiness;
 use crate::limits::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{InvalidMetric, Metrics};
 use crate::otlp::Export;
 use crate::shared::Shared;
 
 /// Registers the metrics of the build, the machine, the limits, the log, the readiness checks and the trace export.
-pub(super) fn register(shared: &Shared) -> prometheus::Result<()> {
+pub(super) fn register(shared: &Shared) -> Result<(), InvalidMetric> {
     use tracing::Level;
     let Shared {
         build,
@@ -70,12 +70,12 @@ pub(super) fn register(shared: &Shared) -> prometheus::Result<()> {
         &[],
         move || f64::from(u8::from(ready.is_ready())),
     )?;
-    metrics.register(Box::new(Checks::new(readiness.clone())?))?;
-    metrics.register(Box::new(Background::new(tasks.clone())?))
+    metrics.register(Checks::new(readiness.clone())?)?;
+    metrics.register(Background::new(tasks.clone())?)
 }
 
 /// Registers the limits on requests, and how much of bodies is in memory.
-fn limits(metrics: &Metrics, limits: &Limits) -> prometheus::Result<()> {
+fn limits(metrics: &Metrics, limits: &Limits) -> Result<(), InvalidMetric> {
     type Read = fn(&Limits) -> u64;
     let gauges: [(&str, &str, Read); 3] = [
         (
@@ -101,7 +101,7 @@ fn limits(metrics: &Metrics, limits: &Limits) -> prometheus::Result<()> {
     Ok(())
 }
 
-fn spans(metrics: &Metrics, export: &Export) -> prometheus::Result<()> {
+fn spans(metrics: &Metrics, export: &Export) -> Result<(), InvalidMetric> {
     let counts = export.clone();
     metrics.counter_fn(
         "trace_spans_exported_total",
@@ -130,32 +130,28 @@ struct Checks {
 }
 
 impl Checks {
-    fn new(readiness: Readiness) -> prometheus::Result<Self> {
-        let opts = |name: &str, help: &str| Opts::new(name, help);
-        Ok(Self {
-            readiness,
-            up: IntGaugeVec::new(
-                opts(
-                    "readiness_check_up",
-                    "Whether a readiness check is up: 1 or 0.",
-                ),
-                &["check"],
-            )?,
-            duration: GaugeVec::new(
-                opts(
-                    "readiness_check_duration_seconds",
-                    "The duration of the check's last run.",
-                ),
-                &["check"],
-            )?,
-            failures: IntCounterVec::new(
-                opts(
-                    "readiness_check_failures_total",
-                    "Runs of the check that failed.",
-                ),
-                &["check"],
-            )?,
-        })
+    fn new(readiness: Readiness) -> Result<Self, InvalidMetric> {
+        let create = || {
+            let up = Opts::new(
+                "readiness_check_up",
+                "Whether a readiness check is up: 1 or 0.",
+            );
+            let duration = Opts::new(
+                "readiness_check_duration_seconds",
+                "The duration of the check's last run.",
+            );
+            let failures = Opts::new(
+                "readiness_check_failures_total",
+                "Runs of the check that failed.",
+            );
+            Ok(Self {
+                readiness,
+                up: IntGaugeVec::new(up, &["check"])?,
+                duration: GaugeVec::new(duration, &["check"])?,
+                failures: IntCounterVec::new(failures, &["check"])?,
+            })
+        };
+        create().map_err(|error| InvalidMetric::new("readiness_check_up", error))
     }
 }
 
@@ -192,20 +188,23 @@ struct Background {
 }
 
 impl Background {
-    fn new(tasks: BackgroundTasks) -> prometheus::Result<Self> {
-        let running = Opts::new(
-            "background_task_running",
-            "The number of running background tasks of this name, without those that wait for a restart.",
-        );
-        let ends = Opts::new(
-            "background_task_ends_total",
-            "Ended runs of background tasks, by outcome.",
-        );
-        Ok(Self {
-            tasks,
-            running: IntGaugeVec::new(running, &["task"])?,
-            ends: IntCounterVec::new(ends, &["task", "outcome"])?,
-        })
+    fn new(tasks: BackgroundTasks) -> Result<Self, InvalidMetric> {
+        let create = || {
+            let running = Opts::new(
+                "background_task_running",
+                "The number of running background tasks of this name, without those that wait for a restart.",
+            );
+            let ends = Opts::new(
+                "background_task_ends_total",
+                "Ended runs of background tasks, by outcome.",
+            );
+            Ok(Self {
+                tasks,
+                running: IntGaugeVec::new(running, &["task"])?,
+                ends: IntCounterVec::new(ends, &["task", "outcome"])?,
+            })
+        };
+        create().map_err(|error| InvalidMetric::new("background_task_running", error))
     }
 }
 

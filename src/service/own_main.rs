@@ -22,7 +22,7 @@ use crate::logs::{self, Logs};
 use crate::otlp::Export;
 use crate::request::RequestLayer;
 use crate::server::{Bound, ListenSocket, Routers};
-use crate::settings::Effective;
+use crate::settings::{Effective, Validate};
 use crate::shared::{Build, Shared};
 use crate::shutdown::{Signals, Trigger};
 
@@ -134,7 +134,10 @@ impl Server {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn bind(self) -> Result<BoundServer, Error> {
-        let settings = Arc::new(self.settings);
+        let mut settings = self.settings;
+        // Loaded settings are complete, those in code need not be.
+        settings.complete();
+        let settings = Arc::new(settings);
         let bound = match self.socket {
             Some(socket) => {
                 Bound::listening(socket).map_err(Error::bind("main", "the program's listener"))?
@@ -146,10 +149,8 @@ impl Server {
             None => no_logs()?,
         };
         let (shared, trigger) = share(self.build, &settings, logs, Export::off())?;
-        collectors::register(&shared).map_err(Error::Metrics)?;
-        let metrics = &shared.metrics;
-        let registered = metrics.runtime(&tokio::runtime::Handle::current());
-        registered.map_err(Error::Metrics)?;
+        collectors::register(&shared)?;
+        shared.metrics.runtime(&tokio::runtime::Handle::current())?;
         tokio::spawn(boxed(shared.heartbeat.clone().beat()));
         tokio::spawn(boxed(follow(shared.limits.clone())));
         let admin = match self.has_admin {
@@ -189,7 +190,7 @@ impl Server {
 }
 
 /// Logs that go nowhere.
-fn no_logs() -> Result<Logs, Error> {
+pub(super) fn no_logs() -> Result<Logs, Error> {
     let settings = logs::Settings {
         filter: "off".to_owned(),
         ..logs::Settings::default()
@@ -205,7 +206,7 @@ fn start_admin(
 ) -> Result<AdminThread, Error> {
     let deadline = *settings.shutdown.deadline;
     let admin = Admin::new(shared.clone(), &settings.admin, deadline, effective);
-    let admin = Arc::new(admin.map_err(Error::Metrics)?);
+    let admin = Arc::new(admin?);
     let thread = AdminThread::start(&settings.admin, admin)?;
     tracing::info!(listener = "admin", address = %thread.address, "listening");
     Ok(thread)

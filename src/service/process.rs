@@ -94,8 +94,7 @@ fn process<S: SettingsSchema>(
     let signals = signals.map_err(Error::Runtime)?;
     let (runtime, reason) = threads::runtime(parts.loaded.chassis.service.threads)?;
     parts.admin.set_threads(reason);
-    let metrics = &parts.shared.metrics;
-    metrics.runtime(runtime.handle()).map_err(Error::Metrics)?;
+    parts.shared.metrics.runtime(runtime.handle())?;
 
     let life = async {
         match parts
@@ -125,18 +124,12 @@ pub(super) async fn start<S: SettingsSchema>(
 ) -> Result<Running, Error> {
     let mut loaded = settings::load::<ChassisSettings, S>(&sources)
         .map_err(|error| Error::Settings(error.into()))?;
-    // A test has no proxy in front that has to notice the shutdown.
-    let delay = &mut loaded.chassis.shutdown.delay;
-    delay.get_or_insert(settings::Duration::from_secs(0));
     loaded.chassis.server.unix_socket = None;
     let logs = logs::start(&loaded.chassis.logs, logs::Output::to(std::io::sink()))
         .map_err(|error| Error::Logs(error.into()))?;
     let parts = ServiceParts::assemble(build, sources, loaded, logs, Export::off())?;
     let admin = parts.admin()?;
-    let metrics = &parts.shared.metrics;
-    metrics
-        .runtime(&Handle::current())
-        .map_err(Error::Metrics)?;
+    parts.shared.metrics.runtime(&Handle::current())?;
     let (stop, signals) = Signals::channel(parts.shared.stop.clone());
     let service = match parts.begin(&admin, signals, None, outer, start).await? {
         StartOutcome::Serving(service) => service,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use prometheus::{Gauge, IntCounterVec};
 use tokio::sync::watch;
 
 use crate::admin::Admin;
 use crate::chassis_settings::{ChassisSettings, LoadedSettings};
 use crate::error::Error;
+use crate::metrics::{Counter, Family, Gauge, InvalidMetric};
 use crate::settings::{self, Effective, Fault, Invalid, SettingsSchema, Sources};
 
 /// The chassis's keys that take effect at once. So do all of the service's own, by its watch.
@@ -36,7 +36,7 @@ impl Reload {
         admin: Arc<Admin>,
         service: watch::Sender<Arc<S>>,
     ) -> Result<Self, Error> {
-        let mut current = Current::new(in_force, admin, service).map_err(Error::Metrics)?;
+        let mut current = Current::new(in_force, admin, service)?;
         let watcher =
             settings::watch::<ChassisSettings, S>(sources, move |loaded| current.replace(loaded));
         if let Err(error) = &watcher {
@@ -64,7 +64,7 @@ struct Current<S> {
     in_force: Effective,
     admin: Arc<Admin>,
     service: watch::Sender<Arc<S>>,
-    reloads: IntCounterVec,
+    reloads: Family<Counter, 1>,
     last_success: Gauge,
 }
 
@@ -73,15 +73,15 @@ impl<S: SettingsSchema> Current<S> {
         in_force: Effective,
         admin: Arc<Admin>,
         service: watch::Sender<Arc<S>>,
-    ) -> prometheus::Result<Self> {
+    ) -> Result<Self, InvalidMetric> {
         let metrics = &admin.shared.metrics;
-        let reloads = metrics.counter_vec(
+        let reloads = metrics.counter_with(
             "settings_reload_total",
             "Changes of the settings' files: applied, rejected, or waiting for a restart.",
-            &["result"],
+            ["result"],
         )?;
         for result in ["applied", "rejected", "needs_restart"] {
-            reloads.with_label_values(&[result]);
+            reloads.with([result]);
         }
         let last_success = metrics.gauge(
             "settings_reload_last_success_timestamp_seconds",
@@ -136,7 +136,7 @@ impl<S: SettingsSchema> Current<S> {
     }
 
     fn count(&self, result: &str) {
-        self.reloads.with_label_values(&[result]).inc();
+        self.reloads.with([result]).inc();
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn share(
         build,
         logs,
         export,
-        http: metrics.http().map_err(Error::Metrics)?,
+        http: metrics.http()?,
         metrics,
         readiness: Readiness::new(sections.health.clone()),
         heartbeat: Heartbeat::new(*sections.health.stall),
@@ -85,14 +85,13 @@ impl<S: SettingsSchema> ServiceParts<S> {
     ) -> Result<Self, Error> {
         let sections = &loaded.chassis;
         let (shared, trigger) = share(build, sections, logs, export)?;
-        collectors::register(&shared).map_err(Error::Metrics)?;
+        collectors::register(&shared)?;
         let admin = Admin::new(
             shared.clone(),
             &sections.admin,
             *sections.shutdown.deadline,
             loaded.effective.clone(),
-        )
-        .map_err(Error::Metrics)?;
+        )?;
         Ok(Self {
             admin: Arc::new(admin),
             sources,

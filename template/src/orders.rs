@@ -5,15 +5,14 @@ use axum::Json;
 {% endif -%}
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderName, StatusCode, header};
-{%- if openapi == "yes" %}
-use axum_chassis::aide::axum::ApiRouter;
-use axum_chassis::aide::axum::routing::{get_with, post_with};
-{%- else %}
+{%- if openapi != "yes" %}
 use axum::routing::get;
 use axum::{Json, Router};
 {%- endif %}
-use axum_chassis::prometheus::IntCounter;
+use axum_chassis::metrics::Counter;
 {%- if openapi == "yes" %}
+use axum_chassis::openapi::ApiRouter;
+use axum_chassis::openapi::routing::{get_with, post_with};
 use axum_chassis::schemars::{self, JsonSchema};
 {%- endif %}
 use axum_chassis::{Chassis, Problem};
@@ -72,7 +71,7 @@ pub(crate) fn router(chassis: &Chassis<Settings>, store: Store) -> anyhow::Resul
 #[derive(Clone)]
 struct App {
     store: Store,
-    created: IntCounter,
+    created: Counter,
 }
 
 /// The requested page of a list.

@@ -2,8 +2,8 @@
 
 {% if openapi == "yes" -%}
 use axum::Json;
-use axum_chassis::aide::axum::ApiRouter;
-use axum_chassis::aide::axum::routing::get_with;
+use axum_chassis::openapi::ApiRouter;
+use axum_chassis::openapi::routing::get_with;
 use axum_chassis::schemars::{self, JsonSchema};
 {%- else -%}
 use axum::routing::get;

@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 {%- if openapi == "yes" %}
 use axum_chassis::Problem;
-use axum_chassis::aide::axum::ApiRouter;
-use axum_chassis::aide::axum::routing::post_with;
+use axum_chassis::openapi::ApiRouter;
+use axum_chassis::openapi::routing::post_with;
 use axum_chassis::schemars::{self, JsonSchema};
 {%- else %}
 use axum::routing::post;

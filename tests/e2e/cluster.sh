@@ -24,6 +24,13 @@ FROM local/service:1
 ENV APP__ADMIN__PORT=9191
 DOCKERFILE
 
+# The template's scripts, rendered for a service of this name, beside the manifests and settings that they deploy.
+scripts=$work/service/scripts
+must cargo build-tool
+must env CARGO=true target/debug/cargo-chassis new "$work/rendered/service" --define chassis=registry
+mkdir "$work/service"
+cp -r k8s config "$work/rendered/service/scripts" "$work/service"
+
 service() { printf 'http://%s/' "$(kubectl -n service get service service --output 'jsonpath={.spec.clusterIP}')"; }
 ready() { kubectl -n service get deployment "$1" --output 'jsonpath={.status.readyReplicas}'; }
 serves() { kubectl -n service get deployment "$1" --output 'jsonpath={.spec.template.spec.containers[0].image}'; }
@@ -41,12 +48,12 @@ must kubectl -n service rollout status deployment/service --timeout=180s
 
 fresh service
 say "production: deploy.sh"
-must scripts/deploy.sh --image local/service:1
+must "$scripts/deploy.sh" --image local/service:1
 # The autoscaler brings it to its least.
 until_ready service 3
 
 begin "rolling update: deploy.sh" "$(service)"
-must scripts/deploy.sh --image local/service:2
+must "$scripts/deploy.sh" --image local/service:2
 [ "$(serves service)" = local/service:2 ] || fail "$(serves service) serves"
 end
 
@@ -57,18 +64,18 @@ must kubectl -n service rollout status deployment/service --timeout=180s
 end
 
 begin "a version that never becomes ready is held back, then taken back by deploy.sh" "$(service)"
-must_fail scripts/deploy.sh --image local/service:broken --timeout 30s
+must_fail "$scripts/deploy.sh" --image local/service:broken --timeout 30s
 grep -q 'was taken back' "$work/out" || { cat "$work/out"; exit 1; }
 until_ready service 3
 [ "$(serves service)" = local/service:1 ] || fail "$(serves service) serves"
 end
 
 begin "canary: one that fails, one that is promoted" "$(service)"
-must_fail scripts/promote.sh --timeout 20s canary start local/service:broken
-must scripts/promote.sh canary start local/service:2
-must scripts/promote.sh canary share 40
+must_fail "$scripts/promote.sh" --timeout 20s canary start local/service:broken
+must "$scripts/promote.sh" canary start local/service:2
+must "$scripts/promote.sh" canary share 40
 [ "$(ready service-canary)" = 2 ] || fail "$(ready service-canary) canaries, not 2"
-must scripts/promote.sh canary finish
+must "$scripts/promote.sh" canary finish
 [ "$(serves service)" = local/service:2 ] || fail "$(serves service) serves"
 end
 
@@ -107,14 +114,14 @@ until_ready service-blue 2
 until_ready service-green 2
 
 begin "blue-green: stage, switch, switch back; a colour that fails is not switched to" "$(service)"
-must scripts/promote.sh stage local/service:2
-must scripts/promote.sh switch
-[ "$(scripts/promote.sh colour)" = green ] || fail "green is not live"
-must scripts/promote.sh switch
-[ "$(scripts/promote.sh colour)" = blue ] || fail "blue is not live"
-must_fail scripts/promote.sh --timeout 20s stage local/service:broken
-must_fail scripts/promote.sh --timeout 10s switch
-[ "$(scripts/promote.sh colour)" = blue ] || fail "blue is not live"
+must "$scripts/promote.sh" stage local/service:2
+must "$scripts/promote.sh" switch
+[ "$("$scripts/promote.sh" colour)" = green ] || fail "green is not live"
+must "$scripts/promote.sh" switch
+[ "$("$scripts/promote.sh" colour)" = blue ] || fail "blue is not live"
+must_fail "$scripts/promote.sh" --timeout 20s stage local/service:broken
+must_fail "$scripts/promote.sh" --timeout 10s switch
+[ "$("$scripts/promote.sh" colour)" = blue ] || fail "blue is not live"
 end
 
 counted

@@ -39,10 +39,8 @@ async fn own_main() -> i32 {
         }
         Err(error) => panic!("{error}"),
     };
-    let settings = logs::Settings {
-        format: Format::Json,
-        ..Default::default()
-    };
+    let mut settings = logs::Settings::default();
+    settings.format = Format::Json;
     let logs = logs::install_with_tracing(&settings, &export).unwrap();
     let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new());
     let router = Router::new()

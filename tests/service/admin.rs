@@ -230,13 +230,20 @@ fn reads_can_be_public_while_changes_require_the_token() {
 
 #[test]
 fn without_a_token_a_service_in_a_container_rejects_changes() {
-    let program = Setup::default()
-        .variable("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-        .start();
-    assert_eq!(get(program.admin, "/status").status, 200);
-    let put = request(program.admin, "PUT", "/log", &[], "info");
-    assert_eq!(put.status, 403);
-    assert!(put.body.contains("set admin.token"), "{}", put.body);
+    for setup in [
+        Setup::default().variable("KUBERNETES_SERVICE_HOST", "10.0.0.1"),
+        Setup::default().set("service.platform", "container"),
+        // A setting does not lift what a container needs.
+        Setup::default()
+            .variable("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+            .set("service.platform", "terminal"),
+    ] {
+        let program = setup.start();
+        assert_eq!(get(program.admin, "/status").status, 200);
+        let put = request(program.admin, "PUT", "/log", &[], "info");
+        assert_eq!(put.status, 403);
+        assert!(put.body.contains("set admin.token"), "{}", put.body);
+    }
 }
 
 #[test]

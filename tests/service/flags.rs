@@ -152,3 +152,59 @@ fn version_and_help_describe_the_service_and_an_unknown_flag_is_named() {
     assert_eq!(wrong.code, Some(64));
     assert!(wrong.stderr.contains("--verbose"), "{}", wrong.stderr);
 }
+
+#[test]
+fn defaults_that_depend_on_the_platform_are_printed_with_it() {
+    let printed = |setup: Setup, flags: &str| {
+        let setup = setup.variable("APP__SHUTDOWN__DELAY", "");
+        setup.run(&format!("--print-config {flags}")).stdout
+    };
+    let in_a_pod = Setup::default().variable("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+    for (printed, platform, delay) in [
+        (
+            printed(in_a_pod, ""),
+            "\"container\" # default: KUBERNETES_SERVICE_HOST is set",
+            "\"5s\" # default: service.platform is container",
+        ),
+        (
+            printed(Setup::default(), "--set service.platform=terminal"),
+            "\"terminal\" # --set service.platform",
+            "\"0s\" # default: service.platform is terminal",
+        ),
+        (
+            printed(
+                Setup::default(),
+                "--set service.platform=container --set shutdown.deadline=7s",
+            ),
+            "\"container\" # --set service.platform",
+            "\"2s\" # default: service.platform is container",
+        ),
+        (
+            printed(Setup::default(), "--set shutdown.delay=9s"),
+            "\"",
+            "\"9s\" # --set shutdown.delay",
+        ),
+    ] {
+        for line in [
+            format!("platform = {platform}"),
+            format!("\ndelay = {delay}\n"),
+        ] {
+            assert!(printed.contains(&line), "no {line} in {printed}");
+        }
+    }
+}
+
+#[test]
+fn settings_are_valid_or_not_on_every_platform_alike() {
+    for (deadline, code) in [("7s", 0), ("3s", 78)] {
+        for platform in ["auto", "container", "terminal", "host"] {
+            let flags = format!(
+                "--check-config --set shutdown.deadline={deadline} --set service.platform={platform}"
+            );
+            let said = Setup::default()
+                .variable("APP__SHUTDOWN__DELAY", "")
+                .run(&flags);
+            assert_eq!(said.code, Some(code), "{flags}: {}", said.stderr);
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod client;
 mod client_address;
 mod commands;
 mod connections;
+mod examples;
 mod flags;
 mod hostile_clients;
 mod http2;

@@ -118,7 +118,6 @@ fn print_config_has_the_effective_limits_and_their_reasons() {
         "# limits.buffered = 1MiB (set)",
         "# limits.concurrency = ",
         "# service.threads = ",
-        "# shutdown.delay = ",
     ] {
         assert!(ended.stdout.contains(line), "{line}: {}", ended.stdout);
     }

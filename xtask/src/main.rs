@@ -36,7 +36,7 @@ enum Command {
     /// Measures what each answer to the template's questions costs.
     Footprint,
     /// Archives the template and the crate of this version for `cargo chassis update`.
-    Release,
+    Release(release::Args),
     /// Fails if the public API has a breaking change that the version does not allow.
     Semver,
     /// Fails when a dependency in docs/maintained.md is past its end of support.
@@ -57,7 +57,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Matrix(args) => matrix::run(&args),
         Command::Compilers(args) => compilers::run(&args),
         Command::Footprint => footprint::run(),
-        Command::Release => release::run(),
+        Command::Release(args) => release::run(&args),
         Command::Semver => semver::run().map(|()| ExitCode::SUCCESS),
         Command::Maintained => maintained::run().map(|()| ExitCode::SUCCESS),
     }

@@ -7,26 +7,46 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use cargo_chassis::archive::Archive;
 use cargo_chassis::embedded::{self, VERSION};
+use lzma_rust2::{LzipOptions, LzipWriter};
 
-pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let file = kept(VERSION);
+/// Its flags.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Replaces the archive of this version, if it is not tagged yet
+    #[arg(long)]
+    replace: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut releases = releases()?;
     let now = embedded::current()?;
-    if let Ok(bytes) = fs::read(&file) {
+    if embedded::versions(&releases).contains(&VERSION.to_owned()) && !args.replace {
         ensure!(
-            Archive::from_bytes(&bytes)? == now,
-            "{VERSION} is released already, and not as things are now: raise the version in Cargo.toml",
+            releases.folder(VERSION) == now,
+            "{VERSION} is released already, and the template or the crate has changed since: raise the version in \
+             Cargo.toml, or use --replace if {VERSION} is not tagged yet",
         );
         return Ok(ExitCode::SUCCESS);
     }
-    fs::write(&file, now.to_bytes()?)
+    releases.set_folder(VERSION, &now);
+    let out = LzipWriter::new(Vec::new(), LzipOptions::with_preset(6));
+    let file = file();
+    fs::write(&file, releases.write(out)?.finish()?)
         .with_context(|| format!("cannot write {}", file.display()))?;
     eprintln!("writing {}", file.display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where a version is kept, if it is released.
-pub(crate) fn kept(version: &str) -> PathBuf {
-    crate::root().join(format!("cargo-chassis/releases/{version}.tar.gz"))
+/// The archive of all releases.
+fn file() -> PathBuf {
+    crate::root().join("cargo-chassis/releases.tar.lz")
+}
+
+/// Its content, a folder for each version.
+pub(crate) fn releases() -> anyhow::Result<Archive> {
+    let file = file();
+    let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    embedded::read_releases(&bytes)
 }
 
 #[cfg(test)]
@@ -36,24 +56,26 @@ mod tests {
     /// Otherwise an update of what was made in between would start from something else.
     #[test]
     fn a_template_that_differs_from_its_release_has_another_version() {
-        let Ok(bytes) = fs::read(kept(VERSION)) else {
+        let releases = releases().expect("an archive");
+        if !embedded::versions(&releases).contains(&VERSION.to_owned()) {
             return; // not released yet: it may change
-        };
-        let template = |archive: &Archive| -> Vec<(PathBuf, Vec<u8>)> {
-            let paths = archive.paths().filter(|path| path.starts_with("template"));
-            paths
-                .map(|path| {
-                    let contents = archive.get(&path.display().to_string());
-                    (path.to_owned(), contents.unwrap_or_default().to_owned())
-                })
-                .collect()
-        };
-        let released = Archive::from_bytes(&bytes).expect("an archive");
+        }
         let now = embedded::current().expect("an archive");
+        let template = format!("{VERSION}/template");
         assert!(
-            template(&released) == template(&now),
+            releases.folder(&template) == now.folder("template"),
             "the template has changed since {VERSION} was released: raise the version in Cargo.toml, \
              `cargo xtask sync`"
+        );
+    }
+
+    #[test]
+    fn a_release_takes_less_than_100_kb_of_the_tool() {
+        let size = file().metadata().expect("a file").len();
+        let count = embedded::versions(&releases().expect("an archive")).len();
+        assert!(
+            size < 100_000 * count as u64,
+            "{size} bytes, {count} releases"
         );
     }
 }

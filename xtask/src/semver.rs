@@ -2,10 +2,7 @@
 //!
 //! It needs `cargo install cargo-semver-checks@0.51.0 --locked`. Before 1.0, a new minor version allows breaking changes.
 
-use std::fs;
-
 use anyhow::{Context, ensure};
-use cargo_chassis::archive::Archive;
 use cargo_chassis::embedded::{self, CRATES};
 
 use crate::release;
@@ -13,11 +10,10 @@ use crate::tools::cargo;
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let root = crate::root();
-    let mut kept = embedded::versions().into_iter().rev().map(release::kept);
-    let file = kept
-        .find(|file| file.is_file())
-        .context("nothing is released")?;
-    let released = Archive::from_bytes(&fs::read(&file)?)?;
+    let releases = release::releases()?;
+    let versions = embedded::versions(&releases);
+    let version = versions.last().context("nothing is released")?;
+    let released = releases.folder(version);
     let place = tempfile::tempdir()?;
     for (package, folder) in CRATES {
         released.unpack(folder, &place.path().join(package))?;
@@ -35,8 +31,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let status = check.status().context("cannot start cargo")?;
         ensure!(
             status.success(),
-            "{package} differs from {}, or cargo-semver-checks is not installed: see above",
-            file.display()
+            "{package} differs from {version}, or cargo-semver-checks is not installed: see above",
         );
     }
     Ok(())

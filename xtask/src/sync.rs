@@ -16,15 +16,17 @@ use anyhow::{Context, ensure};
 use cargo_chassis::embedded::VERSION;
 use cargo_chassis::template::render_here;
 
-/// From a generated service into the root.
-const RENDERED: [&str; 6] = [
+/// From a generated service into the root, whose images, ConfigMap and docker-compose.yml need them, and for readers.
+const RENDERED: [&str; 4] = [
     ".dockerignore",
     "compose",
     "config/kustomization.yaml",
-    "docs/runbooks",
     "k8s",
-    "scripts",
 ];
+
+/// The beginning of `k8s/README.md` in the root. The other files do not have it, because people copy them.
+const ORIGIN: &str = "> Rendered from `template/k8s` for a service named `service` by `cargo xtask sync`: edit the template. The scripts and\n\
+    > runbooks that this page names are in `template/scripts` and `template/docs/runbooks`, and in every generated service.\n\n";
 
 /// Files of `template/` with the version of this workspace, and the texts before and after it.
 const VERSIONED: [(&str, &str, &str); 3] = [
@@ -135,6 +137,9 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
         }
         present.extend(files(&root.join(folder))?);
     }
+    let page = wanted.get_mut(Path::new("k8s/README.md"));
+    let page = page.context("the template has no k8s/README.md")?;
+    page.contents.splice(..0, ORIGIN.bytes());
 
     let mut stale = BTreeMap::new();
     for path in present {

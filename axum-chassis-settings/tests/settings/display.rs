@@ -23,6 +23,7 @@ fn secrets_are_redacted_in_every_output() {
         chassis,
         service,
         effective,
+        ..
     } = with_secrets().settings();
     assert_eq!(chassis.admin.token.as_ref().unwrap().expose(), SECRET);
     let shown = [

@@ -10,7 +10,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 use tokio::time::{Instant, sleep};
 
-use super::probe::{Probe, Ways, without_causes};
+use super::error::without_causes;
+use super::probe::{Probe, Ways};
 use super::{read, upkeep::Upkeep};
 use crate::Settings;
 use crate::open::wait;

@@ -1,7 +1,6 @@
 //! The readiness check, on a connection of its own: a pool without a free connection is busy, and that is not a reason
 //! to send the same requests to the next replica.
 
-use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,11 +12,10 @@ use sqlx::{ConnectOptions, Row};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 
+use super::error::without_causes;
 use super::silence::{Addresses, Connections};
-use super::upkeep::Upkeep;
+use super::upkeep::{ANSWER, Upkeep};
 
-/// Timeout of a trivial query, after which its connection counts as silent.
-pub(super) const ANSWER: Duration = Duration::from_secs(1);
 /// Tolerance for reordering: the response on the old connection may arrive so much later than the one on the new.
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -198,18 +196,6 @@ fn end(silent: Connections) {
             "connections to the database went silent and were ended"
         );
     }
-}
-
-/// The error's text, which already contains its causes.
-pub(super) fn without_causes(error: &sqlx::Error) -> anyhow::Error {
-    anyhow::Error::msg(message(error).unwrap_or_else(|| error.to_string()))
-}
-
-/// The message of an error that PostgreSQL returned. sqlx's `Display` appends `at line N`: a line of PostgreSQL's source.
-pub(super) fn message(error: &(dyn Error + 'static)) -> Option<String> {
-    let error = error.downcast_ref::<sqlx::Error>()?.as_database_error()?;
-    let error = error.try_downcast_ref::<PgDatabaseError>()?;
-    Some(error.message().to_owned())
 }
 
 fn is_unsupported_parameter(error: &PgDatabaseError) -> bool {

@@ -4,8 +4,8 @@ use anyhow::bail;
 use axum_chassis::Chassis;
 use sqlx::postgres::PgPool;
 
-use super::probe::{ANSWER, Probe};
-use super::upkeep::Upkeep;
+use super::probe::Probe;
+use super::upkeep::{ANSWER, Upkeep};
 use super::{connect, warn_of_weakness, ways};
 use crate::Settings;
 

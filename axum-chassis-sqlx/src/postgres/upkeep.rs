@@ -9,8 +9,11 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Notify;
 
-use super::probe::{ANSWER, Probe, without_causes};
+use super::error::without_causes;
+use crate::classify_error::is_stale_plan;
 
+/// Timeout of a trivial query, after which its connection counts as silent.
+pub(super) const ANSWER: Duration = Duration::from_secs(1);
 /// A statement that was prepared before a migration fails once on each connection.
 const AFTER_MIGRATION: Duration = Duration::from_secs(1);
 /// During a failover, new connections still reach the old server.
@@ -57,13 +60,13 @@ impl Upkeep {
         }
     }
 
-    /// Whether a connection may be used. A silent one is replaced here, because closing it over TLS would wait for a
-    /// response.
+    /// Whether a connection may be used. A silent one is replaced here, with the current `options`, because closing it
+    /// over TLS would wait for a response.
     pub(super) async fn is_usable(
         &self,
         connection: &mut PgConnection,
         of: PoolConnectionMetadata,
-        probe: &Probe,
+        options: impl FnOnce() -> PgConnectOptions + Send,
     ) -> sqlx::Result<bool> {
         let answer = {
             let mut ping = pin!(connection.ping());
@@ -71,7 +74,7 @@ impl Upkeep {
                 Ok(answer) => Ok(answer),
                 Err(_) => {
                     self.suspected.notify_one();
-                    let options = probe.options();
+                    let options = options();
                     // Distinguishes slow from silent: opening a connection takes longer than a response on a busy
                     // machine.
                     tokio::select! {
@@ -103,9 +106,4 @@ async fn connect_and_ping(options: &PgConnectOptions) -> sqlx::Result<PgConnecti
     let mut fresh = options.connect().await?;
     fresh.ping().await?;
     Ok(fresh)
-}
-
-/// "cached plan must not change result type" has no code of its own.
-pub(crate) fn is_stale_plan(error: &PgDatabaseError) -> bool {
-    error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
 }

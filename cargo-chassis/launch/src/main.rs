@@ -21,7 +21,12 @@ fn main() -> ExitCode {
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut tool = Command::new(cargo);
-    tool.args(["run", "--package", "cargo-chassis", "--"]);
+    tool.args(["run", "--package", "cargo-chassis"]);
+    // `check` doubles the time until a new service starts, and is compiled when another command needs the whole tool.
+    if env::args().nth(1).is_some_and(|command| command == "new") {
+        tool.arg("--no-default-features");
+    }
+    tool.arg("--");
     // In place of this process, so that Ctrl-C reaches the tool alone.
     let error = tool.args(env::args_os().skip(1)).exec();
     eprintln!("error: cannot start cargo: {error}");

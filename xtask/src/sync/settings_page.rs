@@ -18,7 +18,13 @@ pub(super) fn fill(root: &Path, page: &str) -> anyhow::Result<String> {
         ("APP__LIMITS__REQUEST_TIMEOUT", "10s"),
         ("APP__ADMIN__TOKEN", "0123456789abcdef"),
     ];
-    let flags = ["--print-config", "--set", "logs.filter=info,hyper=debug"];
+    let flags = [
+        "--print-config",
+        "--set",
+        "logs.filter=info,hyper=debug",
+        "--set",
+        "service.platform=container",
+    ];
     let toml = printed(root, &flags, &variables)?;
     let filled = replace(&filled, "print-config", &format!("```toml\n{toml}```\n"))?;
     let wrong = [("APP__SERVR__PORT", "1"), ("APP__LIMITS__BODY", "lots")];

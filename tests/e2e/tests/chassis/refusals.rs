@@ -132,6 +132,39 @@ fn an_old_compiler_is_reported_before_cargo_lists_packages() {
     assert_eq!(told.lines().count(), 1, "{told}");
 }
 
+/// The launcher starts the cargo that the variable names: here, a script that prints its arguments.
+#[test]
+fn in_a_checkout_the_tool_for_new_is_compiled_without_check() {
+    let place = tempfile::tempdir().expect("a folder");
+    let printer = place.path().join("cargo");
+    fs::write(&printer, "#!/bin/sh\necho \"$@\"\n").expect("a script");
+    fs::set_permissions(&printer, fs::Permissions::from_mode(0o755)).expect("permissions");
+    succeed(cargo(&root()).args(["build", "--quiet", "--locked", "--package", "launch"]));
+    for (command, features) in [("new", " --no-default-features"), ("check", "")] {
+        let mut launch = Command::new(TARGET.join("debug/launch"));
+        let arguments = said(
+            launch
+                .current_dir(root())
+                .env("CARGO", &printer)
+                .args([command, "../orders"]),
+            0,
+        );
+        let expected = format!("run --package cargo-chassis{features} -- {command} ../orders\n");
+        assert_eq!(arguments, expected);
+    }
+
+    let mut tree = cargo(&root());
+    tree.args([
+        "tree",
+        "--locked",
+        "--package=cargo-chassis",
+        "--prefix=none",
+    ]);
+    let crates = |tree: &mut Command| String::from_utf8_lossy(&succeed(tree).stdout).into_owned();
+    assert!(crates(&mut tree).contains("promql-parser"));
+    assert!(!crates(tree.arg("--no-default-features")).contains("promql-parser"));
+}
+
 #[test]
 fn a_project_without_a_binary_or_with_several_is_an_error() {
     let empty = workspace_with_members();

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use cargo_chassis::{Check, Fault};
+use cargo_chassis_check::{Check, Fault};
 use e2e::edit;
 use serde::Deserialize;
 

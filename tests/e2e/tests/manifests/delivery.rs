@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cargo_chassis::Check;
+use cargo_chassis_check::Check;
 use e2e::{edit, root};
 use serde_json::Value;
 

@@ -63,22 +63,22 @@ fn documents(yaml: &[u8]) -> Vec<Value> {
 /// A copy of what a service's repository has for its deployment, to be changed.
 fn copy() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for part in [
-        "k8s",
-        "docs/runbooks",
-        "config",
-        "scripts",
-        "Dockerfile",
-        "Dockerfile.distroless",
+    for (from, part) in [
+        (root(), "k8s"),
+        (rendered(), "docs/runbooks"),
+        (root(), "config"),
+        (rendered(), "scripts"),
+        (root(), "Dockerfile"),
+        (root(), "Dockerfile.distroless"),
     ] {
-        if root().join(part).exists() {
+        if from.join(part).exists() {
             let target = folder.path().join(part);
             let parent = target.parent().expect("the folder");
             std::fs::create_dir_all(parent).expect("a folder");
             succeed(
                 Command::new("cp")
                     .arg("-r")
-                    .arg(root().join(part))
+                    .arg(from.join(part))
                     .arg(parent),
             );
         }
@@ -89,6 +89,18 @@ fn copy() -> tempfile::TempDir {
         std::fs::write(dockerfile, text).expect("a Dockerfile");
     }
     folder
+}
+
+/// The template, rendered once for the service of this checkout: the root has none of its scripts and runbooks.
+fn rendered() -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("manifests");
+        let _ = std::fs::remove_dir_all(&folder);
+        e2e::copy(generated(&["added=yes"]).path(), &folder);
+        folder
+    });
+    folder.clone()
 }
 
 /// Generates a service named `service` from these answers.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use e2e::{files, root};
 
+use crate::rendered;
+
 fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
@@ -16,7 +18,7 @@ fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
 }
 
 fn pages() -> Vec<(PathBuf, String)> {
-    texts(&root().join("docs/runbooks"))
+    texts(&rendered().join("docs/runbooks"))
 }
 
 /// Every text between `before` and `after`.

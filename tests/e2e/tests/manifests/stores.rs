@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cargo_chassis::Check;
+use cargo_chassis_check::Check;
 use e2e::{edit, files, root, succeed};
 use serde_json::Value;
 use stores::Postgres;

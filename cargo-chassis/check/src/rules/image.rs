@@ -1,0 +1,239 @@
+//! Rules for images: user, ports and folders agree with the manifests.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use anyhow::Context;
+
+use super::Workload;
+use crate::fault::{Fault, Faults};
+use crate::sources::Sources;
+
+/// The instructions of the last stage of a Dockerfile, including those of its parent stages.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Image {
+    /// The external base image.
+    base: String,
+    user: String,
+    workdir: String,
+    exposed: Vec<u64>,
+    entrypoint: String,
+}
+
+impl Image {
+    fn parse(text: &str) -> Self {
+        let mut stages: BTreeMap<String, Self> = BTreeMap::new();
+        let mut arguments = BTreeMap::new();
+        let mut name = String::new();
+        let mut image = Self::default();
+        for line in text.lines() {
+            let line = line.trim();
+            let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+            let rest = rest.trim();
+            match word.to_ascii_uppercase().as_str() {
+                "ARG" => {
+                    for word in rest.split_whitespace() {
+                        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+                        // An ARG that is repeated without a value keeps that from before the first stage.
+                        arguments.entry(key.to_owned()).or_insert(value.to_owned());
+                    }
+                }
+                "FROM" => {
+                    stages.insert(std::mem::take(&mut name), image);
+                    let mut words = rest
+                        .split_whitespace()
+                        .filter(|word| !word.starts_with("--"));
+                    let parent = with_arguments(words.next().unwrap_or_default(), &arguments);
+                    image = stages.get(&parent).cloned().unwrap_or_else(|| Self {
+                        base: parent.clone(),
+                        ..Self::default()
+                    });
+                    // FROM parent AS name
+                    words.nth(1).unwrap_or_default().clone_into(&mut name);
+                }
+                "USER" => rest.clone_into(&mut image.user),
+                "WORKDIR" => rest.clone_into(&mut image.workdir),
+                "EXPOSE" => image.exposed.extend(
+                    rest.split_whitespace()
+                        .filter_map(|port| port.split('/').next()?.parse::<u64>().ok()),
+                ),
+                "ENTRYPOINT" => rest.clone_into(&mut image.entrypoint),
+                _ => {}
+            }
+        }
+        image
+    }
+}
+
+fn with_arguments(text: &str, arguments: &BTreeMap<String, String>) -> String {
+    arguments
+        .iter()
+        .fold(text.to_owned(), |text, (key, value)| {
+            text.replace(&format!("${{{key}}}"), value)
+        })
+}
+
+pub(super) fn check(
+    sources: &Sources,
+    workload: &Workload<'_>,
+    faults: &mut Faults,
+) -> anyhow::Result<()> {
+    for path in &sources.dockerfiles {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let file = path.file_name().unwrap_or_default().display().to_string();
+        let image = Image::parse(&text);
+        maintained(&image, &file, faults);
+        against(&image, &file, workload, faults);
+    }
+    Ok(())
+}
+
+/// Base images, and the last day of their full support. docs/maintained.md has the sources.
+const BASES: [(&str, &str); 6] = [
+    ("distroless/.*-debian11", "2024-08-14"),
+    ("distroless/.*-debian12", "2026-08-09"),
+    ("bullseye", "2024-08-14"),
+    ("bookworm", "2026-07-11"),
+    ("trixie", "2028-08-09"),
+    ("debian13", "2028-08-09"),
+];
+
+fn maintained(image: &Image, file: &str, faults: &mut Faults) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let today = now.map_or(0, |now| now.as_secs() / 86_400);
+    let Some(end) = end(&image.base) else { return };
+    if day(end).is_some_and(|end| end < today) {
+        faults.tell(Fault {
+            file: file.to_owned(),
+            field: "FROM".to_owned(),
+            problem: format!("{} has not been fully supported since {end}", image.base),
+            remedy: "use a newer base: debian:trixie-slim, gcr.io/distroless/...-debian13"
+                .to_owned(),
+            overlays: Vec::new(),
+            warning: true,
+        });
+    }
+}
+
+/// The last day of support of a known base image.
+fn end(base: &str) -> Option<&'static str> {
+    let known = |(name, _): &(&str, &str)| match name.split_once(".*") {
+        Some((start, end)) => base.contains(start) && base.contains(end),
+        None => base.contains(name),
+    };
+    BASES.iter().find(|base| known(base)).map(|(_, end)| *end)
+}
+
+/// The number of days from 1970 to a date such as `2026-07-11`.
+fn day(date: &str) -> Option<u64> {
+    let mut parts = date.split('-').map(|part| part.parse::<u64>().ok());
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    // In years that begin in March, the leap day is the last day.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
+    days.checked_sub(719_469)
+}
+
+fn against(image: &Image, file: &str, workload: &Workload<'_>, faults: &mut Faults) {
+    let own = &workload.container["securityContext"]["runAsUser"];
+    let pods = workload
+        .deployment
+        .at("/spec/template/spec/securityContext/runAsUser");
+    let user = if own.is_null() { pods } else { own };
+    let made_for = image.user.split(':').next().unwrap_or_default();
+    if !image.user.is_empty() && user.as_u64() != made_for.parse().ok() {
+        faults.add(
+            workload.file(),
+            "spec.template.spec.securityContext.runAsUser",
+            format!("is {user}, but {file} has USER {made_for}"),
+            format!("set it to {made_for}"),
+        );
+    }
+    for port in workload.container["ports"].as_array().into_iter().flatten() {
+        let port = port["containerPort"].as_u64().unwrap_or_default();
+        if !image.exposed.is_empty() && !image.exposed.contains(&port) {
+            faults.add(
+                workload.file(),
+                workload.field(".ports"),
+                format!("{port} is declared, but {file} exposes {:?}", image.exposed),
+                format!("declare the exposed port, or add EXPOSE {port} to {file}"),
+            );
+        }
+    }
+    // Settings are read relative to the working directory.
+    let folder = format!("{}/config", image.workdir.trim_end_matches('/'));
+    let elsewhere = workload.inputs.env.contains_key("APP_CONFIG_DIR");
+    if !image.workdir.is_empty() && folder != "/app/config" && !elsewhere {
+        faults.add(
+            file,
+            "WORKDIR",
+            format!("the service would look for its settings in {folder}, and they are mounted at /app/config"),
+            "WORKDIR /app",
+        );
+    }
+    let command = &workload.container["command"];
+    if !command.is_null()
+        && !image.entrypoint.is_empty()
+        && command[0] != image.entrypoint.trim_matches(['[', ']', '"', ' '])
+    {
+        faults.add(
+            workload.file(),
+            workload.field(".command"),
+            format!(
+                "runs {command}, and the image has but its ENTRYPOINT {}",
+                image.entrypoint
+            ),
+            "remove it",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BASES, Image, day, end};
+
+    #[test]
+    fn the_last_stage_inherits_from_its_parents() {
+        let text = "ARG RUST=1.95 KIND=plain\nFROM --platform=linux/amd64 rust AS build\nUSER 0\nEXPOSE 1\n\
+                    FROM base AS runtime\nWORKDIR /app\nUSER 65532:65532\nEXPOSE 8080 9090/tcp\n\
+                    FROM runtime AS other\nUSER 1\nFROM runtime AS last-plain\nARG KIND\nFROM last-${KIND}\n";
+        let image = Image::parse(text);
+        assert_eq!(image.user, "65532:65532");
+        assert_eq!(image.workdir, "/app");
+        assert_eq!(image.exposed, [8080, 9090]);
+    }
+
+    #[test]
+    fn a_base_image_is_recognized_by_its_release() {
+        let image = Image::parse(
+            "ARG KIND=cc\nFROM rust:1-trixie AS build\nFROM gcr.io/distroless/${KIND}-debian12:nonroot AS run\nFROM run\n",
+        );
+        assert_eq!(image.base, "gcr.io/distroless/cc-debian12:nonroot");
+        assert_eq!(end(&image.base), Some("2026-08-09"));
+        assert_eq!(end("debian:trixie-slim"), Some("2028-08-09"));
+        assert_eq!(end("alpine:3"), None);
+    }
+
+    #[test]
+    fn days_are_counted() {
+        assert_eq!(day("1970-01-01"), Some(0));
+        assert_eq!(day("2000-02-29"), Some(11_016));
+        assert_eq!(day("2026-11-24"), Some(20_781));
+        assert_eq!(day("soon"), None);
+    }
+
+    #[test]
+    fn each_date_is_in_the_table() {
+        let table = include_str!("../../../../docs/maintained.md");
+        for (base, end) in BASES {
+            let name = base.rsplit("-").next().unwrap_or(base);
+            let row = |line: &str| line.contains(name) && line.contains(end);
+            assert!(table.lines().any(row), "{base} {end}");
+        }
+    }
+}

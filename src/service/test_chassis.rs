@@ -1,0 +1,130 @@
+//! A [`Chassis`] without a process, for unit tests.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::chassis::Chassis;
+use super::own_main::no_logs;
+use super::retry::RetryLimit;
+use super::start::share;
+use super::teardown::Teardown;
+use super::{Stopped, UNKNOWN};
+use crate::chassis_settings::ChassisSettings;
+use crate::error::Chain;
+use crate::otlp::Export;
+use crate::shared::Build;
+
+/// A [`Chassis`] for unit tests of a service's own start, without a process and without ports.
+///
+/// ```
+/// use axum::{Router, body::Body, routing::get};
+/// use axum_chassis::{Chassis, testing::TestChassis};
+/// use tower::ServiceExt;
+///
+/// # #[derive(Clone, Debug, Default)] struct Settings { greeting: String }
+/// // In the service:
+/// async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
+///     let greeting = chassis.settings().greeting.clone();
+///     let greeted = chassis.metrics().counter("greeted_total", "Greetings.")?;
+///     let greet = async move || {
+///         greeted.inc();
+///         greeting
+///     };
+///     Ok(Router::new().route("/", get(greet)))
+/// }
+///
+/// // In a `#[tokio::test]`:
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+/// let test = TestChassis::new(Settings { greeting: "hello".to_owned() });
+/// let router = start(test.chassis()).await?;
+/// let response = router.oneshot(http::Request::new(Body::empty())).await?;
+/// assert_eq!(response.status(), 200);
+/// let (_, metrics) = test.chassis().metrics().encode(None);
+/// assert!(metrics.contains("greeted_total 1"));
+/// assert!(test.stop().await.is_graceful());
+/// # Ok(()) }
+/// ```
+///
+/// The router has no layer of the chassis, so there are no limits, and an error is answered as the router does it. For a whole
+/// service within a test, with both ports, use [`Service::start`](crate::Service::start).
+#[must_use = "dropping it stops the background tasks"]
+pub struct TestChassis<S> {
+    chassis: Chassis<S>,
+    settings: watch::Sender<Arc<S>>,
+    teardown: Teardown,
+}
+
+impl<S> fmt::Debug for TestChassis<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestChassis")
+            .field("chassis", &self.chassis)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> TestChassis<S> {
+    /// A chassis of a service named `test` with these settings of its own, and with the default settings of the chassis.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, and if the operating system refuses the thread of the log.
+    pub fn new(settings: S) -> Self {
+        Self::with_chassis_settings(settings, ChassisSettings::default())
+    }
+
+    /// The same with these settings of the chassis.
+    ///
+    /// # Panics
+    /// As [`TestChassis::new`].
+    pub fn with_chassis_settings(settings: S, chassis: ChassisSettings) -> Self {
+        let build = Build {
+            name: "test",
+            version: "0.0.0",
+            revision: UNKNOWN,
+            created: UNKNOWN,
+            rustc: env!("CHASSIS_RUSTC"),
+        };
+        let parts = no_logs().and_then(|logs| share(build, &chassis, logs, Export::off()));
+        let (shared, trigger) = parts.unwrap_or_else(|error| panic!("{}", Chain(&error)));
+        let initial = Arc::new(settings);
+        let settings = watch::Sender::new(initial.clone());
+        let teardown = Teardown::new(shared.clone(), trigger, chassis.shutdown.clone());
+        let chassis = Chassis {
+            shared,
+            settings: settings.subscribe(),
+            initial,
+            retry_limit: RetryLimit::of_start(*chassis.service.start_timeout),
+            chassis_settings: Arc::new(chassis),
+        };
+        Self {
+            chassis,
+            settings,
+            teardown,
+        }
+    }
+
+    /// The chassis, to give to the service's start.
+    pub fn chassis(&self) -> Chassis<S>
+    where
+        S: Clone,
+    {
+        self.chassis.clone()
+    }
+
+    /// Changes the service's own settings, as a hot reload does.
+    pub fn reload(&self, settings: S) {
+        self.settings.send_replace(Arc::new(settings));
+    }
+
+    /// Waits until the service asks for its own stop with [`Chassis::stop`], and returns the reason.
+    pub async fn stop_requested(&self) -> String {
+        self.chassis.shared.stop.reason().await
+    }
+
+    /// Stops in the order of a service: [`Chassis::shutdown`] completes, background tasks are awaited, and the hooks run.
+    /// The deadline is `shutdown.deadline`.
+    pub async fn stop(self) -> Stopped {
+        self.teardown.run().await
+    }
+}

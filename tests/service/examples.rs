@@ -1,0 +1,59 @@
+//! Examples, run within the test.
+
+#[expect(dead_code, reason = "its main, which the test stands for")]
+#[path = "../../examples/admin_routes.rs"]
+mod admin_routes;
+#[expect(dead_code, reason = "its main, which the test stands for")]
+#[path = "../../examples/route_policies.rs"]
+mod route_policies;
+
+use std::net::SocketAddr;
+use std::thread;
+
+use axum::Router;
+use axum_chassis::settings::Sources;
+use axum_chassis::{Chassis, Running, Service};
+use tokio::runtime::Runtime;
+
+use crate::client::{get, request};
+use crate::program::{TOKEN, bearer};
+
+fn start(
+    runtime: &Runtime,
+    start: impl AsyncFnOnce(Chassis<()>) -> anyhow::Result<Router>,
+) -> Running {
+    let sources = Sources::empty()
+        .set("limits.request_timeout", "100ms")
+        .set("limits.body", "1KiB")
+        .set("admin.token", TOKEN);
+    let service = Service::<()>::new("example", "1.2.3");
+    runtime.block_on(service.start(sources, start)).unwrap()
+}
+
+#[test]
+fn routes_with_policies_take_longer_and_larger_requests_than_others() {
+    let runtime = Runtime::new().unwrap();
+    let running = start(&runtime, route_policies::start);
+    let main = running.address();
+    let ask = move |path: &'static str| thread::spawn(move || get(main, path).status);
+    let [poll, one, other] = ["/poll", "/report", "/report"].map(ask);
+    let upload = |to: SocketAddr| request(to, "POST", "/files", &[], &"x".repeat(5000));
+    assert_eq!(upload(main).body, "5000 bytes");
+    let mut reports = [one, other].map(|report| report.join().unwrap());
+    reports.sort_unstable();
+    assert_eq!(reports, [200, 503]);
+    assert_eq!(poll.join().unwrap(), 200);
+    assert!(runtime.block_on(running.stop()).is_graceful());
+}
+
+#[test]
+fn admin_routes_show_and_empty_what_the_service_keeps() {
+    let runtime = Runtime::new().unwrap();
+    let running = start(&runtime, admin_routes::start);
+    assert_eq!(get(running.address(), "/square/12").body, "144");
+    let ask = |method: &str| request(running.admin(), method, "/cache", &[bearer()], "");
+    assert_eq!(ask("GET").body, "1");
+    assert_eq!(ask("DELETE").status, 204);
+    assert_eq!(ask("GET").body, "0");
+    assert!(runtime.block_on(running.stop()).is_graceful());
+}
