@@ -191,11 +191,7 @@ impl Observed {
 
     /// The request has ended.
     #[inline(never)]
-    pub(crate) fn end(
-        mut self: Box<Self>,
-        request: &FinishedRequest<'_>,
-        fields: &mut AccessFields<'_>,
-    ) {
+    pub(crate) fn end(mut self, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
         within(request.ids, &mut || {
             for end in self.0.drain(..) {
                 // The panic hook has logged and counted it.
