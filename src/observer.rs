@@ -181,18 +181,27 @@ impl Observers {
 impl Observed {
     #[inline(never)]
     fn begin(all: &[Begin], mut head: RequestHead<'_>) -> Box<Self> {
-        let ids = head.ids;
-        let begin = |begin: &Begin| catch_unwind(AssertUnwindSafe(|| begin(&mut head))).ok();
-        Box::new(Self(ids.enter(|| all.iter().filter_map(begin).collect())))
+        let (ids, mut ends) = (head.ids, Vec::with_capacity(all.len()));
+        within(ids, &mut || {
+            let begin = |begin: &Begin| catch_unwind(AssertUnwindSafe(|| begin(&mut head))).ok();
+            ends.extend(all.iter().filter_map(begin));
+        });
+        Box::new(Self(ends))
     }
 
     /// The request has ended.
-    pub(crate) fn end(self, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
-        request.ids.enter(|| {
-            for end in self.0 {
+    #[inline(never)]
+    pub(crate) fn end(mut self, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
+        within(request.ids, &mut || {
+            for end in self.0.drain(..) {
                 // The panic hook has logged and counted it.
                 let _ = catch_unwind(AssertUnwindSafe(|| end(request, fields)));
             }
         });
     }
+}
+
+/// Calls `run` with the IDs of the request as the current ones.
+fn within(ids: &Ids, run: &mut dyn FnMut()) {
+    ids.enter(run);
 }

@@ -1,5 +1,6 @@
 //! A request in flight, from its head to the end of its response: counts and logs it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,7 +40,8 @@ pub(super) struct InFlight {
     /// Nothing without observers.
     observed: Option<Box<Observed>>,
     sent: u64,
-    error: Option<Box<str>>,
+    // One pointer, as this struct is moved a few times.
+    error: Option<Box<Cow<'static, str>>>,
     ended: bool,
 }
 
@@ -160,7 +162,7 @@ impl InFlight {
 
     /// Notes why the body ended early.
     pub(super) fn fail(&mut self, error: &axum::Error) {
-        self.error = Some(crate::error::Chain(error).to_string().into());
+        self.error = Some(Box::new(crate::error::Chain(error).to_string().into()));
     }
 
     /// The request is over.
@@ -201,15 +203,14 @@ impl InFlight {
             response_bytes: self.sent,
             client: self.client,
             ids: &self.ids,
-            error: self.error.as_deref(),
+            error: self.error.as_deref().map(AsRef::as_ref),
         };
         route.record(&finished);
         self.span.end(&finished);
         // The places of its policies are free from here on.
         let is_unlogged = self.grant.take().is_some_and(|grant| grant.is_unlogged);
-        let observed = self.observed.take();
-        let observe = |fields: &mut AccessFields<'_>| {
-            if let Some(observed) = observed {
+        let mut observe = |fields: &mut AccessFields<'_>| {
+            if let Some(observed) = self.observed.take() {
                 observed.end(&finished, fields);
             }
         };
@@ -226,7 +227,7 @@ impl Drop for InFlight {
             return;
         }
         let status = if self.endpoint.shared.is_aborted() {
-            self.error = Some("aborted at the shutdown deadline".into());
+            self.error = Some(Box::new("aborted at the shutdown deadline".into()));
             StatusCode::SERVICE_UNAVAILABLE
         } else {
             client_gone()
