@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut tool = Command::new(cargo);
     tool.args(["run", "--package", "cargo-chassis"]);
-    // `check` doubles the time until a new service starts, and is compiled when another command needs the whole tool.
+    // A new service does not wait for `check`, which takes nearly as long to compile as the rest of the tool.
     if env::args().nth(1).is_some_and(|command| command == "new") {
         tool.arg("--no-default-features");
     }
