@@ -78,7 +78,7 @@ fn edits_a_deleted_file_and_a_conflict_survive_the_update_of_a_first_release() {
             "# Ours.\nspec:",
         ),
         ("README.md", "## Settings", "## Ours\n\n## Settings"),
-        ("scripts/deploy.sh", "set -", "# Ours.\nset -"),
+        ("scripts/deploy.sh", "usage() {", "# Ours.\nusage() {"),
     ];
     for (path, from, to) in edits {
         old.edit(path, from, to);
