@@ -76,7 +76,7 @@ impl Template {
         for define in defines {
             let (name, value) = define
                 .split_once('=')
-                .with_context(|| format!("invalid `-d {define}`: expected NAME=VALUE"))?;
+                .with_context(|| format!("-d {define}: missing \"=\", expected NAME=VALUE"))?;
             let question = self.questions.iter().find(|question| question.name == name);
             let question = question.with_context(|| {
                 let names: Vec<&str> = self

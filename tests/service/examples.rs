@@ -8,10 +8,12 @@ mod admin_routes;
 mod route_policies;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::thread;
 
 use axum::Router;
 use axum_chassis::settings::Sources;
+use axum_chassis::testing::Program;
 use axum_chassis::{Chassis, Running, Service};
 use tokio::runtime::Runtime;
 
@@ -56,4 +58,31 @@ fn admin_routes_show_and_empty_what_the_service_keeps() {
     assert_eq!(ask("DELETE").status, 204);
     assert_eq!(ask("GET").body, "0");
     assert!(runtime.block_on(running.stop()).is_graceful());
+}
+
+/// As a process: a test has one subscriber for all of its services.
+#[test]
+fn a_tracing_layer_gets_an_error_that_the_log_leaves_out() {
+    let test = std::env::current_exe().unwrap();
+    let example: PathBuf = test
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("examples/tracing_layer");
+    assert!(
+        example.exists(),
+        "first: cargo build --example tracing_layer"
+    );
+    let program = Program::new(example)
+        .set("logs.filter", "info,tracing_layer=off")
+        .start();
+    assert_eq!(program.get("/orders/7").status, 409);
+    let ended = program.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("tracker: order: no stock"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.log.iter().any(|line| line["message"] == "no stock"));
 }

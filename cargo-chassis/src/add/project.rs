@@ -143,7 +143,7 @@ impl Defines {
                 Some((name, _)) => bail!(
                     "invalid `-d {define}`: unknown name `{name}`, expected package, bin or port"
                 ),
-                None => bail!("invalid `-d {define}`: expected NAME=VALUE"),
+                None => bail!("-d {define}: missing \"=\", expected NAME=VALUE"),
             }
         }
         Ok(said)

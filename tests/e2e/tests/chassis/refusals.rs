@@ -40,7 +40,7 @@ fn invalid_arguments_are_reported_with_valid_ones() {
         ),
         (
             &["new", "orders", "-d", "chassis"],
-            "invalid `-d chassis`: expected NAME=VALUE",
+            "-d chassis: missing \"=\", expected NAME=VALUE",
         ),
         (
             &["new", "orders", "-d", "chassis-url=https://a.example"],
