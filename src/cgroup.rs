@@ -1,6 +1,5 @@
 //! The container's limits, from cgroup v2 or v1.
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,13 +12,7 @@ pub(crate) struct Quota {
     pub(crate) source: PathBuf,
 }
 
-impl fmt::Display for Quota {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} cores by {}", self.cores, self.source.display())
-    }
-}
-
-/// The CPU quota, if there is one: the smallest of this cgroup and those around it.
+/// The CPU quota, if there is one: the smallest of this cgroup and its parents.
 pub(crate) fn cpu_quota() -> Option<Quota> {
     Cgroup::current().cpu_quota()
 }
@@ -32,7 +25,7 @@ pub(crate) struct MemoryLimit {
     pub(crate) source: PathBuf,
 }
 
-/// The memory limit, if there is one: the smallest of this cgroup and those around it.
+/// The memory limit, if there is one: the smallest of this cgroup and its parents.
 pub(crate) fn memory_limit() -> Option<MemoryLimit> {
     Cgroup::current().memory_limit()
 }
@@ -136,7 +129,7 @@ impl Cgroup {
             .min_by_key(|limit| limit.bytes)
     }
 
-    /// Bytes in use, the page cache included: what the limit is compared with.
+    /// Bytes in use, including the page cache: the kernel compares this number with the limit.
     pub(crate) fn memory_usage(&self) -> Option<u64> {
         let file = match self.memory.version {
             Version::V2 => "memory.current",
@@ -150,7 +143,7 @@ impl Cgroup {
 
 impl Controller {
     fn find(mount: &Path, membership: &str, name: &str) -> Self {
-        // Lines are `ID:CONTROLLERS:PATH`; v2 has one, with no controllers.
+        // Lines are `ID:CONTROLLERS:PATH`. v2 has one line, and its list of controllers is empty.
         let path_of = |wanted: &dyn Fn(&str) -> bool| {
             membership.lines().find_map(|line| {
                 let (_, rest) = line.split_once(':')?;
@@ -172,7 +165,7 @@ impl Controller {
     }
 }
 
-/// The directories from `mount/path` up to `mount`, those that exist. In a container the path is
+/// The existing directories from `mount/path` up to `mount`. In a container the path is
 /// often the host's, and the container's own directory is mounted as the root.
 fn up_from(mount: &Path, path: &str) -> Vec<PathBuf> {
     mount
@@ -207,7 +200,7 @@ fn keyed(text: &str, key: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A cgroup file system in a directory of its own, removed when it goes.
+    /// A cgroup file system in a temporary directory, which is removed on drop.
     struct Mount(PathBuf);
 
     impl Mount {

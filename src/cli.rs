@@ -23,7 +23,7 @@ Options:
       --config-schema       Print the JSON Schema of the settings
       --health-check [URL]  Check the readiness of a running service: exit 0 or 1
       --set KEY=VALUE       Set a key, such as server.port=8081; may be repeated
-      --version             Print name, version, commit and compiler
+      --version             Print name, version, commit, build time and compiler
   -h, --help                Print this
 
 Settings come from config/default.toml, config/{RUN_ENV}.toml, /var/secrets, PORT, RUST_LOG,
@@ -107,7 +107,7 @@ pub(crate) fn parse(
         };
         if arguments.operation != Operation::Run && arguments.operation != operation {
             return Err(
-                "conflicting arguments, expected one command or one option that prints".into(),
+                "conflicting arguments, expected one command or one option (besides --set)".into(),
             );
         }
         arguments.operation = operation;
@@ -123,7 +123,7 @@ pub(crate) fn sources(arguments: &Arguments) -> Sources {
         .fold(Sources::from_env(), |sources, set| sources.with_set(set))
 }
 
-/// Runs the selected operation, unless it is to run the service or a command.
+/// Runs the selected operation, and returns its exit code. `None` for the service itself and for its commands.
 pub(crate) fn answer<B: SettingsSchema>(
     arguments: &Arguments,
     sources: &Sources,
@@ -204,14 +204,14 @@ fn help(commands: &[CommandInfo]) -> String {
     }
     let width = commands.iter().map(|command| command.name.len()).max();
     let width = width.unwrap_or_default().max(20);
-    let mut help = String::from("Commands (without listeners; by default the service runs):\n");
+    let mut help = String::from("Commands (they open no port; default: run the service):\n");
     for CommandInfo { name, about } in commands {
         let _ = writeln!(help, "  {name:width$}  {about}");
     }
     help + "\n" + HELP
 }
 
-/// Prints an error in the command line; the exit code is 64, `EX_USAGE`.
+/// Reports an invalid command line; the exit code is 64, `EX_USAGE`.
 pub(crate) fn usage_error(error: &lexopt::Error, commands: &[CommandInfo]) -> ExitCode {
     complain(&format!("error: {error}\n\n{}", help(commands)));
     ExitCode::from(64)
@@ -254,7 +254,7 @@ fn health_check(url: &str) -> ExitCode {
     }
 }
 
-/// The status of a GET. A probe of the same kind of process needs no more of HTTP than this.
+/// Returns the status of a GET request. The probed server is a chassis too, so this minimal HTTP client is enough.
 fn ask(url: &str) -> std::io::Result<u16> {
     let wrong =
         |problem: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, problem.to_owned());

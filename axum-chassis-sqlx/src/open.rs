@@ -6,7 +6,7 @@ use sqlx::{Connection, Database, Pool};
 
 use crate::Settings;
 
-/// Timeout for closing a pool: a connection that has gone silent does not close.
+/// Timeout for closing a pool, because a connection to an unresponsive server does not close.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Waits until the database is available.
@@ -74,7 +74,7 @@ fn observe<S, DB: Database>(
     let count = |state, read: Box<dyn Fn() -> f64 + Send + Sync>| {
         metrics.gauge_fn(
             "db_client_connection_count",
-            "Connections in the pool, by whether a query has them.",
+            "Connections in the pool, by state: idle or used.",
             &[label, ("db_client_connection_state", state)],
             read,
         )

@@ -5,18 +5,18 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-/// The cargo that called, in a folder.
+/// The `cargo` that started this program, or else the one in PATH; it runs in `folder`.
 pub(crate) fn cargo(folder: &Path) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(folder);
     cargo
 }
 
-/// Runs it to its end, and gives what it prints to standard output.
+/// Runs the command to its end, and returns its standard output.
 ///
 /// # Errors
 ///
-/// If it fails, with its output.
+/// If the command fails; the error contains its output.
 pub(crate) fn succeed(command: &mut Command) -> anyhow::Result<String> {
     let output = command
         .output()

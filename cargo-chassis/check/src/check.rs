@@ -18,7 +18,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// `manifests` contains `base` and `overlays`. The `Dockerfile*` in the folder above it are compared too.
+    /// `manifests` has `base` and `overlays`. `Dockerfile` and `Dockerfile.distroless` beside it are compared too.
     pub fn new(manifests: impl Into<PathBuf>, binary: impl Into<PathBuf>) -> Self {
         Self {
             sources: Sources::new(manifests.into()),
@@ -28,7 +28,7 @@ impl Check {
         }
     }
 
-    /// A folder of files to use as the Secret at `/var/secrets`, for a service that needs some to start.
+    /// A folder whose files replace the Secret at `/var/secrets`, for a service that needs secrets to start.
     pub fn secrets(mut self, folder: impl Into<PathBuf>) -> Self {
         self.secrets = Some(folder.into());
         self
@@ -40,7 +40,7 @@ impl Check {
         self
     }
 
-    /// Every fault, each once.
+    /// Runs all rules. Returns each fault once.
     ///
     /// # Errors
     ///
