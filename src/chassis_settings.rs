@@ -12,7 +12,7 @@ use crate::otlp;
 use crate::platform::PlatformKind;
 use crate::server;
 use crate::settings::{
-    self, Duration, Loaded, SettingsSchema, Sources, Validate, ValidationErrors,
+    self, Defaults, Duration, Loaded, SettingsSchema, Sources, Validate, ValidationErrors,
 };
 use crate::shutdown;
 
@@ -57,12 +57,11 @@ pub struct ChassisSettings {
 }
 
 impl Validate for ChassisSettings {
-    fn complete(&mut self) -> Vec<(&'static str, String)> {
-        let mut origins = Vec::new();
+    fn complete(&mut self, defaults: &mut Defaults) {
         if self.service.platform == PlatformKind::Auto {
             let (detected, reason) = PlatformKind::detect();
             self.service.platform = detected;
-            origins.push(("service.platform", reason));
+            defaults.add("service.platform", reason);
         }
         let platform = self.service.platform;
         self.admin.in_container = platform == PlatformKind::Container;
@@ -73,9 +72,8 @@ impl Validate for ChassisSettings {
                 _ => self.shutdown.delay().into(),
             };
             self.shutdown.delay = Some(delay);
-            origins.push(("shutdown.delay", format!("service.platform is {platform}")));
+            defaults.add("shutdown.delay", format!("service.platform is {platform}"));
         }
-        origins
     }
 
     fn validate(&self, errors: &mut ValidationErrors) {

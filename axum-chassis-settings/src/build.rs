@@ -7,6 +7,7 @@ use serde_path_to_error::Segment;
 
 use crate::SettingsSchema;
 use crate::check::{invalid, shown};
+use crate::defaults::Defaults;
 use crate::fault::{Findings, ValidationErrors};
 use crate::layer::{self, Values, holds_secrets, is_private, origin_of, sorted};
 use crate::names::{below, flag, variable_for};
@@ -65,9 +66,6 @@ fn missing(path: &[String], holder: &str, shape: Option<&Shape>, findings: &mut 
     }
 }
 
-/// Keys whose values depend on others or on the machine, with the reasons.
-pub(crate) type Reasons = Vec<(&'static str, String)>;
-
 /// One of the two structs, from those of the keys that are its own. What serde refuses is reported
 /// and replaced, so that it may find the next fault.
 pub(crate) fn build<T: SettingsSchema>(
@@ -75,11 +73,11 @@ pub(crate) fn build<T: SettingsSchema>(
     json: &Json,
     shape: &Shape,
     findings: &mut Findings,
-) -> Option<(T, Reasons)> {
+) -> Option<(T, Defaults)> {
     let (Some(table), Json::Object(values)) = (shape.table(), json) else {
         // The unit struct of a service without settings.
         let unit = serde_json::from_value(Json::Null).ok()?;
-        return Some((unit, Reasons::new()));
+        return Some((unit, Defaults::default()));
     };
     let mut values = values.clone();
     values.retain(|key, _| table.get(key).is_some());
@@ -89,7 +87,7 @@ pub(crate) fn build<T: SettingsSchema>(
     for repairs in 0..MAX_REPAIRS {
         let error = match serde_path_to_error::deserialize::<_, T>(&json) {
             Ok(mut built) => {
-                let mut reasons = Reasons::new();
+                let mut defaults = Defaults::default();
                 if sound && repairs == 0 {
                     if let Ok(printed) = to_value(&built) {
                         let written = Written {
@@ -98,10 +96,10 @@ pub(crate) fn build<T: SettingsSchema>(
                         };
                         written.find_unread::<T>(&json, &printed, &[], shape, findings);
                     }
-                    reasons = built.complete();
+                    built.complete(&mut defaults);
                     validate(&built, merged, findings);
                 }
-                return Some((built, reasons));
+                return Some((built, defaults));
             }
             Err(error) => error,
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use config::Value;
 use serde_json::{Value as Json, json};
 
-use crate::build::Reasons;
+use crate::defaults::Defaults;
 use crate::fault::Fault;
 use crate::layer::{self, DEFAULT, holds_secrets};
 use crate::names::{below, dotted, flag, quoted_if_odd, toml_string};
@@ -80,10 +80,16 @@ impl Effective {
     }
 
     /// Shows the reason for the defaults of these keys.
-    pub(crate) fn explain(&mut self, reasons: Reasons) {
-        for (key, reason) in reasons {
-            if let Some(entry) = self.entries.get_mut(&flag(key)) {
+    pub(crate) fn explain(&mut self, defaults: Defaults) {
+        for (key, reason) in defaults.0 {
+            let path = flag(&key);
+            if let Some(entry) = self.entries.get_mut(&path) {
                 entry.origin = format!("{DEFAULT}: {reason}");
+            } else if cfg!(debug_assertions) {
+                // For developers, not for operators.
+                let warning = "unknown setting: its reason is not shown";
+                self.warnings
+                    .push(Fault::new(&path, "Validate::complete", warning));
             }
         }
     }

@@ -89,6 +89,7 @@
 mod added;
 mod build;
 mod check;
+mod defaults;
 mod effective;
 mod fault;
 mod files;
@@ -114,6 +115,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use config;
+pub use defaults::Defaults;
 pub use effective::Effective;
 pub use fault::{Fault, Invalid, ValidationErrors};
 pub use network::{InvalidNetwork, Network};
@@ -135,11 +137,11 @@ use shape::Shape;
 
 /// Rules between keys, which types cannot state.
 pub trait Validate {
-    /// Fills in values that depend on other keys or on the machine, before they are validated and shown. Returns each of
-    /// their keys with the reason, which is shown as their origin. Called only when every value by itself is valid.
+    /// Fills in values that depend on other keys or on the machine, before they are validated and shown. The reason that it
+    /// adds to `defaults` is shown as the origin of the key. Called only when every value by itself is valid.
     ///
     /// ```
-    /// use axum_chassis_settings::Validate;
+    /// use axum_chassis_settings::{Defaults, Validate};
     ///
     /// struct Settings {
     ///     /// Unset, one for each processor.
@@ -147,18 +149,16 @@ pub trait Validate {
     /// }
     ///
     /// impl Validate for Settings {
-    ///     fn complete(&mut self) -> Vec<(&'static str, String)> {
-    ///         if self.workers.is_some() {
-    ///             return Vec::new();
+    ///     fn complete(&mut self, defaults: &mut Defaults) {
+    ///         if self.workers.is_none() {
+    ///             self.workers = Some(std::thread::available_parallelism().map_or(1, usize::from));
+    ///             defaults.add("workers", "one for each processor");
     ///         }
-    ///         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    ///         self.workers = Some(processors);
-    ///         vec![("workers", "one for each processor".to_owned())]
     ///     }
     /// }
     /// ```
-    fn complete(&mut self) -> Vec<(&'static str, String)> {
-        Vec::new()
+    fn complete(&mut self, defaults: &mut Defaults) {
+        let _ = defaults;
     }
 
     /// Adds errors to `errors`. Called only when every value by itself is valid.
@@ -256,17 +256,17 @@ fn settle<A: SettingsSchema, B: SettingsSchema>(
     let json = layer::to_json(&merged)?;
     let chassis = build::build::<A>(&merged, &json, &shapes.chassis, findings);
     let service = build::build::<B>(&merged, &json, &shapes.service, findings);
-    let (Some((chassis, mut reasons)), Some((service, more)), true) =
+    let (Some((chassis, mut defaults)), Some((service, more)), true) =
         (chassis, service, findings.faults.is_empty())
     else {
         return Ok(None);
     };
-    reasons.extend(more);
+    defaults.0.extend(more.0);
     let printed = build::print(&chassis, &service)
         .map_err(|error| ConfigError::Message(format!("cannot be printed: {error}")))?;
     let warnings = std::mem::take(&mut findings.warnings);
     let mut effective = Effective::new(&printed, &merged, &shapes.all, warnings);
-    effective.explain(reasons);
+    effective.explain(defaults);
     // For developers, not for operators.
     if cfg!(debug_assertions) {
         effective.warn_of_undeclared_secrets(&shapes.all);

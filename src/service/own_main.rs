@@ -136,7 +136,7 @@ impl Server {
     pub fn bind(self) -> Result<BoundServer, Error> {
         let mut settings = self.settings;
         // Loaded settings are complete, those in code need not be.
-        settings.complete();
+        settings.complete(&mut crate::settings::Defaults::default());
         let settings = Arc::new(settings);
         let bound = match self.socket {
             Some(socket) => {

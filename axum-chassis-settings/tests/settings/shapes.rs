@@ -5,7 +5,8 @@ use std::num::NonZeroU16;
 
 use axum_chassis_settings::schemars::{self, JsonSchema};
 use axum_chassis_settings::{
-    Invalid, Secret, SettingsSchema, Size, Sources, Validate, ValidationErrors, load, schema,
+    Defaults, Invalid, Secret, SettingsSchema, Size, Sources, Validate, ValidationErrors, load,
+    schema,
 };
 use serde::{Deserialize, Serialize};
 
@@ -456,5 +457,49 @@ fn a_validation_message_of_several_lines_is_printed_in_one() {
     assert_eq!(
         errors::<Ruled>("", &[]),
         ["cache.entries: too few INFO all is well"]
+    );
+}
+
+#[test]
+fn a_completed_key_of_a_section_has_its_reason_and_an_unknown_one_a_warning() {
+    #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(default)]
+    struct Pool {
+        size: Option<u32>,
+    }
+    impl Validate for Pool {
+        fn complete(&mut self, defaults: &mut Defaults) {
+            if self.size.is_none() {
+                self.size = Some(4);
+                defaults.add("size", "two for each processor");
+                defaults.add("sizes", "misspelled");
+            }
+        }
+    }
+    #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(default)]
+    struct Pooled {
+        pool: Pool,
+    }
+    impl Validate for Pooled {
+        fn complete(&mut self, defaults: &mut Defaults) {
+            defaults.within("pool", &mut self.pool);
+        }
+    }
+    let loaded = load::<(), Pooled>(&Sources::empty()).unwrap();
+    assert_eq!(loaded.service.pool.size, Some(4));
+    assert_eq!(
+        loaded.effective.origin("pool.size"),
+        Some("default: two for each processor")
+    );
+    let warnings: Vec<String> = loaded
+        .effective
+        .warnings()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        warnings,
+        ["pool.sizes: unknown setting: its reason is not shown (Validate::complete)"]
     );
 }
