@@ -22,7 +22,7 @@ const SCHEMA: Duration = Duration::from_secs(10);
 /// A service's executable.
 #[derive(Debug)]
 pub(crate) struct Binary {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     secrets: BTreeMap<String, Vec<u8>>,
     schema: Value,
     foreign_binary: Option<String>,

@@ -40,7 +40,7 @@ impl Check {
         self
     }
 
-    /// Runs all rules. Returns each fault once.
+    /// Runs all rules. Returns each fault once, and a warning for each part that cannot be checked.
     ///
     /// # Errors
     ///
@@ -48,13 +48,15 @@ impl Check {
     pub fn run(&self) -> anyhow::Result<Vec<Fault>> {
         let overlays = render::overlays(&self.sources.manifests, &self.only)?;
         let binary = Binary::new(&self.binary, self.secrets.as_deref())?;
+        let mut faults = Faults::default();
         if let Some(reason) = binary.foreign_binary() {
-            eprintln!(
-                "{} does not use axum-chassis ({reason}): its settings, routes and metrics are not checked\n",
-                self.binary.display()
+            faults.warn(
+                self.binary.display().to_string(),
+                "--config-schema",
+                format!("does not use axum-chassis ({reason}): its settings, routes and metrics are not checked"),
+                "compare them with the manifests by hand",
             );
         }
-        let mut faults = Faults::default();
         rules::apply(&self.sources, &overlays, &binary, &mut faults)?;
         Ok(faults.into_vec())
     }

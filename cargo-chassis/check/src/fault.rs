@@ -16,7 +16,7 @@ pub struct Fault {
     pub remedy: String,
     /// The overlays in which it occurs.
     pub overlays: Vec<String>,
-    /// A warning about the future, which does not fail the check.
+    /// A warning, which does not fail the check: about the future, or about something that could not be checked.
     pub warning: bool,
 }
 
@@ -64,6 +64,23 @@ impl Faults {
             remedy: remedy.into(),
             overlays: Vec::new(),
             warning: false,
+        });
+    }
+
+    pub(crate) fn warn(
+        &mut self,
+        file: impl Into<String>,
+        field: impl Into<String>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.tell(Fault {
+            file: file.into(),
+            field: field.into(),
+            problem: problem.into(),
+            remedy: remedy.into(),
+            overlays: Vec::new(),
+            warning: true,
         });
     }
 

@@ -88,9 +88,14 @@ pub(crate) fn apply(
         )?,
     };
     if let Some(store) = live.waits_for() {
-        eprintln!(
-            "the service waits for {store}, which is not available here: the queries of alerts, autoscalers and the dashboard \
-             are not checked; to check them, pass --secrets with a folder that has the URL of a running store\n"
+        faults.warn(
+            binary.path.display().to_string(),
+            "start",
+            format!(
+                "waits for {store}, which is not available here: the queries of alerts, autoscalers and the dashboard are not \
+                 checked"
+            ),
+            "pass --secrets with a folder that has the URL of a running store",
         );
         return Ok(());
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::Context;
 
 use super::Workload;
-use crate::fault::{Fault, Faults};
+use crate::fault::Faults;
 use crate::sources::Sources;
 
 /// The instructions of the last stage of a Dockerfile, including those of its parent stages.
@@ -104,15 +104,12 @@ fn maintained(image: &Image, file: &str, faults: &mut Faults) {
     let today = now.map_or(0, |now| now.as_secs() / 86_400);
     let Some(end) = end(&image.base) else { return };
     if day(end).is_some_and(|end| end < today) {
-        faults.tell(Fault {
-            file: file.to_owned(),
-            field: "FROM".to_owned(),
-            problem: format!("{} has not been fully supported since {end}", image.base),
-            remedy: "use a newer base: debian:trixie-slim, gcr.io/distroless/...-debian13"
-                .to_owned(),
-            overlays: Vec::new(),
-            warning: true,
-        });
+        faults.warn(
+            file,
+            "FROM",
+            format!("{} has not been fully supported since {end}", image.base),
+            "use a newer base: debian:trixie-slim, gcr.io/distroless/...-debian13",
+        );
     }
 }
 

@@ -55,15 +55,12 @@ pub(super) fn refused(
 pub(super) fn undeclared_secrets(binary: &Binary, faults: &mut Faults) {
     let keys = binary.undeclared_secrets();
     if !keys.is_empty() {
-        faults.tell(Fault {
-            file: "src/settings.rs".into(),
-            field: keys.join(", "),
-            problem: "redacted because their names look like secrets".into(),
-            remedy: r#"make them `Secret`, or `#[schemars(extend("writeOnly" = false))]` if they may be shown"#
-                .into(),
-            overlays: Vec::new(),
-            warning: true,
-        });
+        faults.warn(
+            "src/settings.rs",
+            keys.join(", "),
+            "redacted because their names look like secrets",
+            r#"make them `Secret`, or `#[schemars(extend("writeOnly" = false))]` if they may be shown"#,
+        );
     }
 }
 
@@ -95,14 +92,12 @@ fn values_with_passwords(settings: &Value, key: &str, faults: &mut Faults) {
                 values_with_passwords(item, key, faults);
             }
         }
-        Value::String(text) if text.contains(REDACTED) && text != REDACTED => faults.tell(Fault {
-            file: "src/settings.rs".into(),
-            field: key.to_owned(),
-            problem: "contains a user or a password, and is not a secret".into(),
-            remedy: "make it `Secret`, and move the value to a file in /var/secrets".into(),
-            overlays: Vec::new(),
-            warning: true,
-        }),
+        Value::String(text) if text.contains(REDACTED) && text != REDACTED => faults.warn(
+            "src/settings.rs",
+            key,
+            "contains a user or a password, and is not a secret",
+            "make it `Secret`, and move the value to a file in /var/secrets",
+        ),
         _ => {}
     }
 }

@@ -32,6 +32,18 @@ fn each_component_and_each_combination_agrees() {
     assert_agree(&check);
 }
 
+#[test]
+#[ignore = "needs kubectl"]
+fn a_binary_without_axum_chassis_is_a_warning_in_the_result() {
+    let copy = copy();
+    let check = Check::new(copy.path().join("k8s"), "/bin/true").only("overlays/dev");
+    let faults = check.run().expect("both can be looked at");
+    let warnings: Vec<&Fault> = faults.iter().filter(|fault| fault.warning).collect();
+    let told = |fault: &&&Fault| fault.problem.contains("does not use axum-chassis");
+    let warning = warnings.iter().find(told).expect("a warning");
+    assert_eq!(warning.file, "/bin/true");
+}
+
 pub(crate) fn assert_agree(check: &Check) {
     let faults = check.run().expect("both can be looked at");
     // The scheduled job reports warnings, which appear without a change.
