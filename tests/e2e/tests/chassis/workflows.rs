@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use e2e::{commit, git, root, succeed};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::generate::generate;
@@ -102,6 +102,7 @@ impl Checkout {
 
     /// The outputs of a step, for later ones.
     fn outputs(&self, step: (&str, &str, &str), variables: &[(&str, &str)]) -> String {
+        fs::write(self.path("output"), "").expect("a file");
         let output = self.run(step, variables);
         assert!(output.status.success(), "{output:?}");
         let outputs = read(&self.path("output"));
@@ -235,15 +236,37 @@ fn the_overlay_of_production_is_changed_by_a_pull_request() {
 #[test]
 fn the_nightly_scan_is_of_the_newest_release() {
     let service = Checkout::new();
-    let released = ("nightly", "image", "git tag");
+    service.stand_in("docker", "! grep --line-regexp \"$4\" \"$PLACE/missing\"\n");
+    let released = ("nightly", "image", "versionsort");
     let variables = [("GITHUB_REPOSITORY", "Acme/Orders")];
-    assert_eq!(service.outputs(released, &variables), "image=\n");
-    for tag in ["v1.9.0", "v1.10.0", "v1.2.0"] {
+    let scanned = |missing: &str| {
+        fs::write(service.path("missing"), missing).expect("a file");
+        service.outputs(released, &variables)
+    };
+    assert_eq!(scanned(""), "");
+    for tag in ["v1.9.0", "v1.10.0", "v1.10.0-rc.1", "v1.2.0"] {
         git(&service.folder(), &["tag", tag]);
     }
+    assert_eq!(scanned(""), "image=ghcr.io/acme/orders:v1.10.0\n");
+
+    let rejected = "ghcr.io/acme/orders:v1.10.0\nghcr.io/acme/orders:v1.10.0-rc.1\n";
+    assert_eq!(scanned(rejected), "image=ghcr.io/acme/orders:v1.9.0\n");
+    let output = service.run(released, &variables);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        printed.contains("::warning::v1.10.0 has no image"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_release_that_waits_for_reviewers_is_not_cancelled_by_another_tag() {
+    let service = Checkout::new();
+    let file = service.folder().join(".github/workflows/release.yml");
+    let workflow: Value = serde_saphyr::from_str(&read(&file)).expect("YAML");
     assert_eq!(
-        service.outputs(released, &variables),
-        "image=ghcr.io/acme/orders:v1.10.0\n"
+        workflow["concurrency"],
+        json!({ "group": "release-${{ github.ref }}", "cancel-in-progress": false })
     );
 }
 
