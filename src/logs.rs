@@ -34,7 +34,7 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-pub use self::access::AccessFields;
+pub use self::access::{AccessFields, Integer};
 use self::filter::Filter;
 pub use self::filter::{InvalidFilter, check as check_filter};
 pub(crate) use self::install::{OtherLayer, install_beside};
