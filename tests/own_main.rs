@@ -4,19 +4,23 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
+use axum_chassis::logs::AccessFields;
+use axum_chassis::request::{FinishedRequest, RequestHead, RequestObserver};
 use axum_chassis::testing::Program;
 use axum_chassis::{BoundServer, Chassis, ChassisSettings, Error, Server, Stopped};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tower::ServiceExt;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -298,6 +302,52 @@ async fn the_layer_the_health_routes_and_the_admin_port_belong_together() {
     stop.send(()).unwrap();
     assert!(ended(serving).await.is_graceful());
     eventually("refused", || std::net::TcpStream::connect(admin).is_err()).await;
+}
+
+/// Notes its name and the path of each request that begins.
+struct Notes(&'static str, Arc<Mutex<Vec<String>>>);
+
+impl RequestObserver for Notes {
+    type State = ();
+
+    fn begin(&self, request: &mut RequestHead<'_>) {
+        let note = format!("{} {}", self.0, request.uri());
+        self.1.lock().unwrap().push(note);
+    }
+
+    fn end(&self, (): (), _: &FinishedRequest<'_>, _: &mut AccessFields<'_>) {}
+}
+
+#[tokio::test]
+async fn an_observer_of_a_layer_observes_the_requests_of_that_layer() {
+    let (server, _stop) = server();
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let observer = |name| Notes(name, notes.clone());
+    let layer = server.request_layer();
+    let routes = |path, layer| Router::new().route(path, get("hello")).layer(layer);
+    let router = routes("/links", layer.clone().observe(observer("links")))
+        .merge(routes(
+            "/users",
+            server.request_layer().observe(observer("users")),
+        ))
+        .merge(routes("/plain", layer));
+    // Those of the service come first, also to layers that were there before.
+    server.chassis().observe(observer("service"));
+    for path in ["/links", "/users", "/plain"] {
+        let request = axum::extract::Request::get(path).body(Body::empty());
+        let answer = router.clone().oneshot(request.unwrap()).await;
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    assert_eq!(
+        *notes.lock().unwrap(),
+        [
+            "service /links",
+            "links /links",
+            "service /users",
+            "users /users",
+            "service /plain",
+        ]
+    );
 }
 
 #[tokio::test]
