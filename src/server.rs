@@ -149,6 +149,16 @@ impl Validate for Settings {
                 errors.add(key, "must be longer than 0s");
             }
         }
+        // The schema has these ranges as well, but settings made in code do not pass it.
+        if self.max_connections == Some(0) {
+            errors.add("server.max_connections", "must be at least 1");
+        }
+        if self.max_streams == 0 {
+            errors.add("server.max_streams", "must be at least 1");
+        }
+        if !(1..=1000).contains(&self.max_headers) {
+            errors.add("server.max_headers", "must be from 1 to 1000");
+        }
         if let Some(path) = &self.unix_socket {
             // An empty path would be a socket without a name.
             let name = std::os::unix::net::SocketAddr::from_pathname(path);

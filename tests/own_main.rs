@@ -114,6 +114,47 @@ async fn any_router_is_served_as_it_is() {
 }
 
 #[tokio::test]
+async fn invalid_settings_made_in_code_are_refused_all_at_once() {
+    let mut settings = settings();
+    settings.admin.token = Some(String::new().into());
+    settings.health.failures = 0;
+    settings.health.successes = 0;
+    settings.server.header_timeout = Duration::ZERO.into();
+    settings.server.max_connections = Some(0);
+    settings.server.max_headers = 1001;
+    settings.server.max_streams = 0;
+    settings.server.trusted_proxies = vec!["0.0.0.0/0".parse().unwrap()];
+    settings.server.unix_socket_mode = Some("0o600".to_owned());
+    let error = Server::new("links", "1.2.3").settings(settings).bind();
+    let error = error.expect_err("invalid settings");
+    assert!(matches!(error, Error::Settings(_)), "{error:?}");
+    let errors = std::error::Error::source(&error).unwrap().to_string();
+    let keys = errors.lines().map(|line| line.split_once(':').unwrap().0);
+    let expected = [
+        "server.header_timeout",
+        "server.max_connections",
+        "server.max_streams",
+        "server.max_headers",
+        "server.unix_socket_mode",
+        "server.trusted_proxies",
+        "admin.token",
+        "health.failures",
+        "health.successes",
+    ];
+    assert_eq!(keys.collect::<Vec<_>>(), expected, "{errors}");
+    assert!(errors.contains("server.max_connections: must be at least 1\n"));
+}
+
+#[tokio::test]
+async fn a_port_that_is_not_opened_may_have_the_number_of_the_other() {
+    let mut settings = ChassisSettings::default();
+    settings.server.port = settings.admin.port;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server::new("links", "1.2.3").settings(settings);
+    assert!(server.listener(listener).bind().is_ok());
+}
+
+#[tokio::test]
 async fn slow_heads_invalid_hosts_and_garbage_are_refused_and_counted() {
     let mut settings = settings();
     settings.server.header_timeout = Duration::from_millis(200).into();

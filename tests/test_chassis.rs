@@ -57,6 +57,14 @@ async fn a_test_sees_the_reason_for_a_stop_that_the_service_asks_for() {
     assert_eq!(test.stop_requested().await, "the lease is lost");
 }
 
+#[tokio::test]
+#[should_panic(expected = "invalid settings: health.failures: must be at least 1")]
+async fn invalid_settings_of_the_chassis_fail_the_test() {
+    let mut settings = ChassisSettings::default();
+    settings.health.failures = 0;
+    let _ = TestChassis::with_chassis_settings((), settings);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dependency_is_awaited_as_long_as_the_settings_allow() {
     let mut settings = ChassisSettings::default();

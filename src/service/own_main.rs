@@ -22,7 +22,7 @@ use crate::logs::{self, Logs};
 use crate::otlp::Export;
 use crate::request::RequestLayer;
 use crate::server::{Bound, ListenSocket, Routers};
-use crate::settings::{Effective, Validate};
+use crate::settings::Effective;
 use crate::shared::{Build, Shared};
 use crate::shutdown::{Signals, Trigger};
 
@@ -128,16 +128,21 @@ impl Server {
     /// Binds the address. Clients are refused until [`BoundServer::serve`]; the admin port answers at once, and is not ready.
     ///
     /// # Errors
-    /// [`Error::Bind`] if an address cannot be bound, and [`Error::Runtime`] if the operating system refuses the admin
+    /// [`Error::Settings`] if settings are invalid, [`Error::Bind`] if an address cannot be bound, and [`Error::Runtime`] if the operating system refuses the admin
     /// port's thread or a signal handler.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn bind(self) -> Result<BoundServer, Error> {
         let mut settings = self.settings;
-        // Loaded settings are complete, those in code need not be.
-        settings.complete();
-        let settings = Arc::new(settings);
+        // A port that is not opened may have the number of the other.
+        if self.socket.is_some() {
+            settings.server.port = 0;
+        }
+        if !self.has_admin {
+            settings.admin.port = 0;
+        }
+        let settings = Arc::new(settings.checked()?);
         let bound = match self.socket {
             Some(socket) => {
                 Bound::listening(socket).map_err(Error::bind("main", "the program's listener"))?
