@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -367,6 +370,30 @@ async fn a_listener_of_the_programs_own_is_served() {
     stop.send(()).unwrap();
     assert!(ended(serving).await.is_graceful());
     assert!(path.exists(), "the file is the program's own");
+}
+
+#[tokio::test]
+#[ignore = "a program that the next test runs"]
+async fn program_that_binds_and_does_not_serve() {
+    let server = Server::new("links", "1.2.3").settings(settings()).admin();
+    let _server = server.bind().unwrap();
+    println!("\nbound");
+    tokio::time::sleep(SOON).await;
+}
+
+#[test]
+fn a_signal_before_the_server_serves_ends_the_process() {
+    let name = "program_that_binds_and_does_not_serve";
+    let mut program = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "bound"));
+    let pid = rustix::process::Pid::from_child(&program);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(program.wait().unwrap().signal(), Some(15));
 }
 
 #[test]

@@ -126,10 +126,11 @@ impl Server {
     }
 
     /// Binds the address. Clients are refused until [`BoundServer::serve`]; the admin port answers at once, and is not ready.
+    /// SIGTERM and SIGINT keep their default action until then, which ends the process.
     ///
     /// # Errors
     /// [`Error::Settings`] if settings are invalid, [`Error::Bind`] if an address cannot be bound, and [`Error::Runtime`] if the operating system refuses the admin
-    /// port's thread or a signal handler.
+    /// port's thread.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -163,18 +164,14 @@ impl Server {
             false => None,
         };
         let stop = shared.stop.clone();
-        let signals = match (self.stop, &admin) {
-            (Some(signal), _) => {
-                let (_, signals) = Signals::channel(stop.clone());
-                tokio::spawn(async move {
-                    signal.await;
-                    stop.send("the program's own signal".to_owned());
-                });
-                Ok(signals)
-            }
-            (None, Some(admin)) => admin.within(|| Signals::listen(stop)),
-            (None, None) => Signals::listen(stop),
-        };
+        let own_signal = self.stop.map(|signal| {
+            let (_, signals) = Signals::channel(stop.clone());
+            tokio::spawn(async move {
+                signal.await;
+                stop.send("the program's own signal".to_owned());
+            });
+            signals
+        });
         let initial = Arc::new(());
         let chassis = Chassis {
             shared,
@@ -186,7 +183,7 @@ impl Server {
         };
         Ok(BoundServer {
             bound,
-            signals: signals.map_err(Error::Runtime)?,
+            own_signal,
             trigger,
             admin,
             chassis,
@@ -232,7 +229,8 @@ impl fmt::Debug for Server {
 #[must_use = "clients are refused until it serves"]
 pub struct BoundServer {
     bound: Bound,
-    signals: Signals,
+    /// In place of SIGTERM and SIGINT.
+    own_signal: Option<Signals>,
     trigger: Trigger,
     admin: Option<AdminThread>,
     chassis: Chassis<()>,
@@ -277,7 +275,8 @@ impl BoundServer {
     /// When this future is dropped, everything is aborted at once.
     ///
     /// # Errors
-    /// [`Error::Bind`] if another process has begun to listen there, and [`Error::Runtime`] if the shutdown panicked.
+    /// [`Error::Bind`] if another process has begun to listen there, and [`Error::Runtime`] if the operating system refuses
+    /// a signal handler or the shutdown panicked.
     pub async fn serve(self, router: Router) -> Result<Stopped, Error> {
         let layer = self.request_layer();
         let Chassis {
@@ -289,12 +288,20 @@ impl BoundServer {
             router,
             invalid_host: invalid_host(&shared, layer),
         };
+        // Not before: a signal that nothing handles would be lost.
+        let stop = shared.stop.clone();
+        let signals = match (self.own_signal, &self.admin) {
+            (Some(signals), _) => Ok(signals),
+            (None, Some(admin)) => admin.within(|| Signals::listen(stop)),
+            (None, None) => Signals::listen(stop),
+        };
+        let signals = signals.map_err(Error::Runtime)?;
         let teardown = Teardown::new(shared, self.trigger, settings.shutdown.clone());
         let serving = Serving::begin(
             self.bound,
             routers,
             &settings.server,
-            self.signals,
+            signals,
             teardown,
             Reload::default(),
         );
