@@ -18,7 +18,7 @@ use axum_chassis::testing::Program;
 use axum_chassis::{BoundServer, Chassis, ChassisSettings, Error, Server, Stopped};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -279,17 +279,49 @@ async fn dropping_the_server_closes_its_listener_and_connections() {
             false => server,
         });
         let address = server.address().unwrap();
+        let worker = endless(server.chassis());
+        let shutdown = server.chassis().shutdown().clone();
         let (router, begun, _) = held();
         let serving = serve(server, router).await;
-        let asked = tokio::spawn(ask(address, "/held"));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request("/held").as_bytes()).await.unwrap();
         begun.notified().await;
         serving.abort();
         assert!(serving.await.unwrap_err().is_cancelled());
         // Closed without an answer.
-        let answer = asked.await;
-        assert!(answer.is_err() || answer.is_ok_and(|answer| answer.is_empty()));
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await;
+        assert_eq!(read.expect("closed").unwrap_or_default(), 0);
         eventually("refused", || std::net::TcpStream::connect(address).is_err()).await;
+        worker.await;
+        assert!(shutdown.is_stopping());
     }
+}
+
+/// Starts a task that ignores the shutdown, and returns a future that completes once the task is gone.
+fn endless(chassis: &Chassis<()>) -> impl Future<Output = ()> + use<> {
+    let (alive, mut ended) = mpsc::channel::<()>(1);
+    chassis.spawn("endless", move |_| {
+        let alive = alive.clone();
+        async move {
+            alive.closed().await;
+            Ok(())
+        }
+    });
+    async move {
+        let ended = tokio::time::timeout(SOON, ended.recv()).await;
+        assert!(ended.expect("an end of the task").is_none());
+    }
+}
+
+#[tokio::test]
+async fn dropping_a_server_that_does_not_serve_ends_its_tasks() {
+    let (server, _stop) = server();
+    let worker = endless(server.chassis());
+    let shutdown = server.chassis().shutdown().clone();
+    drop(server);
+    worker.await;
+    assert!(shutdown.is_stopping());
 }
 
 #[tokio::test]

@@ -40,6 +40,22 @@ async fn a_start_runs_in_a_unit_test_and_stops_with_its_tasks_and_hooks() {
 }
 
 #[tokio::test]
+async fn dropping_it_ends_the_background_tasks() {
+    let test = TestChassis::new(());
+    let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);
+    test.chassis().spawn("endless", move |_| {
+        let alive = alive.clone();
+        async move {
+            alive.closed().await;
+            Ok(())
+        }
+    });
+    drop(test);
+    let ended = tokio::time::timeout(Duration::from_secs(20), ended.recv()).await;
+    assert!(ended.expect("an end of the task").is_none());
+}
+
+#[tokio::test]
 async fn a_test_changes_settings_as_a_reload_does() {
     let test = TestChassis::new(1);
     let mut watched = test.chassis().watch();

@@ -24,7 +24,7 @@ use crate::request::RequestLayer;
 use crate::server::{Bound, ListenSocket, Routers};
 use crate::settings::Effective;
 use crate::shared::{Build, Shared};
-use crate::shutdown::{Signals, Trigger};
+use crate::shutdown::Signals;
 
 /// Serves a router in a program that keeps its own `main`, in place of `axum::serve`.
 ///
@@ -172,6 +172,7 @@ impl Server {
             });
             signals
         });
+        let teardown = Teardown::new(shared.clone(), trigger, settings.shutdown.clone());
         let initial = Arc::new(());
         let chassis = Chassis {
             shared,
@@ -184,7 +185,7 @@ impl Server {
         Ok(BoundServer {
             bound,
             own_signal,
-            trigger,
+            teardown,
             admin,
             chassis,
         })
@@ -225,13 +226,13 @@ impl fmt::Debug for Server {
     }
 }
 
-/// A [`Server`] with its address, before it serves.
+/// A [`Server`] with its address, before it serves. Dropping it aborts its background tasks.
 #[must_use = "clients are refused until it serves"]
 pub struct BoundServer {
     bound: Bound,
     /// In place of SIGTERM and SIGINT.
     own_signal: Option<Signals>,
-    trigger: Trigger,
+    teardown: Teardown,
     admin: Option<AdminThread>,
     chassis: Chassis<()>,
 }
@@ -296,13 +297,12 @@ impl BoundServer {
             (None, None) => Signals::listen(stop),
         };
         let signals = signals.map_err(Error::Runtime)?;
-        let teardown = Teardown::new(shared, self.trigger, settings.shutdown.clone());
         let serving = Serving::begin(
             self.bound,
             routers,
             &settings.server,
             signals,
-            teardown,
+            self.teardown,
             Reload::default(),
         );
         let stopping = serving.await?.until_stopped();
