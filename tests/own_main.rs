@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -374,6 +374,25 @@ async fn the_layer_the_health_routes_and_the_admin_port_belong_together() {
     stop.send(()).unwrap();
     assert!(ended(serving).await.is_graceful());
     eventually("refused", || std::net::TcpStream::connect(admin).is_err()).await;
+}
+
+#[tokio::test]
+async fn a_server_whose_unix_socket_was_taken_before_it_listened_fails_and_leaves_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("http.sock");
+    let mut settings = settings();
+    settings.server.unix_socket = Some(path.clone());
+    let server = || bind(Server::new("links", "1.2.3").settings(settings.clone()));
+    let (first, _stop) = server();
+    let (second, _stop) = server();
+    let _serving = serve(second, Router::new().route("/", get("second"))).await;
+    let error = first.serve(Router::new()).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse),
+        "{error:?}"
+    );
+    let stream = UnixStream::connect(&path).await.unwrap();
+    assert!(send(stream, &request("/")).await.ends_with("second"));
 }
 
 #[tokio::test]

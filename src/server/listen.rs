@@ -265,7 +265,13 @@ impl Bound {
             Ok(ListenSocket(match self.socket {
                 BoundKind::Tcp(socket) => SocketKind::Tcp(socket.listen(BACKLOG)?),
                 BoundKind::Unix(socket, file) => {
-                    SocketKind::Unix(socket.listen(BACKLOG)?, Some(file))
+                    let listener = socket.listen(BACKLOG)?;
+                    // Until it listened, another process could take its file for that of a process that was killed.
+                    if !file.is_ours() {
+                        let message = "another process has taken the socket's file";
+                        return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
+                    }
+                    SocketKind::Unix(listener, Some(file))
                 }
                 BoundKind::Listening(listener) => return Ok(listener),
             }))
@@ -329,9 +335,15 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((file.dev(), file.ino()))
 }
 
+impl SocketFile {
+    fn is_ours(&self) -> bool {
+        identity(&self.path).is_ok_and(|identity| identity == self.identity)
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+        if self.is_ours() {
             let _ = fs::remove_file(&self.path);
         }
     }
