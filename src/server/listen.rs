@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -77,7 +78,8 @@ impl ListenSocket {
     /// Call it once, early in `main`: it removes the variables from the environment, for child processes.
     ///
     /// # Errors
-    /// If there are several sockets, or one that is neither a TCP nor a Unix stream socket.
+    /// If there are several sockets, one that is neither a TCP nor a Unix stream socket, or a connection (systemd's
+    /// `Accept=yes`).
     ///
     /// # Panics
     /// Outside of a tokio runtime, if there is a socket.
@@ -144,16 +146,36 @@ impl Inherited {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
         }
-        if let Ok(Some(listener)) = sockets.take_tcp_listener(0) {
-            return Ok(Some(Self::Tcp(listener)));
+        let socket = if let Ok(Some(listener)) = sockets.take_tcp_listener(0) {
+            Self::Tcp(listener)
+        } else if let Ok(Some(listener)) = sockets.take_unix_listener(0) {
+            Self::Unix(listener)
+        } else {
+            let message = "the socket in LISTEN_FDS is neither a TCP nor a Unix stream socket";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        };
+        if socket.is_connection()? {
+            let message = "the socket in LISTEN_FDS is a connection, expected one that listens: \
+                           `Accept=no` in the systemd socket unit";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        match sockets.take_unix_listener(0) {
-            Ok(listener) => Ok(listener.map(Self::Unix)),
-            Err(_) => {
-                let message = "the socket in LISTEN_FDS is neither a TCP nor a Unix stream socket";
-                Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+        Ok(Some(socket))
+    }
+
+    /// Whether it has a peer. To accept from such a socket fails for ever.
+    fn is_connection(&self) -> io::Result<bool> {
+        Ok(match self {
+            Self::Tcp(socket) => {
+                let socket = OwnedFd::from(socket.try_clone()?);
+                std::net::TcpStream::from(socket).peer_addr().is_ok()
             }
-        }
+            Self::Unix(socket) => {
+                let socket = OwnedFd::from(socket.try_clone()?);
+                std::os::unix::net::UnixStream::from(socket)
+                    .peer_addr()
+                    .is_ok()
+            }
+        })
     }
 
     pub(crate) fn listen(self) -> io::Result<ListenSocket> {
