@@ -33,6 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::activity::TimeLimits;
 use self::connection::Connection;
+use self::listen::Acceptor;
 pub use self::listen::ListenSocket;
 pub(crate) use self::listen::{Bound, Inherited, ListenAddress};
 use self::refusal::Refusals;
@@ -182,7 +183,7 @@ impl Validate for Settings {
 
 /// A listener that accepts nothing yet: connections wait in the kernel's queue.
 pub(crate) struct Listening {
-    listener: ListenSocket,
+    listener: Acceptor,
     is_for_probes: bool,
 }
 
@@ -193,7 +194,7 @@ impl Bound {
     /// [`Error::Bind`], when another process has begun to listen there since.
     pub(crate) fn listen(self, name: &'static str) -> Result<Listening, Error> {
         Ok(Listening {
-            listener: self.socket(name)?,
+            listener: self.acceptor(name)?,
             is_for_probes: false,
         })
     }
@@ -292,7 +293,7 @@ impl ListenerState {
     /// Accepts until the listener closes.
     async fn accept(
         self: &Arc<Self>,
-        listener: &ListenSocket,
+        listener: &Acceptor,
         slots: &mut Slots,
         tasks: &ConnectionTasks,
     ) {

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
+use axum_chassis::server::ListenSocket;
 use axum_chassis::testing::Program;
 use axum_chassis::{BoundServer, Chassis, ChassisSettings, Error, Server, Stopped};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -433,6 +435,46 @@ async fn program_that_binds_and_does_not_serve() {
 }
 
 #[test]
+#[ignore = "a program that the next test runs"]
+fn program_that_takes_its_socket_before_it_has_a_runtime() {
+    let socket = ListenSocket::inherited().unwrap().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let stopped = runtime.block_on(async {
+        let server = Server::new("links", "1.2.3").settings(settings());
+        let server = server.listener(socket).bind().unwrap();
+        server.serve(Router::new().route("/", get("hello"))).await
+    });
+    assert!(stopped.unwrap().is_graceful());
+}
+
+fn terminate(program: &Child) {
+    let pid = rustix::process::Pid::from_child(program);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+}
+
+#[test]
+fn an_inherited_socket_is_taken_before_there_is_a_runtime() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+    let name = "program_that_takes_its_socket_before_it_has_a_runtime";
+    let mut program = Command::new("sh")
+        .args(["-c", "exec \"$@\" 3<&0", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .env("LISTEN_FDS", "1")
+        .stdin(OwnedFd::from(socket))
+        .spawn()
+        .unwrap();
+    client.set_read_timeout(Some(SOON)).unwrap();
+    client.write_all(request("/").as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("hello"), "{answer}");
+    terminate(&program);
+    assert!(program.wait().unwrap().success());
+}
+
+#[test]
 fn a_signal_before_the_server_serves_ends_the_process() {
     let name = "program_that_binds_and_does_not_serve";
     let mut program = Command::new(std::env::current_exe().unwrap())
@@ -442,8 +484,7 @@ fn a_signal_before_the_server_serves_ends_the_process() {
         .unwrap();
     let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == "bound"));
-    let pid = rustix::process::Pid::from_child(&program);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    terminate(&program);
     assert_eq!(program.wait().unwrap().signal(), Some(15));
 }
 
