@@ -40,6 +40,15 @@ async fn a_start_runs_in_a_unit_test_and_stops_with_its_tasks_and_hooks() {
 }
 
 #[tokio::test]
+async fn a_metric_with_a_name_of_the_chassiss_fails_as_in_a_service() {
+    let test = TestChassis::new(());
+    for taken in ["readiness_ready", "process_open_fds", "log_lines_total"] {
+        let own = test.chassis().metrics().gauge(taken, "Taken.");
+        assert!(own.is_err(), "{taken}");
+    }
+}
+
+#[tokio::test]
 async fn dropping_it_ends_the_background_tasks() {
     let test = TestChassis::new(());
     let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);

@@ -10,7 +10,7 @@ use super::own_main::no_logs;
 use super::retry::RetryLimit;
 use super::start::share;
 use super::teardown::Teardown;
-use super::{Stopped, UNKNOWN};
+use super::{Stopped, UNKNOWN, collectors};
 use crate::chassis_settings::ChassisSettings;
 use crate::error::Chain;
 use crate::otlp::Export;
@@ -92,6 +92,9 @@ impl<S> TestChassis<S> {
         };
         let parts = chassis.checked().and_then(|chassis| {
             let (shared, trigger) = share(build, &chassis, no_logs()?, Export::off())?;
+            // As in a service, where their names are taken.
+            collectors::register(&shared)?;
+            shared.metrics.runtime(&tokio::runtime::Handle::current())?;
             Ok((chassis, shared, trigger))
         });
         let (chassis, shared, trigger) = parts.unwrap_or_else(|error| panic!("{}", Chain(&error)));
