@@ -379,6 +379,27 @@ async fn the_layer_the_health_routes_and_the_admin_port_belong_together() {
 }
 
 #[tokio::test]
+async fn nothing_of_a_server_runs_on_after_it() {
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
+    let unserved = Server::new("links", "1.2.3").settings(settings());
+    let unserved = unserved.with_graceful_shutdown(std::future::pending());
+    drop(unserved.bind().unwrap());
+    let server = Server::new("links", "1.2.3").settings(settings()).admin();
+    let server = server.with_graceful_shutdown(std::future::pending());
+    let server = server.bind().unwrap();
+    let chassis = server.chassis().clone();
+    let serving = serve(server, Router::new()).await;
+    chassis.stop("enough");
+    assert!(ended(serving).await.is_graceful());
+    eventually("ended", || tasks() == before).await;
+}
+
+#[tokio::test]
 async fn a_server_whose_unix_socket_was_taken_before_it_listened_fails_and_leaves_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("http.sock");

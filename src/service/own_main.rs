@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::reload::Reload;
 use super::retry::RetryLimit;
@@ -83,8 +84,8 @@ impl Server {
         }
     }
 
-    /// Uses these settings: those of [`settings::load`](crate::settings::load), or the defaults with changes. The sections
-    /// `logs` and `service` have no effect, because they are the program's own.
+    /// Uses these settings: those of [`settings::load`](crate::settings::load), or the defaults with changes. The section
+    /// `logs` and the key `service.threads` have no effect, because the log and the runtime are the program's own.
     pub fn settings(mut self, settings: ChassisSettings) -> Self {
         self.settings = settings;
         self
@@ -157,8 +158,9 @@ impl Server {
         let (shared, trigger) = share(self.build, &settings, logs, Export::off())?;
         collectors::register(&shared)?;
         shared.metrics.runtime(&tokio::runtime::Handle::current())?;
-        tokio::spawn(boxed(shared.heartbeat.clone().beat()));
-        tokio::spawn(boxed(follow(shared.limits.clone())));
+        let mut helpers = JoinSet::new();
+        helpers.spawn(boxed(shared.heartbeat.clone().beat()));
+        helpers.spawn(boxed(follow(shared.limits.clone())));
         let admin = match self.has_admin {
             true => Some(start_admin(&shared, &settings, self.effective)?),
             false => None,
@@ -166,10 +168,10 @@ impl Server {
         let stop = shared.stop.clone();
         let own_signal = self.stop.map(|signal| {
             let (_, signals) = Signals::channel(stop.clone());
-            tokio::spawn(async move {
+            helpers.spawn(boxed(async move {
                 signal.await;
                 stop.send("the program's own signal".to_owned());
-            });
+            }));
             signals
         });
         let teardown = Teardown::new(shared.clone(), trigger, settings.shutdown.clone());
@@ -185,6 +187,7 @@ impl Server {
         Ok(BoundServer {
             bound,
             own_signal,
+            helpers,
             teardown,
             admin,
             chassis,
@@ -232,6 +235,8 @@ pub struct BoundServer {
     bound: Bound,
     /// In place of SIGTERM and SIGINT.
     own_signal: Option<Signals>,
+    /// Tasks that end with the server.
+    helpers: JoinSet<()>,
     teardown: Teardown,
     admin: Option<AdminThread>,
     chassis: Chassis<()>,
@@ -280,6 +285,7 @@ impl BoundServer {
     /// a signal handler or the shutdown panicked.
     pub async fn serve(self, router: Router) -> Result<Stopped, Error> {
         let layer = self.request_layer();
+        let _helpers = self.helpers;
         let Chassis {
             shared,
             chassis_settings: settings,
