@@ -442,3 +442,11 @@ fn access_lines_can_be_switched_off_two_ways() {
         assert_eq!(text, "");
     }
 }
+
+#[test]
+fn the_filter_of_logs_that_are_not_installed_leaves_the_log_crate_alone() {
+    log::set_max_level(log::LevelFilter::Warn);
+    let logs = logs::start(&json("info"), Output::to(io::sink())).unwrap();
+    logs.set_filter("trace").unwrap();
+    assert_eq!(log::max_level(), log::LevelFilter::Warn);
+}
