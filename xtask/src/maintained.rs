@@ -17,7 +17,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         println!("{}: {}, not {}", row.part, row.version, row.newest);
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let due = due(&table, i64::try_from(now.as_secs() / 86_400)?)?;
+    let due = due(&table, i64::try_from(now.as_secs() / 86_400)?);
     ensure!(
         due.is_empty(),
         "to look at again in docs/maintained.md:\n  {}",
@@ -38,7 +38,11 @@ struct Part<'a> {
 
 impl Part<'_> {
     fn is_newest(&self) -> bool {
-        self.newest == "computed" || self.version.contains(self.newest)
+        match self.newest {
+            "" => false,
+            "computed" => rust_release(self.version).is_some(),
+            newest => self.version.contains(newest),
+        }
     }
 }
 
@@ -61,33 +65,52 @@ fn rows(table: &str) -> impl Iterator<Item = Part<'_>> {
     })
 }
 
-/// The parts that are due on a day, a line each.
-fn due(table: &str, today: i64) -> anyhow::Result<Vec<String>> {
+/// The parts that are due on a day, a line for each reason.
+fn due(table: &str, today: i64) -> Vec<String> {
     let mut due = Vec::new();
     for row in rows(table) {
-        let part = row.part;
-        if row.until != "no date" && day(row.until)? < today {
-            due.push(format!("{part}: supported until {}", row.until));
-        }
-        if day(row.looked_up)? + LOOKED_UP < today {
-            due.push(format!(
-                "{part}: looked up on {}, more than {LOOKED_UP} days ago",
-                row.looked_up
-            ));
-        }
-        if let Some(minor) = rust_release(row.version) {
-            let newest = 95 + (today - day(RUST_1_95)?).div_euclid(42);
-            if minor + 2 <= newest {
-                due.push(format!("{part}: 1.{minor}, and the newest is 1.{newest}"));
-            }
-        }
+        // An invalid date in one row does not hide the others.
+        let reasons = reasons(&row, today).unwrap_or_else(|error| vec![error.to_string()]);
+        due.extend(
+            reasons
+                .iter()
+                .map(|reason| format!("{}: {reason}", row.part)),
+        );
     }
-    Ok(due)
+    due
 }
 
-/// The minor version of a base image such as `rust:1.95-slim`.
+/// The reasons to look at a row again.
+fn reasons(row: &Part<'_>, today: i64) -> anyhow::Result<Vec<String>> {
+    let mut reasons = Vec::new();
+    if row.newest.is_empty() {
+        reasons.push("no newest version".to_owned());
+    }
+    if row.until != "no date" && day(row.until)? < today {
+        reasons.push(format!("supported until {}", row.until));
+    }
+    if day(row.looked_up)? + LOOKED_UP < today {
+        let looked_up = row.looked_up;
+        reasons.push(format!(
+            "looked up on {looked_up}, more than {LOOKED_UP} days ago"
+        ));
+    }
+    if let Some(minor) = rust_release(row.version) {
+        let newest = 95 + (today - day(RUST_1_95)?).div_euclid(42);
+        if minor + 2 <= newest {
+            reasons.push(format!("1.{minor}, and the newest is 1.{newest}"));
+        }
+    }
+    Ok(reasons)
+}
+
+/// The minor version of Rust in a base image such as `rust:1.95-slim`, or of CI such as `RUSTUP_TOOLCHAIN: "1.95"`.
 fn rust_release(version: &str) -> Option<i64> {
-    let (minor, _) = version.strip_prefix("`rust:1.")?.split_once('-')?;
+    let prefixes = ["`rust:1.", "`RUSTUP_TOOLCHAIN: \"1."];
+    let minor = prefixes
+        .iter()
+        .find_map(|prefix| version.strip_prefix(prefix))?;
+    let (minor, _) = minor.split_once(['-', '"'])?;
     minor.parse().ok()
 }
 
@@ -121,7 +144,7 @@ mod tests {
     fn due_on(date: &str, cells: &str) -> Vec<String> {
         let table =
             format!("| part | version |\n|---|---|\n| A | {cells} | s |\n\n| D | 2020-01-01 |\n");
-        due(&table, day(date).expect("a date")).expect("dates")
+        due(&table, day(date).expect("a date"))
     }
 
     #[test]
@@ -142,10 +165,39 @@ mod tests {
 
     #[test]
     fn the_rust_of_the_images_is_due_once_it_is_two_releases_behind() {
-        let cells = "`rust:1.95-slim` | `x` | computed | 2026-06-01 | no date";
-        assert_eq!(due_on("2026-07-08", cells), [""; 0]);
-        let found = due_on("2026-07-09", cells);
-        assert_eq!(found, ["A: 1.95, and the newest is 1.97"]);
+        for version in ["`rust:1.95-slim`", "`RUSTUP_TOOLCHAIN: \"1.95\"`"] {
+            let cells = format!("{version} | `x` | computed | 2026-06-01 | no date");
+            assert_eq!(due_on("2026-07-08", &cells), [""; 0]);
+            let found = due_on("2026-07-09", &cells);
+            assert_eq!(found, ["A: 1.95, and the newest is 1.97"]);
+        }
+    }
+
+    #[test]
+    fn each_row_that_fails_is_printed_beside_the_others() {
+        let table = "| A | `1` | `x` | 1 | soon | no date | s |\n\
+            | B | `1` | `x` | | 2026-11-01 | no date | s |\n\
+            | C | `1` | `x` | 1 | 2026-11-01 | 2026-11-02 | s |\n";
+        let found = due(table, day("2026-11-30").expect("a date"));
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(
+            found[0].starts_with("A: invalid date \"soon\""),
+            "{found:?}"
+        );
+        assert_eq!(
+            found[1..],
+            ["B: no newest version", "C: supported until 2026-11-02"]
+        );
+    }
+
+    #[test]
+    fn a_newest_version_is_named_or_computed_for_rust_only() {
+        let is_newest = |version, newest| {
+            let table = format!("| A | {version} | `x` | {newest} | 2026-11-01 | no date | s |");
+            rows(&table).next().expect("a row").is_newest()
+        };
+        assert!(is_newest("`postgres:18`", "18") && is_newest("`rust:1.95-slim`", "computed"));
+        assert!(!is_newest("`postgres:18`", "") && !is_newest("`postgres:18`", "computed"));
     }
 
     #[test]

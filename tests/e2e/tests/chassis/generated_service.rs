@@ -229,8 +229,8 @@ impl Generated {
             };
             let source = fs::read_to_string(template.join(source)).unwrap_or_default();
             let copied = text == source && !PLACEHOLDERS.iter().any(|name| text.contains(name));
-            // Workflows and alerts ask others to fill in `${{ }}`, `{{ $value }}` and `{{json .Field}}`.
-            let others = ["${{", "{{ $", "{{json "];
+            // GitHub fills in `${{ }}`, Prometheus `{{ $value }}`, and Docker `{{json .Field}}` and `{{join .Fields ","}}`.
+            let others = ["${{", "{{ $", "{{json ", "{{join "];
             let text = others
                 .iter()
                 .fold(text, |text, other| text.replace(other, ""));
