@@ -93,6 +93,19 @@ impl Validate for ChassisSettings {
     }
 }
 
+impl ChassisSettings {
+    /// Completes and validates settings made in code, as loading does with those of files and variables.
+    pub(crate) fn checked(mut self) -> Result<Self, Error> {
+        self.complete(&mut Defaults::default());
+        let mut errors = ValidationErrors::default();
+        self.validate(&mut errors);
+        match errors.is_empty() {
+            true => Ok(self),
+            false => Err(Error::Settings(errors.into())),
+        }
+    }
+}
+
 /// A service's settings as they were loaded: the chassis's sections and its own.
 pub type LoadedSettings<S> = Loaded<ChassisSettings, S>;
 

@@ -63,5 +63,14 @@ impl Validate for Settings {
                 errors.add(key, "must be longer than 0s");
             }
         }
+        // The schema has these ranges as well, but settings made in code do not pass it.
+        for (key, value) in [
+            ("health.failures", self.failures),
+            ("health.successes", self.successes),
+        ] {
+            if value == 0 {
+                errors.add(key, "must be at least 1");
+            }
+        }
     }
 }

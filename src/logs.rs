@@ -24,7 +24,7 @@ mod write;
 mod writer;
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{self, Arc};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-pub use self::access::AccessFields;
+pub use self::access::{AccessFields, Integer};
 use self::filter::Filter;
 pub use self::filter::{InvalidFilter, check as check_filter};
 pub(crate) use self::install::{OtherLayer, install_beside};
@@ -103,6 +103,8 @@ struct LogsState {
     queue: Arc<LineQueue>,
     recent: Recent,
     panics: AtomicU64,
+    /// Whether records of the `log` crate come here.
+    is_installed: AtomicBool,
 }
 
 /// Makes this process log to its standard output: everything that goes through `tracing` or
@@ -152,6 +154,7 @@ pub fn start(settings: &Settings, output: Output) -> Result<Logs, SetupError> {
             queue,
             recent: Recent::default(),
             panics: AtomicU64::new(0),
+            is_installed: AtomicBool::new(false),
         }),
     })
 }
@@ -238,7 +241,9 @@ impl Logs {
     pub fn set_filter(&self, filter: &str) -> Result<(), InvalidFilter> {
         self.shared.filter.set(filter)?;
         tracing::callsite::rebuild_interest_cache();
-        bridge::set_max_level(self.shared.filter.max_level());
+        if self.shared.is_installed.load(Ordering::Relaxed) {
+            bridge::set_max_level(self.shared.filter.max_level());
+        }
         Ok(())
     }
 

@@ -17,16 +17,16 @@ mod encode;
 mod fn_collector;
 mod handles;
 pub(crate) mod http;
+mod labeled;
 mod machine;
 
 use prometheus::core::Collector;
-use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
-};
+use prometheus::{HistogramOpts, IntCounter, Opts, Registry};
 
 pub(crate) use self::encode::{accepts_gzip, gzip};
 use self::fn_collector::FnCollector;
 pub use self::handles::{Counter, Family, Gauge, Histogram, InvalidMetric};
+use self::labeled::Labeled;
 use crate::error::Error;
 
 /// A handle to the service's metrics registry. Cheap to clone; all clones are one.
@@ -47,7 +47,7 @@ impl Metrics {
     ///
     /// # Errors
     ///
-    /// For this and the following methods: if the name is taken or invalid.
+    /// For this and the following methods: if the name is taken, or if it, a label or the buckets are invalid.
     pub fn counter(&self, name: &str, help: &str) -> Result<Counter, InvalidMetric> {
         self.int_counter(name, help).map(Counter)
     }
@@ -59,11 +59,7 @@ impl Metrics {
         help: &str,
         labels: [&str; N],
     ) -> Result<Family<Counter, N>, InvalidMetric> {
-        let counters = IntCounterVec::new(Opts::new(name, help), &labels);
-        let counters = self.registered(name, counters)?;
-        Ok(Family::new(move |values| {
-            Counter(counters.with_label_values(values))
-        }))
+        self.family(name, help, labels, IntCounter::with_opts, Counter)
     }
 
     /// A number that goes up and down.
@@ -79,14 +75,10 @@ impl Metrics {
         help: &str,
         labels: [&str; N],
     ) -> Result<Family<Gauge, N>, InvalidMetric> {
-        let gauges = GaugeVec::new(Opts::new(name, help), &labels);
-        let gauges = self.registered(name, gauges)?;
-        Ok(Family::new(move |values| {
-            Gauge(gauges.with_label_values(values))
-        }))
+        self.family(name, help, labels, prometheus::Gauge::with_opts, Gauge)
     }
 
-    /// A histogram of observations; `buckets` are the upper bounds.
+    /// A histogram of observations; `buckets` are the upper bounds, in increasing order.
     pub fn histogram(
         &self,
         name: &str,
@@ -98,7 +90,7 @@ impl Metrics {
         self.registered(name, histogram).map(Histogram)
     }
 
-    /// Histograms with labels.
+    /// Histograms with labels. A label cannot be named `le`, the name of a bucket's bound.
     pub fn histogram_with<const N: usize>(
         &self,
         name: &str,
@@ -106,11 +98,12 @@ impl Metrics {
         buckets: &[f64],
         labels: [&str; N],
     ) -> Result<Family<Histogram, N>, InvalidMetric> {
-        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        let histograms = self.registered(name, HistogramVec::new(options, &labels))?;
-        Ok(Family::new(move |values| {
-            Histogram(histograms.with_label_values(values))
-        }))
+        let buckets = buckets.to_vec();
+        let create = move |options| {
+            let options = HistogramOpts::from(options).buckets(buckets.clone());
+            prometheus::Histogram::with_opts(options)
+        };
+        self.family(name, help, labels, create, Histogram)
     }
 
     /// A counter whose value another library keeps, such as a pool; read at each scrape.
@@ -210,6 +203,20 @@ impl Metrics {
 
     fn int_counter(&self, name: &str, help: &str) -> Result<IntCounter, InvalidMetric> {
         self.registered(name, IntCounter::new(name, help))
+    }
+
+    /// Registers metrics with labels. `create` makes each of its options, and `handle` its handle.
+    fn family<C: Collector + Clone + 'static, M: 'static, const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        create: impl Fn(Opts) -> Result<C, prometheus::Error> + Send + Sync + 'static,
+        handle: fn(C) -> M,
+    ) -> Result<Family<M, N>, InvalidMetric> {
+        let metrics = Labeled::new(Opts::new(name, help), labels, create);
+        let metrics = self.registered(name, metrics)?;
+        Ok(Family::new(move |values| handle(metrics.with(values))))
     }
 
     /// Registers what has been created under this name.

@@ -58,7 +58,7 @@ use crate::trace::Ids;
 /// request are [current](crate::trace::current) in them. A panic in one of them is logged and counted as others are, and
 /// changes neither the response nor what other observers get; after a panic in `begin`, `end` is not called for that request.
 ///
-/// Each observer costs a request one allocation, or two if it has state.
+/// The observers of a request cost it two allocations together, and one each.
 pub trait RequestObserver: Send + Sync + 'static {
     /// Data of one request, from its begin to its end; `()` for an observer that has none.
     type State: Send + 'static;
@@ -140,9 +140,14 @@ type Begin = Arc<dyn Fn(&mut RequestHead<'_>) -> End + Send + Sync>;
 /// An observer and its state of one request.
 type End = Box<dyn FnOnce(&FinishedRequest<'_>, &mut AccessFields<'_>) + Send>;
 
-/// The observers of a layer. Cheap to clone; clones share their observers.
+/// The observers of a layer. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Observers(Arc<OnceLock<RwLock<Vec<Begin>>>>);
+pub(crate) struct Observers {
+    /// The service's, which all its layers share.
+    shared: Arc<OnceLock<RwLock<Arc<[Begin]>>>>,
+    /// This layer's own.
+    own: Arc<[Begin]>,
+}
 
 /// The observers of one request.
 pub(crate) struct Observed(Vec<End>);
@@ -150,17 +155,16 @@ pub(crate) struct Observed(Vec<End>);
 // === impl Observers ===
 
 impl Observers {
-    /// Requests that begin from now on are observed.
+    /// Adds an observer to all clones. Requests that begin from now on are observed.
     pub(crate) fn add(&self, observer: impl RequestObserver) {
-        let observer = Arc::new(observer);
-        let begin = move |request: &mut RequestHead<'_>| -> End {
-            let state = observer.begin(request);
-            let observer = observer.clone();
-            Box::new(move |request, fields| observer.end(state, request, fields))
-        };
-        let all = self.0.get_or_init(RwLock::default);
+        let all = self.shared.get_or_init(RwLock::default);
         let mut all = all.write().unwrap_or_else(PoisonError::into_inner);
-        all.push(Arc::new(begin));
+        *all = with(&all, observer);
+    }
+
+    /// Adds an observer to this layer alone.
+    pub(crate) fn add_own(&mut self, observer: impl RequestObserver) {
+        self.own = with(&self.own, observer);
     }
 
     /// Without observers, this is one atomic load.
@@ -169,22 +173,39 @@ impl Observers {
         &self,
         head: impl FnOnce() -> RequestHead<'a>,
     ) -> Option<Box<Observed>> {
-        let all = self.0.get()?;
+        let shared = self.shared.get();
+        if shared.is_none() && self.own.is_empty() {
+            return None;
+        }
         // An observer may add others, so none runs under the lock.
-        let all = all.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Some(Observed::begin(&all, head()))
+        let shared = shared.map(|all| all.read().unwrap_or_else(PoisonError::into_inner).clone());
+        let shared = shared.as_deref().unwrap_or_default();
+        Some(Observed::begin([shared, &self.own], head()))
     }
+}
+
+/// These observers and one more.
+fn with(all: &[Begin], observer: impl RequestObserver) -> Arc<[Begin]> {
+    let observer = Arc::new(observer);
+    let begin = move |request: &mut RequestHead<'_>| -> End {
+        let state = observer.begin(request);
+        let observer = observer.clone();
+        Box::new(move |request, fields| observer.end(state, request, fields))
+    };
+    let begin: Begin = Arc::new(begin);
+    all.iter().cloned().chain([begin]).collect()
 }
 
 // === impl Observed ===
 
 impl Observed {
     #[inline(never)]
-    fn begin(all: &[Begin], mut head: RequestHead<'_>) -> Box<Self> {
-        let (ids, mut ends) = (head.ids, Vec::with_capacity(all.len()));
+    fn begin(all: [&[Begin]; 2], mut head: RequestHead<'_>) -> Box<Self> {
+        let count = all.iter().map(|some| some.len()).sum();
+        let (ids, mut ends) = (head.ids, Vec::with_capacity(count));
         within(ids, &mut || {
             let begin = |begin: &Begin| catch_unwind(AssertUnwindSafe(|| begin(&mut head))).ok();
-            ends.extend(all.iter().filter_map(begin));
+            ends.extend(all.into_iter().flatten().filter_map(begin));
         });
         Box::new(Self(ends))
     }

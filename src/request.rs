@@ -102,10 +102,11 @@ impl RequestLayer {
         self
     }
 
-    /// Adds an observer of requests, as [`Chassis::observe`](crate::Chassis::observe) does.
+    /// Adds an observer of the requests of this layer, after those of [`Chassis::observe`](crate::Chassis::observe), which
+    /// observe the requests of all layers of a server.
     #[must_use]
-    pub fn observe(self, observer: impl RequestObserver) -> Self {
-        self.0.observers.add(observer);
+    pub fn observe(mut self, observer: impl RequestObserver) -> Self {
+        Arc::make_mut(&mut self.0).observers.add_own(observer);
         self
     }
 

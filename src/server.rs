@@ -33,6 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::activity::TimeLimits;
 use self::connection::Connection;
+use self::listen::Acceptor;
 pub use self::listen::ListenSocket;
 pub(crate) use self::listen::{Bound, Inherited, ListenAddress};
 use self::refusal::Refusals;
@@ -149,6 +150,16 @@ impl Validate for Settings {
                 errors.add(key, "must be longer than 0s");
             }
         }
+        // The schema has these ranges as well, but settings made in code do not pass it.
+        if self.max_connections == Some(0) {
+            errors.add("server.max_connections", "must be at least 1");
+        }
+        if self.max_streams == 0 {
+            errors.add("server.max_streams", "must be at least 1");
+        }
+        if !(1..=1000).contains(&self.max_headers) {
+            errors.add("server.max_headers", "must be from 1 to 1000");
+        }
         if let Some(path) = &self.unix_socket {
             // An empty path would be a socket without a name.
             let name = std::os::unix::net::SocketAddr::from_pathname(path);
@@ -172,7 +183,7 @@ impl Validate for Settings {
 
 /// A listener that accepts nothing yet: connections wait in the kernel's queue.
 pub(crate) struct Listening {
-    listener: ListenSocket,
+    listener: Acceptor,
     is_for_probes: bool,
 }
 
@@ -183,7 +194,7 @@ impl Bound {
     /// [`Error::Bind`], when another process has begun to listen there since.
     pub(crate) fn listen(self, name: &'static str) -> Result<Listening, Error> {
         Ok(Listening {
-            listener: self.socket(name)?,
+            listener: self.acceptor(name)?,
             is_for_probes: false,
         })
     }
@@ -282,7 +293,7 @@ impl ListenerState {
     /// Accepts until the listener closes.
     async fn accept(
         self: &Arc<Self>,
-        listener: &ListenSocket,
+        listener: &Acceptor,
         slots: &mut Slots,
         tasks: &ConnectionTasks,
     ) {

@@ -343,7 +343,7 @@ impl<S> fmt::Debug for Service<S> {
     }
 }
 
-/// A service that runs inside a test. Dropping it stops the service.
+/// A service that runs inside a test. Dropping it starts the graceful shutdown, as SIGTERM does.
 #[derive(Debug)]
 #[must_use = "dropping it stops the service"]
 pub struct Running {
@@ -374,6 +374,13 @@ impl Running {
     pub async fn stopped(mut self) -> Stopped {
         // The other end is gone only if the test's runtime is.
         (&mut self.stopped).await.unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error if it has stopped already.
+        let _ = self.stop.send("dropped");
     }
 }
 

@@ -112,7 +112,7 @@ impl Shutdown {
     /// Completes in this phase, and wakes its task at each change before.
     pub(crate) async fn reached(&self, phase: Phase) {
         let mut watch = self.changes.clone();
-        // An error means that the trigger is gone, and the stop with it: it is over.
+        // No error: the trigger reaches the last phase before it is gone.
         let _ = watch.wait_for(|now| *now >= phase).await;
     }
 }
@@ -176,6 +176,13 @@ impl Trigger {
             self.phase.store(*now as u8, Ordering::Release);
             later
         });
+    }
+}
+
+impl Drop for Trigger {
+    /// After it, nothing else could end what waits.
+    fn drop(&mut self) {
+        self.advance(Phase::Abort);
     }
 }
 
@@ -369,6 +376,7 @@ mod tests {
         let (trigger, shutdown) = channel();
         drop(trigger);
         shutdown.stopping().await;
+        assert!(shutdown.is_stopping());
     }
 
     #[tokio::test]

@@ -67,10 +67,11 @@ pub use crate::service::TestChassis;
 const TIMEOUT: Duration = Duration::from_secs(70);
 
 /// The developer's environment variables that a service would read, by name or prefix.
-const NOT_INHERITED: [&str; 9] = [
+const NOT_INHERITED: [&str; 10] = [
     "APP_",
     "DATABASE_URL",
     "KUBERNETES_",
+    "LISTEN_",
     "LOG_FORMAT",
     "OTEL_",
     "PORT",

@@ -313,6 +313,8 @@ impl RequestObserver for Fields {
         fields.text("long", &"é".repeat(2000));
         fields.integer("items", u64::MAX);
         fields.integer("balance", -7);
+        fields.integer("rows", [1, 2, 3].len());
+        fields.integer("widest", u128::MAX);
         fields.float("share", 0.5);
         fields.boolean("cached", true);
         fields.text(own.unwrap_or("field.status"), "an observer's");
@@ -390,6 +392,7 @@ fn fields_of_observers_are_before_the_ids_escaped_and_bounded() {
     assert_eq!(line["long"], "é".repeat(1024), "2 KiB");
     assert_eq!(line["items"], u64::MAX);
     assert_eq!(line["balance"], -7);
+    assert_eq!(line["rows"], 3);
     assert_eq!(line["share"], 0.5);
     assert_eq!(line["cached"], true);
     assert_eq!(line["field.field.status"], "an observer's");
@@ -403,7 +406,7 @@ fn fields_of_observers_are_before_the_ids_escaped_and_bounded() {
     let mut settings = json("info");
     settings.format = Format::Text;
     let text = logged_with(&settings, |logs| request(logs, ""));
-    let fields = " items=18446744073709551615 balance=-7 share=0.5 cached=true field.field.status=\"an observer's\" request_id=";
+    let fields = " items=18446744073709551615 balance=-7 rows=3 widest=340282366920938463463374607431768211455 share=0.5 cached=true field.field.status=\"an observer's\" request_id=";
     assert!(
         text.contains(" tier=\"go\\\"ld\\n\" long=\"é") && text.contains(fields),
         "{text}"
@@ -438,4 +441,12 @@ fn access_lines_can_be_switched_off_two_ways() {
         });
         assert_eq!(text, "");
     }
+}
+
+#[test]
+fn the_filter_of_logs_that_are_not_installed_leaves_the_log_crate_alone() {
+    log::set_max_level(log::LevelFilter::Warn);
+    let logs = logs::start(&json("info"), Output::to(io::sink())).unwrap();
+    logs.set_filter("trace").unwrap();
+    assert_eq!(log::max_level(), log::LevelFilter::Warn);
 }

@@ -61,6 +61,64 @@ fn a_service_registers_metrics_of_its_own() {
 }
 
 #[test]
+fn each_combination_of_the_values_of_labels_is_a_series_of_its_own() {
+    let metrics = Metrics::new();
+    let labels = ["room", "shelf"];
+    let counters = metrics.counter_with("moves_total", "Moves.", labels);
+    let gauges = metrics.gauge_with("fill", "Fill.", labels);
+    let histograms = metrics.histogram_with("weight_kilograms", "Weights.", &[1.0], labels);
+    let (counters, gauges, histograms) = (counters.unwrap(), gauges.unwrap(), histograms.unwrap());
+    // In a row, the values of all of them are the same text.
+    let combinations = [["cellar1", "3"], ["cellar", "13"], ["", "cellar13"]];
+    for (values, number) in combinations.into_iter().zip(1..) {
+        counters.with(values).inc_by(number);
+        gauges.with(values).set(number as f64);
+        histograms.with(values).observe(number as f64);
+    }
+    assert_eq!(counters.with(["cellar", "13"]).get(), 2);
+    let (_, text) = metrics.encode(None);
+    for ([room, shelf], number) in combinations.into_iter().zip(1..) {
+        for (name, expected) in [
+            ("moves_total", f64::from(number)),
+            ("fill", f64::from(number)),
+            ("weight_kilograms_sum", f64::from(number)),
+            ("weight_kilograms_count", 1.0),
+        ] {
+            let series = format!("{name}{{room=\"{room}\",shelf=\"{shelf}\"}}");
+            assert_eq!(value(&text, &series), Some(expected), "{series} in {text}");
+        }
+    }
+    for kind in [
+        "moves_total counter",
+        "fill gauge",
+        "weight_kilograms histogram",
+    ] {
+        let line = format!("# TYPE {kind}\n");
+        assert_eq!(text.matches(&line).count(), 1, "{kind} in {text}");
+    }
+}
+
+#[test]
+fn an_invalid_histogram_with_labels_is_an_error_at_its_registration() {
+    let metrics = Metrics::new();
+    let error = |buckets: &[f64], label| {
+        let histograms = metrics.histogram_with("wait_seconds", "Waits.", buckets, [label]);
+        histograms.unwrap_err().to_string()
+    };
+    assert_eq!(
+        error(&[1.0, 0.1], "queue"),
+        "invalid metric \"wait_seconds\": histogram buckets must be in increasing order: 1 >= 0.1"
+    );
+    assert_eq!(
+        error(&[0.1, 1.0], "le"),
+        "invalid metric \"wait_seconds\": `le` is not allowed as label name in histograms"
+    );
+    // Neither has taken the name.
+    let valid = metrics.histogram_with("wait_seconds", "Waits.", &[0.1, 1.0], ["queue"]);
+    valid.unwrap().with(["mail"]).observe(0.5);
+}
+
+#[test]
 fn an_invalid_metric_is_named_with_the_reason() {
     let metrics = Metrics::new();
     metrics.counter("orders_total", "Orders.").unwrap();

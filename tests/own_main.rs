@@ -2,21 +2,30 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
+use axum_chassis::logs::AccessFields;
+use axum_chassis::request::{FinishedRequest, RequestHead, RequestObserver};
+use axum_chassis::server::ListenSocket;
 use axum_chassis::testing::Program;
 use axum_chassis::{BoundServer, Chassis, ChassisSettings, Error, Server, Stopped};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tower::ServiceExt;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -111,6 +120,47 @@ async fn any_router_is_served_as_it_is() {
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     stop.send(()).unwrap();
     assert!(ended(serving).await.is_graceful());
+}
+
+#[tokio::test]
+async fn invalid_settings_made_in_code_are_refused_all_at_once() {
+    let mut settings = settings();
+    settings.admin.token = Some(String::new().into());
+    settings.health.failures = 0;
+    settings.health.successes = 0;
+    settings.server.header_timeout = Duration::ZERO.into();
+    settings.server.max_connections = Some(0);
+    settings.server.max_headers = 1001;
+    settings.server.max_streams = 0;
+    settings.server.trusted_proxies = vec!["0.0.0.0/0".parse().unwrap()];
+    settings.server.unix_socket_mode = Some("0o600".to_owned());
+    let error = Server::new("links", "1.2.3").settings(settings).bind();
+    let error = error.expect_err("invalid settings");
+    assert!(matches!(error, Error::Settings(_)), "{error:?}");
+    let errors = std::error::Error::source(&error).unwrap().to_string();
+    let keys = errors.lines().map(|line| line.split_once(':').unwrap().0);
+    let expected = [
+        "server.header_timeout",
+        "server.max_connections",
+        "server.max_streams",
+        "server.max_headers",
+        "server.unix_socket_mode",
+        "server.trusted_proxies",
+        "admin.token",
+        "health.failures",
+        "health.successes",
+    ];
+    assert_eq!(keys.collect::<Vec<_>>(), expected, "{errors}");
+    assert!(errors.contains("server.max_connections: must be at least 1\n"));
+}
+
+#[tokio::test]
+async fn a_port_that_is_not_opened_may_have_the_number_of_the_other() {
+    let mut settings = ChassisSettings::default();
+    settings.server.port = settings.admin.port;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server::new("links", "1.2.3").settings(settings);
+    assert!(server.listener(listener).bind().is_ok());
 }
 
 #[tokio::test]
@@ -235,17 +285,49 @@ async fn dropping_the_server_closes_its_listener_and_connections() {
             false => server,
         });
         let address = server.address().unwrap();
+        let worker = endless(server.chassis());
+        let shutdown = server.chassis().shutdown().clone();
         let (router, begun, _) = held();
         let serving = serve(server, router).await;
-        let asked = tokio::spawn(ask(address, "/held"));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request("/held").as_bytes()).await.unwrap();
         begun.notified().await;
         serving.abort();
         assert!(serving.await.unwrap_err().is_cancelled());
         // Closed without an answer.
-        let answer = asked.await;
-        assert!(answer.is_err() || answer.is_ok_and(|answer| answer.is_empty()));
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await;
+        assert_eq!(read.expect("closed").unwrap_or_default(), 0);
         eventually("refused", || std::net::TcpStream::connect(address).is_err()).await;
+        worker.await;
+        assert!(shutdown.is_stopping());
     }
+}
+
+/// Starts a task that ignores the shutdown, and returns a future that completes once the task is gone.
+fn endless(chassis: &Chassis<()>) -> impl Future<Output = ()> + use<> {
+    let (alive, mut ended) = mpsc::channel::<()>(1);
+    chassis.spawn("endless", move |_| {
+        let alive = alive.clone();
+        async move {
+            alive.closed().await;
+            Ok(())
+        }
+    });
+    async move {
+        let ended = tokio::time::timeout(SOON, ended.recv()).await;
+        assert!(ended.expect("an end of the task").is_none());
+    }
+}
+
+#[tokio::test]
+async fn dropping_a_server_that_does_not_serve_ends_its_tasks() {
+    let (server, _stop) = server();
+    let worker = endless(server.chassis());
+    let shutdown = server.chassis().shutdown().clone();
+    drop(server);
+    worker.await;
+    assert!(shutdown.is_stopping());
 }
 
 #[tokio::test]
@@ -300,6 +382,92 @@ async fn the_layer_the_health_routes_and_the_admin_port_belong_together() {
     eventually("refused", || std::net::TcpStream::connect(admin).is_err()).await;
 }
 
+/// Notes its name and the path of each request that begins.
+struct Notes(&'static str, Arc<Mutex<Vec<String>>>);
+
+impl RequestObserver for Notes {
+    type State = ();
+
+    fn begin(&self, request: &mut RequestHead<'_>) {
+        let note = format!("{} {}", self.0, request.uri());
+        self.1.lock().unwrap().push(note);
+    }
+
+    fn end(&self, (): (), _: &FinishedRequest<'_>, _: &mut AccessFields<'_>) {}
+}
+
+#[tokio::test]
+async fn an_observer_of_a_layer_observes_the_requests_of_that_layer() {
+    let (server, _stop) = server();
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let observer = |name| Notes(name, notes.clone());
+    let layer = server.request_layer();
+    let routes = |path, layer| Router::new().route(path, get("hello")).layer(layer);
+    let router = routes("/links", layer.clone().observe(observer("links")))
+        .merge(routes(
+            "/users",
+            server.request_layer().observe(observer("users")),
+        ))
+        .merge(routes("/plain", layer));
+    // Those of the service come first, also to layers that were there before.
+    server.chassis().observe(observer("service"));
+    for path in ["/links", "/users", "/plain"] {
+        let request = axum::extract::Request::get(path).body(Body::empty());
+        let answer = router.clone().oneshot(request.unwrap()).await;
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    assert_eq!(
+        *notes.lock().unwrap(),
+        [
+            "service /links",
+            "links /links",
+            "service /users",
+            "users /users",
+            "service /plain",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn nothing_of_a_server_runs_on_after_it() {
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
+    let unserved = Server::new("links", "1.2.3").settings(settings());
+    let unserved = unserved.with_graceful_shutdown(std::future::pending());
+    drop(unserved.bind().unwrap());
+    let server = Server::new("links", "1.2.3").settings(settings()).admin();
+    let server = server.with_graceful_shutdown(std::future::pending());
+    let server = server.bind().unwrap();
+    let chassis = server.chassis().clone();
+    let serving = serve(server, Router::new()).await;
+    chassis.stop("enough");
+    assert!(ended(serving).await.is_graceful());
+    eventually("ended", || tasks() == before).await;
+}
+
+#[tokio::test]
+async fn a_server_whose_unix_socket_was_taken_before_it_listened_fails_and_leaves_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("http.sock");
+    let mut settings = settings();
+    settings.server.unix_socket = Some(path.clone());
+    let server = || bind(Server::new("links", "1.2.3").settings(settings.clone()));
+    let (first, _stop) = server();
+    let (second, _stop) = server();
+    let _serving = serve(second, Router::new().route("/", get("second"))).await;
+    let error = first.serve(Router::new()).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse),
+        "{error:?}"
+    );
+    let stream = UnixStream::connect(&path).await.unwrap();
+    assert!(send(stream, &request("/")).await.ends_with("second"));
+}
+
 #[tokio::test]
 async fn a_listener_of_the_programs_own_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -326,6 +494,69 @@ async fn a_listener_of_the_programs_own_is_served() {
     stop.send(()).unwrap();
     assert!(ended(serving).await.is_graceful());
     assert!(path.exists(), "the file is the program's own");
+}
+
+#[tokio::test]
+#[ignore = "a program that the next test runs"]
+async fn program_that_binds_and_does_not_serve() {
+    let server = Server::new("links", "1.2.3").settings(settings()).admin();
+    let _server = server.bind().unwrap();
+    println!("\nbound");
+    tokio::time::sleep(SOON).await;
+}
+
+#[test]
+#[ignore = "a program that the next test runs"]
+fn program_that_takes_its_socket_before_it_has_a_runtime() {
+    let socket = ListenSocket::inherited().unwrap().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let stopped = runtime.block_on(async {
+        let server = Server::new("links", "1.2.3").settings(settings());
+        let server = server.listener(socket).bind().unwrap();
+        server.serve(Router::new().route("/", get("hello"))).await
+    });
+    assert!(stopped.unwrap().is_graceful());
+}
+
+fn terminate(program: &Child) {
+    let pid = rustix::process::Pid::from_child(program);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+}
+
+#[test]
+fn an_inherited_socket_is_taken_before_there_is_a_runtime() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+    let name = "program_that_takes_its_socket_before_it_has_a_runtime";
+    let mut program = Command::new("sh")
+        .args(["-c", "exec \"$@\" 3<&0", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .env("LISTEN_FDS", "1")
+        .stdin(OwnedFd::from(socket))
+        .spawn()
+        .unwrap();
+    client.set_read_timeout(Some(SOON)).unwrap();
+    client.write_all(request("/").as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("hello"), "{answer}");
+    terminate(&program);
+    assert!(program.wait().unwrap().success());
+}
+
+#[test]
+fn a_signal_before_the_server_serves_ends_the_process() {
+    let name = "program_that_binds_and_does_not_serve";
+    let mut program = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "bound"));
+    terminate(&program);
+    assert_eq!(program.wait().unwrap().signal(), Some(15));
 }
 
 #[test]

@@ -40,6 +40,31 @@ async fn a_start_runs_in_a_unit_test_and_stops_with_its_tasks_and_hooks() {
 }
 
 #[tokio::test]
+async fn a_metric_with_a_name_of_the_chassiss_fails_as_in_a_service() {
+    let test = TestChassis::new(());
+    for taken in ["readiness_ready", "process_open_fds", "log_lines_total"] {
+        let own = test.chassis().metrics().gauge(taken, "Taken.");
+        assert!(own.is_err(), "{taken}");
+    }
+}
+
+#[tokio::test]
+async fn dropping_it_ends_the_background_tasks() {
+    let test = TestChassis::new(());
+    let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);
+    test.chassis().spawn("endless", move |_| {
+        let alive = alive.clone();
+        async move {
+            alive.closed().await;
+            Ok(())
+        }
+    });
+    drop(test);
+    let ended = tokio::time::timeout(Duration::from_secs(20), ended.recv()).await;
+    assert!(ended.expect("an end of the task").is_none());
+}
+
+#[tokio::test]
 async fn a_test_changes_settings_as_a_reload_does() {
     let test = TestChassis::new(1);
     let mut watched = test.chassis().watch();
@@ -55,6 +80,14 @@ async fn a_test_sees_the_reason_for_a_stop_that_the_service_asks_for() {
     let chassis = test.chassis();
     tokio::spawn(async move { chassis.stop("the lease is lost") });
     assert_eq!(test.stop_requested().await, "the lease is lost");
+}
+
+#[tokio::test]
+#[should_panic(expected = "invalid settings: health.failures: must be at least 1")]
+async fn invalid_settings_of_the_chassis_fail_the_test() {
+    let mut settings = ChassisSettings::default();
+    settings.health.failures = 0;
+    let _ = TestChassis::with_chassis_settings((), settings);
 }
 
 #[tokio::test(start_paused = true)]

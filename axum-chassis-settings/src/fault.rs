@@ -26,7 +26,7 @@ pub struct Fault {
     pub suggestion: Option<String>,
 }
 
-/// The errors that [`Validate`](crate::Validate) collects.
+/// The errors that [`Validate`](crate::Validate) collects; `Display` is one line for each, without an origin.
 #[derive(Debug, Default)]
 pub struct ValidationErrors(pub(crate) Vec<(String, String)>);
 
@@ -185,6 +185,19 @@ impl ValidationErrors {
         self.0.is_empty()
     }
 }
+
+impl fmt::Display for ValidationErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (key, message)) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            let message = one_line(&redact::redact_secrets(message));
+            write!(f, "{separator}{key}: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ValidationErrors {}
 
 #[cfg(test)]
 mod tests {

@@ -53,9 +53,16 @@ impl<'a> AccessFields<'a> {
         });
     }
 
-    /// Adds a whole number.
-    pub fn integer(&mut self, name: &'static str, value: impl Into<i128>) {
-        self.add(name, |out| write::integer(out, value.into()));
+    /// Adds a whole number, of any integer type.
+    ///
+    /// ```
+    /// # fn end(fields: &mut axum_chassis::logs::AccessFields<'_>) {
+    /// let rows = ["a", "b"];
+    /// fields.integer("rows", rows.len());
+    /// # }
+    /// ```
+    pub fn integer(&mut self, name: &'static str, value: impl Integer) {
+        self.add(name, |out| write::integer(out, value));
     }
 
     /// Adds a number. Infinities and NaN, which JSON does not have, are written as texts.
@@ -81,6 +88,26 @@ impl fmt::Debug for AccessFields<'_> {
         f.debug_struct("AccessFields").finish_non_exhaustive()
     }
 }
+
+/// The integer types of Rust, for [`AccessFields::integer`]. Sealed: no other type can implement it.
+pub trait Integer: sealed::Sealed {}
+
+mod sealed {
+    pub trait Sealed: itoa::Integer {}
+}
+
+macro_rules! integers {
+    ($($integer:ty),*) => {
+        $(
+            impl Integer for $integer {}
+            impl sealed::Sealed for $integer {}
+        )*
+    };
+}
+
+integers!(
+    i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize
+);
 
 /// The line, without the fields of observers and the IDs.
 pub(super) fn line(style: Style, request: &FinishedRequest<'_>) -> Line {

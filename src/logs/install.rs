@@ -1,5 +1,7 @@
 //! Installs the log for the whole process: `tracing`'s subscriber, the logger of `log`, the panic hook.
 
+use std::sync::atomic::Ordering;
+
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
@@ -33,6 +35,7 @@ pub(crate) fn install_beside(
     installed.map_err(|_| SetupError::Installed)?;
     log::set_boxed_logger(Box::new(bridge::Bridge(logs.shared.clone())))
         .map_err(|_| SetupError::Installed)?;
+    logs.shared.is_installed.store(true, Ordering::Relaxed);
     bridge::set_max_level(logs.shared.filter.max_level());
     std::panic::set_hook(Box::new(panics::hook(logs.shared.clone())));
     Ok(logs)

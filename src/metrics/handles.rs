@@ -90,21 +90,21 @@ impl Histogram {
 /// or what a client sends.
 #[derive(Clone)]
 pub struct Family<M, const N: usize> {
-    metric: Arc<Find<M>>,
+    metric: Arc<Find<M, N>>,
 }
 
 /// Finds the metric with these values of its labels.
-type Find<M> = dyn Fn(&[&str]) -> M + Send + Sync;
+type Find<M, const N: usize> = dyn Fn([&str; N]) -> M + Send + Sync;
 
 impl<M, const N: usize> Family<M, N> {
-    pub(super) fn new(metric: impl Fn(&[&str]) -> M + Send + Sync + 'static) -> Self {
+    pub(super) fn new(metric: impl Fn([&str; N]) -> M + Send + Sync + 'static) -> Self {
         let metric = Arc::new(metric);
         Self { metric }
     }
 
     /// The metric with these values of the labels, in the order of the labels. A new one begins at 0.
     pub fn with(&self, values: [&str; N]) -> M {
-        (self.metric)(&values)
+        (self.metric)(values)
     }
 }
 
@@ -114,7 +114,7 @@ impl<M, const N: usize> fmt::Debug for Family<M, N> {
     }
 }
 
-/// A metric cannot be registered: its name is taken, or it or a label is not a valid name.
+/// A metric cannot be registered: its name is taken, or its name, a label or its buckets are invalid.
 #[derive(Clone, Debug)]
 pub struct InvalidMetric {
     name: Box<str>,

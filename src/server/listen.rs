@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -24,10 +25,17 @@ const LOCAL_PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LO
 ///
 /// [`Server::listener`](crate::Server::listener) takes it, and tokio's `TcpListener` and `UnixListener` in its place.
 #[derive(Debug)]
-pub struct ListenSocket(SocketKind);
+pub struct ListenSocket(SocketOrigin);
 
 #[derive(Debug)]
-enum SocketKind {
+enum SocketOrigin {
+    Program(Acceptor),
+    Inherited(Inherited),
+}
+
+/// A listening socket of the current runtime.
+#[derive(Debug)]
+pub(super) enum Acceptor {
     Tcp(TcpListener),
     /// With the file to remove, if this process has created it.
     Unix(
@@ -56,13 +64,13 @@ enum BoundKind {
     Tcp(TcpSocket),
     Unix(UnixSocket, SocketFile),
     /// It was bound elsewhere.
-    Listening(ListenSocket),
+    Listening(Acceptor),
 }
 
 /// The file of a Unix socket that this process has bound. It is removed when this is dropped, unless another process has
 /// replaced it meanwhile.
 #[derive(Debug)]
-struct SocketFile {
+pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
@@ -74,26 +82,53 @@ impl ListenSocket {
     /// The socket that the process was started with: systemd's socket activation (`LISTEN_FDS` and `LISTEN_PID`), or a
     /// tool that does the same. `None` without such a socket.
     ///
-    /// Call it once, early in `main`: it removes the variables from the environment, for child processes.
+    /// Call it once, first in a `main` that is not async, before the runtime or anything else has started a thread: it removes
+    /// the variables from the environment, for child processes, and no other thread may read the environment meanwhile.
+    ///
+    /// ```
+    /// use axum_chassis::server::ListenSocket;
+    ///
+    /// fn main() -> anyhow::Result<()> {
+    ///     let socket = ListenSocket::inherited()?;
+    ///     tokio::runtime::Runtime::new()?.block_on(serve(socket))
+    /// }
+    /// # async fn serve(_: Option<ListenSocket>) -> anyhow::Result<()> { Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// If there are several sockets, or one that is neither a TCP nor a Unix stream socket.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime, if there is a socket.
+    /// If there are several sockets, one that is neither a TCP nor a Unix stream socket, or a connection (systemd's
+    /// `Accept=yes`).
     pub fn inherited() -> io::Result<Option<Self>> {
-        Inherited::take()?.map(Inherited::listen).transpose()
+        let socket = Inherited::take()?;
+        Ok(socket.map(|socket| Self(SocketOrigin::Inherited(socket))))
     }
+}
 
+impl From<TcpListener> for ListenSocket {
+    fn from(listener: TcpListener) -> Self {
+        Self(SocketOrigin::Program(Acceptor::Tcp(listener)))
+    }
+}
+
+impl From<UnixListener> for ListenSocket {
+    /// Its file stays when the server stops.
+    fn from(listener: UnixListener) -> Self {
+        Self(SocketOrigin::Program(Acceptor::Unix(listener, None)))
+    }
+}
+
+// === impl Acceptor ===
+
+impl Acceptor {
     pub(super) async fn accept(&self) -> io::Result<(Transport, SocketAddr)> {
-        match &self.0 {
-            SocketKind::Tcp(listener) => {
+        match self {
+            Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // Without it small responses wait for the client's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
                 Ok((Transport::Tcp(stream), peer))
             }
-            SocketKind::Unix(listener, _) => {
+            Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 Ok((Transport::Unix(stream), LOCAL_PEER))
             }
@@ -101,26 +136,13 @@ impl ListenSocket {
     }
 
     fn address(&self) -> io::Result<ListenAddress> {
-        Ok(match &self.0 {
-            SocketKind::Tcp(listener) => ListenAddress::Tcp(listener.local_addr()?),
-            SocketKind::Unix(listener, _) => {
+        Ok(match self {
+            Self::Tcp(listener) => ListenAddress::Tcp(listener.local_addr()?),
+            Self::Unix(listener, _) => {
                 let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
                 ListenAddress::Unix(path)
             }
         })
-    }
-}
-
-impl From<TcpListener> for ListenSocket {
-    fn from(listener: TcpListener) -> Self {
-        Self(SocketKind::Tcp(listener))
-    }
-}
-
-impl From<UnixListener> for ListenSocket {
-    /// Its file stays when the server stops.
-    fn from(listener: UnixListener) -> Self {
-        Self(SocketKind::Unix(listener, None))
     }
 }
 
@@ -144,27 +166,48 @@ impl Inherited {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
         }
-        if let Ok(Some(listener)) = sockets.take_tcp_listener(0) {
-            return Ok(Some(Self::Tcp(listener)));
+        let socket = if let Ok(Some(listener)) = sockets.take_tcp_listener(0) {
+            Self::Tcp(listener)
+        } else if let Ok(Some(listener)) = sockets.take_unix_listener(0) {
+            Self::Unix(listener)
+        } else {
+            let message = "the socket in LISTEN_FDS is neither a TCP nor a Unix stream socket";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        };
+        if socket.is_connection()? {
+            let message = "the socket in LISTEN_FDS is a connection, expected one that listens: \
+                           `Accept=no` in the systemd socket unit";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        match sockets.take_unix_listener(0) {
-            Ok(listener) => Ok(listener.map(Self::Unix)),
-            Err(_) => {
-                let message = "the socket in LISTEN_FDS is neither a TCP nor a Unix stream socket";
-                Err(io::Error::new(io::ErrorKind::InvalidInput, message))
-            }
-        }
+        Ok(Some(socket))
     }
 
-    pub(crate) fn listen(self) -> io::Result<ListenSocket> {
+    /// Whether it has a peer. To accept from such a socket fails for ever.
+    fn is_connection(&self) -> io::Result<bool> {
+        Ok(match self {
+            Self::Tcp(socket) => {
+                let socket = OwnedFd::from(socket.try_clone()?);
+                std::net::TcpStream::from(socket).peer_addr().is_ok()
+            }
+            Self::Unix(socket) => {
+                let socket = OwnedFd::from(socket.try_clone()?);
+                std::os::unix::net::UnixStream::from(socket)
+                    .peer_addr()
+                    .is_ok()
+            }
+        })
+    }
+
+    /// Registers it with the current runtime.
+    fn listen(self) -> io::Result<Acceptor> {
         Ok(match self {
             Self::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
-                TcpListener::from_std(listener)?.into()
+                Acceptor::Tcp(TcpListener::from_std(listener)?)
             }
             Self::Unix(listener) => {
                 listener.set_nonblocking(true)?;
-                UnixListener::from_std(listener)?.into()
+                Acceptor::Unix(UnixListener::from_std(listener)?, None)
             }
         })
     }
@@ -242,15 +285,19 @@ impl Bound {
 
     /// The socket that the process was started with. It listens already.
     pub(crate) fn inherited(socket: Inherited) -> Result<Self, Error> {
-        let bound = socket.listen().and_then(Self::listening);
+        let bound = Self::listening(ListenSocket(SocketOrigin::Inherited(socket)));
         bound.map_err(Error::bind("main", "LISTEN_FDS"))
     }
 
     /// A socket that listens already.
     pub(crate) fn listening(socket: ListenSocket) -> io::Result<Self> {
+        let acceptor = match socket.0 {
+            SocketOrigin::Program(acceptor) => acceptor,
+            SocketOrigin::Inherited(socket) => socket.listen()?,
+        };
         Ok(Self {
-            address: socket.address()?,
-            socket: BoundKind::Listening(socket),
+            address: acceptor.address()?,
+            socket: BoundKind::Listening(acceptor),
         })
     }
 
@@ -260,15 +307,21 @@ impl Bound {
     }
 
     /// Has the socket listen.
-    pub(super) fn socket(self, name: &'static str) -> Result<ListenSocket, Error> {
-        let listen = || -> io::Result<ListenSocket> {
-            Ok(ListenSocket(match self.socket {
-                BoundKind::Tcp(socket) => SocketKind::Tcp(socket.listen(BACKLOG)?),
+    pub(super) fn acceptor(self, name: &'static str) -> Result<Acceptor, Error> {
+        let listen = || {
+            Ok(match self.socket {
+                BoundKind::Tcp(socket) => Acceptor::Tcp(socket.listen(BACKLOG)?),
                 BoundKind::Unix(socket, file) => {
-                    SocketKind::Unix(socket.listen(BACKLOG)?, Some(file))
+                    let listener = socket.listen(BACKLOG)?;
+                    // Until it listened, another process could take its file for that of a process that was killed.
+                    if !file.is_ours() {
+                        let message = "another process has taken the socket's file";
+                        return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
+                    }
+                    Acceptor::Unix(listener, Some(file))
                 }
-                BoundKind::Listening(listener) => return Ok(listener),
-            }))
+                BoundKind::Listening(acceptor) => acceptor,
+            })
         };
         listen().map_err(Error::bind(name, self.address))
     }
@@ -329,9 +382,15 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((file.dev(), file.ino()))
 }
 
+impl SocketFile {
+    fn is_ours(&self) -> bool {
+        identity(&self.path).is_ok_and(|identity| identity == self.identity)
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+        if self.is_ours() {
             let _ = fs::remove_file(&self.path);
         }
     }

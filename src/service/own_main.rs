@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::reload::Reload;
 use super::retry::RetryLimit;
@@ -22,9 +23,9 @@ use crate::logs::{self, Logs};
 use crate::otlp::Export;
 use crate::request::RequestLayer;
 use crate::server::{Bound, ListenSocket, Routers};
-use crate::settings::{Effective, Validate};
+use crate::settings::Effective;
 use crate::shared::{Build, Shared};
-use crate::shutdown::{Signals, Trigger};
+use crate::shutdown::Signals;
 
 /// Serves a router in a program that keeps its own `main`, in place of `axum::serve`.
 ///
@@ -83,8 +84,8 @@ impl Server {
         }
     }
 
-    /// Uses these settings: those of [`settings::load`](crate::settings::load), or the defaults with changes. The sections
-    /// `logs` and `service` have no effect, because they are the program's own.
+    /// Uses these settings: those of [`settings::load`](crate::settings::load), or the defaults with changes. The section
+    /// `logs` and the key `service.threads` have no effect, because the log and the runtime are the program's own.
     pub fn settings(mut self, settings: ChassisSettings) -> Self {
         self.settings = settings;
         self
@@ -126,18 +127,24 @@ impl Server {
     }
 
     /// Binds the address. Clients are refused until [`BoundServer::serve`]; the admin port answers at once, and is not ready.
+    /// SIGTERM and SIGINT keep their default action until then, which ends the process.
     ///
     /// # Errors
-    /// [`Error::Bind`] if an address cannot be bound, and [`Error::Runtime`] if the operating system refuses the admin
-    /// port's thread or a signal handler.
+    /// [`Error::Settings`] if settings are invalid, [`Error::Bind`] if an address cannot be bound, and [`Error::Runtime`] if the operating system refuses the admin
+    /// port's thread.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn bind(self) -> Result<BoundServer, Error> {
         let mut settings = self.settings;
-        // Loaded settings are complete, those in code need not be.
-        settings.complete(&mut crate::settings::Defaults::default());
-        let settings = Arc::new(settings);
+        // A port that is not opened may have the number of the other.
+        if self.socket.is_some() {
+            settings.server.port = 0;
+        }
+        if !self.has_admin {
+            settings.admin.port = 0;
+        }
+        let settings = Arc::new(settings.checked()?);
         let bound = match self.socket {
             Some(socket) => {
                 Bound::listening(socket).map_err(Error::bind("main", "the program's listener"))?
@@ -151,25 +158,23 @@ impl Server {
         let (shared, trigger) = share(self.build, &settings, logs, Export::off())?;
         collectors::register(&shared)?;
         shared.metrics.runtime(&tokio::runtime::Handle::current())?;
-        tokio::spawn(boxed(shared.heartbeat.clone().beat()));
-        tokio::spawn(boxed(follow(shared.limits.clone())));
+        let mut helpers = JoinSet::new();
+        helpers.spawn(boxed(shared.heartbeat.clone().beat()));
+        helpers.spawn(boxed(follow(shared.limits.clone())));
         let admin = match self.has_admin {
             true => Some(start_admin(&shared, &settings, self.effective)?),
             false => None,
         };
         let stop = shared.stop.clone();
-        let signals = match (self.stop, &admin) {
-            (Some(signal), _) => {
-                let (_, signals) = Signals::channel(stop.clone());
-                tokio::spawn(async move {
-                    signal.await;
-                    stop.send("the program's own signal".to_owned());
-                });
-                Ok(signals)
-            }
-            (None, Some(admin)) => admin.within(|| Signals::listen(stop)),
-            (None, None) => Signals::listen(stop),
-        };
+        let own_signal = self.stop.map(|signal| {
+            let (_, signals) = Signals::channel(stop.clone());
+            helpers.spawn(boxed(async move {
+                signal.await;
+                stop.send("the program's own signal".to_owned());
+            }));
+            signals
+        });
+        let teardown = Teardown::new(shared.clone(), trigger, settings.shutdown.clone());
         let initial = Arc::new(());
         let chassis = Chassis {
             shared,
@@ -181,8 +186,9 @@ impl Server {
         };
         Ok(BoundServer {
             bound,
-            signals: signals.map_err(Error::Runtime)?,
-            trigger,
+            own_signal,
+            helpers,
+            teardown,
             admin,
             chassis,
         })
@@ -223,12 +229,15 @@ impl fmt::Debug for Server {
     }
 }
 
-/// A [`Server`] with its address, before it serves.
+/// A [`Server`] with its address, before it serves. Dropping it aborts its background tasks.
 #[must_use = "clients are refused until it serves"]
 pub struct BoundServer {
     bound: Bound,
-    signals: Signals,
-    trigger: Trigger,
+    /// In place of SIGTERM and SIGINT.
+    own_signal: Option<Signals>,
+    /// Tasks that end with the server.
+    helpers: JoinSet<()>,
+    teardown: Teardown,
     admin: Option<AdminThread>,
     chassis: Chassis<()>,
 }
@@ -272,9 +281,11 @@ impl BoundServer {
     /// When this future is dropped, everything is aborted at once.
     ///
     /// # Errors
-    /// [`Error::Bind`] if another process has begun to listen there, and [`Error::Runtime`] if the shutdown panicked.
+    /// [`Error::Bind`] if another process has begun to listen there, and [`Error::Runtime`] if the operating system refuses
+    /// a signal handler or the shutdown panicked.
     pub async fn serve(self, router: Router) -> Result<Stopped, Error> {
         let layer = self.request_layer();
+        let _helpers = self.helpers;
         let Chassis {
             shared,
             chassis_settings: settings,
@@ -284,13 +295,20 @@ impl BoundServer {
             router,
             invalid_host: invalid_host(&shared, layer),
         };
-        let teardown = Teardown::new(shared, self.trigger, settings.shutdown.clone());
+        // Not before: a signal that nothing handles would be lost.
+        let stop = shared.stop.clone();
+        let signals = match (self.own_signal, &self.admin) {
+            (Some(signals), _) => Ok(signals),
+            (None, Some(admin)) => admin.within(|| Signals::listen(stop)),
+            (None, None) => Signals::listen(stop),
+        };
+        let signals = signals.map_err(Error::Runtime)?;
         let serving = Serving::begin(
             self.bound,
             routers,
             &settings.server,
-            self.signals,
-            teardown,
+            signals,
+            self.teardown,
             Reload::default(),
         );
         let stopping = serving.await?.until_stopped();

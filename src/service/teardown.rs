@@ -102,3 +102,10 @@ impl Teardown {
         failed
     }
 }
+
+impl Drop for Teardown {
+    /// Without a teardown, tasks would outlive the service. After one, there are none left.
+    fn drop(&mut self) {
+        self.shared.tasks.abort_all();
+    }
+}

@@ -10,10 +10,11 @@ use super::own_main::no_logs;
 use super::retry::RetryLimit;
 use super::start::share;
 use super::teardown::Teardown;
-use super::{Stopped, UNKNOWN};
+use super::{Stopped, UNKNOWN, collectors};
 use crate::chassis_settings::ChassisSettings;
 use crate::error::Chain;
 use crate::otlp::Export;
+use crate::platform::PlatformKind;
 use crate::shared::Build;
 
 /// A [`Chassis`] for unit tests of a service's own start, without a process and without ports.
@@ -73,11 +74,15 @@ impl<S> TestChassis<S> {
         Self::with_chassis_settings(settings, ChassisSettings::default())
     }
 
-    /// The same with these settings of the chassis.
+    /// The same with these settings of the chassis. `service.platform` is a terminal, unless it is set.
     ///
     /// # Panics
-    /// As [`TestChassis::new`].
-    pub fn with_chassis_settings(settings: S, chassis: ChassisSettings) -> Self {
+    /// As [`TestChassis::new`], and if the settings are invalid.
+    pub fn with_chassis_settings(settings: S, mut chassis: ChassisSettings) -> Self {
+        // The same on each machine.
+        if chassis.service.platform == PlatformKind::Auto {
+            chassis.service.platform = PlatformKind::Terminal;
+        }
         let build = Build {
             name: "test",
             version: "0.0.0",
@@ -85,8 +90,14 @@ impl<S> TestChassis<S> {
             created: UNKNOWN,
             rustc: env!("CHASSIS_RUSTC"),
         };
-        let parts = no_logs().and_then(|logs| share(build, &chassis, logs, Export::off()));
-        let (shared, trigger) = parts.unwrap_or_else(|error| panic!("{}", Chain(&error)));
+        let parts = chassis.checked().and_then(|chassis| {
+            let (shared, trigger) = share(build, &chassis, no_logs()?, Export::off())?;
+            // As in a service, where their names are taken.
+            collectors::register(&shared)?;
+            shared.metrics.runtime(&tokio::runtime::Handle::current())?;
+            Ok((chassis, shared, trigger))
+        });
+        let (chassis, shared, trigger) = parts.unwrap_or_else(|error| panic!("{}", Chain(&error)));
         let initial = Arc::new(settings);
         let settings = watch::Sender::new(initial.clone());
         let teardown = Teardown::new(shared.clone(), trigger, chassis.shutdown.clone());

@@ -79,7 +79,7 @@ impl Process {
     /// The main listener, where its routes are; waits until it is there.
     ///
     /// # Panics
-    /// If it does not come.
+    /// If it does not come, or is a Unix socket.
     #[track_caller]
     pub fn main(&self) -> Listener<'_> {
         self.listener("main")
@@ -100,7 +100,9 @@ impl Process {
         let line = self.wait_for(&format!("open its {name} listener"), is_it);
         match line["address"].as_str().map(str::parse) {
             Some(Ok(address)) => Listener::new(&self.subject, address),
-            _ => self.subject.fail(&format!("tells no address: {line}")),
+            _ => self.subject.fail(
+                "listens on a Unix socket, which this client cannot use: connect to the path yourself",
+            ),
         }
     }
 

@@ -12,7 +12,7 @@ use axum_chassis::{Chassis, Service};
 use serde_json::{Value, json};
 
 use crate::client::{Connection, get, post};
-use crate::program::{Program, Setup, eventually};
+use crate::program::{Program, SOON, Setup, eventually};
 
 /// Each way, this many processes are stopped under load.
 const STOPS: usize = 20;
@@ -478,6 +478,22 @@ async fn the_start_sees_the_chassiss_settings_the_name_and_the_version() {
     let service = Service::<()>::new("subject", "1.2.3");
     let running = service.start(sources, start).await.unwrap();
     assert!(running.stop().await.is_graceful());
+}
+
+#[tokio::test]
+async fn dropping_a_service_within_a_test_stops_it() {
+    let (report, stopped) = tokio::sync::oneshot::channel();
+    let start = async |chassis: Chassis<()>| {
+        chassis.on_stop("report", async move || {
+            let _ = report.send(());
+            Ok(())
+        });
+        Ok(Router::new())
+    };
+    let service = Service::<()>::new("subject", "1.2.3");
+    drop(service.start(Sources::empty(), start).await.unwrap());
+    let stopped = tokio::time::timeout(SOON, stopped).await;
+    stopped.expect("a stop in time").unwrap();
 }
 
 #[tokio::test]

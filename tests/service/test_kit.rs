@@ -212,6 +212,7 @@ fn settings_of_the_developer_are_not_inherited() {
         "APP_CONFIG_DIR",
         "DATABASE_URL",
         "KUBERNETES_SERVICE_HOST",
+        "LISTEN_FDS",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "PORT",
         "REDIS_URL",

@@ -252,6 +252,25 @@ fn inherited_sockets_of_another_kind_or_number_are_errors() {
 }
 
 #[test]
+#[should_panic(expected = "listens on a Unix socket, which this client cannot use")]
+fn the_test_kits_client_names_what_it_cannot_use() {
+    let (_folder, path) = place();
+    start(on(&path)).main();
+}
+
+#[test]
+fn inherited_connections_are_errors() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (unix, _peer) = UnixStream::pair().unwrap();
+    for connection in [OwnedFd::from(tcp), OwnedFd::from(unix)] {
+        let ended = activated(connection, 1).wait();
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains("`Accept=no`"), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn the_sockets_of_another_process_are_not_taken() {
     let setup = Setup::default()
         .variable("LISTEN_FDS", 1)
