@@ -92,7 +92,7 @@ impl RequestLayer {
     }
 
     /// Maps errors that handlers return with `?` to responses, as
-    /// [`Chassis::on_error`](crate::Chassis::on_error) does.
+    /// [`Chassis::on_error`](crate::Chassis::on_error) does. All layers of a [`Server`](crate::Server) share these mappings.
     #[must_use]
     pub fn on_error(
         self,
