@@ -459,7 +459,8 @@ async fn a_server_whose_unix_socket_was_taken_before_it_listened_fails_and_leave
     let (first, _stop) = server();
     let (second, _stop) = server();
     let _serving = serve(second, Router::new().route("/", get("second"))).await;
-    let error = first.serve(Router::new()).await.unwrap_err();
+    let served = tokio::time::timeout(SOON, first.serve(Router::new())).await;
+    let error = served.expect("an error in time").unwrap_err();
     assert!(
         matches!(&error, Error::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse),
         "{error:?}"
