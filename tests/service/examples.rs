@@ -1,4 +1,4 @@
-//! Examples, run within the test.
+//! Examples, run within the test or as processes.
 
 #[expect(dead_code, reason = "its main, which the test stands for")]
 #[path = "../../examples/admin_routes.rs"]
@@ -8,7 +8,8 @@ mod admin_routes;
 mod route_policies;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 
 use axum::Router;
@@ -19,6 +20,23 @@ use tokio::runtime::Runtime;
 
 use crate::client::{get, request};
 use crate::program::{TOKEN, bearer};
+
+/// An example as a process. `cargo test` builds all of them; with `--test`, only this builds it.
+pub(crate) fn example(name: &str) -> Program {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let example = profile.join("examples").join(name);
+    if !example.exists() {
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package=axum-chassis", "--example"])
+            .arg(name)
+            .arg("--target-dir")
+            .arg(profile.parent().unwrap_or(Path::new("target")))
+            .status();
+        assert!(status.unwrap().success());
+    }
+    Program::new(example)
+}
 
 fn start(
     runtime: &Runtime,
@@ -63,17 +81,7 @@ fn admin_routes_show_and_empty_what_the_service_keeps() {
 /// As a process: a test has one subscriber for all of its services.
 #[test]
 fn a_tracing_layer_gets_an_error_that_the_log_leaves_out() {
-    let test = std::env::current_exe().unwrap();
-    let example: PathBuf = test
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("examples/tracing_layer");
-    assert!(
-        example.exists(),
-        "first: cargo build --example tracing_layer"
-    );
-    let program = Program::new(example)
+    let program = example("tracing_layer")
         .set("logs.filter", "info,tracing_layer=off")
         .start();
     assert_eq!(program.get("/orders/7").status, 409);

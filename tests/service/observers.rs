@@ -1,11 +1,9 @@
 //! Observers of requests: each request begins and ends once, whatever its end.
 
-use std::path::Path;
-use std::process::Command;
-
-use axum_chassis::testing::{self, Ended};
+use axum_chassis::testing::Ended;
 
 use crate::client::{Connection, get};
+use crate::examples::example;
 use crate::http2::{Http2, RST_STREAM, frame};
 use crate::program::{Program, Setup, eventually};
 
@@ -261,30 +259,9 @@ fn an_unlogged_route_is_observed() {
     assert!(!ended.log.iter().any(|line| line["target"] == "access"));
 }
 
-/// The example, which `cargo test` builds. With `--test`, only this builds it.
-fn example() -> testing::Program {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap();
-    let example = profile.join("examples/observer");
-    if !example.exists() {
-        let status = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--package=axum-chassis",
-                "--example=observer",
-            ])
-            .arg("--target-dir")
-            .arg(profile.parent().unwrap_or(Path::new("target")))
-            .status();
-        assert!(status.unwrap().success());
-    }
-    testing::Program::new(example)
-}
-
 #[test]
 fn the_example_counts_and_logs_requests_by_the_tier_of_their_tenant() {
-    let service = example().start();
+    let service = example("observer").start();
     let cases = [
         ("gold-7", 200, "gold"),
         ("free-1", 200, "free"),
