@@ -39,7 +39,7 @@ use crate::cli::{self, Operation};
 use crate::error::Error;
 use crate::logs::OtherLayer;
 use crate::settings::{SettingsSchema, Sources};
-use crate::shared::Build;
+use crate::shared::{Build, UNKNOWN};
 
 /// Builds and runs a service. `S` is the struct of its own settings, or `()`.
 #[must_use = "a service does nothing until it runs"]
@@ -52,9 +52,6 @@ pub struct Service<S = ()> {
     outer: Outer,
     tracing_layers: Vec<OtherLayer>,
 }
-
-/// The commit and the build time of a build that does not set them.
-const UNKNOWN: &str = "unknown";
 
 /// A build argument that is missing or empty is unknown.
 fn known(value: Option<&'static str>) -> &'static str {
@@ -76,15 +73,8 @@ impl<S: SettingsSchema> Service<S> {
     /// Creates a service with a name and a version. Pass `env!("CARGO_PKG_NAME")` and
     /// `env!("CARGO_PKG_VERSION")`.
     pub fn new(name: &'static str, version: &'static str) -> Self {
-        let build = Build {
-            name,
-            version,
-            revision: UNKNOWN,
-            created: UNKNOWN,
-            rustc: env!("CHASSIS_RUSTC"),
-        };
         Self {
-            build,
+            build: Build::new(name, version),
             arguments: None,
             sources: Sources::empty(),
             commands: Vec::new(),

@@ -46,3 +46,19 @@ pub(crate) struct Build {
     pub(crate) created: &'static str,
     pub(crate) rustc: &'static str,
 }
+
+/// The commit and the build time of a build that does not set them.
+pub(crate) const UNKNOWN: &str = "unknown";
+
+impl Build {
+    /// A build without its commit and its time.
+    pub(crate) fn new(name: &'static str, version: &'static str) -> Self {
+        Self {
+            name,
+            version,
+            revision: UNKNOWN,
+            created: UNKNOWN,
+            rustc: env!("CHASSIS_RUSTC"),
+        }
+    }
+}

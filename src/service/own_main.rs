@@ -14,7 +14,7 @@ use super::retry::RetryLimit;
 use super::start::{follow, invalid_host, request_layer, share};
 use super::stop::Serving;
 use super::teardown::Teardown;
-use super::{Chassis, Stopped, UNKNOWN, collectors};
+use super::{Chassis, Stopped, collectors};
 use crate::admin::{self, Admin, AdminThread};
 use crate::boxed::{Boxed, boxed};
 use crate::chassis_settings::ChassisSettings;
@@ -68,13 +68,7 @@ impl Server {
     /// `env!("CARGO_PKG_VERSION")`.
     pub fn new(name: &'static str, version: &'static str) -> Self {
         Self {
-            build: Build {
-                name,
-                version,
-                revision: UNKNOWN,
-                created: UNKNOWN,
-                rustc: env!("CHASSIS_RUSTC"),
-            },
+            build: Build::new(name, version),
             settings: ChassisSettings::default(),
             effective: Effective::default(),
             logs: None,
@@ -130,8 +124,8 @@ impl Server {
     /// SIGTERM and SIGINT keep their default action until then, which ends the process.
     ///
     /// # Errors
-    /// [`Error::Settings`] if settings are invalid, [`Error::Bind`] if an address cannot be bound, and [`Error::Runtime`] if the operating system refuses the admin
-    /// port's thread.
+    /// [`Error::Settings`] if settings are invalid, [`Error::Bind`] if an address cannot be bound, and [`Error::Runtime`] if
+    /// the operating system refuses the admin port's thread.
     ///
     /// # Panics
     /// Outside of a tokio runtime.

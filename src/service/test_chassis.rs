@@ -10,7 +10,7 @@ use super::own_main::no_logs;
 use super::retry::RetryLimit;
 use super::start::share;
 use super::teardown::Teardown;
-use super::{Stopped, UNKNOWN, collectors};
+use super::{Stopped, collectors};
 use crate::chassis_settings::ChassisSettings;
 use crate::error::Chain;
 use crate::otlp::Export;
@@ -83,13 +83,7 @@ impl<S> TestChassis<S> {
         if chassis.service.platform == PlatformKind::Auto {
             chassis.service.platform = PlatformKind::Terminal;
         }
-        let build = Build {
-            name: "test",
-            version: "0.0.0",
-            revision: UNKNOWN,
-            created: UNKNOWN,
-            rustc: env!("CHASSIS_RUSTC"),
-        };
+        let build = Build::new("test", "0.0.0");
         let parts = chassis.checked().and_then(|chassis| {
             let (shared, trigger) = share(build, &chassis, no_logs()?, Export::off())?;
             // As in a service, where their names are taken.
