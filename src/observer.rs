@@ -1,4 +1,4 @@
-//! Observers of requests: code of the program that runs at the begin and at the end of each request.
+//! Observers of requests: code of the program that runs at the start and at the end of each request.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::logs::AccessFields;
 use crate::record::FinishedRequest;
 use crate::trace::Ids;
 
-/// Code that runs at the begin and at the end of each request: for metrics of your own, for fields of the access line, or
+/// Code that runs at the start and at the end of each request: for metrics of your own, for fields of the access line, or
 /// for another system that counts requests.
 ///
 /// [`Chassis::observe`](crate::Chassis::observe) adds an observer to a service, and
@@ -203,7 +203,7 @@ impl Observed {
     fn begin(all: [&[Begin]; 2], mut head: RequestHead<'_>) -> Box<Self> {
         let count = all.iter().map(|some| some.len()).sum();
         let (ids, mut ends) = (head.ids, Vec::with_capacity(count));
-        within(ids, &mut || {
+        ids.enter(|| {
             let begin = |begin: &Begin| catch_unwind(AssertUnwindSafe(|| begin(&mut head))).ok();
             ends.extend(all.into_iter().flatten().filter_map(begin));
         });
@@ -213,16 +213,11 @@ impl Observed {
     /// The request has ended.
     #[inline(never)]
     pub(crate) fn end(mut self, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
-        within(request.ids, &mut || {
+        request.ids.enter(|| {
             for end in self.0.drain(..) {
                 // The panic hook has logged and counted it.
                 let _ = catch_unwind(AssertUnwindSafe(|| end(request, fields)));
             }
         });
     }
-}
-
-/// Calls `run` with the IDs of the request as the current ones.
-fn within(ids: &Ids, run: &mut dyn FnMut()) {
-    ids.enter(run);
 }
