@@ -34,7 +34,8 @@ fn main() -> Result<()> {
 }
 
 /// The other crates, which lie beside `axum-chassis` in a service's `vendor/`.
-const OTHERS: [&str; 3] = [
+const OTHERS: [&str; 4] = [
+    "axum-chassis-otlp",
     "axum-chassis-redis",
     "axum-chassis-settings",
     "axum-chassis-sqlx",

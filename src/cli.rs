@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
-use crate::chassis_settings::{self, ChassisSettings};
+use crate::chassis_settings::{ChassisSettings, LoadedSettings};
 use crate::error::{Chain, Error};
 use crate::limits::Limits;
 use crate::settings::{self, SettingsSchema, Sources};
@@ -123,18 +123,20 @@ pub(crate) fn sources(arguments: &Arguments) -> Sources {
         .fold(Sources::from_env(), |sources, set| sources.with_set(set))
 }
 
-/// Runs the selected operation, and returns its exit code. `None` for the service itself and for its commands.
+/// Runs the selected operation, and returns its exit code. `None` for the service itself and for its commands. `check` loads
+/// the settings and the configuration of the exporters.
 pub(crate) fn answer<B: SettingsSchema>(
     arguments: &Arguments,
     sources: &Sources,
     build: &Build,
     commands: &[CommandInfo],
+    check: impl FnOnce() -> Result<LoadedSettings<B>, Error>,
 ) -> Option<ExitCode> {
     let load = || settings::load::<ChassisSettings, B>(sources);
     match &arguments.operation {
         Operation::Run | Operation::Command(_) => None,
-        Operation::CheckConfig => Some(match chassis_settings::load::<B>(sources) {
-            Ok((loaded, _)) => {
+        Operation::CheckConfig => Some(match check() {
+            Ok(loaded) => {
                 for warning in loaded.effective.warnings() {
                     complain(&format!("warning: {warning}\n"));
                 }

@@ -30,7 +30,6 @@
 //! - [`metrics`]: Prometheus metrics with OpenTelemetry's names and a bounded number of series.
 //! - [`trace`]: request ids and W3C trace context.
 //! - `openapi`, a feature: error responses in an OpenAPI description of the routes.
-//! - `otlp`, a feature: exports traces to an OpenTelemetry collector.
 //! - [`request`]: the middleware around every route, and all outcomes of a request.
 //! - [`client_ip`]: the client's address, also behind proxies.
 //! - [`server`], [`admin`]: the two listeners.
@@ -55,10 +54,6 @@ mod boxed;
 mod cgroup;
 mod chunks;
 mod error;
-#[cfg(not(feature = "otlp"))]
-mod otlp;
-#[cfg(feature = "otlp")]
-pub mod otlp;
 mod platform;
 mod problem;
 mod record;
@@ -100,7 +95,7 @@ pub use error::Error;
 pub use platform::PlatformKind;
 pub use problem::Problem;
 pub use request::RoutePolicy;
-pub use service::{BoundServer, Chassis, Running, Server, Service, Stopped};
+pub use service::{BoundServer, Chassis, Exporter, Running, Server, Service, Stopped};
 
 #[cfg(feature = "openapi")]
 pub use aide;

@@ -4,6 +4,7 @@
 mod chassis;
 mod collectors;
 mod command;
+mod exporter;
 mod follow;
 mod own_main;
 mod process;
@@ -32,12 +33,13 @@ use tracing_subscriber::Registry;
 
 pub use self::chassis::Chassis;
 use self::command::Command;
+pub use self::exporter::Exporter;
+use self::exporter::Telemetry;
 pub use self::own_main::{BoundServer, Server};
 #[cfg(all(unix, feature = "testing"))]
 pub use self::test_chassis::TestChassis;
 use crate::cli::{self, Operation};
 use crate::error::Error;
-use crate::logs::OtherLayer;
 use crate::settings::{SettingsSchema, Sources};
 use crate::shared::{Build, UNKNOWN};
 
@@ -50,7 +52,7 @@ pub struct Service<S = ()> {
     sources: Sources,
     commands: Vec<Command<S>>,
     outer: Outer,
-    tracing_layers: Vec<OtherLayer>,
+    telemetry: Telemetry,
 }
 
 /// A build argument that is missing or empty is unknown.
@@ -79,7 +81,7 @@ impl<S: SettingsSchema> Service<S> {
             sources: Sources::empty(),
             commands: Vec::new(),
             outer: Outer::default(),
-            tracing_layers: Vec::new(),
+            telemetry: Telemetry::default(),
         }
     }
 
@@ -248,7 +250,20 @@ impl<S: SettingsSchema> Service<S> {
         mut self,
         layer: impl tracing_subscriber::Layer<Registry> + Send + Sync + 'static,
     ) -> Self {
-        self.tracing_layers.push(Box::new(layer));
+        self.telemetry.layers.push(Box::new(layer));
+        self
+    }
+
+    /// Adds an exporter of telemetry: `.export(axum_chassis_otlp::Traces::from_env)` exports traces.
+    ///
+    /// `load` gets the service's name and version. It reads and validates the exporter's configuration, such as environment
+    /// variables: an [`Error::Settings`] is reported together with all other errors in the settings, with exit code 78, and
+    /// also by `--check-config`. Commands export as well. [`Service::start`], for tests, leaves exporters out.
+    pub fn export<E: Exporter>(
+        mut self,
+        load: impl Fn(&'static str, &'static str) -> Result<E, Error> + 'static,
+    ) -> Self {
+        self.telemetry.export(load);
         self
     }
 
@@ -268,15 +283,15 @@ impl<S: SettingsSchema> Service<S> {
             Err(problem) => return cli::usage_error(&problem, &commands),
         };
         let sources = cli::sources(&arguments).with_sources_of(self.sources);
-        if let Some(code) = cli::answer::<S>(&arguments, &sources, &self.build, &commands) {
+        let check = || Ok(self.telemetry.load(&self.build, &sources)?.0);
+        if let Some(code) = cli::answer::<S>(&arguments, &sources, &self.build, &commands, check) {
             return code;
         }
         let is_chosen =
             |command: &Command<S>| arguments.operation == Operation::Command(command.listed.name);
-        let layers = self.tracing_layers;
         let code = match self.commands.into_iter().find(is_chosen) {
-            Some(command) => command::run(self.build, sources, layers, command),
-            None => process::run(self.build, sources, layers, self.outer, start),
+            Some(command) => command::run(self.build, sources, self.telemetry, command),
+            None => process::run(self.build, sources, self.telemetry, self.outer, start),
         };
         code.unwrap_or_else(|error| cli::fatal(&error))
     }

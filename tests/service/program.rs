@@ -58,7 +58,7 @@ const BEGIN: &str = "--- the program ---";
 fn program() {
     // Past the test harness's own words.
     println!("{BEGIN}");
-    let mut service = Service::<Settings>::new("subject", "1.2.3")
+    let mut service = crate::extended(Service::<Settings>::new("subject", "1.2.3"))
         .revision("abc123")
         .outer_layer(map_response(outer))
         .arguments(

@@ -1,4 +1,4 @@
-//! The public APIs of the crates in `listing.txt` and `settings.txt`: reviewers see every change of them.
+//! The public APIs of the crates in `listing.txt`, `otlp.txt` and `settings.txt`: reviewers see every change of them.
 //! `UPDATE_SNAPSHOTS=1 cargo test --package api -- --ignored` writes it.
 
 use std::collections::BTreeSet;
@@ -47,13 +47,20 @@ const FOREIGN: [(&str, &[&str]); 18] = [
     ("tracing_core", &["axum_chassis::logs::Logs::"]),
     (
         "tracing_subscriber",
-        &["axum_chassis::logs::Logs::layer", "::tracing_layer(self"],
+        &[
+            "axum_chassis::logs::Logs::layer",
+            "axum_chassis::logs::install_with_layer",
+            "::Exporter::layer(&self)",
+            "::Traces::layer(&self)",
+            "::tracing_layer(self",
+        ],
     ),
 ];
 /// The crates of the language, and ours.
-const OWN: [&str; 6] = [
+const OWN: [&str; 7] = [
     "alloc",
     "axum_chassis",
+    "axum_chassis_otlp",
     "axum_chassis_settings",
     "core",
     "std",
@@ -102,6 +109,7 @@ fn crates(line: &str) -> impl Iterator<Item = &str> {
 fn the_public_api_equals_its_listing() {
     let listings = [
         ("axum-chassis", "listing.txt"),
+        ("axum-chassis-otlp", "otlp.txt"),
         ("axum-chassis-settings", "settings.txt"),
     ]
     .map(|(package, listing)| (api(package), listing));

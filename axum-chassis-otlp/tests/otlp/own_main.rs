@@ -1,5 +1,7 @@
-//! The export in a program that keeps its own `main`: the parts, given what exports.
+//! The export in a program that keeps its own `main`: with a `Server`, and with the parts alone.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -8,9 +10,9 @@ use axum::body::Body;
 use axum::routing::get;
 use axum_chassis::logs::{self, Format};
 use axum_chassis::metrics::Metrics;
-use axum_chassis::otlp::Export;
 use axum_chassis::request::RequestLayer;
-use axum_chassis::{Error, limits};
+use axum_chassis::{ChassisSettings, Error, Server, limits};
+use axum_chassis_otlp::Traces;
 use http::Request;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -31,8 +33,8 @@ fn program() {
 }
 
 async fn own_main() -> i32 {
-    let export = match Export::from_env("own", "1.2.3") {
-        Ok(export) => export,
+    let traces = match Traces::from_env("own", "1.2.3") {
+        Ok(traces) => traces,
         Err(Error::Settings(wrong)) => {
             eprintln!("{wrong}");
             return 78;
@@ -41,24 +43,58 @@ async fn own_main() -> i32 {
     };
     let mut settings = logs::Settings::default();
     settings.format = Format::Json;
-    let logs = logs::install_with_tracing(&settings, &export).unwrap();
-    let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new());
-    let router = Router::new()
-        .route("/", get(handler))
-        .layer(layer.unwrap().with_tracing(&export));
-    let request = Request::get("/").body(Body::empty()).unwrap();
-    assert_eq!(router.oneshot(request).await.unwrap().status(), 200);
-
-    export.flush(Duration::from_secs(1)).await;
-    let counts = export.counts();
+    let logs = logs::install_with_layer(&settings, traces.layer()).unwrap();
+    let routes = Router::new().route("/", get(handler));
+    if std::env::var_os("PARTS").is_some() {
+        let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new());
+        let router = routes.layer(layer.unwrap().observe(traces.observer()));
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        assert_eq!(router.oneshot(request).await.unwrap().status(), 200);
+        traces.flush(Duration::from_secs(1)).await;
+    } else {
+        let mut settings = ChassisSettings::default();
+        settings.server.host = "127.0.0.1".to_owned();
+        settings.server.port = 0;
+        settings.shutdown.delay = Some(Duration::ZERO.into());
+        let server = Server::new("own", "1.2.3").settings(settings).logs(&logs);
+        let server = server.export(traces.clone()).bind().unwrap();
+        let (chassis, address) = (server.chassis().clone(), server.address().unwrap());
+        let metrics = chassis.metrics().clone();
+        let client = async {
+            while !chassis.readiness().is_started() {
+                tokio::task::yield_now().await;
+            }
+            let client = tokio::task::spawn_blocking(move || request(address));
+            assert!(client.await.unwrap().starts_with("HTTP/1.1 200 OK"));
+            chassis.stop("one request was served");
+        };
+        let routes = routes.layer(server.request_layer());
+        let (stopped, ()) = tokio::join!(server.serve(routes), client);
+        assert!(stopped.unwrap().is_graceful());
+        let counted = metrics
+            .encode(None)
+            .1
+            .contains("trace_spans_exported_total");
+        assert_eq!(counted, traces.is_on());
+    }
+    let counts = traces.counts();
     tracing::info!(
-        on = export.is_on(),
+        on = traces.is_on(),
         exported = counts.exported,
         refused = counts.refused,
         "done"
     );
     assert!(logs.flush(Duration::from_secs(5)));
     0
+}
+
+fn request(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = b"GET / HTTP/1.1\r\nhost: own\r\nconnection: close\r\n\r\n";
+    stream.write_all(head).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[tracing::instrument]
@@ -94,13 +130,18 @@ pub(crate) fn message<'a>(log: &'a [Value], message: &str) -> &'a Value {
 
 #[test]
 fn remaining_spans_are_exported_before_the_exit_and_counted() {
-    let collector = Answering::start(&["200 OK"]);
-    let endpoint = collector.endpoint();
-    let log = log(&run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]));
-    assert_eq!(collector.requests(), 1);
-    message(&log, "exporting traces");
-    let done = message(&log, "done");
-    assert_eq!((&done["on"], &done["exported"]), (&true.into(), &2.into()));
+    for parts in [&[][..], &[("PARTS", "yes")]] {
+        let collector = Answering::start(&["200 OK"]);
+        let endpoint = collector.endpoint();
+        let variables = [&[("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)], parts].concat();
+        let log = log(&run(&variables));
+        assert_eq!(collector.requests(), 1);
+        let done = message(&log, "done");
+        assert_eq!((&done["on"], &done["exported"]), (&true.into(), &2.into()));
+        if parts.is_empty() {
+            message(&log, "exporting traces");
+        }
+    }
 }
 
 #[test]

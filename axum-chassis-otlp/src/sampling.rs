@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
 
 /// The sampler: selects the traces that are exported.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Sampling {
+pub(crate) struct Sampling {
     /// Whether the caller decides, if there is one.
     by_parent: bool,
     root: Root,
@@ -23,13 +23,13 @@ enum Root {
 // === impl Sampling ===
 
 impl Sampling {
-    pub(super) const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self {
         by_parent: false,
         root: Root::None,
     };
 
     /// The sampler with the standard's `name`; `ratio` is called if the name needs one.
-    pub(super) fn named(name: &str, ratio: impl FnOnce() -> f64) -> Option<Self> {
+    pub(crate) fn named(name: &str, ratio: impl FnOnce() -> f64) -> Option<Self> {
         let (by_parent, root) = match name.strip_prefix("parentbased_") {
             Some(root) => (true, root),
             None => (false, name),
@@ -44,7 +44,7 @@ impl Sampling {
     }
 
     /// The same decision for spans that are not a request's.
-    pub(super) fn sampler(self) -> Sampler {
+    pub(crate) fn sampler(self) -> Sampler {
         let root = self.root.sampler();
         if self.by_parent {
             Sampler::ParentBased(Box::new(root))
@@ -54,7 +54,7 @@ impl Sampling {
     }
 
     /// Whether to export the trace, given what its caller decided, if it has one.
-    pub(super) fn decide(self, trace: TraceId, parent: Option<bool>) -> bool {
+    pub(crate) fn decide(self, trace: TraceId, parent: Option<bool>) -> bool {
         if let Some(sampled) = parent.filter(|_| self.by_parent) {
             return sampled;
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::sampling::Sampling;
+use crate::sampling::Sampling;
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
@@ -18,19 +18,19 @@ const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 
 /// The parsed variables.
 #[derive(Debug, PartialEq)]
-pub(super) struct Variables {
-    pub(super) endpoint: Uri,
+pub(crate) struct Variables {
+    pub(crate) endpoint: Uri,
     /// Timeout of the export of a batch.
-    pub(super) timeout: Duration,
-    pub(super) sampling: Sampling,
+    pub(crate) timeout: Duration,
+    pub(crate) sampling: Sampling,
     /// The maximum number of waiting spans.
-    pub(super) queue: usize,
+    pub(crate) queue: usize,
     /// The maximum number of spans in one request to the collector.
-    pub(super) batch: usize,
+    pub(crate) batch: usize,
     /// The time a span waits for others of its batch.
-    pub(super) delay: Duration,
-    pub(super) service_name: Option<String>,
-    pub(super) attributes: Vec<(String, String)>,
+    pub(crate) delay: Duration,
+    pub(crate) service_name: Option<String>,
+    pub(crate) attributes: Vec<(String, String)>,
 }
 
 /// All invalid variables, a line each.
@@ -49,7 +49,7 @@ impl std::error::Error for InvalidVariables {}
 ///
 /// # Errors
 /// All that is wrong with them.
-pub(super) fn read(
+pub(crate) fn read(
     variable: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Option<Variables>, InvalidVariables> {
     let mut reader = VariableReader {

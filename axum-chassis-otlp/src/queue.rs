@@ -9,14 +9,14 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
 
-use super::Counts;
+use crate::Counts;
 
 /// The interval of log lines about lost spans.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 
 /// The counts of this process's spans.
 #[derive(Debug)]
-pub(super) struct Spans {
+pub(crate) struct Spans {
     room: usize,
     queued: AtomicUsize,
     under_way: AtomicUsize,
@@ -38,7 +38,7 @@ struct Reports {
 }
 
 impl Spans {
-    pub(super) fn new(room: usize) -> Self {
+    pub(crate) fn new(room: usize) -> Self {
         Self {
             room,
             queued: AtomicUsize::new(0),
@@ -52,7 +52,7 @@ impl Spans {
         }
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         Counts {
             exported: self.exported.load(Ordering::Relaxed),
             no_room: self.no_room.load(Ordering::Relaxed),
@@ -61,11 +61,11 @@ impl Spans {
     }
 
     /// The number of spans that are neither exported nor lost yet.
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.queued.load(Ordering::Relaxed) + self.under_way.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_problem(&self, problem: String) {
+    pub(crate) fn set_problem(&self, problem: String) {
         *lock(&self.problem) = Some(problem);
     }
 
@@ -140,13 +140,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// The sending end: never waits, and drops spans while the queue is full.
 #[derive(Clone, Debug)]
-pub(super) struct SpanQueue {
+pub(crate) struct SpanQueue {
     batches: Arc<BatchSpanProcessor>,
     spans: Arc<Spans>,
 }
 
 impl SpanQueue {
-    pub(super) fn new(
+    pub(crate) fn new(
         mut batches: BatchSpanProcessor,
         resource: &Resource,
         spans: Arc<Spans>,
@@ -180,13 +180,13 @@ impl SpanProcessor for SpanQueue {
 
 /// The receiving end, on the exporting thread.
 #[derive(Debug)]
-pub(super) struct Reporting {
+pub(crate) struct Reporting {
     exporter: opentelemetry_otlp::SpanExporter,
     spans: Arc<Spans>,
 }
 
 impl Reporting {
-    pub(super) fn new(exporter: opentelemetry_otlp::SpanExporter, spans: Arc<Spans>) -> Self {
+    pub(crate) fn new(exporter: opentelemetry_otlp::SpanExporter, spans: Arc<Spans>) -> Self {
         Self { exporter, spans }
     }
 }

@@ -1,18 +1,18 @@
 //! The HTTP client of the exporting thread: one request at a time, without TLS.
 //!
-//! On the hyper that serves the requests already, as the usual client would bring 32 crates more.
+//! It uses the hyper that serves the requests, because the usual client would bring 32 crates more.
 //! It runs on the exporting thread alone and shares nothing with the service's runtime.
 
-use std::future::{Future, poll_fn, ready};
+use std::future::{Future, ready};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use opentelemetry_http::{HttpClient, HttpError};
@@ -20,15 +20,15 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::queue::Spans;
-use crate::error::Chain;
+use crate::queue::Spans;
+use crate::text::chain;
 
-/// An answer longer than this is not read to its end.
+/// The maximum size of an answer.
 const LONGEST_ANSWER: usize = 64 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     runtime: Runtime,
     host: String,
     port: u16,
@@ -39,7 +39,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(
+    pub(crate) fn new(
         endpoint: &Uri,
         timeout: Duration,
         stopping: watch::Receiver<bool>,
@@ -74,7 +74,7 @@ impl Client {
         match &result {
             Ok(response) if response.status().is_success() => {}
             Ok(response) => self.problem(format!("the collector returned {}", response.status())),
-            Err(error) => self.problem(Chain(error.as_ref()).to_string()),
+            Err(error) => self.problem(chain(error.as_ref())),
         }
         result
     }
@@ -117,10 +117,11 @@ impl Client {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let request = request.clone().map(Body::from);
+        let request = request.clone().map(Full::new);
         let answer = async {
             let (head, body) = sender.send_request(request).await?.into_parts();
-            Ok(Response::from_parts(head, read(body).await?))
+            let body = Limited::new(body, LONGEST_ANSWER).collect().await?;
+            Ok(Response::from_parts(head, body.to_bytes()))
         };
         tokio::select! {
             answer = answer => answer,
@@ -156,20 +157,6 @@ fn for_the_wire(mut request: Request<Bytes>) -> Request<Bytes> {
     headers.extend(host.map(|host| (header::HOST, host)));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     request
-}
-
-async fn read(body: hyper::body::Incoming) -> Result<Bytes, HttpError> {
-    let mut body = pin!(body);
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
-        if let Ok(data) = frame?.into_data() {
-            bytes.extend_from_slice(&data);
-        }
-        if bytes.len() > LONGEST_ANSWER {
-            return Err("the answer is too long".into());
-        }
-    }
-    Ok(bytes.freeze())
 }
 
 /// The statuses after which OTLP tries again.

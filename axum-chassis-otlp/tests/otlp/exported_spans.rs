@@ -375,19 +375,22 @@ fn variables_configure_the_export() {
 #[test]
 #[ignore = "needs rotel"]
 fn a_program_that_keeps_its_own_main_exports_as_well() {
-    let collector = Collector::start();
-    let endpoint = collector.endpoint();
-    let ended = own_main::run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
-    let log = own_main::log(&ended);
-    let spans = collector.spans();
-    assert_eq!(spans.len(), 2, "{spans:#?}");
-    let (request, handler) = (named(&spans, "GET /"), named(&spans, "handler"));
-    assert_eq!(handler.parent, request.id);
-    let handled = own_main::message(&log, "handled");
-    assert_eq!(handled["trace_id"], request.trace);
-    assert_eq!(access(&log, "/")["span_id"], request.id);
-    assert_eq!(request.resource["service.name"], "own");
-    assert_eq!(request.resource["service.version"], "1.2.3");
+    for parts in [&[][..], &[("PARTS", "yes")]] {
+        let collector = Collector::start();
+        let endpoint = collector.endpoint();
+        let variables = [&[("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)], parts].concat();
+        let ended = own_main::run(&variables);
+        let log = own_main::log(&ended);
+        let spans = collector.spans();
+        assert_eq!(spans.len(), 2, "{spans:#?}");
+        let (request, handler) = (named(&spans, "GET /"), named(&spans, "handler"));
+        assert_eq!(handler.parent, request.id);
+        let handled = own_main::message(&log, "handled");
+        assert_eq!(handled["trace_id"], request.trace);
+        assert_eq!(access(&log, "/")["span_id"], request.id);
+        assert_eq!(request.resource["service.name"], "own");
+        assert_eq!(request.resource["service.version"], "1.2.3");
+    }
 }
 
 #[test]

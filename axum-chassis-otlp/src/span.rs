@@ -4,47 +4,48 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::Request;
+use axum_chassis::logs::AccessFields;
+use axum_chassis::request::{FinishedRequest, RequestHead, RequestObserver};
 use http::{HeaderValue, Method, Version, header};
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks, SpanProcessor};
 
-use super::{Export, Exporter};
-use crate::record::{FinishedRequest, UNMATCHED};
-use crate::trace::{self, TraceContext};
+use crate::exporting::Exporting;
+use crate::parent::span_context;
+use crate::text::shortened;
 
-/// A request's span, if it is exported.
-pub(crate) struct Span(Option<Box<RecordedSpan>>);
+/// The route of a request that no route matched.
+const UNMATCHED: &str = "unmatched";
+
+/// Exports a span for each request of a sampled trace.
+pub(crate) struct RequestSpans(pub(crate) Option<Arc<Exporting>>);
 
 /// Data that is not available any more at the end of the request.
-struct RecordedSpan {
-    running: Arc<Exporter>,
+pub(crate) struct RecordedSpan {
+    exporting: Arc<Exporting>,
     version: Version,
     user_agent: Option<HeaderValue>,
 }
 
-impl Span {
+impl RequestObserver for RequestSpans {
+    type State = Option<RecordedSpan>;
+
     /// Decides whether the trace is exported, which its other spans and services follow.
-    pub(crate) fn begin(export: &Export, request: &Request, trace: &mut TraceContext) -> Self {
-        let Some(running) = &export.0 else {
-            return Self(None);
-        };
-        let sampled = running.samples(trace);
-        trace.decide(sampled);
-        Self(sampled.then(|| {
-            Box::new(RecordedSpan {
-                running: running.clone(),
-                version: request.version(),
-                user_agent: request.headers().get(header::USER_AGENT).cloned(),
-            })
-        }))
+    fn begin(&self, request: &mut RequestHead<'_>) -> Self::State {
+        let exporting = self.0.as_ref()?;
+        let sampled = exporting.samples(&request.ids().trace);
+        request.set_sampled(sampled);
+        sampled.then(|| RecordedSpan {
+            exporting: exporting.clone(),
+            version: request.version(),
+            user_agent: request.headers().get(header::USER_AGENT).cloned(),
+        })
     }
 
-    /// Writes the span, once.
-    pub(crate) fn end(&mut self, ended: &FinishedRequest<'_>) {
-        if let Some(begun) = self.0.take() {
-            begun.running.queue.on_end(begun.data(ended));
+    fn end(&self, begun: Self::State, ended: &FinishedRequest<'_>, _: &mut AccessFields<'_>) {
+        if let Some(begun) = begun {
+            begun.exporting.queue.on_end(begun.data(ended));
         }
     }
 }
@@ -56,7 +57,7 @@ impl RecordedSpan {
         let known = known(ended.method);
         let failed = ended.status.is_server_error();
         SpanData {
-            span_context: ended.ids.span_context(),
+            span_context: span_context(ended.ids),
             parent_span_id: parent.map_or(SpanId::INVALID, SpanId::from),
             parent_span_is_remote: parent.is_some(),
             span_kind: SpanKind::Server,
@@ -74,7 +75,7 @@ impl RecordedSpan {
                 true => Status::error(ended.error.unwrap_or_default().to_owned()),
                 false => Status::Unset,
             },
-            instrumentation_scope: self.running.scope.clone(),
+            instrumentation_scope: self.exporting.scope.clone(),
         }
     }
 
@@ -87,7 +88,7 @@ impl RecordedSpan {
         let mut add = |key, value: Value| attributes.push(KeyValue::new(key, value));
         add("http.request.method", method.unwrap_or("_OTHER").into());
         if method.is_none() {
-            let original = trace::shortened(ended.method.as_str(), 32).to_owned();
+            let original = shortened(ended.method.as_str(), 32).to_owned();
             add("http.request.method_original", original.into());
         }
         if let Some(route) = matched(ended) {
@@ -109,7 +110,7 @@ impl RecordedSpan {
         }
         let agent = self.user_agent.as_ref();
         if let Some(agent) = agent.and_then(|agent| agent.to_str().ok()) {
-            let agent = trace::shortened(agent, 512).to_owned();
+            let agent = shortened(agent, 512).to_owned();
             add("user_agent.original", agent.into());
         }
         attributes

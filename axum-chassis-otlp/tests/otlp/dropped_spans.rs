@@ -54,6 +54,7 @@ fn a_collector_that_hangs_delays_neither_start_nor_stop() {
     let lost = lines(&log, "spans not exported before the timeout");
     assert_eq!(lost.len(), 1, "{log:#?}");
     assert_eq!(lost[0]["spans"], 3);
+    assert_eq!(lost[0]["timeout_ms"], 1000);
     let stopped = lines(&log, "stopped")[0]["duration_ms"].as_f64().unwrap();
     // A hook's time, and no more.
     assert!((900.0..2500.0).contains(&stopped), "{stopped}");
