@@ -28,7 +28,7 @@
 //! - [`health`]: liveness, startup and readiness probes; checks that run in the background.
 //! - [`logs`]: structured logging, one flat JSON object a line, written without blocking a request.
 //! - [`metrics`]: Prometheus metrics with OpenTelemetry's names and a bounded number of series.
-//! - [`trace`]: request ids and W3C trace context.
+//! - [`trace`]: request ids and W3C trace context. The crate `axum-chassis-otlp` exports traces.
 //! - `openapi`, a feature: error responses in an OpenAPI description of the routes.
 //! - [`request`]: the middleware around every route, and all outcomes of a request.
 //! - [`client_ip`]: the client's address, also behind proxies.

@@ -20,10 +20,10 @@ fn check_warns_about_settings_that_should_be_secrets_and_files_that_are_not_sett
     );
     let service = Generated {
         folder: place.path().join(name),
-        extra: Some(format!(
+        extra: vec![format!(
             "patch.crates-io.axum-chassis.path='{}'",
             root().display()
-        )),
+        )],
         stores: Vec::new(),
     };
     service.takes_the_versions_of_this_checkout();

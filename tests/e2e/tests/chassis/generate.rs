@@ -73,14 +73,16 @@ fn a_service_with_the_chassis_from_a_registry_passes_its_tests() {
     );
     assert!(manifest.contains(&otlp), "{manifest}");
     // No registry has them yet.
-    let root = root();
-    let patch = format!(
-        "patch.crates-io={{ axum-chassis.path='{0}', axum-chassis-otlp.path='{0}/axum-chassis-otlp' }}",
-        root.display()
-    );
+    let patch = |name: &str, folder: &str| {
+        let folder = root().join(folder);
+        format!("patch.crates-io.{name}.path='{}'", folder.display())
+    };
     let service = Generated {
         folder,
-        extra: Some(patch),
+        extra: vec![
+            patch("axum-chassis", ""),
+            patch("axum-chassis-otlp", "axum-chassis-otlp"),
+        ],
         stores: Vec::new(),
     };
     service.takes_the_versions_of_this_checkout();

@@ -47,7 +47,7 @@ const PLACEHOLDERS: [&str; 4] = [
 /// A service, and what `cargo --config` it needs to be built here.
 pub(crate) struct Generated {
     pub(crate) folder: PathBuf,
-    pub(crate) extra: Option<String>,
+    pub(crate) extra: Vec<String>,
     /// Where its stores are, by their variables.
     pub(crate) stores: Vec<(&'static str, String)>,
 }
@@ -57,7 +57,7 @@ impl Generated {
     pub(crate) fn at(folder: PathBuf) -> Self {
         Self {
             folder,
-            extra: None,
+            extra: Vec::new(),
             stores: Vec::new(),
         }
     }
@@ -114,7 +114,7 @@ impl Generated {
         let mut check = chassis(&self.folder);
         check.arg("check");
         let binary = TARGET.join("debug").join(name);
-        if self.extra.is_some() {
+        if !self.extra.is_empty() {
             succeed(&mut self.cargo(&["build"]));
             check.arg("--binary").arg(&binary);
         }
@@ -138,8 +138,8 @@ impl Generated {
         let (command, rest) = arguments.split_first().expect("a command");
         cargo.arg(command);
         // `cargo fmt` knows no `--config`.
-        if let (Some(extra), true) = (&self.extra, *command != "fmt") {
-            cargo.args(["--config", extra]);
+        if *command != "fmt" {
+            cargo.args(self.extra.iter().flat_map(|extra| ["--config", extra]));
         }
         cargo.args(rest);
         cargo
