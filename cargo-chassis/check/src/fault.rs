@@ -16,7 +16,8 @@ pub struct Fault {
     pub remedy: String,
     /// The overlays in which it occurs.
     pub overlays: Vec<String>,
-    /// A warning, which does not fail the check: about the future, or about something that could not be checked.
+    /// Whether this is only a warning, which does not fail the check. Warnings are about the future, or about something
+    /// that could not be checked.
     pub warning: bool,
 }
 
