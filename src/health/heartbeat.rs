@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Beats as long as a runtime runs tasks. Cheap to clone; all clones are one.
+/// Beats as long as a runtime runs tasks. Cheap to clone; clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Heartbeat {
     epoch: Instant,
