@@ -9,7 +9,7 @@ use cargo_chassis_check::Check;
 
 use crate::cargo::cargo;
 
-/// Its flags.
+/// The flags of `cargo chassis check`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Holds `base` and `overlays`; Dockerfiles are looked for beside it
@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(faults > 0)))
 }
 
-/// The program of the Cargo project around, built.
+/// Builds the program of the Cargo project in the current folder, and returns its path.
 fn build(example: Option<&str>) -> anyhow::Result<PathBuf> {
     let mut cargo = cargo(Path::new("."));
     cargo.args([
