@@ -16,7 +16,7 @@ use crate::settings::redact_secrets;
 use crate::shared::Build;
 use crate::shutdown::Phase;
 
-/// A higher share of failed requests is reported as a problem. It is ten times the error budget of the alerts' SLO.
+/// The share of failed requests of a route from which it is reported: ten times the error budget of the alerts' SLO.
 const MANY_ERRORS: f64 = 0.01;
 /// The p99 limit of the alerts' SLO.
 const SLOW_SECONDS: f64 = 0.5;
