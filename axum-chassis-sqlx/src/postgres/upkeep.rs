@@ -14,14 +14,14 @@ use crate::classify_error::is_stale_plan;
 
 /// Timeout of a trivial query, after which its connection counts as silent.
 pub(super) const ANSWER: Duration = Duration::from_secs(1);
-/// The minimum pause between two replacements after a migration: a statement that was prepared before it fails once on
+/// The minimum pause between two replacements after a migration. A statement from before the migration fails once on
 /// each connection, and one replacement is enough for all these errors.
 const AFTER_MIGRATION: Duration = Duration::from_secs(1);
 /// The minimum pause between two replacements during a failover, because new connections may still reach the old
 /// server.
 const AFTER_FAILOVER: Duration = Duration::from_secs(5);
 
-/// The state that decides it. Cheap to clone; clones share it.
+/// The state that decides which connections are reused. Cheap to clone; clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Upkeep {
     /// Connections older than this are not used again.
