@@ -44,8 +44,8 @@ pub(super) struct Activity {
     /// Data has arrived since the last request. The time is not recorded yet: most requests arrive in one piece, and
     /// then it is not needed.
     head_begun: AtomicBool,
-    /// The time at which the client began to send the headers of the next request, or connected; 0 for neither. Like
-    /// `idle_since`, in nanoseconds after `epoch`.
+    /// The time at which the client began to send the headers of the next request, or connected; 0 for neither. The
+    /// time is in nanoseconds after `epoch`, as in `idle_since`.
     head_since: AtomicU64,
     idle_since: AtomicU64,
     /// The time since which the client has not read pending data; 0 if it reads.

@@ -25,7 +25,7 @@ use crate::shutdown::Phase;
 
 /// The time that an idle connection stays open after its GOAWAY.
 const GOING: Duration = Duration::from_secs(1);
-/// The same while another connection waits for its slot: enough within a data center.
+/// The same while another connection waits for the slot. This is enough time within a data center.
 const GOING_FOR_ANOTHER: Duration = Duration::from_millis(10);
 /// Timeout for the request of a client that connected just before the shutdown.
 const LAST_CALL: Duration = Duration::from_secs(1);

@@ -26,8 +26,8 @@ use crate::upload::Upload;
 
 /// The extensions of each request of a connection.
 ///
-/// The map and its clones have capacity for the extensions that axum adds. Without it, the map of each request would
-/// have to grow.
+/// The map and its clones have capacity for the extensions that axum adds. Without this capacity, the map of each
+/// request would have to grow.
 fn extensions(peer: SocketAddr) -> Extensions {
     let mut extensions = Extensions::new();
     extensions.insert(ConnectInfo(peer));

@@ -18,8 +18,8 @@ use crate::error::Error;
 
 /// The maximum number of connections that wait in the kernel while the listener is at its own limit.
 const BACKLOG: u32 = 1024;
-/// The address that stands for the peer of a Unix socket, which has none. The peer is on this machine, as one with
-/// 127.0.0.1 is.
+/// The address that stands for the peer of a Unix socket, which has no address. Like a peer with 127.0.0.1, it is on
+/// this machine.
 const LOCAL_PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A socket that listens already: one that the program has opened, or one that it has inherited.

@@ -148,7 +148,7 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
     }
 
     /// hyper flushes at the end of each poll. If a request is still in flight at that time, its client may disconnect
-    /// before the response; the read here notices that.
+    /// before the response; the check here notices that.
     ///
     /// hyper's own check would read as soon as there is a request, with a new buffer each time.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
