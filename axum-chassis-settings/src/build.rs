@@ -208,7 +208,7 @@ pub(crate) fn takes<T: SettingsSchema>(path: &[String], word: &str, shape: &Shap
                 None => Json::from(Map::from_iter([(key.clone(), inner)])),
             }
         });
-        // Other missing keys do not matter here.
+        // The JSON lacks other keys, but that does not matter here.
         let error = serde_json::from_value::<T>(json).err();
         error.is_some_and(|error| error.to_string().starts_with("unknown variant"))
     };

@@ -16,7 +16,7 @@ const MAX_LEVELS: usize = 8;
 /// Formats that people may expect to be read.
 const OTHER_FORMATS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// The content of the two directories.
+/// The content of the two directories, and the output of the added sources.
 #[derive(Hash)]
 pub(crate) struct Files {
     /// Lowest layer first.

@@ -58,7 +58,7 @@ impl Network {
     }
 }
 
-/// The bits of an address, from the highest one down.
+/// The bits of an address, aligned to the highest bit, so that prefixes of IPv4 and IPv6 are compared alike.
 fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,

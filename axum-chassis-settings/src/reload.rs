@@ -25,8 +25,8 @@ pub struct Watcher {
 /// passes the result to `on_change`.
 ///
 /// The files are read and compared instead of watched with inotify. This works the same for a swap of a ConfigMap's
-/// `..data`, a rename and a network file system, and has no limit on the number of watchers. The compared contents are the
-/// ones that are loaded. If neither directory exists, nothing is watched.
+/// `..data`, a rename and a network file system, and has no limit on the number of watchers. The compared contents are
+/// the ones that are loaded. If neither directory exists and no source has been added, nothing is watched.
 pub fn watch<A: SettingsSchema, B: SettingsSchema>(
     sources: Sources,
     mut on_change: impl FnMut(Result<Loaded<A, B>, Invalid>) + Send + 'static,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::redact::REDACTED;
 
-/// A password, a token, or a URL with one: `Debug` and `Serialize` give `[redacted]`, memory is
-/// wiped when it is dropped, and the schema marks it `writeOnly`.
+/// A password, a token, or a URL that contains one. `Debug` and `Serialize` write `[redacted]`, its memory is wiped
+/// when it is dropped, and the schema marks it as `writeOnly`.
 ///
 /// Use `Option<Secret>` for a secret that may be missing. An empty secret is not redacted: it is written as the empty
 /// string.
