@@ -120,7 +120,7 @@ pub(crate) fn warn_if_readable(name: &str, settings: &Settings) {
     }
 }
 
-/// The client for these settings.
+/// Creates the client for these settings.
 pub(crate) fn client_of(name: &str, settings: &Settings) -> anyhow::Result<Client> {
     let info = match address::read(&settings.url) {
         Ok(info) => info,

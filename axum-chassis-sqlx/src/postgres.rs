@@ -87,7 +87,7 @@ async fn connect<S>(
     Ok((pool, probe))
 }
 
-/// Logs a warning if the connection can be read on the network.
+/// Logs a warning if others on the network could read the connection or impersonate the server.
 fn warn_of_weakness(name: &str, settings: &Settings) {
     if let Ok(url) = read(name, settings)
         && let Some(weakness) = url.weakness()

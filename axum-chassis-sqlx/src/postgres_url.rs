@@ -111,7 +111,7 @@ pub(crate) struct PostgresUrl {
 }
 
 impl PostgresUrl {
-    /// `Err` is the error and the expected form.
+    /// Parses a URL. `Err` contains the error and the expected form.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         let mut url = parse(text)?;
         let later = [url.path(), url.query().unwrap_or_default()];

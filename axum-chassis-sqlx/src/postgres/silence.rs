@@ -22,7 +22,7 @@ const ADDRESSES: usize = 64;
 pub(crate) struct Addresses(Mutex<VecDeque<SocketAddr>>);
 
 impl Addresses {
-    /// Resolves the host and adds its addresses. A Unix socket has none, and does not go silent.
+    /// Resolves the host and adds its addresses. A Unix socket has no address, and does not go silent.
     pub(crate) async fn learn(&self, options: &PgConnectOptions) {
         if options.get_socket().is_some() || options.get_host().starts_with('/') {
             return;
