@@ -236,7 +236,7 @@ impl StopCause {
     }
 }
 
-/// The requests to stop: SIGTERM and SIGINT, which reach the process, and the program's own.
+/// The requests to stop: the signals SIGTERM and SIGINT, and requests of the program itself.
 pub(crate) struct Signals {
     received: mpsc::UnboundedReceiver<&'static str>,
     program: StopRequest,
@@ -269,7 +269,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Signals from within this process, by name.
+    /// Signals that are sent from within this process: by name, with the returned sender.
     pub(crate) fn channel(program: StopRequest) -> (mpsc::UnboundedSender<&'static str>, Self) {
         let (send, receive) = mpsc::unbounded_channel();
         let signals = Self {

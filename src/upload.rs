@@ -115,12 +115,12 @@ impl Upload {
         self.0.received.load(Ordering::Relaxed)
     }
 
-    /// Whether all of it has been read.
+    /// Whether all of the body has been read.
     pub(crate) fn is_complete(&self) -> bool {
         self.0.stage.load(Ordering::Relaxed) == COMPLETE
     }
 
-    /// Whether the client aborted it.
+    /// Whether the client aborted the body.
     pub(crate) fn is_broken(&self) -> bool {
         self.0.stage.load(Ordering::Relaxed) == BROKEN
     }
@@ -130,7 +130,7 @@ impl Upload {
         self.0.keeps_rest.store(true, Ordering::Relaxed);
     }
 
-    /// The unread rest, if its reader has dropped it.
+    /// The unread rest of the body, if the reader was dropped before the end.
     pub(crate) fn rest(&self) -> Option<Body> {
         let mut rest = self.0.rest.lock().unwrap_or_else(PoisonError::into_inner);
         rest.take()

@@ -32,7 +32,7 @@ impl Heartbeat {
         }
     }
 
-    /// For how long the runtime has been stalled, if it is.
+    /// The time for which the runtime has been stalled. `None` if it is not stalled.
     pub(crate) fn stalled(&self) -> Option<Duration> {
         let silent =
             Duration::from_millis(self.now() - self.last.load(Ordering::Relaxed).min(self.now()));

@@ -84,7 +84,7 @@ impl Readiness {
                 let Some(up) = readiness.record_of(own, &checked, verdict, begun.elapsed()) else {
                     return;
                 };
-                // After a failure and while it is down, requests wait for the next result, so check more often.
+                // After a failure, and while the check is down, requests wait for the next result. So check more often.
                 let pause = if up && succeeded {
                     *readiness.0.settings.interval
                 } else {
@@ -116,7 +116,7 @@ impl Readiness {
         self.0.started.get().is_some()
     }
 
-    /// Whether requests should be sent here.
+    /// Whether the service is ready: requests should be sent to it.
     pub fn is_ready(&self) -> bool {
         self.report().ready
     }

@@ -116,7 +116,7 @@ impl LineQueue {
         self.lock().dropped
     }
 
-    /// Lets the writer finish what is queued and end.
+    /// Makes the writer end after it has written all queued lines.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.work.notify_one();

@@ -140,20 +140,20 @@ pub(super) fn plain(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// Appends what `value` displays as a JSON string.
+/// Appends the `Display` of `value` as a JSON string.
 pub(super) fn display(out: &mut Vec<u8>, value: impl fmt::Display) {
     out.push(b'"');
     display_escaped(out, value);
     out.push(b'"');
 }
 
-/// Appends what `value` displays, escaped and without quotes.
+/// Appends the `Display` of `value`, escaped and without quotes.
 pub(super) fn display_escaped(out: &mut Vec<u8>, value: impl fmt::Display) {
     // If a `Display` fails halfway, the part that it has written stays.
     let _ = write!(Escaped(out), "{value}");
 }
 
-/// Escapes what is formatted into it.
+/// Escapes the text that is formatted into it.
 pub(super) struct Escaped<'a>(pub(super) &'a mut Vec<u8>);
 
 impl fmt::Write for Escaped<'_> {
@@ -377,7 +377,7 @@ mod tests {
     }
 
     proptest! {
-        // For 31 years: a float has fifteen digits.
+        // Up to 31 years, because a float has fifteen digits.
         #[test]
         fn a_duration_is_milliseconds_to_the_microsecond_and_nothing_more(micros in 0..1_000_000_000_000_000_u64, nanos in 0..1000_u64) {
             let duration = Duration::from_micros(micros) + Duration::from_nanos(nanos);
