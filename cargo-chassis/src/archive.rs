@@ -131,7 +131,7 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// If it is not an archive.
+    /// If the input is not an archive.
     pub fn read(tar: impl Read) -> io::Result<Self> {
         let mut files = BTreeMap::new();
         for entry in tar::Archive::new(tar).entries()? {

@@ -37,22 +37,22 @@ const RATE: u32 = 2000;
 /// The flags of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Count instructions a request and compare their ratio to bare axum with bench/baseline.
+    /// Count the instructions of a request, and compare their ratio to bare axum with bench/baseline.
     #[arg(long)]
     gate: bool,
     /// Write the ratio that is found to bench/baseline.
     #[arg(long)]
     bless: bool,
-    /// Measure how cost grows, too.
+    /// Also measure how the cost grows with routes, connections and series.
     #[arg(long)]
     growth: bool,
-    /// Compare the release profiles of the chassis instead.
+    /// Compare only the release profiles of the chassis.
     #[arg(long)]
     profiles: bool,
-    /// Measure what others notice of ten thousand idle connections and a thousand slow ones instead.
+    /// Measure only how ten thousand idle connections and a thousand slow ones affect other requests.
     #[arg(long)]
     idle_connections: bool,
-    /// Measure what the admin page costs instead, which takes eleven minutes.
+    /// Measure only the cost of the admin page, which takes eleven minutes.
     #[arg(long)]
     page: bool,
     /// The number of turns of each program.

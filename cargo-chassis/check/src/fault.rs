@@ -46,7 +46,7 @@ impl fmt::Display for Fault {
 // === impl Faults ===
 
 impl Faults {
-    /// Sets the overlay of the following faults. Empty means none.
+    /// Sets the overlay of the following faults. An empty name means no overlay.
     pub(crate) fn enter(&mut self, overlay: &str) {
         overlay.clone_into(&mut self.overlay);
     }

@@ -21,7 +21,7 @@ const PERIOD: Duration = Duration::from_secs(2);
 const UNSEEN: Duration = Duration::from_secs(610);
 const SEEN: Duration = Duration::from_secs(60);
 
-/// A sentence with the shares of a core and the memory.
+/// Two sentences with the results: the shares of a core, and the memory.
 pub(super) fn measure() -> Result<String> {
     CHASSIS.build()?;
     let server = CHASSIS.serve(Conditions {

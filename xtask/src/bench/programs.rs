@@ -200,7 +200,7 @@ impl Counted {
         }
     }
 
-    /// The number of instructions in valgrind's final report.
+    /// The number of counted events in valgrind's final report.
     pub(super) fn total(self, said: &str) -> Result<f64> {
         let number = said.lines().find_map(|line| match self {
             Self::Instructions => line.split_once("Collected : ").map(|(_, rest)| rest),

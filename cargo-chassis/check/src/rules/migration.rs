@@ -17,7 +17,8 @@ struct Step<'a> {
     container: &'a Value,
 }
 
-/// `migrate/NAME` belongs to `overlays/NAME`. A controller's overlay may contain both.
+/// Checks the Jobs of `overlays/NAME`. They are in `migrate/NAME`, or in the overlay itself if a controller applies
+/// both.
 pub(super) fn check(
     sources: &Sources,
     overlay: &Overlay,
