@@ -54,7 +54,7 @@ pub struct ClientAddress(pub IpAddr);
 
 /// The header that the proxies write.
 ///
-/// The other one is never read: proxies pass it on as clients send it.
+/// The other header is never read, because proxies forward it as clients send it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -62,16 +62,18 @@ pub enum ForwardedHeader {
     /// `X-Forwarded-For`, which nearly all proxies write.
     #[default]
     XForwardedFor,
-    /// `Forwarded`, after [RFC 7239](https://www.rfc-editor.org/rfc/rfc7239).
+    /// `Forwarded`, as [RFC 7239](https://www.rfc-editor.org/rfc/rfc7239) defines it.
     Forwarded,
 }
 
-/// From which callers `x-request-id` and `traceparent` are accepted. The trace's sampling decision comes with it.
+/// The callers from which `x-request-id` and `traceparent` are accepted. `traceparent` includes the trace's sampling
+/// decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AcceptIds {
-    /// From every caller: they are your own services, or a proxy in front replaces the IDs of others.
+    /// From every caller. Choose it if all callers are your own services, or if a proxy in front replaces the IDs of
+    /// other callers.
     #[default]
     FromAnyone,
     /// From connections of trusted proxies only.

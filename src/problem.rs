@@ -215,7 +215,7 @@ impl JsonSchema for Problem {
     }
 }
 
-/// An error, after RFC 9457; some kinds of problems have further members.
+/// An error as RFC 9457 defines it; some kinds of problems have further members.
 #[derive(Serialize, JsonSchema)]
 struct Body<'a> {
     /// A URI that identifies this kind of problem.
@@ -230,7 +230,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", default)]
     detail: Option<&'a str>,
-    /// The request's id, which the service's log has too.
+    /// The request ID, which is also in the service's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", default)]
     request_id: Option<&'a str>,

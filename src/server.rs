@@ -79,13 +79,13 @@ pub struct Settings {
     pub unix_socket_mode: Option<String>,
     /// Timeout for a client to send a request's headers.
     pub header_timeout: Duration,
-    /// Timeout of an idle connection, without a request. Keep it longer than the proxies in front keep theirs, so that
-    /// they close first.
+    /// Timeout of an idle connection, without a request. Keep it longer than the idle timeouts of the proxies in front,
+    /// so that the proxies close connections first.
     pub idle_timeout: Duration,
     /// Timeout for a client to read the next 16 KiB of a response, or the rest if that is less.
     pub send_timeout: Duration,
-    /// The maximum number of open connections. For a further one, the one that has been idle longest is closed. Unset, it
-    /// is 10,000, or less where the container's memory limit is below 5 GiB.
+    /// The maximum number of open connections. Beyond it, each new connection closes the one that has been idle
+    /// longest. Unset, it is 10,000, or less where the container's memory limit is below 5 GiB.
     #[schemars(range(min = 1))]
     pub max_connections: Option<usize>,
     /// The maximum number of concurrent requests on one HTTP/2 connection.
@@ -98,8 +98,8 @@ pub struct Settings {
     /// The proxies in front of the service, as addresses and networks: only they are trusted to
     /// forward a client's address. Without any, the client is the peer of the connection.
     pub trusted_proxies: Vec<Network>,
-    /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` after
-    /// RFC 7239. The other one is never read, since they pass it on as clients send it.
+    /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` (RFC 7239). The other
+    /// header is never read, because proxies forward it as clients send it.
     pub forwarded_header: ForwardedHeader,
     /// The callers whose `x-request-id` and `traceparent` are kept: `from-anyone`, `from-trusted-proxies` or `from-nobody`.
     pub accept_ids: AcceptIds,
