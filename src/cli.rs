@@ -205,7 +205,8 @@ fn help(commands: &[CommandInfo]) -> String {
     }
     let width = commands.iter().map(|command| command.name.len()).max();
     let width = width.unwrap_or_default().max(20);
-    let mut help = String::from("Commands (none opens a port; without a command, the service runs):\n");
+    let mut help =
+        String::from("Commands (none opens a port; without a command, the service runs):\n");
     for CommandInfo { name, about } in commands {
         let _ = writeln!(help, "  {name:width$}  {about}");
     }
