@@ -26,7 +26,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     if path.and_then(Item::as_str) == Some(VENDORED) && folder.join(VENDORED).exists() {
         return add_missing(&manifest, &folder);
     }
-    // Cargo accepts one source for a crate, and a service's tests enable more of its features.
+    // Change both sections: Cargo accepts only one source for a crate, and a service's dev-dependencies name it again
+    // with more features.
     for section in ["dependencies", "dev-dependencies"] {
         let section = manifest.get_mut(section).and_then(Item::as_table_mut);
         let Some(section) = section else { continue };
@@ -36,7 +37,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             }
         }
     }
-    // Otherwise the comment about a folder on this machine stays.
+    // Remove the comment about a folder on this machine, which does not apply any more.
     if let Some(table) = manifest["dependencies"].as_table_mut()
         && let Some(mut key) = table.key_mut("axum-chassis")
     {
@@ -153,7 +154,7 @@ fn write_crate(
     current
         .unpack(folder_in_archive, &folder)
         .with_context(|| format!("cannot write {}", folder.display()))?;
-    // `cargo fmt --all` looks at dependencies by path too.
+    // Without this file, `cargo fmt --all` would format path dependencies too.
     fs::write(
         folder.join("rustfmt.toml"),
         "disable_all_formatting = true\n",
@@ -178,7 +179,8 @@ fn service() -> anyhow::Result<PathBuf> {
     );
 }
 
-/// Takes path, git and version out of a dependency, and leaves features and the like.
+/// Replaces the source of a dependency (path, git, version, ...) with the vendored folder, and keeps features and other
+/// keys.
 fn point_to_folder(dependency: &mut Item, name: &str) {
     const PLACES: [&str; 7] = ["version", "git", "branch", "tag", "rev", "registry", "path"];
     let folder = format!("vendor/{name}");
@@ -189,7 +191,7 @@ fn point_to_folder(dependency: &mut Item, name: &str) {
         table.insert("path", value(folder));
         return;
     }
-    // As the template writes it, so that an update finds its own words.
+    // Write the dependency as the template does, so that an update recognizes the line.
     let mut table = toml_edit::InlineTable::new();
     table.insert("path", Value::from(folder));
     for (key, value) in dependency.as_inline_table().into_iter().flatten() {
@@ -201,7 +203,8 @@ fn point_to_folder(dependency: &mut Item, name: &str) {
     *dependency = value(table);
 }
 
-/// Keeps the vendored crate out of the workspace: of this manifest's own, or of the one around it, which is returned.
+/// Excludes the vendored crate from the workspace in this manifest or, without one, from the workspace in a folder
+/// above. In the latter case, returns the other manifest.
 fn exclude(
     folder: &Path,
     manifest: &mut DocumentMut,
