@@ -34,10 +34,11 @@ fn main() -> Result<()> {
 }
 
 /// The other crates, which lie beside `axum-chassis` in a service's `vendor/`.
-const OTHERS: [&str; 3] = [
+const OTHERS: [&str; 4] = [
     "axum-chassis-redis",
     "axum-chassis-settings",
     "axum-chassis-sqlx",
+    "axum-chassis-testing",
 ];
 
 /// `template/`, `crate/`, a folder for each other crate, and the `Cargo.lock` that both were tested with.
@@ -117,9 +118,10 @@ fn standing_alone(manifest: &str, workspace: &Item) -> Result<String> {
     }
     package.remove("include");
     if let Some(tests) = manifest["dev-dependencies"].as_table_mut() {
-        // It tests itself with a feature of its own, and a store with what is not shipped.
-        tests.remove("axum-chassis");
-        tests.remove("stores");
+        // Its tests, which stay here, use a feature of its own, the test kit, and servers.
+        for name in ["axum-chassis", "axum-chassis-testing", "stores"] {
+            tests.remove(name);
+        }
     }
     if let Some(dependencies) = manifest["dependencies"].as_table_mut() {
         for (name, dependency) in dependencies.iter_mut() {

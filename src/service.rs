@@ -12,7 +12,6 @@ mod retry;
 mod start;
 mod stop;
 mod teardown;
-#[cfg(all(unix, feature = "testing"))]
 mod test_chassis;
 
 use std::convert::Infallible;
@@ -33,7 +32,6 @@ use tracing_subscriber::Registry;
 pub use self::chassis::Chassis;
 use self::command::Command;
 pub use self::own_main::{BoundServer, Server};
-#[cfg(all(unix, feature = "testing"))]
 pub use self::test_chassis::TestChassis;
 use crate::cli::{self, Operation};
 use crate::error::Error;

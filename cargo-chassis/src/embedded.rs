@@ -13,11 +13,12 @@ use crate::archive::Archive;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The crates that are in an archive, and the folders that have them.
-pub const CRATES: [(&str, &str); 4] = [
+pub const CRATES: [(&str, &str); 5] = [
     ("axum-chassis", "crate"),
     ("axum-chassis-redis", "axum-chassis-redis"),
     ("axum-chassis-settings", "axum-chassis-settings"),
     ("axum-chassis-sqlx", "axum-chassis-sqlx"),
+    ("axum-chassis-testing", "axum-chassis-testing"),
 ];
 
 /// Written by build.rs from the checkout that the tool is built from; empty without a checkout.

@@ -30,7 +30,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    // Cargo accepts one source for a crate, and a service's tests enable more of its features.
+    // A service's tests use more of the crates, and more features of them.
     for section in ["dependencies", "dev-dependencies"] {
         let section = manifest.get_mut(section).and_then(Item::as_table_mut);
         let Some(section) = section else { continue };
@@ -76,16 +76,19 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the crates into a service's folder that the service or `axum-chassis` depends on. Neither tests nor formatting
+/// Writes the crates into a service's folder that the service, its tests or `axum-chassis` depend on. Neither tests nor formatting
 /// settings are copied. The archive of the first release has no crates, so nothing is written.
 pub(crate) fn write(current: &Archive, service: &Path) -> anyhow::Result<()> {
     let manifest: DocumentMut = fs::read_to_string(service.join("Cargo.toml"))?.parse()?;
     let chassis = current.get("crate/Cargo.toml").unwrap_or_default();
     let chassis: DocumentMut = String::from_utf8_lossy(chassis).parse()?;
     for (name, folder_in_archive) in CRATES {
-        let mut dependencies = [&manifest, &chassis]
-            .map(|manifest| manifest.get("dependencies"))
-            .into_iter();
+        let mut dependencies = [
+            manifest.get("dependencies"),
+            manifest.get("dev-dependencies"),
+            chassis.get("dependencies"),
+        ]
+        .into_iter();
         let wanted = dependencies.any(|all| all.is_some_and(|all| all.get(name).is_some()));
         if !wanted
             || current

@@ -174,7 +174,7 @@ fn cargo_chassis_vendor_completes_what_cargo_generate_began() {
     said(chassis(&folder.join("src")).arg("vendor"), 0);
     let manifest = read(&folder.join("Cargo.toml"));
     let dependency = r#"axum-chassis = { path = "vendor/axum-chassis", features = ["otlp"] }"#;
-    let in_tests = r#"axum-chassis = { path = "vendor/axum-chassis", features = ["testing"] }"#;
+    let in_tests = r#"axum-chassis-testing = { path = "vendor/axum-chassis-testing" }"#;
     for line in [dependency, in_tests] {
         assert!(manifest.contains(line), "{manifest}");
     }

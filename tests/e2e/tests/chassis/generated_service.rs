@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use axum_chassis::testing::Program;
+use axum_chassis_testing::Program;
 use e2e::{cargo, files, root, run_lines, said, succeed, wait_for};
 
 use crate::tool::{TARGET, chassis, read};
