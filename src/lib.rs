@@ -33,7 +33,7 @@
 //! - `otlp`, a feature: exports traces to an OpenTelemetry collector.
 //! - [`request`]: the middleware around every route, and all outcomes of a request.
 //! - [`client_ip`]: the client's address, also behind proxies.
-//! - [`server`], [`admin`]: the two listeners.
+//! - [`server`], [`admin`]: the two listeners. `admin-page`, a default feature: a page for people on call.
 //! - [`shutdown`]: graceful shutdown.
 //! - [`limits`]: request timeout, body limit and load shedding.
 //! - [`TestChassis`]: unit tests of a service's own start. The crate `axum-chassis-testing` tests the real binary, from its start to

@@ -178,10 +178,11 @@ fn cargo_chassis_vendor_completes_what_cargo_generate_began() {
     for line in [dependency, in_tests] {
         assert!(manifest.contains(line), "{manifest}");
     }
+    // Nor does the owner want the admin page.
     edit(
         &folder.join("Cargo.toml"),
         dependency,
-        r#"axum-chassis = { path = "vendor/axum-chassis" }"#,
+        r#"axum-chassis = { path = "vendor/axum-chassis", default-features = false }"#,
     );
     assert!(!manifest.contains("A folder on this machine"), "{manifest}");
     let record = read(&folder.join(".chassis.toml"));
@@ -190,6 +191,15 @@ fn cargo_chassis_vendor_completes_what_cargo_generate_began() {
     let service = Generated::at(folder);
     service.takes_the_versions_of_this_checkout();
     service.keeps_its_promises("path_orders");
+    let features = cargo(&service.folder)
+        .args(["tree", "--offline", "--edges", "features"])
+        .output()
+        .expect("cargo");
+    let features = String::from_utf8_lossy(&features.stdout).into_owned();
+    assert!(
+        features.contains("axum-chassis v") && !features.contains("admin-page"),
+        "{features}"
+    );
     let again = said(chassis(&service.folder).arg("vendor"), 0);
     assert!(again.contains("Unchanged"), "{again}");
 }
