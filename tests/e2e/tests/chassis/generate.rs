@@ -69,13 +69,7 @@ fn a_service_with_the_chassis_from_a_registry_passes_its_tests() {
     assert!(manifest.contains(&wanted), "{manifest}");
     let features = "default = [\"otlp\"]\n";
     assert!(manifest.contains(features), "{manifest}");
-    // No registry has it yet.
-    let patch = format!("patch.crates-io.axum-chassis.path='{}'", root().display());
-    let service = Generated {
-        folder,
-        extra: Some(patch),
-        stores: Vec::new(),
-    };
+    let service = Generated::from_registry(folder);
     service.takes_the_versions_of_this_checkout();
     service.keeps_its_promises("registry-orders");
     service.exports_traces("registry-orders");
