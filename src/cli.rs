@@ -257,7 +257,8 @@ fn health_check(url: &str) -> ExitCode {
     }
 }
 
-/// Returns the status of a GET request. The probed server is a chassis too, so this minimal HTTP client is enough.
+/// Returns the status of a GET request. The probed server is a chassis too, so this minimal HTTP client is enough. It has 35
+/// lines. With `minreq` in its place, each service would compile another crate, and a binary would be 80 kB larger.
 fn ask(url: &str) -> std::io::Result<u16> {
     let wrong =
         |problem: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, problem.to_owned());

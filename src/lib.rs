@@ -32,10 +32,11 @@
 //! - `openapi`, a feature: error responses in an OpenAPI description of the routes.
 //! - [`request`]: the middleware around every route, and all outcomes of a request.
 //! - [`client_ip`]: the client's address, also behind proxies.
-//! - [`server`], [`admin`]: the two listeners.
+//! - [`server`], [`admin`]: the two listeners. `admin-page`, a default feature: a page for people on call.
 //! - [`shutdown`]: graceful shutdown.
 //! - [`limits`]: request timeout, body limit and load shedding.
-//! - `testing`, a feature for dev-dependencies: tests of the real binary, from its start to its exit code.
+//! - [`TestChassis`]: unit tests of a service's own start. The crate `axum-chassis-testing` tests the real binary, from its start to
+//!   its exit code.
 //!
 //! A program that keeps its own `main` uses [`Server`] in place of `axum::serve`, and the parts one by one.
 
@@ -87,16 +88,15 @@ mod cli;
 
 mod service;
 
-#[cfg(all(unix, feature = "testing"))]
-pub mod testing;
-
 pub use chassis_settings::{ChassisSettings, LoadedSettings, ServiceSettings};
 pub use client_ip::ClientAddress;
 pub use error::Error;
 pub use platform::PlatformKind;
 pub use problem::Problem;
 pub use request::RoutePolicy;
-pub use service::{BoundServer, Chassis, Exporter, Running, Server, Service, Stopped};
+pub use service::{
+    BoundServer, Chassis, Exporter, Running, Server, Service, Stopped, TestChassis,
+};
 
 #[cfg(feature = "openapi")]
 pub use aide;

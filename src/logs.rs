@@ -274,6 +274,10 @@ impl Logs {
     }
 
     /// The last warnings and errors as they are in the log, newest first.
+    #[cfg_attr(
+        not(feature = "admin-page"),
+        expect(dead_code, reason = "for the admin page")
+    )]
     pub(crate) fn recent(&self) -> Vec<(Level, String)> {
         self.shared.recent.newest_first()
     }

@@ -13,7 +13,6 @@ mod retry;
 mod start;
 mod stop;
 mod teardown;
-#[cfg(all(unix, feature = "testing"))]
 mod test_chassis;
 
 use std::convert::Infallible;
@@ -36,7 +35,6 @@ use self::command::Command;
 pub use self::exporter::Exporter;
 use self::exporter::Telemetry;
 pub use self::own_main::{BoundServer, Server};
-#[cfg(all(unix, feature = "testing"))]
 pub use self::test_chassis::TestChassis;
 use crate::cli::{self, Operation};
 use crate::error::Error;

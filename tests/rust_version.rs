@@ -48,6 +48,7 @@ fn no_dependency_requires_a_newer_rust_than_its_package() {
         "axum-chassis-redis",
         "axum-chassis-settings",
         "axum-chassis-sqlx",
+        "axum-chassis-testing",
         "cargo-chassis",
     ] {
         let flags = [

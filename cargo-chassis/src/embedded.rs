@@ -19,6 +19,7 @@ pub const CRATES: [(&str, &str); 5] = [
     ("axum-chassis-redis", "axum-chassis-redis"),
     ("axum-chassis-settings", "axum-chassis-settings"),
     ("axum-chassis-sqlx", "axum-chassis-sqlx"),
+    ("axum-chassis-testing", "axum-chassis-testing"),
 ];
 
 /// The archive that build.rs writes from the checkout that the tool is built from; empty without a checkout.

@@ -26,8 +26,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     if path.and_then(Item::as_str) == Some(VENDORED) && folder.join(VENDORED).exists() {
         return add_missing(&manifest, &folder);
     }
-    // Change both sections: Cargo accepts only one source for a crate, and a service's dev-dependencies name it again
-    // with more features.
+    // Change both sections: a service's dev-dependencies have crates of their own, and may name others again with more
+    // features. Cargo accepts only one source for a crate.
     for section in ["dependencies", "dev-dependencies"] {
         let section = manifest.get_mut(section).and_then(Item::as_table_mut);
         let Some(section) = section else { continue };
@@ -111,7 +111,7 @@ fn add_missing(manifest: &DocumentMut, folder: &Path) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// The crates that the service or `axum-chassis` depends on, and the folders that have them. The archive of the first release
+/// The crates that the service, its tests or `axum-chassis` depend on, and the folders that have them. The archive of the first release
 /// has no crates.
 fn wanted(
     manifest: &DocumentMut,
@@ -120,16 +120,19 @@ fn wanted(
     let chassis = current.get("crate/Cargo.toml").unwrap_or_default();
     let chassis: DocumentMut = String::from_utf8_lossy(chassis).parse()?;
     let is_wanted = |(name, folder): &(&str, &str)| {
-        let mut dependencies = [manifest, &chassis]
-            .map(|manifest| manifest.get("dependencies"))
-            .into_iter();
+        let mut dependencies = [
+            manifest.get("dependencies"),
+            manifest.get("dev-dependencies"),
+            chassis.get("dependencies"),
+        ]
+        .into_iter();
         dependencies.any(|all| all.is_some_and(|all| all.get(name).is_some()))
             && current.get(&format!("{folder}/Cargo.toml")).is_some()
     };
     Ok(CRATES.into_iter().filter(is_wanted).collect())
 }
 
-/// Writes the crates into a service's folder that the service or `axum-chassis` depends on.
+/// Writes the crates that the service, its tests or `axum-chassis` depend on into the service's folder.
 pub(crate) fn write(current: &Archive, service: &Path) -> anyhow::Result<()> {
     let manifest: DocumentMut = fs::read_to_string(service.join("Cargo.toml"))?.parse()?;
     for (name, folder_in_archive) in wanted(&manifest, current)? {

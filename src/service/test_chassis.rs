@@ -21,7 +21,7 @@ use crate::shared::Build;
 ///
 /// ```
 /// use axum::{Router, body::Body, routing::get};
-/// use axum_chassis::{Chassis, testing::TestChassis};
+/// use axum_chassis::{Chassis, TestChassis};
 /// use tower::ServiceExt;
 ///
 /// # #[derive(Clone, Debug, Default)] struct Settings { greeting: String }

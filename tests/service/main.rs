@@ -4,6 +4,7 @@
 
 mod accounting;
 mod admin;
+#[cfg(feature = "admin-page")]
 mod admin_page;
 mod admin_routes;
 mod background;

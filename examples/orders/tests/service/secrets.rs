@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use axum_chassis::testing::{Process, Program};
+use axum_chassis_testing::{Process, Program};
 use stores::{
     Load, PASSWORD, PASSWORD_IN_URL, PgBouncer, Postgres, Proxy, Redis, request, wait_for,
     wait_until_not_ready,

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use axum_chassis::testing::Program;
+use axum_chassis_testing::Program;
 use e2e::{edit, files, root, succeed};
 
 use crate::generate::generate;

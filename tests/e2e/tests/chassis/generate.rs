@@ -72,19 +72,7 @@ fn a_service_with_the_chassis_from_a_registry_passes_its_tests() {
         cargo_chassis::embedded::VERSION
     );
     assert!(manifest.contains(&otlp), "{manifest}");
-    // No registry has them yet.
-    let patch = |name: &str, folder: &str| {
-        let folder = root().join(folder);
-        format!("patch.crates-io.{name}.path='{}'", folder.display())
-    };
-    let service = Generated {
-        folder,
-        extra: vec![
-            patch("axum-chassis", ""),
-            patch("axum-chassis-otlp", "axum-chassis-otlp"),
-        ],
-        stores: Vec::new(),
-    };
+    let service = Generated::from_registry(folder);
     service.takes_the_versions_of_this_checkout();
     service.keeps_its_promises("registry-orders");
     service.exports_traces("registry-orders");
@@ -183,14 +171,15 @@ fn cargo_chassis_vendor_completes_what_cargo_generate_began() {
     said(chassis(&folder.join("src")).arg("vendor"), 0);
     let manifest = read(&folder.join("Cargo.toml"));
     let dependency = r#"axum-chassis = { path = "vendor/axum-chassis", features = ["json"] }"#;
-    let in_tests = r#"axum-chassis = { path = "vendor/axum-chassis", features = ["testing"] }"#;
+    let in_tests = r#"axum-chassis-testing = { path = "vendor/axum-chassis-testing" }"#;
     for line in [dependency, in_tests] {
         assert!(manifest.contains(line), "{manifest}");
     }
+    // Nor does the owner want the admin page.
     edit(
         &folder.join("Cargo.toml"),
         dependency,
-        r#"axum-chassis = { path = "vendor/axum-chassis" }"#,
+        r#"axum-chassis = { path = "vendor/axum-chassis", default-features = false }"#,
     );
     assert!(!manifest.contains("A folder on this machine"), "{manifest}");
     let record = read(&folder.join(".chassis.toml"));
@@ -199,6 +188,15 @@ fn cargo_chassis_vendor_completes_what_cargo_generate_began() {
     let service = Generated::at(folder);
     service.takes_the_versions_of_this_checkout();
     service.keeps_its_promises("path_orders");
+    let features = cargo(&service.folder)
+        .args(["tree", "--offline", "--edges", "features"])
+        .output()
+        .expect("cargo");
+    let features = String::from_utf8_lossy(&features.stdout).into_owned();
+    assert!(
+        features.contains("axum-chassis v") && !features.contains("admin-page"),
+        "{features}"
+    );
     let again = said(chassis(&service.folder).arg("vendor"), 0);
     assert!(again.contains("Unchanged"), "{again}");
 

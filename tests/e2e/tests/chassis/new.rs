@@ -79,6 +79,7 @@ fn the_vendored_crates_are_what_cargo_package_would_ship() {
         "axum-chassis-redis",
         "axum-chassis-settings",
         "axum-chassis-sqlx",
+        "axum-chassis-testing",
     ] {
         let folder = place.path().join("orders/vendor").join(name);
         let vendored: BTreeSet<PathBuf> = files(&folder, &[])

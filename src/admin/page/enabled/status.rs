@@ -8,9 +8,9 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Admin;
 use super::resources::{self, Resource};
 use super::samples::{Interval, RequestCounts, Snapshot};
+use crate::admin::Admin;
 use crate::health::{ReadinessReport, Role};
 use crate::settings::redact_secrets;
 use crate::shared::Build;
@@ -145,7 +145,7 @@ impl<'a> Status<'a> {
         let now = Snapshot::of(&admin.shared.metrics);
         let report = admin.shared.readiness.report();
         let (intervals, (routes_seconds, routes)) = {
-            let samples = admin.samples();
+            let samples = admin.page.samples();
             (samples.intervals(&now), samples.routes(&now))
         };
         let stalled = admin.shared.heartbeat.stalled();
@@ -158,7 +158,7 @@ impl<'a> Status<'a> {
             .collect();
         Self {
             build: &admin.shared.build,
-            up_seconds: admin.started.elapsed().as_secs(),
+            up_seconds: admin.page.started.elapsed().as_secs(),
             state: report.status(),
             state_seconds: report.since.elapsed().as_secs(),
             stalled_seconds: stalled,
@@ -260,7 +260,7 @@ fn stop(admin: &Admin, report: &ReadinessReport, now: &Snapshot) -> Option<Stop>
     Some(Stop {
         phase,
         seconds: report.since.elapsed().as_secs(),
-        deadline_seconds: admin.deadline.as_secs(),
+        deadline_seconds: admin.page.deadline.as_secs(),
         connections: value("http_server_connections"),
         requests: value("http_server_active_requests"),
         tasks: admin.shared.tasks.running(),

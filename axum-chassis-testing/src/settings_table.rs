@@ -2,10 +2,8 @@
 
 use std::fmt;
 
+use axum_chassis::{ChassisSettings, settings};
 use serde_json::Value;
-
-use crate::chassis_settings::ChassisSettings;
-use crate::settings;
 
 const BEGIN: &str = "<!-- settings: begin -->";
 const END: &str = "<!-- settings: end -->";
@@ -16,7 +14,7 @@ const END: &str = "<!-- settings: end -->";
 ///
 /// ```no_run
 /// # macro_rules! env { ($name:literal) => { "orders" } }
-/// use axum_chassis::testing::{Program, SettingsTable};
+/// use axum_chassis_testing::{Program, SettingsTable};
 ///
 /// let printed = Program::new(env!("CARGO_BIN_EXE_orders"))
 ///     .argument("--config-schema")

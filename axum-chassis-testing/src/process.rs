@@ -9,10 +9,10 @@ use bytes::Bytes;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
-use super::Kept;
-use super::listener::{Listener, Response};
-use super::output::{Ending, OutputStream};
-use super::subject::Subject;
+use crate::Kept;
+use crate::listener::{Listener, Response};
+use crate::output::{Ending, OutputStream};
+use crate::subject::Subject;
 
 /// A running program, on free ports of this machine. Dropping it kills the program.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub struct HeldOutput<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, (
 // === impl Process ===
 
 impl Process {
-    pub(super) fn watch(name: String, mut child: Child, timeout: Duration, kept: Kept) -> Self {
+    pub(crate) fn watch(name: String, mut child: Child, timeout: Duration, kept: Kept) -> Self {
         let subject = Subject::new(name, timeout);
         let output = &subject.output;
         if let Some(stdout) = child.stdout.take() {

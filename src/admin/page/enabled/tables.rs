@@ -1,8 +1,8 @@
 //! The sections of the page that are tables.
 
 use super::html::{HtmlText, Page, Shown, amount, class, duration, seconds, up};
-use crate::admin::resources::Resource;
-use crate::admin::status::{CheckStatus, LogLine, Setting, Status, TaskStatus};
+use super::resources::Resource;
+use super::status::{CheckStatus, LogLine, Setting, Status, TaskStatus};
 use crate::health::Role;
 
 /// The start of a JSON line, the key of the backtrace, which is collapsed, and the key after it.

@@ -1,21 +1,23 @@
 //! A client for one of a process's listeners: HTTP/1.1, each request on a connection of its own.
 //!
-//! It uses the hyper that also serves the requests, in a small runtime for each request.
+//! It uses the hyper that also serves the requests, in a small runtime for each request. For 60 lines this adds two crates
+//! (`want`, `try-lock`). `ureq` would add four, among them a second `base64`; `minreq` would add one, and has types of its own
+//! for methods and headers in place of those of `http`.
 
 use std::net::SocketAddr;
 
-use axum::body::Body;
+use anyhow::Context;
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::subject::Subject;
-use crate::error::Chain;
+use crate::subject::Subject;
 
-/// One of the listeners of a [`Process`](super::Process).
+/// One of the listeners of a [`Process`](crate::Process).
 #[derive(Clone, Copy, Debug)]
 pub struct Listener<'a> {
     subject: &'a Subject,
@@ -37,7 +39,7 @@ pub struct Response {
 // === impl Listener ===
 
 impl<'a> Listener<'a> {
-    pub(super) fn new(subject: &'a Subject, address: SocketAddr) -> Self {
+    pub(crate) fn new(subject: &'a Subject, address: SocketAddr) -> Self {
         Self { subject, address }
     }
 
@@ -86,42 +88,45 @@ impl<'a> Listener<'a> {
         }
     }
 
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<Response, String> {
+        self.exchange(method, path, headers, body)
+            .map_err(|error| format!("{error:#}"))
+    }
+
+    fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> anyhow::Result<Response> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut request = request
-            .body(Body::from(body))
-            .map_err(|error| error.to_string())?;
+        let mut request = request.body(Full::new(body))?;
         if !request.headers().contains_key(header::HOST) {
-            let host = self.address.to_string().parse();
-            request
-                .headers_mut()
-                .extend(host.ok().map(|host| (header::HOST, host)));
+            let host = self.address.to_string().parse()?;
+            request.headers_mut().insert(header::HOST, host);
         }
         let timeout = self.subject.timeout;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build();
-        runtime.map_err(|error| error.to_string())?.block_on(async {
+            .build()?;
+        runtime.block_on(async {
             let answer = tokio::time::timeout(timeout, send(self.address, request)).await;
-            let answer = answer.map_err(|_| format!("nothing came within {timeout:?}"))?;
-            answer.map_err(|error| Chain(error.as_ref()).to_string())
+            answer.with_context(|| format!("nothing came within {timeout:?}"))?
         })
     }
 }
 
-async fn send(
-    to: SocketAddr,
-    request: Request<Body>,
-) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
+async fn send(to: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Result<Response> {
     let stream = TcpStream::connect(to).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let answer = async {
@@ -129,7 +134,7 @@ async fn send(
         Ok(Response {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: axum::body::to_bytes(Body::new(body), usize::MAX).await?,
+            body: body.collect().await?.to_bytes(),
         })
     };
     tokio::select! {

@@ -92,7 +92,7 @@ impl fmt::Display for Rounded {
     }
 }
 
-/// A number, and the unit behind it, of a [`Resource`](crate::admin::status::Resource).
+/// A number, and the unit behind it, of a [`Resource`](super::status::Resource).
 pub(super) fn amount(value: Option<f64>, unit: &'static str) -> (f64, &'static str) {
     let value = value.unwrap_or(f64::NAN);
     match unit {

@@ -3,15 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::output::ProcessOutput;
+use crate::output::ProcessOutput;
 
 /// A process: its name and its output.
 #[derive(Debug)]
-pub(super) struct Subject {
+pub(crate) struct Subject {
     name: String,
-    pub(super) output: ProcessOutput,
+    pub(crate) output: ProcessOutput,
     /// Timeout of every wait.
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Whether a panic has shown its output.
     shown: AtomicBool,
 }
@@ -19,7 +19,7 @@ pub(super) struct Subject {
 // === impl Subject ===
 
 impl Subject {
-    pub(super) fn new(name: String, timeout: Duration) -> Self {
+    pub(crate) fn new(name: String, timeout: Duration) -> Self {
         Self {
             name,
             output: ProcessOutput::default(),
@@ -28,13 +28,13 @@ impl Subject {
         }
     }
 
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
 
     /// Panics because an expected event did not happen in time, or cannot happen any more.
     #[track_caller]
-    pub(super) fn give_up(&self, what: &str) -> ! {
+    pub(crate) fn give_up(&self, what: &str) -> ! {
         let state = self.output.lock();
         let why = if state.flooded {
             ": it printed more than a test can keep".to_owned()
@@ -49,14 +49,14 @@ impl Subject {
 
     /// Panics with the error and the output.
     #[track_caller]
-    pub(super) fn fail(&self, problem: &str) -> ! {
+    pub(crate) fn fail(&self, problem: &str) -> ! {
         self.shown.store(true, Ordering::Relaxed);
         let (name, tail) = (&self.name, self.output.lock().tail());
         panic!("{name} {problem}\n{tail}");
     }
 
     /// Prints its output, unless a panic has done so.
-    pub(super) fn show(&self) {
+    pub(crate) fn show(&self) {
         if !self.shown.load(Ordering::Relaxed) {
             eprintln!("{}: {}", self.name, self.output.lock().tail());
         }

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Admin;
 use super::samples::{Interval, Snapshot};
+use crate::admin::Admin;
 use crate::metrics::http::RESPONSE_BYTES;
 
 /// One resource.
@@ -52,7 +52,7 @@ pub(super) fn of(admin: &Admin, now: &Snapshot, last: Option<&Interval>) -> Vec<
                 limit: now.value(limit),
                 unit,
                 why: (metric == "tokio_workers")
-                    .then(|| admin.threads.get().cloned())
+                    .then(|| admin.page.threads.get().cloned())
                     .flatten(),
             });
         }

@@ -1,8 +1,8 @@
-//! A test kit for the real binary, from its start to its exit code: for `[dev-dependencies]`, with the feature `testing`.
+//! A test kit for the real binary of a service on [`axum_chassis`], from its start to its exit code: for `[dev-dependencies]`.
 //!
 //! ```no_run
 //! # macro_rules! env { ($name:literal) => { "orders" } }
-//! use axum_chassis::testing::Program;
+//! use axum_chassis_testing::Program;
 //!
 //! // In a `#[test]`:
 //! let service = Program::new(env!("CARGO_BIN_EXE_orders"))
@@ -34,14 +34,25 @@
 //! - [`Process`] is the running process: send requests, read its log, send signals. Dropping it kills it, so a failed test leaves
 //!   nothing behind. Its last output is in the test's output.
 //! - [`Ended`] is the result: its exit code, its log, and the counts of its shutdown.
-//! - [`TestChassis`] gives a unit test the [`Chassis`](crate::Chassis) for the service's own start, without a process.
 //! - [`SettingsTable`] is the table of its settings, for its README.
 //!
 //! All of it blocks, and nothing sleeps: the kit waits for lines of the log and for the end of the process, and no
 //! longer than [`Program::timeout`]. On a timeout the kit panics with the awaited event, the process's output
 //! so far, and its exit code if it ended.
 //!
-//! The module is available on Unix only, because it uses Unix processes and signals.
+//! A unit test of the service's own start needs no process: see [`TestChassis`](axum_chassis::TestChassis).
+//!
+//! On systems other than Unix this crate is empty, because it uses Unix processes and signals.
+
+#![cfg(unix)]
+#![forbid(unsafe_code)]
+// As in axum-chassis: public types can grow without a breaking change, and each one has `Debug`.
+#![warn(
+    missing_debug_implementations,
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    clippy::return_self_not_must_use
+)]
 
 mod listener;
 mod output;
@@ -60,8 +71,6 @@ pub use listener::{Listener, Response};
 pub use process::{Ended, HeldOutput, Process};
 pub use rustix::process::Signal;
 pub use settings_table::SettingsTable;
-
-pub use crate::service::TestChassis;
 
 /// Longer than a service's own timeout (`service.start_timeout`, `shutdown.deadline`): its own error is more useful.
 const TIMEOUT: Duration = Duration::from_secs(70);

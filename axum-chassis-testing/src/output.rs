@@ -16,7 +16,7 @@ const TAIL_WIDTH: usize = 500;
 
 /// The output and the end of a process. Cheap to clone; clones share their state.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ProcessOutput(Arc<SharedOutput>);
+pub(crate) struct ProcessOutput(Arc<SharedOutput>);
 
 #[derive(Debug, Default)]
 struct SharedOutput {
@@ -27,29 +27,29 @@ struct SharedOutput {
 
 /// The output so far.
 #[derive(Debug, Default)]
-pub(super) struct OutputState {
+pub(crate) struct OutputState {
     /// Lines of standard output that are JSON objects. Other lines come from other sources, such as a runtime's warning or
     /// the harness of a test that is run as a program.
-    pub(super) log: Vec<Value>,
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
+    pub(crate) log: Vec<Value>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
     /// The part of `stdout` that has been searched for lines.
     taken: usize,
     /// The number of outputs, of the two, that are still open.
     open: usize,
-    pub(super) ending: Option<Ending>,
-    pub(super) flooded: bool,
+    pub(crate) ending: Option<Ending>,
+    pub(crate) flooded: bool,
 }
 
 /// The exit code or signal of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ending {
-    pub(super) code: Option<i32>,
-    pub(super) signal: Option<i32>,
+pub(crate) struct Ending {
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OutputStream {
+pub(crate) enum OutputStream {
     Out,
     Err,
 }
@@ -58,7 +58,7 @@ pub(super) enum OutputStream {
 
 impl ProcessOutput {
     /// Reads an output to its end, on a thread.
-    pub(super) fn read(&self, stream: OutputStream, mut from: impl Read + Send + 'static) {
+    pub(crate) fn read(&self, stream: OutputStream, mut from: impl Read + Send + 'static) {
         self.lock().open += 1;
         let output = self.clone();
         thread::spawn(move || {
@@ -77,16 +77,16 @@ impl ProcessOutput {
     }
 
     /// Stops reading as long as the guard exists.
-    pub(super) fn hold(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
         self.0.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn end(&self, ending: Ending) {
+    pub(crate) fn end(&self, ending: Ending) {
         self.change(|state| state.ending = Some(ending));
     }
 
     /// Calls the function now and at each change until it returns a value; `None` at the deadline.
-    pub(super) fn wait_until<T>(
+    pub(crate) fn wait_until<T>(
         &self,
         deadline: Instant,
         mut ask: impl FnMut(&OutputState) -> Option<T>,
@@ -102,7 +102,7 @@ impl ProcessOutput {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, OutputState> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, OutputState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -116,12 +116,12 @@ impl ProcessOutput {
 
 impl OutputState {
     /// Whether it has ended, and all of its output has been read.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.ending.is_some() && self.open == 0
     }
 
     /// Whether no awaited event can happen any more.
-    pub(super) fn no_more(&self) -> bool {
+    pub(crate) fn no_more(&self) -> bool {
         self.flooded || self.is_over()
     }
 
@@ -157,7 +157,7 @@ impl OutputState {
     }
 
     /// The last lines of its output, and its exit code if it has ended.
-    pub(super) fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         let state = match self.ending {
             None => "it is still running".to_owned(),
             Some(Ending {

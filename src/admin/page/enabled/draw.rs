@@ -5,8 +5,8 @@ use std::fmt;
 use serde_json::Value;
 
 use super::html::{HtmlText, Page, Rounded, amount, class, duration, seconds};
-use crate::admin::resources::Resource;
-use crate::admin::status::{Point, Status, Stop};
+use super::resources::Resource;
+use super::status::{Point, Status, Stop};
 
 pub(super) fn page(status: &Status<'_>) -> String {
     // Most of the page is log lines, in which each quotation mark becomes six characters. Growing the buffer would take the
