@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use prometheus::proto::{Histogram, LabelPair, MetricFamily, MetricType, Summary};
+use prometheus::proto::{Histogram, MetricFamily, MetricType, Summary};
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -25,7 +25,6 @@ pub(super) fn encode(families: &[MetricFamily], accept: Option<&str>) -> (&'stat
         out: String::with_capacity(16 * 1024),
         format,
         labels: String::new(),
-        bounds: Vec::new(),
     };
     for family in families {
         text.push_family(family);
@@ -70,10 +69,8 @@ fn quality(header: Option<&str>, wanted: &str) -> f32 {
 struct TextEncoder {
     out: String,
     format: TextFormat,
-    /// The labels of a metric, which each of its samples has.
+    /// The labels of a metric, which each of its samples has, each with a comma behind it.
     labels: String,
-    /// Bounds of buckets as they are written: the histograms of a family mostly have the same.
-    bounds: Vec<(f64, String)>,
 }
 
 impl TextEncoder {
@@ -94,24 +91,24 @@ impl TextEncoder {
             true => full.strip_suffix("_total").unwrap_or(full),
             false => full,
         };
-        self.out.push_str("# HELP ");
-        self.out.push_str(name);
-        self.out.push(' ');
+        for part in ["# HELP ", name, " "] {
+            self.out.push_str(part);
+        }
         push_escaped(&mut self.out, family.help(), open);
-        self.out.push_str("\n# TYPE ");
-        self.out.push_str(name);
-        self.out.push(' ');
-        self.out.push_str(type_name);
-        self.out.push('\n');
+        for part in ["\n# TYPE ", name, " ", type_name, "\n"] {
+            self.out.push_str(part);
+        }
         let total = if open && counter { "_total" } else { "" };
         for metric in family.get_metric() {
             self.labels.clear();
             for label in metric.get_label() {
-                push_label(&mut self.labels, label);
+                push_label(&mut self.labels, label.name(), label.value());
             }
             match kind {
-                MetricType::COUNTER => self.push(name, total, metric.get_counter().get_value()),
-                MetricType::GAUGE => self.push(name, total, metric.get_gauge().get_value()),
+                MetricType::COUNTER => {
+                    self.push(name, total, None, metric.get_counter().get_value());
+                }
+                MetricType::GAUGE => self.push(name, "", None, metric.get_gauge().get_value()),
                 MetricType::HISTOGRAM => self.push_histogram(name, metric.get_histogram()),
                 MetricType::SUMMARY => self.push_summary(name, metric.get_summary()),
                 MetricType::UNTYPED => {}
@@ -122,78 +119,53 @@ impl TextEncoder {
     fn push_histogram(&mut self, name: &str, histogram: &Histogram) {
         let count = histogram.get_sample_count() as f64;
         let buckets = histogram.get_bucket();
-        for (place, bucket) in buckets.iter().enumerate() {
-            let bound = bucket.upper_bound();
-            if self.bounds.get(place).is_none_or(|known| known.0 != bound) {
-                self.bounds.truncate(place);
-                self.bounds.push((bound, number(bound)));
-            }
-            self.begin(name, "_bucket");
-            push_last_label(&mut self.out, &self.labels, "le", &self.bounds[place].1);
-            self.end(bucket.cumulative_count() as f64);
+        for bucket in buckets {
+            let bound = number(bucket.upper_bound());
+            let below = bucket.cumulative_count() as f64;
+            self.push(name, "_bucket", Some(("le", &bound)), below);
         }
         let infinite = |bucket: &prometheus::proto::Bucket| bucket.upper_bound() == f64::INFINITY;
         if !buckets.iter().any(infinite) {
-            self.begin(name, "_bucket");
-            push_last_label(&mut self.out, &self.labels, "le", "+Inf");
-            self.end(count);
+            self.push(name, "_bucket", Some(("le", "+Inf")), count);
         }
-        self.push(name, "_sum", histogram.get_sample_sum());
-        self.push(name, "_count", count);
+        self.push(name, "_sum", None, histogram.get_sample_sum());
+        self.push(name, "_count", None, count);
     }
 
     fn push_summary(&mut self, name: &str, summary: &Summary) {
         for quantile in summary.get_quantile() {
             let place = number(quantile.quantile());
-            self.begin(name, "");
-            push_last_label(&mut self.out, &self.labels, "quantile", &place);
-            self.end(quantile.value());
+            self.push(name, "", Some(("quantile", &place)), quantile.value());
         }
-        self.push(name, "_sum", summary.sample_sum());
-        self.push(name, "_count", summary.sample_count() as f64);
+        self.push(name, "_sum", None, summary.sample_sum());
+        self.push(name, "_count", None, summary.sample_count() as f64);
     }
 
-    /// A sample with the labels of its metric.
-    #[inline(never)]
-    fn push(&mut self, name: &str, suffix: &str, value: f64) {
-        self.begin(name, suffix);
-        if let Some(labels) = self.labels.strip_suffix(',') {
-            self.out.push('{');
-            self.out.push_str(labels);
-            self.out.push('}');
-        }
-        self.end(value);
-    }
-
-    fn begin(&mut self, name: &str, suffix: &str) {
+    /// A sample with the labels of its metric, and perhaps a label of its own.
+    fn push(&mut self, name: &str, suffix: &str, own: Option<(&str, &str)>, value: f64) {
         self.out.push_str(name);
         self.out.push_str(suffix);
-    }
-
-    #[inline(never)]
-    fn end(&mut self, value: f64) {
+        if own.is_some() || !self.labels.is_empty() {
+            self.out.push('{');
+            self.out.push_str(&self.labels);
+            if let Some((label, value)) = own {
+                push_label(&mut self.out, label, value);
+            }
+            // The last comma.
+            self.out.pop();
+            self.out.push('}');
+        }
         self.out.push(' ');
         push_number(&mut self.out, value, false);
         self.out.push('\n');
     }
 }
 
-/// All labels of a metric, and one of the sample's own.
-#[inline(never)]
-fn push_last_label(out: &mut String, labels: &str, name: &str, value: &str) {
-    out.push('{');
-    out.push_str(labels);
+/// With a comma behind it.
+fn push_label(out: &mut String, name: &str, value: &str) {
     out.push_str(name);
     out.push_str("=\"");
-    out.push_str(value);
-    out.push_str("\"}");
-}
-
-/// With a comma behind it.
-fn push_label(out: &mut String, label: &LabelPair) {
-    out.push_str(label.name());
-    out.push_str("=\"");
-    push_escaped(out, label.value(), true);
+    push_escaped(out, value, true);
     out.push_str("\",");
 }
 
@@ -220,7 +192,6 @@ fn push_number(out: &mut String, number: f64, point: bool) {
     }
 }
 
-#[inline(never)]
 fn push_escaped(out: &mut String, text: &str, quotes: bool) {
     if !text.contains(['\\', '\n', '"']) {
         return out.push_str(text);

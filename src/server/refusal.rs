@@ -4,10 +4,9 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use prometheus::IntCounterVec;
-
 use crate::error::Chain;
 use crate::logs::RateLimit;
+use crate::metrics::{Counter, Family};
 
 /// At most one line is logged in this time. The next one has the number of those in between.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
@@ -89,12 +88,12 @@ impl RefusalKind {
 
 /// Counts and logs rejected requests.
 pub(super) struct Refusals {
-    counter: IntCounterVec,
+    counter: Family<Counter, 1>,
     log_limit: RateLimit,
 }
 
 impl Refusals {
-    pub(super) fn new(counter: IntCounterVec) -> Self {
+    pub(super) fn new(counter: Family<Counter, 1>) -> Self {
         Self {
             counter,
             log_limit: RateLimit::new(LOG_PERIOD),
@@ -108,7 +107,7 @@ impl Refusals {
         peer: SocketAddr,
         error: Option<&(dyn Error + 'static)>,
     ) {
-        self.counter.with_label_values(&[kind.label()]).inc();
+        self.counter.with([kind.label()]).inc();
         let Some(others) = self.log_limit.admit() else {
             return;
         };
