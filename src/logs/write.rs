@@ -281,20 +281,9 @@ fn date_and_time(second: u64) -> [u8; 20] {
     let month = (month_from_march + 2) % 12 + 1;
     let year = era * 400 + year_of_era + u64::from(month <= 2);
 
-    let mut text = Vec::with_capacity(20);
-    digits::<4>(&mut text, year);
-    for (before, number) in [
-        (b'-', month),
-        (b'-', day),
-        (b'T', second / 3600 % 24),
-        (b':', second / 60 % 60),
-        (b':', second % 60),
-    ] {
-        text.push(before);
-        digits::<2>(&mut text, number);
-    }
-    text.push(b'.');
-    text.try_into().unwrap_or([b'0'; 20])
+    let (hour, minute, second) = (second / 3600 % 24, second / 60 % 60, second % 60);
+    let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.");
+    text.as_bytes().try_into().unwrap_or([b'0'; 20])
 }
 
 #[cfg(test)]
