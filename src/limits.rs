@@ -68,7 +68,7 @@ const FEWEST: u64 = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Limits(Arc<LimitValues>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct LimitValues {
     request_timeout_ms: AtomicU64,
     body: AtomicU64,
@@ -81,7 +81,7 @@ struct LimitValues {
 }
 
 /// The inputs of the limits.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 struct From {
     settings: Settings,
     connections: Option<usize>,
@@ -95,20 +95,14 @@ impl Limits {
     }
 
     fn with(settings: &Settings, connections: Option<usize>, memory: Option<MemoryLimit>) -> Self {
-        let limits = Self(Arc::new(LimitValues {
-            request_timeout_ms: AtomicU64::new(0),
-            body: AtomicU64::new(0),
-            concurrency: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
-            buffered_limit: AtomicU64::new(0),
-            buffered: AtomicU64::new(0),
-            from: Mutex::new(From {
+        let limits = Self(Arc::default());
+        limits.change(|from| {
+            *from = From {
                 settings: settings.clone(),
                 connections,
                 memory,
-            }),
-        }));
-        limits.change(|_| {});
+            };
+        });
         limits
     }
 

@@ -37,23 +37,18 @@ impl RefusalKind {
 
     /// The kind of an error of hyper. `None` if the client has only closed the connection.
     pub(super) fn of_error(error: &(dyn Error + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(error) = error.downcast_ref::<hyper::Error>() {
-                if error.is_parse_too_large() {
-                    return Some(Self::HeadTooLarge);
-                }
-                if error.is_parse() {
-                    return Some(Self::Malformed);
-                }
-            }
+        let kind = anyhow::Chain::new(error).find_map(|error| {
             if let Some(error) = error.downcast_ref::<h2::Error>() {
                 // An error that the client has sent is not counted.
-                return (error.is_library() && !error.is_io()).then_some(Self::Http2);
+                return Some((error.is_library() && !error.is_io()).then_some(Self::Http2));
             }
-            next = error.source();
-        }
-        None
+            match error.downcast_ref::<hyper::Error>()? {
+                error if error.is_parse_too_large() => Some(Some(Self::HeadTooLarge)),
+                error if error.is_parse() => Some(Some(Self::Malformed)),
+                _ => None,
+            }
+        });
+        kind.flatten()
     }
 
     fn label(self) -> &'static str {
