@@ -1,7 +1,7 @@
 //! The HTTP server: accepts connections, enforces limits, and drains connections at shutdown.
 //!
-//! An accept loop of our own on hyper, since `axum::serve` has no header timeout, no bound on
-//! connections and no deadline for its graceful shutdown.
+//! It has an accept loop of its own, on hyper, because `axum::serve` has no header timeout, no limit on connections and
+//! no deadline for its graceful shutdown.
 
 mod activity;
 mod connection;
@@ -49,8 +49,8 @@ use crate::shutdown::{Phase, Shutdown};
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// The maximum size, in bytes, of an HTTP/2 stream's send buffer.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
-/// The flow-control window of an HTTP/2 stream in bytes: RFC 9113's initial value. A client may send as much before
-/// the service has read it. hyper's default is 1 MiB, which each request under way may take.
+/// The flow-control window of an HTTP/2 stream in bytes: RFC 9113's initial value. A client may send this much before
+/// the service reads it. With hyper's default of 1 MiB, each request in flight could take so much memory.
 const STREAM_WINDOW: u32 = 65_535;
 /// The time a connection waits for its client before it can be closed for a new connection.
 const GRACE: StdDuration = StdDuration::from_secs(1);
@@ -58,7 +58,7 @@ const GRACE: StdDuration = StdDuration::from_secs(1);
 /// opens.
 const PROBE_GRACE: StdDuration = StdDuration::from_millis(5);
 
-/// A listener that accepts nothing yet: connections wait in the kernel's queue.
+/// A listener that does not accept connections yet: they wait in the kernel's queue.
 pub(crate) struct Listening {
     listener: Acceptor,
     is_for_probes: bool,
@@ -68,7 +68,7 @@ impl Bound {
     /// Listens: from here on, connections wait until they are served.
     ///
     /// # Errors
-    /// [`Error::Bind`], when another process has begun to listen there since.
+    /// [`Error::Bind`], if another process has begun to listen on the address since it was bound.
     pub(crate) fn listen(self, name: &'static str) -> Result<Listening, Error> {
         Ok(Listening {
             listener: self.acceptor(name)?,
@@ -77,7 +77,7 @@ impl Bound {
     }
 }
 
-/// The responders of a listener.
+/// The routers of a listener.
 pub(crate) struct Routers {
     pub(crate) router: Router,
     /// Responds to requests without a valid `Host`.
@@ -86,7 +86,7 @@ pub(crate) struct Routers {
 
 impl Listening {
     /// Configures the listener for probes and scrapes, which use HTTP/1 and send a request as soon as they connect.
-    /// Other clients cannot block them, because a connection without a request loses its slot.
+    /// Other clients cannot block probes, because a connection without a request loses its slot.
     pub(crate) fn for_probes(self) -> Self {
         Self {
             is_for_probes: true,
@@ -112,7 +112,7 @@ impl Listening {
             invalid_host,
         } = routers;
         let server = Arc::new(ListenerState {
-            // Without it axum would build each route and its layers again for every request.
+            // Without `with_state`, axum would build each route and its layers again for every request.
             router: router.with_state(()),
             invalid_host: invalid_host.with_state(()),
             protocols: protocols(&settings, tasks.clone()),
@@ -134,7 +134,8 @@ impl Listening {
         let mut slots = Slots::new(limits);
         slots.resize(&server.http);
         tokio::select! {
-            // Polled first, so that an accepted connection that waits for a slot is served.
+            // `accept` is polled first, so that a connection that it has already accepted, and that waits for a slot,
+            // is served.
             biased;
             () = server.accept(&self.listener, &mut slots, &tasks) => {}
             () = server.shutdown.reached(Phase::Closing) => {}
@@ -148,7 +149,8 @@ impl Listening {
             }
         }
         drop(self.listener);
-        // Also after an abort, because only then have the requests been recorded with a line and a span.
+        // Wait also after an abort: the requests are recorded with a log line and a span only when their tasks have
+        // ended.
         tasks.ended().await;
     }
 }
@@ -210,11 +212,11 @@ impl ListenerState {
         }
     }
 
-    /// Returns a slot for a new connection: that of the connection which has been idle longest, or the next that is
-    /// released. `None` once the listener closes.
+    /// Returns a slot for a new connection: the slot of the connection that has been idle longest, or the next slot
+    /// that is released. `None` once the listener closes.
     async fn slot(self: &Arc<Self>, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-        /// After this time, another connection may be idle, and a notified connection has closed unless a request
-        /// arrived first.
+        /// The pause between two searches. By then, another connection may be idle. A connection that was notified has
+        /// closed, unless a request arrived first.
         const LOOK_AGAIN: StdDuration = StdDuration::from_millis(100);
         let grace = self.limits.grace;
         let mut slot = pin!(slots.clone().acquire_owned());
@@ -247,9 +249,9 @@ fn protocols(settings: &Settings, tasks: ConnectionTasks) -> auto::Builder<Conne
     let mut builder = auto::Builder::new(tasks);
     builder
         .http1()
-        // `Connection` has the timeouts of headers and waits, without a timer for each request.
+        // `Connection` has the timeouts of headers and waits, with one timer for the whole connection.
         .header_read_timeout(None)
-        // The socket notices a client that disconnects while a response takes time: see its `poll_flush`.
+        // The socket's `poll_flush` notices a client that disconnects while it waits for a response.
         .half_close(true)
         .max_buf_size(MAX_HEADER_BYTES);
     if settings.max_headers != HYPERS_HEADERS {

@@ -43,11 +43,11 @@ impl Default for Settings {
 impl Settings {
     /// The delay as set, or the default outside of a terminal.
     pub fn delay(&self) -> StdDuration {
-        /// Longer than the health checks of most proxies take to fail, and than endpoints take to change.
+        /// The default. Health checks of most proxies fail within this time, and Kubernetes updates its endpoints.
         const DELAY: StdDuration = StdDuration::from_secs(5);
         match self.delay {
             Some(delay) => *delay,
-            // Requests get the longer half of a short deadline.
+            // If the deadline is short, at least half of the time before the hooks is left for requests in flight.
             None => DELAY.min(self.deadline.saturating_sub(*self.hook_timeout) / 2),
         }
     }
@@ -94,13 +94,12 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Whether the service stops accepting requests, or has stopped.
+    /// Whether the service has stopped accepting requests.
     pub fn is_stopping(&self) -> bool {
         self.phase() >= Phase::Closing
     }
 
-    /// Completes when the service stops accepting requests: the moment for streams, WebSockets and
-    /// background work to come to their end.
+    /// Completes when the service stops accepting requests. Streams, WebSockets and background work should end then.
     pub async fn stopping(&self) {
         self.reached(Phase::Closing).await;
     }
@@ -110,10 +109,10 @@ impl Shutdown {
         Phase::ALL.get(phase).copied().unwrap_or(Phase::Abort)
     }
 
-    /// Completes in this phase, and wakes its task at each change before.
+    /// Completes in this phase or a later one, and wakes its task at each earlier change too.
     pub(crate) async fn reached(&self, phase: Phase) {
         let mut watch = self.changes.clone();
-        // No error: the trigger reaches the last phase before it is gone.
+        // This does not fail, because the trigger advances to the last phase before it is dropped.
         let _ = watch.wait_for(|now| *now >= phase).await;
     }
 }
@@ -124,7 +123,7 @@ impl fmt::Debug for Shutdown {
     }
 }
 
-/// A shutdown and its trigger, for tests of what takes part in a shutdown, and for a `main` of your own.
+/// A shutdown and its trigger, for tests of code that takes part in a shutdown, and for a `main` of your own.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -140,7 +139,7 @@ pub fn channel() -> (Trigger, Shutdown) {
     (trigger, shutdown)
 }
 
-/// The other end of every [`Shutdown`]. Without it, [`Shutdown::stopping`] completes.
+/// Triggers every [`Shutdown`] that was created with it. When it is dropped, [`Shutdown::stopping`] completes as well.
 #[derive(Debug)]
 #[must_use = "dropping it stops what waits for its `Shutdown`"]
 pub struct Trigger {
@@ -163,12 +162,12 @@ impl Trigger {
         }
     }
 
-    /// Stops whatever waits for its [`Shutdown`], as a service does once it stops accepting requests.
+    /// Ends the wait of all code that waits for its [`Shutdown`], as a service does when it stops accepting requests.
     pub fn stop(&self) {
         self.advance(Phase::Closing);
     }
 
-    /// Advances to `phase`; a phase that has passed stays passed.
+    /// Advances to `phase`, but never back to an earlier phase.
     pub(crate) fn advance(&self, phase: Phase) {
         self.changes.send_if_modified(|now| {
             let later = phase > *now;
@@ -181,7 +180,7 @@ impl Trigger {
 }
 
 impl Drop for Trigger {
-    /// After it, nothing else could end what waits.
+    /// Nothing else could end the wait of code that waits for a phase.
     fn drop(&mut self) {
         self.advance(Phase::Abort);
     }

@@ -14,7 +14,7 @@ enum TextFormat {
     OpenMetrics,
 }
 
-/// The families in the format that `accept` prefers, and its content type.
+/// Returns the content type of the format that `accept` prefers, and the families in that format.
 pub(super) fn encode(families: &[MetricFamily], accept: Option<&str>) -> (&'static str, String) {
     let open = quality(accept, "application/openmetrics-text");
     let (format, content_type) = match open > 0.0 && open >= quality(accept, "text/plain") {
@@ -65,7 +65,7 @@ fn quality(header: Option<&str>, wanted: &str) -> f32 {
     best
 }
 
-/// The text so far, and what the next lines have in common.
+/// Writes families as text: the text so far, the labels of the current metric, and a cache of bucket bounds.
 struct TextEncoder {
     out: String,
     format: TextFormat,
@@ -82,7 +82,7 @@ impl TextEncoder {
             MetricType::GAUGE => ("gauge", false),
             MetricType::HISTOGRAM => ("histogram", false),
             MetricType::SUMMARY => ("summary", false),
-            // No collector of the crate makes these.
+            // No collector of the crate `prometheus` creates an untyped metric.
             MetricType::UNTYPED => return,
         };
         // OpenMetrics names a counter without the `_total` that its samples end in.
@@ -141,7 +141,7 @@ impl TextEncoder {
         self.push(name, "_count", None, summary.sample_count() as f64);
     }
 
-    /// A sample with the labels of its metric, and perhaps a label of its own.
+    /// Writes a sample with the labels of its metric, and perhaps a label that only this sample has: `le` or `quantile`.
     fn push(&mut self, name: &str, suffix: &str, own: Option<(&str, &str)>, value: f64) {
         self.out.push_str(name);
         self.out.push_str(suffix);
@@ -161,7 +161,7 @@ impl TextEncoder {
     }
 }
 
-/// With a comma behind it.
+/// Writes a label, followed by a comma.
 fn push_label(out: &mut String, name: &str, value: &str) {
     out.push_str(name);
     out.push_str("=\"");
@@ -169,7 +169,8 @@ fn push_label(out: &mut String, name: &str, value: &str) {
     out.push_str("\",");
 }
 
-/// As the value of a label: with a decimal point, in both formats, so that series keep their identity.
+/// Formats a number as the value of `le` or `quantile`. Both formats have the decimal point (`1.0`), so that a series is the same
+/// in both.
 fn number(number: f64) -> String {
     let mut text = String::new();
     push_number(&mut text, number, true);
@@ -177,7 +178,7 @@ fn number(number: f64) -> String {
 }
 
 fn push_number(out: &mut String, number: f64, point: bool) {
-    // Whole numbers that a float holds exactly, which most are.
+    // Most numbers are whole, and small enough that a float represents them exactly.
     let whole = number as i64;
     if whole as f64 == number && whole.unsigned_abs() < 1 << 53 {
         out.push_str(itoa::Buffer::new().format(whole));

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::client_ip::{AcceptIds, ForwardedHeader, Proxies};
 use crate::settings::{Duration, Network, Validate, ValidationErrors};
 
-/// hyper's default maximum number of headers, in a table on the stack. A table of any other size is allocated for
-/// each request.
+/// hyper's default maximum number of headers. hyper has a table of this size on the stack; for any other maximum, it
+/// allocates a table for each request.
 pub(super) const HYPERS_HEADERS: usize = 100;
 
 /// `[server]`: the main listener.
@@ -28,13 +28,13 @@ pub struct Settings {
     pub unix_socket_mode: Option<String>,
     /// Timeout for a client to send a request's headers.
     pub header_timeout: Duration,
-    /// Timeout of an idle connection, without a request. Keep it longer than the proxies in front keep theirs, so that
-    /// they close first.
+    /// Timeout of an idle connection, without a request. Keep it longer than the idle timeouts of the proxies in front,
+    /// so that the proxies close connections first.
     pub idle_timeout: Duration,
     /// Timeout for a client to read the next 16 KiB of a response, or the rest if that is less.
     pub send_timeout: Duration,
-    /// The maximum number of open connections. For a further one, the one that has been idle longest is closed. Unset, it
-    /// is 10,000, or less where the container's memory limit is below 5 GiB.
+    /// The maximum number of open connections. Beyond it, each new connection closes the one that has been idle
+    /// longest. Unset, it is 10,000, or less where the container's memory limit is below 5 GiB.
     #[schemars(range(min = 1))]
     pub max_connections: Option<usize>,
     /// The maximum number of concurrent requests on one HTTP/2 connection.
@@ -47,8 +47,8 @@ pub struct Settings {
     /// The proxies in front of the service, as addresses and networks: only they are trusted to
     /// forward a client's address. Without any, the client is the peer of the connection.
     pub trusted_proxies: Vec<Network>,
-    /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` after
-    /// RFC 7239. The other one is never read, since they pass it on as clients send it.
+    /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` (RFC 7239). The other
+    /// header is never read, because proxies forward it as clients send it.
     pub forwarded_header: ForwardedHeader,
     /// The callers whose `x-request-id` and `traceparent` are kept: `from-anyone`, `from-trusted-proxies` or `from-nobody`.
     pub accept_ids: AcceptIds,
@@ -81,7 +81,7 @@ impl Settings {
             .accept_ids(self.accept_ids)
     }
 
-    /// `None` also if it is invalid, which validation reports.
+    /// The parsed `unix_socket_mode`. `None` also if it is invalid, because validation reports that.
     pub(super) fn unix_socket_mode(&self) -> Option<u32> {
         let mode = u32::from_str_radix(self.unix_socket_mode.as_deref()?, 8);
         mode.ok().filter(|mode| *mode <= 0o777)
@@ -99,7 +99,7 @@ impl Validate for Settings {
                 errors.add(key, "must be longer than 0s");
             }
         }
-        // The schema has these ranges as well, but settings made in code do not pass it.
+        // The schema has these ranges as well, but it does not check settings that are made in code.
         if self.max_connections == Some(0) {
             errors.add("server.max_connections", "must be at least 1");
         }

@@ -9,10 +9,11 @@ use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 
-/// A connection's stream. Not a type parameter: the code for connections is large, and is compiled once.
+/// A connection's stream. This is not a type parameter, so that the code for connections, which is large, is compiled
+/// only once.
 pub(super) type Transport = Either<TcpStream, UnixStream>;
 
-/// Whether the peer has closed its side, once there is something to read.
+/// Ready once there is something to read: whether the peer has closed its side.
 pub(super) fn poll_closed(
     transport: &Transport,
     context: &mut Context<'_>,
@@ -23,7 +24,7 @@ pub(super) fn poll_closed(
             let peeked = ready!(tcp.poll_peek(context, &mut ReadBuf::new(&mut byte)))?;
             Poll::Ready(Ok(peeked == 0))
         }
-        // tokio cannot peek here.
+        // tokio cannot peek into a Unix socket.
         Either::Right(unix) => {
             ready!(unix.poll_read_ready(context))?;
             let ready = pin!(unix.ready(Interest::READABLE));

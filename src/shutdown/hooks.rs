@@ -29,10 +29,10 @@ impl Hooks {
 
     /// Runs the hooks, last registered first, each for at most `each` and none past `deadline`.
     ///
-    /// A hook that fails, panics or takes too long is logged, and the next one runs. Returns how
-    /// many of them did not do their work.
+    /// If a hook fails, panics or takes too long, this is logged, and the next hook runs. Returns the number of these
+    /// hooks.
     ///
-    /// The hooks run on the runtime of `service`, the clock is the caller's.
+    /// The hooks run on the runtime of `service`; their timeouts run on the caller's.
     pub(crate) async fn run(self, each: Duration, deadline: Instant, service: &Handle) -> usize {
         let mut failed = 0;
         for (hook, act) in self.0.into_iter().rev() {

@@ -4,12 +4,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::boxed::boxed;
 
-/// Asks for a stop from within the program. Cheap to clone; all clones are one.
+/// Requests a shutdown from within the program. Cheap to clone; clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StopRequest(watch::Sender<Option<String>>);
 
 impl StopRequest {
-    /// Asks for it. Of several reasons, the first counts.
+    /// Requests the shutdown. Of several requests, the reason of the first counts.
     pub(crate) fn send(&self, reason: String) {
         self.0.send_if_modified(|first| {
             let is_first = first.is_none();
@@ -23,7 +23,7 @@ impl StopRequest {
         let mut requests = self.0.subscribe();
         let reason = requests.wait_for(Option::is_some).await;
         let reason = reason.map(|reason| reason.clone());
-        // There is one: this sender keeps the channel open.
+        // There always is a reason, because this sender keeps the channel open.
         reason.ok().flatten().unwrap_or_default()
     }
 }
@@ -55,7 +55,7 @@ impl StopCause {
     }
 }
 
-/// The requests to stop: SIGTERM and SIGINT, which reach the process, and the program's own.
+/// The requests to stop: the signals SIGTERM and SIGINT, and requests of the program itself.
 pub(crate) struct Signals {
     received: mpsc::UnboundedReceiver<&'static str>,
     program: StopRequest,
@@ -64,10 +64,10 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over from their default action, which is to end the process at once.
+    /// Replaces the default action of the signals, which is to end the process at once.
     ///
     /// # Errors
-    /// When the operating system refuses to.
+    /// If the operating system rejects this.
     pub(crate) fn listen(program: StopRequest) -> std::io::Result<Self> {
         let (send, signals) = Self::channel(program);
         #[cfg(unix)]
@@ -88,7 +88,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Signals from within this process, by name.
+    /// Signals that are sent from within this process: by name, with the returned sender.
     pub(crate) fn channel(program: StopRequest) -> (mpsc::UnboundedSender<&'static str>, Self) {
         let (send, receive) = mpsc::unbounded_channel();
         let signals = Self {
@@ -109,8 +109,9 @@ impl Signals {
         }
     }
 
-    /// The signal that aborts a stop: the second one. After a stop that the program has asked for, the first signal asks for
-    /// the same once more, as from an orchestrator that cannot know of it.
+    /// Waits for the signal that aborts the shutdown, which is the second one. This is so even if the program itself
+    /// requested the shutdown: the first signal may then come from an orchestrator that does not know this, and only
+    /// wants a graceful shutdown.
     pub(crate) async fn abort(&mut self) -> &'static str {
         if !self.is_signalled {
             let signal = self.next().await;
@@ -119,7 +120,7 @@ impl Signals {
         self.next().await
     }
 
-    /// The next signal's name. Never completes once none can come any more.
+    /// The next signal's name. Never completes once no signal can come any more.
     async fn next(&mut self) -> &'static str {
         match self.received.recv().await {
             Some(name) => {
