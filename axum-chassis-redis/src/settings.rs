@@ -46,7 +46,7 @@ impl Validate for Settings {
         if let Err(wrong) = address::read(&self.url) {
             errors.add("url", wrong);
         }
-        // The schema has this range as well, but settings made in code do not pass it.
+        // The schema has this range as well, but it does not check settings that are made in code.
         if !(1..=1000).contains(&self.pool_size) {
             errors.add("pool_size", "must be from 1 to 1000");
         }

@@ -54,7 +54,7 @@ impl Validate for Settings {
         if let Err(wrong) = Address::read(&self.url) {
             errors.add("url", wrong);
         }
-        // The schema has this range as well, but settings made in code do not pass it.
+        // The schema has this range as well, but it does not check settings that are made in code.
         if !(1..=10_000).contains(&self.max_connections) {
             errors.add("max_connections", "must be from 1 to 10000");
         }

@@ -57,8 +57,8 @@ pub(super) fn run<S: SettingsSchema>(
         layers,
         Some(name),
         |loaded, logs, export| {
-            let (runtime, _) = threads::runtime(loaded.chassis.service.threads)?;
-            let (shared, trigger) = share(build.clone(), &loaded.chassis, logs.clone(), export)?;
+            let (runtime, _) = threads::runtime(loaded.framework.service.threads)?;
+            let (shared, trigger) = share(build.clone(), &loaded.framework, logs.clone(), export)?;
             let work = work(shared, trigger, loaded, command);
             teardown::block_on(runtime, Box::pin(work))
         },
@@ -72,7 +72,7 @@ async fn work<S: SettingsSchema>(
     command: Command<S>,
 ) -> Result<Stopped, Error> {
     let begun = Instant::now();
-    let sections = Arc::new(loaded.chassis);
+    let sections = Arc::new(loaded.framework);
     let mut signals = Signals::listen(shared.stop.clone()).map_err(Error::Runtime)?;
     let initial = Arc::new(loaded.service);
     // A command's settings never change, so watchers wait.

@@ -56,7 +56,7 @@ pub(super) fn logged<S: SettingsSchema>(
 ) -> Result<ExitCode, Error> {
     let (loaded, traces) = chassis_settings::load::<S>(sources)?;
     let export = Export::start(traces, build.name, build.version).map_err(Error::Runtime)?;
-    let logs = logs::install_beside(&loaded.chassis.logs, &export, layers)
+    let logs = logs::install_beside(&loaded.framework.logs, &export, layers)
         .map_err(|error| Error::Logs(error.into()))?;
     tracing::info!(
         name = build.name,
@@ -92,7 +92,7 @@ fn process<S: SettingsSchema>(
     let stop = parts.shared.stop.clone();
     let signals = admin.within(|| Signals::listen(stop));
     let signals = signals.map_err(Error::Runtime)?;
-    let (runtime, reason) = threads::runtime(parts.loaded.chassis.service.threads)?;
+    let (runtime, reason) = threads::runtime(parts.loaded.framework.service.threads)?;
     parts.admin.set_threads(reason);
     parts.shared.metrics.runtime(runtime.handle())?;
 
@@ -124,8 +124,8 @@ pub(super) async fn start<S: SettingsSchema>(
 ) -> Result<Running, Error> {
     let mut loaded = settings::load::<ChassisSettings, S>(&sources)
         .map_err(|error| Error::Settings(error.into()))?;
-    loaded.chassis.server.unix_socket = None;
-    let logs = logs::start(&loaded.chassis.logs, logs::Output::to(std::io::sink()))
+    loaded.framework.server.unix_socket = None;
+    let logs = logs::start(&loaded.framework.logs, logs::Output::to(std::io::sink()))
         .map_err(|error| Error::Logs(error.into()))?;
     let parts = ServiceParts::assemble(build, sources, loaded, logs, Export::off())?;
     let admin = parts.admin()?;
