@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{self, MemoryLimit};
-use crate::settings::{Duration, Size, Validate, ValidationErrors};
+use crate::settings::{Duration, Size, Validate};
 
 /// `[limits]`: bounds on requests. All of them can be changed while the service runs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -54,9 +54,7 @@ impl Default for Settings {
     }
 }
 
-impl Validate for Settings {
-    fn validate(&self, _: &mut ValidationErrors) {}
-}
+impl Validate for Settings {}
 
 /// The maximum number of connections, and of requests, if the container has no memory limit or a large one.
 const MOST: u64 = 10_000;
