@@ -8,31 +8,22 @@ use prometheus::proto::{Histogram, MetricFamily, MetricType, Summary};
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum TextFormat {
-    Prometheus,
-    OpenMetrics,
-}
-
 /// Returns the content type of the format that `accept` prefers, and the families in that format.
 pub(super) fn encode(families: &[MetricFamily], accept: Option<&str>) -> (&'static str, String) {
     let open = quality(accept, "application/openmetrics-text");
-    let (format, content_type) = match open > 0.0 && open >= quality(accept, "text/plain") {
-        true => (TextFormat::OpenMetrics, OPEN_METRICS),
-        false => (TextFormat::Prometheus, PROMETHEUS),
-    };
     let mut text = TextEncoder {
         out: String::with_capacity(16 * 1024),
-        format,
+        open: open > 0.0 && open >= quality(accept, "text/plain"),
         labels: String::new(),
     };
     for family in families {
         text.push_family(family);
     }
-    if format == TextFormat::OpenMetrics {
-        text.out.push_str("# EOF\n");
+    if !text.open {
+        return (PROMETHEUS, text.out);
     }
-    (content_type, text.out)
+    text.out.push_str("# EOF\n");
+    (OPEN_METRICS, text.out)
 }
 
 /// Whether an `accept-encoding` header asks for gzip.
@@ -65,40 +56,39 @@ fn quality(header: Option<&str>, wanted: &str) -> f32 {
     best
 }
 
-/// Writes families as text: the text so far, the labels of the current metric, and a cache of bucket bounds.
+/// Writes families as text.
 struct TextEncoder {
     out: String,
-    format: TextFormat,
-    /// The labels of a metric, which each of its samples has, each with a comma behind it.
+    /// OpenMetrics, in place of Prometheus' own format.
+    open: bool,
+    /// The labels of the current metric, each followed by a comma.
     labels: String,
 }
 
 impl TextEncoder {
     fn push_family(&mut self, family: &MetricFamily) {
-        let open = self.format == TextFormat::OpenMetrics;
         let kind = family.get_field_type();
-        let (type_name, counter) = match kind {
-            MetricType::COUNTER => ("counter", true),
-            MetricType::GAUGE => ("gauge", false),
-            MetricType::HISTOGRAM => ("histogram", false),
-            MetricType::SUMMARY => ("summary", false),
+        let type_name = match kind {
+            MetricType::COUNTER => "counter",
+            MetricType::GAUGE => "gauge",
+            MetricType::HISTOGRAM => "histogram",
+            MetricType::SUMMARY => "summary",
             // No collector of the crate `prometheus` creates an untyped metric.
             MetricType::UNTYPED => return,
         };
         // OpenMetrics names a counter without the `_total` that its samples end in.
         let full = family.name();
-        let name = match open && counter {
-            true => full.strip_suffix("_total").unwrap_or(full),
-            false => full,
+        let (name, total) = match self.open && kind == MetricType::COUNTER {
+            true => (full.strip_suffix("_total").unwrap_or(full), "_total"),
+            false => (full, ""),
         };
         for part in ["# HELP ", name, " "] {
             self.out.push_str(part);
         }
-        push_escaped(&mut self.out, family.help(), open);
+        push_escaped(&mut self.out, family.help(), self.open);
         for part in ["\n# TYPE ", name, " ", type_name, "\n"] {
             self.out.push_str(part);
         }
-        let total = if open && counter { "_total" } else { "" };
         for metric in family.get_metric() {
             self.labels.clear();
             for label in metric.get_label() {
