@@ -120,7 +120,7 @@ pub(crate) fn load<S: SettingsSchema>(sources: &Sources) -> Result<LoadedSetting
 
 /// The template's development token is public, so it is valid in development only.
 fn known_token<S>(loaded: &LoadedSettings<S>, sources: &Sources) -> Option<String> {
-    let token = loaded.chassis.admin.token.as_ref()?;
+    let token = loaded.framework.admin.token.as_ref()?;
     let is_known = token.expose().trim() == "for-development-only";
     if !is_known || sources.run_env() == "dev" {
         return None;

@@ -145,7 +145,7 @@ pub(crate) fn answer<B: SettingsSchema>(
             Err(error) => fatal(&error),
         }),
         Operation::PrintConfig => Some(match load() {
-            Ok(loaded) => print(&(loaded.effective.to_toml() + &derived(&loaded.chassis))),
+            Ok(loaded) => print(&(loaded.effective.to_toml() + &derived(&loaded.framework))),
             Err(invalid) => fatal(&Error::Settings(invalid.into())),
         }),
         Operation::ConfigSchema => Some(print(&format!(
@@ -155,7 +155,7 @@ pub(crate) fn answer<B: SettingsSchema>(
         Operation::HealthCheck(Some(url)) => Some(health_check(url)),
         Operation::HealthCheck(None) => Some(match load() {
             Ok(loaded) => {
-                let port = loaded.chassis.admin.port;
+                let port = loaded.framework.admin.port;
                 health_check(&format!("http://127.0.0.1:{port}/health/readiness"))
             }
             Err(invalid) => fatal(&Error::Settings(invalid.into())),

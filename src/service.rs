@@ -142,7 +142,7 @@ impl<S: SettingsSchema> Service<S> {
     /// # }
     /// let sources = axum_chassis::settings::Sources::empty().source(Consul { prefix: "orders" });
     /// let loaded = axum_chassis::settings::load::<axum_chassis::ChassisSettings, ()>(&sources)?;
-    /// assert_eq!(loaded.chassis.limits.body.to_string(), "1MiB");
+    /// assert_eq!(loaded.framework.limits.body.to_string(), "1MiB");
     /// assert_eq!(loaded.effective.origin("limits.body"), Some("consul orders/limits/body"));
     /// # Ok::<(), axum_chassis::settings::Invalid>(())
     /// ```

@@ -13,7 +13,7 @@ use crate::archive::Archive;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The crates that are in an archive, and the folders that have them.
-pub const CRATES: [(&str, &str); 5] = [
+pub const CRATES: [(&str, &str); 6] = [
     ("axum-chassis", "crate"),
     ("axum-chassis-otlp", "axum-chassis-otlp"),
     ("axum-chassis-redis", "axum-chassis-redis"),

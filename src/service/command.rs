@@ -58,8 +58,8 @@ pub(super) fn run<S: SettingsSchema>(
         telemetry,
         Some(name),
         |loaded, logs, exporters| {
-            let (runtime, _) = threads::runtime(loaded.chassis.service.threads)?;
-            let (shared, trigger) = share(build.clone(), &loaded.chassis, logs.clone())?;
+            let (runtime, _) = threads::runtime(loaded.framework.service.threads)?;
+            let (shared, trigger) = share(build.clone(), &loaded.framework, logs.clone())?;
             let work = work(shared, trigger, loaded, exporters, command);
             teardown::block_on(runtime, Box::pin(work))
         },
@@ -74,7 +74,7 @@ async fn work<S: SettingsSchema>(
     command: Command<S>,
 ) -> Result<Stopped, Error> {
     let begun = Instant::now();
-    let sections = Arc::new(loaded.chassis);
+    let sections = Arc::new(loaded.framework);
     let mut signals = Signals::listen(shared.stop.clone()).map_err(Error::Runtime)?;
     let initial = Arc::new(loaded.service);
     // A command's settings never change, so watchers wait.

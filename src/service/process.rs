@@ -56,7 +56,7 @@ pub(super) fn logged<S: SettingsSchema>(
 ) -> Result<ExitCode, Error> {
     let (loaded, exporters) = telemetry.load::<S>(build, sources)?;
     let layer = exporters.layer();
-    let logs = logs::install_beside(&loaded.chassis.logs, layer, telemetry.layers)
+    let logs = logs::install_beside(&loaded.framework.logs, layer, telemetry.layers)
         .map_err(|error| Error::Logs(error.into()))?;
     tracing::info!(
         name = build.name,
@@ -91,7 +91,7 @@ fn process<S: SettingsSchema>(
     let stop = parts.shared.stop.clone();
     let signals = admin.within(|| Signals::listen(stop));
     let signals = signals.map_err(Error::Runtime)?;
-    let (runtime, reason) = threads::runtime(parts.loaded.chassis.service.threads)?;
+    let (runtime, reason) = threads::runtime(parts.loaded.framework.service.threads)?;
     parts.admin.set_threads(reason);
     parts.shared.metrics.runtime(runtime.handle())?;
 
@@ -123,8 +123,8 @@ pub(super) async fn start<S: SettingsSchema>(
 ) -> Result<Running, Error> {
     let mut loaded = settings::load::<ChassisSettings, S>(&sources)
         .map_err(|error| Error::Settings(error.into()))?;
-    loaded.chassis.server.unix_socket = None;
-    let logs = logs::start(&loaded.chassis.logs, logs::Output::to(std::io::sink()))
+    loaded.framework.server.unix_socket = None;
+    let logs = logs::start(&loaded.framework.logs, logs::Output::to(std::io::sink()))
         .map_err(|error| Error::Logs(error.into()))?;
     let parts = ServiceParts::assemble(build, sources, loaded, logs, Exporters::default())?;
     let admin = parts.admin()?;

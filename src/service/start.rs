@@ -82,7 +82,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
         logs: Logs,
         exporters: Exporters,
     ) -> Result<Self, Error> {
-        let sections = &loaded.chassis;
+        let sections = &loaded.framework;
         let (shared, trigger) = share(build, sections, logs)?;
         collectors::register(&shared)?;
         let admin = Admin::new(
@@ -102,7 +102,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
     }
 
     pub(super) fn admin(&self) -> Result<admin::AdminThread, Error> {
-        let running = admin::AdminThread::start(&self.loaded.chassis.admin, self.admin.clone())?;
+        let running = admin::AdminThread::start(&self.loaded.framework.admin, self.admin.clone())?;
         tracing::info!(listener = "admin", address = %running.address, "listening");
         Ok(running)
     }
@@ -118,7 +118,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
     ) -> Result<StartOutcome, Error> {
         let began = Instant::now();
         let shared = self.shared;
-        let sections = Arc::new(self.loaded.chassis);
+        let sections = Arc::new(self.loaded.framework);
         tokio::spawn(boxed(shared.heartbeat.clone().beat()));
         let bound = match inherited {
             Some(socket) => Bound::inherited(socket)?,
