@@ -280,7 +280,7 @@ fn failures_of_the_night_open_one_issue_and_later_update_it() {
     );
     let report = |open: &str| {
         fs::write(service.path("open"), open).expect("a file");
-        let needs = r#"{"advisories":{"result":"failure"},"template":{"result":"success"},"image":{"result":"failure"}}"#;
+        let needs = r#"{"advisories":{"result":"failure"},"doctor":{"result":"success"},"image":{"result":"failure"}}"#;
         let variables = [
             ("RESULTS", needs),
             ("TITLE", "Nightly checks fail"),
