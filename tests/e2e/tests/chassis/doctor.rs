@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cargo_chassis::embedded::{self, VERSION};
-use e2e::{commit, contents, edit, git, root, said};
+use e2e::{commit, contents, edit, git, root, run_lines, said};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -106,6 +106,8 @@ fn nothing_of_a_new_service_is_behind() {
             with_images
         );
         assert_eq!(has("API PodDisruptionBudget.policy"), answers == postgres);
+        let nightly = run_lines(&read(&folder.join(".github/workflows/nightly.yml")));
+        assert!(nightly.contains(&"cargo chassis doctor".to_owned()));
         let printed = said(chassis(&folder).arg("doctor"), 0);
         assert!(printed.contains("behind: 0"), "{printed}");
     }
