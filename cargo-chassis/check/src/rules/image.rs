@@ -31,7 +31,7 @@ impl Image {
                 "ARG" => {
                     for word in rest.split_whitespace() {
                         let (key, value) = word.split_once('=').unwrap_or((word, ""));
-                        // An ARG that is repeated without a value keeps that from before the first stage.
+                        // An ARG that a stage repeats without a value keeps the value from before the first stage.
                         arguments.entry(key.to_owned()).or_insert(value.to_owned());
                     }
                 }
@@ -108,7 +108,7 @@ fn against(image: &Image, file: &str, workload: &Workload<'_>, faults: &mut Faul
             );
         }
     }
-    // Settings are read relative to the working directory.
+    // The service finds its configuration files relative to the working directory.
     let folder = format!("{}/config", image.workdir.trim_end_matches('/'));
     let elsewhere = workload.inputs.env.contains_key("APP_CONFIG_DIR");
     if !image.workdir.is_empty() && folder != "/app/config" && !elsewhere {

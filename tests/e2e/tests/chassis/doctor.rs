@@ -123,7 +123,11 @@ fn each_part_that_was_edited_to_be_behind_is_named_and_its_edit_updates_it() {
     edit(&file("Dockerfile"), &from, "FROM rust:1.90-slim-bookworm");
     let digest = format!("FROM rust:1.90-slim-trixie@sha256:{}", "0".repeat(64));
     edit(&file("Dockerfile.distroless"), &from, &digest);
-    edit(&file("Dockerfile.distroless"), "cc-debian13", "cc-debian12");
+    edit(
+        &file("Dockerfile.distroless"),
+        "cc-debian13",
+        "${KIND}-debian12",
+    );
     let release = format!("RUSTUP_TOOLCHAIN: \"1.{rust}\"");
     edit(
         &file(".github/workflows/ci.yml"),
@@ -160,7 +164,7 @@ fn each_part_that_was_edited_to_be_behind_is_named_and_its_edit_updates_it() {
             "Rust",
             "Rust",
             "action actions/cache",
-            "base image gcr.io/distroless/cc-debian12",
+            "base image gcr.io/distroless/${KIND}-debian12",
             "base image rust",
             "base image rust",
         ]
