@@ -21,9 +21,9 @@ use crate::update;
 /// Its flags.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Prints all parts as JSON, including those that are current
+    /// Prints a JSON report to stdout, which also lists the parts that are current
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     /// Advisories for the crates of the chassis that are newer than this tool, in the format of its advisories.toml
     #[arg(long, value_name = "FILE")]
     advisories: Option<PathBuf>,
@@ -76,13 +76,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let count = |state: State| parts.iter().filter(|part| part.state == state).count();
     let newer = count(State::Newer);
     let failed = parts.len() - newer - count(State::Current);
+    for part in parts.iter().filter(|part| part.state != State::Current) {
+        eprintln!("{part}\n");
+    }
     if args.json {
         let parts: Vec<Value> = parts.iter().map(Part::json).collect();
         println!("{:#}", json!({ "parts": parts, "behind": failed }));
     } else {
-        for part in parts.iter().filter(|part| part.state != State::Current) {
-            println!("{part}\n");
-        }
         println!(
             "parts checked: {}, behind: {failed}, newer available: {newer}",
             parts.len()

@@ -49,8 +49,10 @@ fn service_of_0_5_0() -> (TempDir, PathBuf) {
 /// The parts that `--json` lists.
 fn parts(folder: &Path, arguments: &[&str], code: i32) -> Vec<Value> {
     let mut doctor = chassis(folder);
-    let printed = said(doctor.args(["doctor", "--json"]).args(arguments), code);
-    let printed: Value = serde_json::from_str(&printed).expect("JSON");
+    doctor.args(["doctor", "--json"]).args(arguments);
+    let output = doctor.output().expect("the tool");
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    let printed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let parts = printed["parts"].as_array().expect("parts").clone();
     let behind = parts.iter().filter(|part| is_behind(part)).count();
     assert_eq!(printed["behind"], behind, "{printed:#}");
