@@ -34,18 +34,18 @@
 //! }
 //! ```
 //!
-//! The call waits until Redis is available, for at most `service.start_timeout`. Afterwards a readiness check tests
+//! [`redis()`] waits until Redis is available, for at most `service.start_timeout`. Afterwards a readiness check tests
 //! the connections, and errors that a handler returns with `?` get a matching status (see [`classify_error`]).
 //! [`redis_rotating`] also follows a password that is rotated in a mounted secret.
 //!
 //! # Why the redis crate, and what a pool is here
 //!
-//! The redis crate is released every few weeks by several people, and its [`ConnectionManager`] reconnects by itself.
+//! The redis crate has several maintainers and a release every few weeks, and its [`ConnectionManager`] reconnects by itself.
 //! The alternative is fred, which reconnects too and has a pool of its own; its last release is from March 2025.
 //!
 //! A [`ConnectionManager`] pipelines the commands of all callers on one connection. One connection is enough for tens
 //! of thousands of commands a second, and the pool cannot be exhausted. Set a larger `pool_size` if values are large or
-//! scripts are slow, because other responses on the same connection have to wait for them. [`Pool::get`] returns the
+//! scripts are slow, because other responses on the same connection have to wait for them. [`Pool::get`] hands out the
 //! connections in turn. Commands that block (`BLPOP`) or watch (`WATCH`) need a connection of their own:
 //! [`Pool::client`].
 //!

@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(5);
 
 /// Maps an error that a handler returned with `?`. Returns `None` for errors that are not sqlx's, and for bugs of the
-/// service, such as an invalid query. These errors become a 500.
+/// service, such as an invalid query. Such an error becomes a 500, unless another mapping applies to it.
 ///
 /// | error | response |
 /// |---|---|
@@ -28,8 +28,8 @@ const LATER: Duration = Duration::from_secs(5);
 /// | SQLite: busy, locked | 503, `Retry-After: 1` |
 /// | SQLite: full, cannot be opened | 503, `Retry-After: 5` |
 ///
-/// The response contains nothing of the error's text, which is logged. `postgres` and `sqlite` register this function.
-/// It is public for programs that render errors themselves.
+/// The error's text is logged, and is not in the response. The functions that open a pool register this function with
+/// [`Chassis::on_error`](axum_chassis::Chassis::on_error). It is public for programs that render errors themselves.
 pub fn classify_error(error: &(dyn Error + 'static)) -> Option<Problem> {
     match error.downcast_ref::<sqlx::Error>()? {
         // Either all connections are in use, or none can be opened: sqlx returns the same error for both.
@@ -58,7 +58,7 @@ fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool {
     error.is_unique_violation() || (error.code().as_deref() == Some("23P01"))
 }
 
-/// Temporary errors that the database itself returns.
+/// Maps the temporary errors that the database itself returns.
 #[cfg_attr(
     not(any(feature = "postgres", feature = "sqlite")),
     allow(unused_variables)
@@ -69,9 +69,9 @@ fn passing(error: &(dyn DatabaseError + 'static)) -> Option<Problem> {
         return match error.code() {
             "40001" | "40P01" | "55P03" => Some(soon("the database is busy")),
             _ if is_stale_plan(error) => Some(soon("the database has a new schema")),
+            // Invalid credentials (28) and a missing database (3D000) are temporary errors too: the service's first
+            // connection succeeded, so the URL is right.
             "25006" | "25P03" | "25P04" | "3D000" => Some(gone()),
-            // The service's first connection succeeded, so the URL is right: such an error of a later connection is
-            // temporary.
             code if ["08", "28", "53", "57", "58"].contains(&code.get(..2).unwrap_or_default()) => {
                 Some(gone())
             }
