@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use crate::answers::SavedAnswers;
+use crate::answers::{self, SavedAnswers};
 use crate::update;
 
 /// Its flags.
@@ -91,11 +91,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-/// The service around this folder with its answers; otherwise the nearest folder of a Cargo package.
+/// The folder of the service, with its answers if the template generated it; otherwise that of the nearest Cargo package.
 fn project() -> anyhow::Result<(PathBuf, Option<SavedAnswers>)> {
     if let Ok(folder) = update::project() {
-        let saved = SavedAnswers::read(&folder)?;
-        return Ok((folder, Some(saved)));
+        let saved = SavedAnswers::read(&folder);
+        let saved = match folder.join(answers::FILE).exists() {
+            true => Some(saved?),
+            false => saved.ok(),
+        };
+        return Ok((folder, saved));
     }
     let here = std::env::current_dir()?;
     let mut around = here.ancestors();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use semver::Version;
+use toml::{Table, Value};
 
 use super::advisories::Advisory;
 use super::{Part, Remedy, State, text};
@@ -30,17 +31,16 @@ pub(super) fn parts(
         is_update = template < tool;
         parts.push(of_template(&template, &tool));
     }
-    for (name, found, file) in crates(folder) {
-        let found = version(&found)?;
-        let is_vendored = file.ends_with("Cargo.toml");
+    for used in crates(folder) {
+        let (name, found) = (used.name, version(&used.version)?);
         let remedy = if is_update {
             UPDATE.to_owned()
-        } else if found >= tool {
+        } else if found < tool {
+            used.renewal
+        } else if saved.is_some() {
             format!("{INSTALL} && {UPDATE}")
-        } else if is_vendored {
-            "rm -r vendor && cargo chassis vendor".to_owned()
         } else {
-            format!("cargo update {name}")
+            format!("{INSTALL} && cargo chassis doctor")
         };
         let advisories = known.iter().filter(|one| one.affects(name, &found));
         let advisories: Vec<&str> = advisories.map(|one| &*one.summary).collect();
@@ -55,7 +55,7 @@ pub(super) fn parts(
             name: format!("crate {name}"),
             version: found.to_string(),
             newest: tool.to_string(),
-            files: vec![file],
+            files: vec![used.file],
             state,
             reason,
             remedy: (state != State::Current).then_some(Remedy::Command(remedy)),
@@ -85,42 +85,65 @@ fn of_template(template: &Version, tool: &Version) -> Part {
     }
 }
 
-/// The crates of the chassis in the service, with their versions and the files that have these.
-fn crates(folder: &Path) -> Vec<(&'static str, String, PathBuf)> {
-    let table = |file: &Path| text(file)?.parse::<toml::Table>().ok();
+/// A crate of the chassis that the project uses.
+struct UsedCrate {
+    name: &'static str,
+    version: String,
+    /// The file that has the version.
+    file: PathBuf,
+    /// The command that takes the newest version from the same source.
+    renewal: String,
+}
+
+fn crates(folder: &Path) -> Vec<UsedCrate> {
+    let table = |file: &Path| text(file)?.parse::<Table>().ok();
     // In a workspace, the lock file is further up.
     let mut around = folder.ancestors().map(|folder| folder.join("Cargo.lock"));
-    let lock = around.find(|file| file.is_file());
-    let locked = lock.as_deref().and_then(table).unwrap_or_default();
+    let lock = around.find(|file| file.is_file()).unwrap_or_default();
+    let locked = table(&lock).unwrap_or_default();
+    let lock = lock.strip_prefix(folder).unwrap_or(&lock);
     let manifest = table(&folder.join("Cargo.toml")).unwrap_or_default();
     let mut found = Vec::new();
     for (name, _) in CRATES {
         let file = PathBuf::from(format!("vendor/{name}/Cargo.toml"));
         if let Some(vendored) = table(&folder.join(&file)) {
-            let version = vendored
-                .get("package")
-                .and_then(|package| package.get("version"));
-            let version = version.and_then(toml::Value::as_str);
-            found.extend(version.map(|version| (name, version.to_owned(), file)));
+            found.extend(
+                string(vendored.get("package"), "version").map(|version| UsedCrate {
+                    name,
+                    version: version.to_owned(),
+                    file,
+                    renewal: "rm -r vendor && cargo chassis vendor".to_owned(),
+                }),
+            );
             continue;
         }
         // Before the first build, the lock file also has packages that the service does not use.
-        let dependencies = manifest.get("dependencies");
-        if dependencies.is_none_or(|all| all.get(name).is_none()) {
+        let dependency = manifest.get("dependencies").and_then(|all| all.get(name));
+        let packages = locked.get("package").and_then(Value::as_array);
+        let mut packages = packages.into_iter().flatten();
+        let package = packages.find(|package| string(Some(package), "name") == Some(name));
+        let (Some(dependency), Some(version)) = (dependency, string(package, "version")) else {
             continue;
-        }
-        let packages = locked.get("package").and_then(toml::Value::as_array);
-        for package in packages.into_iter().flatten() {
-            let text = |key: &str| package.get(key).and_then(toml::Value::as_str);
-            if text("name") == Some(name)
-                && let (Some(version), Some(lock)) = (text("version"), &lock)
-            {
-                let file = lock.strip_prefix(folder).unwrap_or(lock);
-                found.push((name, version.to_owned(), file.to_owned()));
-            }
-        }
+        };
+        let renewal = if let Some(path) = string(Some(dependency), "path") {
+            format!("git -C {path} pull")
+        } else if dependency.get("git").is_some() {
+            format!("cargo update {name}")
+        } else {
+            format!("cargo add {name}@{VERSION}")
+        };
+        found.push(UsedCrate {
+            name,
+            version: version.to_owned(),
+            file: lock.to_owned(),
+            renewal,
+        });
     }
     found
+}
+
+fn string<'a>(table: Option<&'a Value>, key: &str) -> Option<&'a str> {
+    table?.get(key)?.as_str()
 }
 
 fn version(text: &str) -> anyhow::Result<Version> {

@@ -344,6 +344,32 @@ fn a_project_that_is_not_a_service_is_compared_without_a_template() {
 }
 
 #[test]
+fn a_crate_in_a_program_that_was_not_generated_is_renewed_from_its_source() {
+    let place = tempfile::tempdir().expect("a folder");
+    let lock = "[[package]]\nname = \"axum-chassis\"\nversion = \"0.5.0\"\n";
+    fs::write(place.path().join("Cargo.lock"), lock).expect("a file");
+    for (dependency, command) in [
+        ("\"0.5\"", &*format!("cargo add axum-chassis@{VERSION}")),
+        (
+            "{ git = \"https://a.example\" }",
+            "cargo update axum-chassis",
+        ),
+        (
+            "{ path = \"../axum-chassis\" }",
+            "git -C ../axum-chassis pull",
+        ),
+    ] {
+        let manifest =
+            format!("[package]\nname = \"own\"\n\n[dependencies]\naxum-chassis = {dependency}\n");
+        fs::write(place.path().join("Cargo.toml"), manifest).expect("a file");
+        let found = parts(place.path(), &[], 1);
+        assert_eq!(behind(&found), ["crate axum-chassis"]);
+        assert_eq!(found[0]["files"][0], "Cargo.lock");
+        assert_eq!(found[0]["remedy"]["command"], command);
+    }
+}
+
+#[test]
 fn an_older_tool_and_invalid_advisories_are_reported() {
     let (place, folder) = service(&[]);
     let refused = |advisories: &str| {
