@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "check")]
 use crate::check;
-use crate::{add, new, template, update, vendor};
+use crate::{add, doctor, new, template, update, vendor};
 
 /// Generates, checks and updates axum-chassis services.
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Command {
     Vendor,
     /// Merges changes of the template into the service in this folder, with git
     Update(update::Args),
+    /// Lists the parts of the project that are behind, and how to update them
+    Doctor(doctor::Args),
     /// Compares manifests, image, alerts and dashboards with the service's binary
     #[cfg(feature = "check")]
     Check(check::Args),
@@ -51,6 +53,7 @@ pub fn run() -> ExitCode {
         Command::Add(args) => add::run(args),
         Command::Vendor => vendor::run(),
         Command::Update(args) => update::run(args),
+        Command::Doctor(args) => doctor::run(args),
         #[cfg(feature = "check")]
         Command::Check(args) => check::run(args),
     };

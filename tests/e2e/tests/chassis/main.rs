@@ -3,6 +3,7 @@
 mod add;
 mod check;
 mod deploy;
+mod doctor;
 mod example;
 mod generate;
 mod generated_service;
