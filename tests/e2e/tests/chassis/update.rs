@@ -13,13 +13,13 @@ use crate::generate::generate;
 use crate::tool::{TARGET, chassis, read};
 
 /// A service as release 0.1.0 made it, committed, with the chassis from this checkout.
-struct Old {
+pub(crate) struct Old {
     _place: TempDir,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Old {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let place = tempfile::tempdir().expect("a folder");
         let release = embedded::release("0.1.0").expect("the first release");
         let template = place.path().join("template");
@@ -37,16 +37,16 @@ impl Old {
         }
     }
 
-    fn file(&self, path: &str) -> PathBuf {
+    pub(crate) fn file(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
 
-    fn edit(&self, path: &str, from: &str, to: &str) {
+    pub(crate) fn edit(&self, path: &str, from: &str, to: &str) {
         edit(&self.file(path), from, to);
     }
 
     /// Everything that an update could change: the files, the index, the commits.
-    fn state(&self) -> (Contents, String, String) {
+    pub(crate) fn state(&self) -> (Contents, String, String) {
         (
             contents(&self.folder),
             git(&self.folder, &["ls-files", "--stage"]),
