@@ -43,7 +43,7 @@ fn main() -> ExitCode {
                 axum_chassis_redis::redis_rotating(&chassis, "redis", |all| &all.redis).await?;
             {%- endif %}
             {%- if database == "none" %}
-            let store = Store::open(&chassis);
+            let store = Store::open(&chassis, &chassis.settings().store);
             {%- else %}
             let store = Store::new(database);
             {%- endif %}

@@ -1,5 +1,6 @@
 //! The generated README's commands for the example, and its table of settings.
 
+use std::path::Path;
 use std::process::Command;
 
 use axum_chassis::testing::Program;
@@ -67,4 +68,33 @@ fn the_readme_has_a_table_that_is_kept_and_takes_the_example_out_in_one_step() {
     assert_eq!(service.get("/orders").status, 404);
     assert_eq!(service.get("/health/readiness").status, 200);
     assert_eq!(service.stop().code, Some(0));
+}
+
+#[test]
+fn no_two_modules_of_a_service_import_each_other() {
+    let place = tempfile::tempdir().expect("a folder");
+    for database in ["none", "sqlite", "postgres"] {
+        let answer = format!("database={database}");
+        let define = ["chassis=git", &answer, "redis=yes", "openapi=yes"];
+        generate(&root().join("template"), place.path(), database, &define);
+        let src = place.path().join(database).join("src");
+        let modules = files(&src, &[]);
+        let uses = |from: &Path, to: &Path| {
+            let name = to.file_stem().and_then(|name| name.to_str());
+            let import = format!("crate::{}", name.expect("a module"));
+            let text = read(&src.join(from));
+            let mut rests = text.split(&import).skip(1);
+            rests.any(|rest| rest.starts_with([':', ';']))
+        };
+        let mut seen = 0;
+        for one in &modules {
+            for other in modules.iter().filter(|other| *other != one) {
+                if uses(one, other) {
+                    seen += 1;
+                    assert!(!uses(other, one), "{one:?} and {other:?}");
+                }
+            }
+        }
+        assert!(seen > 3, "{seen} imports were found");
+    }
 }
