@@ -51,6 +51,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 
     let folder = target.path();
     let first = before_its_start(&answers);
+    let has_example = answers.get("example").is_some_and(|answer| answer == "yes");
     let files = target.render(&current, &template, answers)?;
     let replaced = target.replaced(&files);
     let mut next = vec![format!("cd {}", args.path.display())];
@@ -98,7 +99,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     );
 
     if args.run && first.is_empty() {
-        return run::run(&target.name, &folder).map(Outcome::from);
+        return run::run(&target.name, &folder, has_example).map(Outcome::from);
     }
     status(
         "Built",

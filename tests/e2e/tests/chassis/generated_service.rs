@@ -12,7 +12,7 @@ use e2e::{cargo, files, root, run_lines, said, succeed, wait_for};
 use crate::tool::{TARGET, chassis, read};
 
 /// All that may lie at the top of a generated folder; nothing of the chassis' own is in it.
-const TOP: [&str; 24] = [
+const TOP: [&str; 25] = [
     ".cargo",
     ".chassis.toml",
     ".dockerignore",
@@ -20,6 +20,7 @@ const TOP: [&str; 24] = [
     ".gitattributes",
     ".github",
     ".gitignore",
+    "AGENTS.md",
     "Cargo.toml",
     "Dockerfile",
     "Dockerfile.distroless",
