@@ -44,7 +44,7 @@ pub(crate) struct Throttling {
     pub(crate) periods: u64,
     /// Periods in which it was used up.
     pub(crate) throttled_periods: u64,
-    /// The sum of the times that its threads were stopped.
+    /// The total duration for which the cgroup's threads were stopped.
     pub(crate) throttled_seconds: f64,
 }
 
@@ -124,7 +124,7 @@ impl Cgroup {
                 let bytes = number(&source)?;
                 Some(MemoryLimit { bytes, source })
             })
-            // v1 writes "no limit" as the largest number of whole pages.
+            // v1 reports "no limit" as the largest number of bytes that is a whole number of pages, just below 2^63.
             .filter(|limit| limit.bytes < 1 << 60)
             .min_by_key(|limit| limit.bytes)
     }
@@ -188,7 +188,7 @@ fn number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// The number behind `key` in lines of `key number`.
+/// The number after `key` in lines of `key number`.
 fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let (name, value) = line.split_once(' ')?;

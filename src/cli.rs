@@ -31,7 +31,7 @@ LOG_FORMAT, DATABASE_URL, REDIS_URL, APP__SECTION__KEY variables and --set: late
 APP_CONFIG_DIR and APP_SECRETS_DIR name other directories.
 ";
 
-/// The timeout of a health check, below Docker's and Kubernetes' own.
+/// The timeout of each step of a health check: connecting, writing, and each read.
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A command of the service, as `--help` lists it.

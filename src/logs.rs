@@ -6,7 +6,7 @@
 //!
 //! In JSON each key occurs once. First come `timestamp`, `level`, `target` and `message`, then the
 //! event's fields, then those of its spans (inner spans override outer ones); lines of a request end
-//! with its `request_id`, `trace_id` and `span_id`. A field that is named like one of these is
+//! with its `request_id`, `trace_id` and `span_id`. A field with the name of one of these keys is
 //! written as `field.NAME`.
 
 mod access;
@@ -70,13 +70,13 @@ pub enum Format {
     /// Text on a terminal, JSON elsewhere.
     #[default]
     Auto,
-    /// One flat JSON object a line.
+    /// One flat JSON object per line.
     Json,
     /// For people.
     Text,
 }
 
-/// An error of setting up logs.
+/// An error while logs are set up.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SetupError {
@@ -90,7 +90,7 @@ pub enum SetupError {
 
 /// A handle to the logs of the process.
 ///
-/// Lines still queued when the last handle goes are written, and then the thread ends.
+/// When the last handle is dropped, the lines that are still queued are written, and then the writer thread ends.
 #[derive(Clone)]
 pub struct Logs {
     shared: Arc<LogsState>,
@@ -103,7 +103,7 @@ struct LogsState {
     queue: Arc<LineQueue>,
     recent: Recent,
     panics: AtomicU64,
-    /// Whether records of the `log` crate come here.
+    /// Whether records of the `log` crate go to these logs.
     is_installed: AtomicBool,
 }
 
@@ -112,7 +112,8 @@ struct LogsState {
 ///
 /// # Errors
 ///
-/// If the filter cannot be read, the thread cannot be started, or the process logs already.
+/// If the filter cannot be read, the writer thread cannot be started, or another subscriber or logger is installed in this
+/// process.
 pub fn install(settings: &Settings) -> Result<Logs, SetupError> {
     install_beside(settings, &Export::off(), Vec::new())
 }
@@ -129,7 +130,7 @@ pub fn install_with_tracing(settings: &Settings, export: &Export) -> Result<Logs
     Ok(logs)
 }
 
-/// Starts logs that write to `output`, without making them the process's own.
+/// Starts logs that write to `output`, and does not install them for the process.
 ///
 /// # Errors
 ///
@@ -161,7 +162,7 @@ pub fn start(settings: &Settings, output: Output) -> Result<Logs, SetupError> {
 
 /// A length of time for a field of a line, such as `duration_ms`: milliseconds, to the microsecond.
 ///
-/// Multiplied seconds would turn 0.7821 ms into `0.7821000000000001`.
+/// `as_secs_f64() * 1e3` would turn 0.782117 ms into `0.7821170000000001`.
 ///
 /// ```
 /// let took = std::time::Duration::from_nanos(782_117);
@@ -169,7 +170,7 @@ pub fn start(settings: &Settings, output: Output) -> Result<Logs, SetupError> {
 /// # assert_eq!(axum_chassis::logs::milliseconds(took), 0.782);
 /// ```
 pub fn milliseconds(duration: Duration) -> f64 {
-    // Of all numbers the nearest one, and so the shortest text.
+    // This division returns the `f64` that is nearest to the decimal number, so its text is the shortest.
     duration.as_micros() as f64 / 1e3
 }
 
@@ -277,7 +278,7 @@ impl Logs {
         self.shared.recent.newest_first()
     }
 
-    /// Whether requests have lines at present: `logs.access`, and `access=info` in the filter.
+    /// Whether access lines are written at present: `logs.access` is true, and the filter passes the target `access` at INFO.
     pub(crate) fn access_enabled(&self) -> bool {
         self.shared.access && self.shared.filter.wants_access()
     }
@@ -304,7 +305,7 @@ impl Logs {
         );
     }
 
-    /// Writes the line of a request that has ended. `add` is called once in any case.
+    /// Writes the line of a request that has ended. `add` is called once, even if the line is not written.
     pub(crate) fn access(
         &self,
         request: &FinishedRequest<'_>,

@@ -1,4 +1,4 @@
-//! The effective settings for display: redacted, each with its origin, which `config` does not offer.
+//! The effective settings for display: redacted, and each with its origin. The crate `config` offers neither.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ struct Entry {
 }
 
 impl Effective {
-    /// `settings` are the structs as they print themselves, `merged` is what was written.
+    /// `settings` is the JSON that the structs serialize to; `merged` has the merged values of all sources.
     pub(crate) fn new(
         settings: &Json,
         merged: &Value,
@@ -67,7 +67,7 @@ impl Effective {
             false => redacted(path, value, shape),
         };
         let hidden = match secret {
-            // A `Secret` prints as what is shown of it.
+            // A `Secret` serializes to its redacted form, so its value comes from `merged`.
             true => written.and_then(|written| layer::to_json(written).ok()),
             false => Some(value.clone()).filter(|value| *value != shown),
         };
@@ -94,7 +94,7 @@ impl Effective {
         }
     }
 
-    /// One warning of all keys that are hidden only because they look like secrets.
+    /// Adds one warning about all keys that are redacted only because they look like secrets.
     pub(crate) fn warn_of_undeclared_secrets(&mut self, shape: &Shape) {
         let is_declared = |path: &[String]| shape.at(path).is_none_or(Shape::holds_secrets);
         let by_value = self.entries.iter().filter(|(path, entry)| {
@@ -103,7 +103,7 @@ impl Effective {
         let mut keys = shape.undeclared_secrets();
         let by_value: Vec<String> = by_value.map(|(path, _)| dotted(path)).collect();
         for key in by_value {
-            // Of a list of tables the schema names the key within.
+            // An entry can be a whole list of tables (`users`). `keys` then has the key inside it (`users.password`) already.
             if !keys.iter().any(|known| known.starts_with(&key)) {
                 keys.push(key);
             }
@@ -122,7 +122,7 @@ impl Effective {
         &self.warnings
     }
 
-    /// The origin of a key, such as `server.port`; `default` if no source sets it.
+    /// The origin of a key, such as `server.port`. If no source sets it, the origin is `default`, in some cases with a reason.
     pub fn origin(&self, key: &str) -> Option<&str> {
         self.entries
             .iter()
@@ -136,7 +136,7 @@ impl Effective {
         entries.map(|(path, entry)| (dotted(path), &entry.value, entry.origin.as_str()))
     }
 
-    /// The keys whose values differ in `other`, rotated secrets among them.
+    /// The keys whose values differ in `other`, including rotated secrets.
     pub fn diff(&self, other: &Self) -> Vec<String> {
         let same =
             |one: &Entry, other: &Entry| one.value == other.value && one.secret == other.secret;
@@ -156,7 +156,7 @@ impl Effective {
         keys
     }
 
-    /// Takes these keys over as they are in `other`, and leaves the rest.
+    /// Replaces the entries of these keys with those of `other`, and does not change the others.
     pub fn adopt(&mut self, other: &Self, keys: &[String]) {
         let is_meant = |path: &[String]| keys.contains(&dotted(path));
         self.entries.retain(|path, _| !is_meant(path));
@@ -165,7 +165,7 @@ impl Effective {
             .extend(theirs.map(|(path, entry)| (path.clone(), entry.clone())));
     }
 
-    /// Takes over the warnings of keys that had none, and returns them.
+    /// Adds the warnings of `other` about keys that have no warning here, and returns the added ones.
     pub fn adopt_warnings(&mut self, other: &Self) -> Vec<Fault> {
         let known = |warning: &&Fault| self.warnings.iter().any(|known| known.key == warning.key);
         let theirs = other.warnings.iter().filter(|warning| !known(warning));
@@ -174,7 +174,7 @@ impl Effective {
         new
     }
 
-    /// TOML that reads back as these settings, but for the secrets, with each key's origin beside it.
+    /// TOML that reads back as these settings, except for the secrets. A comment after each key has its origin.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut sections: BTreeMap<&[String], Vec<(&str, &Entry)>> = BTreeMap::new();
@@ -218,7 +218,8 @@ impl Effective {
     }
 }
 
-/// The value without what has the name of a secret, and without the userinfo of URLs and the like.
+/// The value with `[redacted]` in place of each value that [`Shape::hides`], and of secrets within a text, such as the
+/// userinfo of a URL.
 fn redacted(path: &[String], value: &Json, shape: &Shape) -> Json {
     match value {
         Json::Object(table) => table
@@ -237,7 +238,7 @@ fn redacted(path: &[String], value: &Json, shape: &Shape) -> Json {
     }
 }
 
-/// TOML has no null: `None`.
+/// `None` for null, which TOML does not have.
 fn toml_value(value: &Json) -> Option<String> {
     Some(match value {
         Json::Null => return None,

@@ -1,4 +1,4 @@
-//! Redaction of values whose keys look like secrets. `config` shows all values.
+//! Redaction of values whose keys look like secrets. The crate `config` has no redaction.
 
 use std::slice;
 
@@ -15,7 +15,7 @@ impl Shape {
                 Some(inner) => inner,
                 None => return true,
             };
-            // The items of a list are called as the list is.
+            // An item of a list has the name of its list; its index is not a name.
             if at == 0 || key.parse::<usize>().is_err() {
                 name = shape.named(key, name);
             }
@@ -31,8 +31,8 @@ impl Shape {
         Name::of(key).max(holder.min(Name::MayBeSecret))
     }
 
-    /// Whether a value with such a name is a secret. Text is. Words that the schema lists and values with a unit are not.
-    /// A number is one only if the key's last word names a secret: `max_tokens` and `key_count` are limits.
+    /// Whether a value with such a name is a secret. A text is, except for the words of an enum, durations, sizes and
+    /// networks. A number is a secret only if the last word of its key names one: `max_tokens` and `key_count` are limits.
     fn is_hidden_as(&self, name: Name) -> bool {
         let shown = |kind: &Kind| match kind {
             Kind::Switch | Kind::Choice(_) | Kind::Duration | Kind::Size | Kind::Network => true,

@@ -18,7 +18,7 @@ pub(crate) async fn wait<S>(
 ) -> anyhow::Result<()> {
     let limit = settings.acquire_timeout;
     let attempt = async || {
-        // Without the pool, which would return only a timeout instead of the cause.
+        // The probe connects without the pool: the pool would return only a timeout, not the cause.
         match tokio::time::timeout(*limit, probe.check()).await {
             Ok(answer) => answer,
             Err(_) => anyhow::bail!("no response within {limit}"),
@@ -55,7 +55,8 @@ pub(crate) fn open<S, DB: Database>(
     Ok(pool)
 }
 
-/// Metrics with OpenTelemetry's names. sqlx counts neither waiting queries nor acquire timeouts.
+/// Registers the metrics of the pool, with OpenTelemetry's names. Those for waiting queries and acquire timeouts are missing,
+/// because sqlx does not count them.
 fn observe<S, DB: Database>(
     chassis: &Chassis<S>,
     name: &str,
@@ -80,7 +81,8 @@ fn observe<S, DB: Database>(
         )
     };
     count("idle", Box::new(idle))?;
-    // A connection may have been returned between the two reads.
+    // `used` reads the size first. If a connection is opened and returned before it reads the idle ones, the difference is
+    // negative.
     count("used", Box::new(move || used().max(0.0)))?;
     let max = f64::from(pool.options().get_max_connections());
     metrics.gauge_fn(

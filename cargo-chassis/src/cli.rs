@@ -1,5 +1,5 @@
-//! The command line. Exit codes: 0 success, 1 something to do or to fix, 2 the command failed. With `--json`, stdout is one
-//! JSON document, also after an error.
+//! The command line. Exit codes: 0, success; 1, there is something for the user to do, such as a fault that `check` found, an
+//! available update or a merge conflict; 2, the command failed. With `--json`, stdout is one JSON document, also after an error.
 
 use std::process::ExitCode;
 
@@ -34,7 +34,7 @@ enum Command {
     Check(check::Args),
 }
 
-/// Runs the command of this process.
+/// Runs the command that this process's arguments name.
 pub fn run() -> ExitCode {
     // Cargo calls `cargo-chassis chassis …`.
     let mut arguments: Vec<_> = std::env::args_os().collect();

@@ -31,8 +31,8 @@ impl std::fmt::Display for InvalidFilter {
 
 impl std::error::Error for InvalidFilter {}
 
-/// The filter in force. Each callsite evaluates it once, and again when it
-/// changes, so that a line that is not wanted costs one atomic load.
+/// The filter in force. `tracing` evaluates it once for each callsite, caches the result, and evaluates it again when the
+/// filter changes. A line that the filter rejects therefore costs one atomic load.
 pub(super) struct Filter {
     current: RwLock<(String, Targets)>,
     access: AtomicBool,
@@ -123,7 +123,7 @@ fn parse(filter: &str) -> Result<Targets, InvalidFilter> {
         if target.contains('=') {
             return Err(bad(&format!("`{directive}` has more than one `=`")));
         }
-        // `Targets` would parse a misspelled level as the name of a target, and an empty text as `error`.
+        // `Targets` would take a misspelled level for the name of a target, and an empty text for the level `error`.
         if level.is_empty() || LevelFilter::from_str(level).is_err() {
             return Err(bad(&format!("`{level}` is not a level")));
         }

@@ -14,7 +14,7 @@ enum TextFormat {
     OpenMetrics,
 }
 
-/// The families in the format that `accept` prefers, and its content type.
+/// Returns the content type of the format that `accept` prefers, and the families in that format.
 pub(super) fn encode(families: &[MetricFamily], accept: Option<&str>) -> (&'static str, String) {
     let open = quality(accept, "application/openmetrics-text");
     let (format, content_type) = match open > 0.0 && open >= quality(accept, "text/plain") {
@@ -66,13 +66,13 @@ fn quality(header: Option<&str>, wanted: &str) -> f32 {
     best
 }
 
-/// The text so far, and what the next lines have in common.
+/// Writes families as text: the text so far, the labels of the current metric, and a cache of bucket bounds.
 struct TextEncoder {
     out: String,
     format: TextFormat,
     /// The labels of a metric, which each of its samples has.
     labels: String,
-    /// Bounds of buckets as they are written: the histograms of a family mostly have the same.
+    /// A cache of bucket bounds and their text: most histograms of a family have the same bounds.
     bounds: Vec<(f64, String)>,
 }
 
@@ -85,7 +85,7 @@ impl TextEncoder {
             MetricType::GAUGE => ("gauge", false),
             MetricType::HISTOGRAM => ("histogram", false),
             MetricType::SUMMARY => ("summary", false),
-            // No collector of the crate makes these.
+            // No collector of the crate `prometheus` creates an untyped metric.
             MetricType::UNTYPED => return,
         };
         // OpenMetrics names a counter without the `_total` that its samples end in.
@@ -153,7 +153,7 @@ impl TextEncoder {
         self.push(name, "_count", summary.sample_count() as f64);
     }
 
-    /// A sample with the labels of its metric.
+    /// Writes a sample with the labels of its metric.
     #[inline(never)]
     fn push(&mut self, name: &str, suffix: &str, value: f64) {
         self.begin(name, suffix);
@@ -178,7 +178,7 @@ impl TextEncoder {
     }
 }
 
-/// All labels of a metric, and one of the sample's own.
+/// Writes all labels of the metric, followed by a label that only this sample has: `le` or `quantile`.
 #[inline(never)]
 fn push_last_label(out: &mut String, labels: &str, name: &str, value: &str) {
     out.push('{');
@@ -189,7 +189,7 @@ fn push_last_label(out: &mut String, labels: &str, name: &str, value: &str) {
     out.push_str("\"}");
 }
 
-/// With a comma behind it.
+/// Writes a label, followed by a comma.
 fn push_label(out: &mut String, label: &LabelPair) {
     out.push_str(label.name());
     out.push_str("=\"");
@@ -197,7 +197,8 @@ fn push_label(out: &mut String, label: &LabelPair) {
     out.push_str("\",");
 }
 
-/// As the value of a label: with a decimal point, in both formats, so that series keep their identity.
+/// Formats a number as the value of `le` or `quantile`. Both formats have the decimal point (`1.0`), so that a series is the same
+/// in both.
 fn number(number: f64) -> String {
     let mut text = String::new();
     push_number(&mut text, number, true);
@@ -205,7 +206,7 @@ fn number(number: f64) -> String {
 }
 
 fn push_number(out: &mut String, number: f64, point: bool) {
-    // Whole numbers that a float holds exactly, which most are.
+    // Most numbers are whole, and small enough that a float represents them exactly.
     let whole = number as i64;
     if whole as f64 == number && whole.unsigned_abs() < 1 << 53 {
         out.push_str(itoa::Buffer::new().format(whole));

@@ -18,14 +18,14 @@ pub(super) fn has_valid_host<B>(request: &Request<B>) -> bool {
     }
     match host {
         Some(host) => is_host(host.as_bytes()),
-        // `:authority` is read with the rest of the request's URI (RFC 9113, 8.3.1).
+        // In HTTP/2, `:authority` takes the place of `Host` (RFC 9113, 8.3.1). hyper has parsed it as part of the URI.
         None if version > Version::HTTP_11 => request.uri().authority().is_some(),
         None => version < Version::HTTP_11,
     }
 }
 
-/// `uri-host [ ":" port ]`, after [RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2). It may be empty,
-/// for a URI without an authority.
+/// Whether the value is `uri-host [ ":" port ]`, as [RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2)
+/// defines it. The value may be empty, for a URI without an authority.
 fn is_host(value: &[u8]) -> bool {
     if let [b'[', rest @ ..] = value {
         return is_literal(rest);

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::stream::TimedStream;
 
-/// Spawns and tracks the tasks of connections and HTTP/2 streams. Each task holds a receiver until it has ended
-/// with all its requests; each socket holds another until it is closed.
+/// Spawns and tracks the tasks of connections and HTTP/2 streams. Each task holds a receiver of `running`
+/// until the task has ended, and with it all its requests. Each socket holds one too, until the socket is closed.
 #[derive(Clone)]
 pub(super) struct ConnectionTasks {
     running: watch::Sender<()>,
@@ -28,7 +28,7 @@ impl ConnectionTasks {
         }
     }
 
-    /// Keeps [`ended`](Self::ended) waiting until it is dropped.
+    /// Returns a receiver; [`ended`](Self::ended) waits until it is dropped.
     pub(super) fn hold(&self) -> watch::Receiver<()> {
         self.running.subscribe()
     }

@@ -29,19 +29,19 @@ pub(crate) fn digits(number: u64) -> [u8; 16] {
     text
 }
 
-/// The digits of 32 bits, worked out side by side.
+/// The eight digits of a 32-bit number, computed in parallel in one 64-bit word.
 fn eight_digits(mut word: u64) -> [u8; 8] {
-    // Half a byte to each byte.
+    // Spread the number out: each byte gets four bits, which are one digit.
     word = (word << 16 | word) & 0x0000_ffff_0000_ffff;
     word = (word << 8 | word) & 0x00ff_00ff_00ff_00ff;
     word = (word << 4 | word) & 0x0f0f_0f0f_0f0f_0f0f;
-    // 1 in each byte that is ten or more, and so a letter.
+    // A byte of `letters` is 1 if its digit is ten or more, which is written as a letter.
     let letters = (word + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
     let text = word + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10);
     text.to_be_bytes()
 }
 
-/// The number that digits stand for. Lower-case digits only: the standard forbids upper case.
+/// Parses digits. Returns `None` for upper-case digits, which W3C Trace Context forbids.
 pub(super) fn unhex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0, |number: u128, digit| {
         let value = match digit {
