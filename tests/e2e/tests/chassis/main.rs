@@ -1,6 +1,7 @@
 //! `cargo chassis` and plain cargo-generate from outside: what they make, add, merge and refuse.
 
 mod add;
+mod agents;
 mod check;
 mod deploy;
 mod example;

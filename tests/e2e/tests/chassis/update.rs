@@ -70,7 +70,7 @@ fn edits_a_deleted_file_and_a_conflict_survive_the_update_of_a_first_release() {
         ("tests/service.rs", "//! Starts", "// Ours.\n//! Starts"),
         ("config/default.toml", "[", "# Ours.\n["),
         ("deny.toml", "[", "# Ours.\n["),
-        (".gitignore", "target", "/ours\ntarget"),
+        (".gitignore", "target/\n", "target/\n/ours\n"),
         ("Cargo.toml", "publish = false", "publish = false # Ours."),
         (
             "k8s/base/workload/deployment.yaml",
