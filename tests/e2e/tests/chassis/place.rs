@@ -1,4 +1,4 @@
-//! Where a service is generated: within a workspace, in a clone, and what git does with its files.
+//! The place of a new service: within a workspace, or in a clone; and its files in git.
 
 use std::fs;
 use std::path::Path;
