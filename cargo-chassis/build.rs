@@ -2,7 +2,7 @@
 //!
 //! A published package has no checkout around it. There the tool uses the release of its own version.
 
-// The tool reads what is packed here.
+// This script uses only the part that writes archives; the tool reads them.
 #[allow(dead_code, unreachable_pub)]
 #[path = "src/archive.rs"]
 mod archive;
@@ -52,7 +52,7 @@ fn pack(checkout: &Path) -> Result<Archive> {
         );
     }
     archive.add(&checkout.join("template"), "template")?;
-    // As cargo packs it: examples that are packages of their own stay here.
+    // As in cargo's own package, examples that are packages of their own are left out.
     for entry in fs::read_dir(checkout.join("examples"))? {
         let example = entry?;
         if !example.path().join("Cargo.toml").exists() {
@@ -98,11 +98,11 @@ fn pack(checkout: &Path) -> Result<Archive> {
     Ok(archive)
 }
 
-/// The crate's manifest as `cargo package` makes it: what it inherits from the workspace stands in it, and the
-/// workspace does not.
+/// The crate's manifest as `cargo package` writes it: with the values that it inherits from the workspace, and without
+/// the workspace.
 fn standing_alone(manifest: &str, workspace: &Item) -> Result<String> {
     let mut manifest: DocumentMut = manifest.parse()?;
-    // The profile is up to the program, and the tests stay here.
+    // The program that uses the crate chooses the profile, and tests are not shipped.
     for table in ["workspace", "profile", "test"] {
         manifest.remove(table);
     }
@@ -117,7 +117,7 @@ fn standing_alone(manifest: &str, workspace: &Item) -> Result<String> {
     }
     package.remove("include");
     if let Some(tests) = manifest["dev-dependencies"].as_table_mut() {
-        // It tests itself with a feature of its own, and a store with what is not shipped.
+        // Only tests need these: the crate itself with another feature, and `stores`, which is not shipped.
         tests.remove("axum-chassis");
         tests.remove("stores");
     }

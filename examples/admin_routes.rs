@@ -1,4 +1,4 @@
-//! A team's own routes on the admin port: the size of a cache, and a way to empty it.
+//! A service's own routes on the admin port: one returns the size of a cache, the other empties the cache.
 //!
 //! ```sh
 //! cargo run --example admin_routes
@@ -33,7 +33,7 @@ pub(crate) async fn start(chassis: Chassis<()>) -> anyhow::Result<Router> {
         .with_state(cache))
 }
 
-/// Squares that are known already.
+/// Squares that have already been computed.
 #[derive(Clone, Default)]
 struct Cache(Arc<Mutex<BTreeMap<u32, u64>>>);
 

@@ -1,12 +1,12 @@
-//! CORS for every answer of a service, also for those that the chassis gives by itself.
+//! CORS headers on every response of a service, including the chassis's own responses.
 //!
 //! ```sh
 //! cargo run --example cors
 //! curl --include --header 'origin: https://shop.example' localhost:8080/slow     # a 504, with its headers
 //! ```
 //!
-//! A layer of the router would be inside of the chassis's own: a browser would then hide the 504 from its page behind
-//! an error of CORS.
+//! A layer of the router would be inside the chassis's own layer, so a 504 of the chassis would have no CORS headers. A
+//! browser would then report a CORS error to its page, instead of the 504.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! An observer of requests: each request's access line has the tier of its tenant, and a metric counts requests by tier.
+//! An observer of requests. It adds the tier of the tenant to each request's access line, and counts requests by tier.
 //!
 //! ```sh
 //! cargo run --example observer
@@ -6,7 +6,8 @@
 //! curl localhost:9090/metrics | grep tenant
 //! ```
 //!
-//! Only the layer that authenticates knows the tenant. It hands the tier over through an extension of the request.
+//! Only the authentication layer can find out the tenant. It passes the tier to the observer in an extension of the
+//! request.
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -38,7 +39,7 @@ async fn start(chassis: Chassis<()>) -> anyhow::Result<Router> {
         .layer(from_fn(authenticate)))
 }
 
-/// Tiers are few, so they may be a label of a metric. Tenants are many.
+/// There are few tiers, so a tier can be a label of a metric. A tenant cannot, because there are many.
 #[derive(Clone, Copy)]
 enum Tier {
     Free,
@@ -54,7 +55,7 @@ impl Tier {
     }
 }
 
-/// The tier of a request, once it is authenticated.
+/// The tier of a request. Empty until the request is authenticated.
 type RequestTier = Arc<OnceLock<Tier>>;
 
 async fn authenticate(
@@ -68,7 +69,7 @@ async fn authenticate(
         Some(key) if key.starts_with("free-") => Tier::Free,
         _ => return Problem::new(StatusCode::UNAUTHORIZED).into_response(),
     };
-    // Only this layer sets it.
+    // Setting it cannot fail, because only this layer sets it.
     let _ = known.set(tier);
     next.run(request).await
 }

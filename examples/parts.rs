@@ -1,5 +1,5 @@
-//! A program that keeps its own `main`: the chassis's listener around its router, with everything that can be added to it,
-//! and the admin port.
+//! A program that keeps its own `main`. It serves its router with the chassis's listener and with all of the chassis's
+//! other parts, including the admin port.
 //!
 //! ```sh
 //! cargo run --example parts
@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     chassis.readiness().check("store", async || anyhow::Ok(()));
     chassis.on_stop("store", async || Ok(()));
 
-    // Routes get the layer; requests that proxies send all the time do not.
+    // The health routes are added after the layer: proxies request them all the time, so they should not be logged.
     let routes = Router::new()
         .route("/", get("hello\n"))
         .layer(server.request_layer())

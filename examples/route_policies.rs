@@ -1,11 +1,11 @@
-//! Routes with limits of their own: an upload that takes minutes, a report that few clients create at once, and long
-//! polling without access lines.
+//! Routes with limits of their own: an upload that takes minutes, a report that only one client can create at a time,
+//! and long polling without access lines.
 //!
 //! ```sh
 //! cargo run --example route_policies
-//! head --bytes 100M /dev/zero | curl --data-binary @- localhost:8080/files    # beyond limits.body
-//! curl localhost:8080/report & curl localhost:8080/report                     # one of them is a 503
-//! curl localhost:8080/poll                                                    # longer than limits.request_timeout
+//! head --bytes 100M /dev/zero | curl --data-binary @- localhost:8080/files    # larger than limits.body
+//! curl localhost:8080/report & curl localhost:8080/report                     # one of them gets a 503
+//! curl localhost:8080/poll                                                    # takes longer than limits.request_timeout
 //! ```
 
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 }
 
 pub(crate) async fn start(chassis: Chassis<()>) -> anyhow::Result<Router> {
-    // Longer than other requests may take.
+    // Longer than requests to other routes can take.
     let long = *chassis.chassis_settings().limits.request_timeout + Duration::from_secs(1);
     let report = async move || {
         tokio::time::sleep(long).await;

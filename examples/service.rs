@@ -1,5 +1,5 @@
-//! A service that keeps notes in memory: settings of its own, routes with state, a readiness check,
-//! a metric and a stop hook.
+//! A service that keeps notes in memory. It has settings of its own, routes with state, a readiness check, a metric and
+//! a shutdown hook.
 //!
 //! ```sh
 //! cargo run --example service
@@ -36,7 +36,7 @@ struct Settings {
     notes: NotesSettings,
 }
 
-/// `[notes]`: what the service keeps.
+/// The section `[notes]`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct NotesSettings {
@@ -58,7 +58,7 @@ impl Validate for Settings {
     }
 }
 
-/// Runs inside the runtime, live and not yet ready.
+/// Runs inside the tokio runtime. Meanwhile, liveness is 200 and readiness is 503.
 async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
     let notes = Notes {
         texts: Arc::default(),

@@ -1,4 +1,5 @@
-//! A `tracing` layer beside the log: each error goes to a tracker as well, with the span that it happened in.
+//! A `tracing` layer beside the log. It sends each error to an error tracker, with the name of the span in which the
+//! error happened.
 //!
 //! ```sh
 //! cargo run --example tracing_layer
@@ -23,7 +24,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 fn main() -> ExitCode {
     Service::<()>::new("tracing_layer", env!("CARGO_PKG_VERSION"))
-        // With a filter of its own: the log's does not apply to it. It also decides which spans the layer sees.
+        // The layer needs a filter of its own, because the log's filter does not apply to it. The filter also selects
+        // the spans that the layer receives.
         .tracing_layer(Tracker.with_filter(LevelFilter::INFO))
         .run(async |_| Ok(Router::new().route("/orders/{id}", get(order))))
 }
@@ -34,7 +36,7 @@ async fn order(Path(id): Path<u32>) -> StatusCode {
     StatusCode::CONFLICT
 }
 
-/// Stands for the layer of an error tracker.
+/// A stand-in for the layer of an error tracker.
 struct Tracker;
 
 impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Tracker {

@@ -15,7 +15,8 @@ use crate::settings::redact_secrets;
 use crate::shutdown::Shutdown;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// A task that ran for longer than this pause has recovered: its next pause is a short one.
+/// The longest pause before a restart. A task that ran for longer than this has recovered: its next pause is short
+/// again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// All background tasks of a service. Cheap to clone; clones share their state.
@@ -46,7 +47,7 @@ pub(crate) enum TaskState {
     Running,
     /// Between a failure and the next start.
     Pausing,
-    /// It has done its work, or was notified of shutdown.
+    /// The task has done its work, or was notified of shutdown.
     Ended,
 }
 
@@ -175,7 +176,7 @@ impl TaskEntry {
         self.note(|task| {
             task.state = TaskState::Pausing;
             *task.ends.entry(end).or_default() += 1;
-            // The admin listener shows it.
+            // The admin listener shows the error, so it must not contain secrets.
             let error = error.map(|error| redact_secrets(&error).into_owned());
             task.error = error.or(task.error.take());
         });
@@ -223,8 +224,8 @@ async fn supervise(name: String, work: Arc<Work>, shutdown: Shutdown, entry: Tas
 }
 
 async fn run(work: Arc<Work>, shutdown: Shutdown) -> (RunEnd, Option<String>) {
-    // A separate task, so that a panic ends only this run. In a `JoinSet`, so that aborting this task aborts it too.
-    // The error is formatted within it, because formatting may panic too.
+    // A separate task, so that a panic ends only this run. It is in a `JoinSet`, so that aborting the outer task aborts
+    // it too. The error is formatted within the separate task, because formatting may panic too.
     let mut alone = JoinSet::new();
     alone.spawn(boxed(async move { work(shutdown).await.map_err(in_words) }));
     match alone.join_next().await {

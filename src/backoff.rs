@@ -18,8 +18,7 @@ impl Backoff {
         }
     }
 
-    /// The next pause, up to a quarter of it left to chance: those that failed together do not try
-    /// again together.
+    /// The next pause, shortened at random by up to a quarter: callers that failed together do not retry together.
     pub(crate) fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(self.longest);

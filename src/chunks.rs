@@ -8,7 +8,8 @@ pub(crate) const HTTP1: usize = 64 * 1024;
 /// The largest chunk for an HTTP/2 stream, in bytes: the size of its frames.
 pub(crate) const HTTP2: usize = 16 * 1024;
 
-/// The last chunk of an HTTP/2 stream, in bytes. So much may wait for the client after the request has ended.
+/// The last chunk of an HTTP/2 stream, in bytes. At most this much still waits for the client after the request has
+/// ended.
 const END: usize = 256;
 
 /// The rest of a frame that is larger than the largest chunk.
@@ -16,7 +17,7 @@ const END: usize = 256;
 pub(crate) struct Chunks(Bytes);
 
 impl Chunks {
-    /// The next chunk of it.
+    /// The next chunk of the rest.
     pub(crate) fn next(&mut self, longest: usize) -> Option<Frame<Bytes>> {
         (!self.0.is_empty()).then(|| Frame::data(self.0.split_to(longest.min(self.0.len()))))
     }
@@ -33,7 +34,7 @@ impl Chunks {
         }
     }
 
-    /// Keeps the end of the last frame as a separate chunk, if the frame is larger than that.
+    /// Keeps the last `END` bytes of the last frame as a separate chunk, if the frame is larger than that.
     ///
     /// As soon as the client's window has room for one byte, hyper takes a whole chunk and polls for the next. The
     /// body therefore ends only when the window has room for the last chunk too, so all chunks before it have been

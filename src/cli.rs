@@ -123,7 +123,8 @@ pub(crate) fn sources(arguments: &Arguments) -> Sources {
         .fold(Sources::from_env(), |sources, set| sources.with_set(set))
 }
 
-/// Runs the selected operation, and returns its exit code. `None` for the service itself and for its commands.
+/// Runs the operation that a flag selects, and returns its exit code. Returns `None` for the service itself and for its commands,
+/// which are not run here.
 pub(crate) fn answer<B: SettingsSchema>(
     arguments: &Arguments,
     sources: &Sources,
@@ -185,7 +186,7 @@ pub(crate) fn answer<B: SettingsSchema>(
     }
 }
 
-/// The effective values of settings that depend on the environment, as comments.
+/// The values in force of settings that depend on the machine (memory limit, CPUs), as TOML comments.
 fn derived(sections: &ChassisSettings) -> String {
     let limits = Limits::new(&sections.limits, sections.server.max_connections).to_string();
     let mut text = String::from("\n# In force here:\n");
@@ -204,7 +205,8 @@ fn help(commands: &[CommandInfo]) -> String {
     }
     let width = commands.iter().map(|command| command.name.len()).max();
     let width = width.unwrap_or_default().max(20);
-    let mut help = String::from("Commands (they open no port; default: run the service):\n");
+    let mut help =
+        String::from("Commands (none opens a port; without a command, the service runs):\n");
     for CommandInfo { name, about } in commands {
         let _ = writeln!(help, "  {name:width$}  {about}");
     }

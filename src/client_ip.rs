@@ -5,15 +5,14 @@
 //! [`Proxies`] have written counts:
 //!
 //! - If the connection is not from a trusted proxy, its own address is the client's.
-//! - Otherwise the header is read from the right, where each proxy has appended its peer. Trusted
-//!   addresses are skipped; the first other one is the client's.
+//! - Otherwise the header is read from the right, where each proxy has appended the address of its peer. Trusted
+//!   addresses are skipped; the first address that is not trusted is the client's.
 //! - An invalid entry ends the search (`unknown`, `_hidden`, anything forged): the last trusted
 //!   proxy counts as the client.
-//! - Only one header is read, and a setting selects it. Proxies forward the other one unchanged
-//!   from clients.
+//! - Only one header is read, and a setting selects it. Proxies forward the other header as clients send it.
 //!
-//! Handlers extract it as [`ClientAddress`]; the access log and the request's span have it too.
-//! In a program that keeps its own `main`, [`RequestLayer::trusted_proxies`] takes the proxies:
+//! Handlers extract the address as [`ClientAddress`]; the access log and the request's span contain it too. In a
+//! program that keeps its own `main`, [`RequestLayer::trusted_proxies`] takes the proxies:
 //!
 //! ```
 //! use axum_chassis::client_ip::{ForwardedHeader, Proxies};
@@ -43,17 +42,19 @@ use crate::settings::Network;
 
 /// The client's address, for handlers: `async fn order(ClientAddress(client): ClientAddress)`.
 ///
-/// The connection's address or, behind trusted proxies, the address in their header. Never
-/// IPv4 mapped into IPv6. A request that has neither come through a listener of the chassis nor
-/// through one with `into_make_service_with_connect_info::<SocketAddr>()` is answered with a 500;
-/// a test without a socket puts a `ClientAddress` into the request's extensions.
+/// The connection's address or, behind trusted proxies, the address in their header. An IPv4 address that is mapped
+/// into IPv6 is returned as IPv4.
+///
+/// The extractor needs a listener of the chassis, or one with `into_make_service_with_connect_info::<SocketAddr>()`.
+/// Without either, the response is a 500. In a test without a socket, put a `ClientAddress` into the request's
+/// extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "a handler takes it apart")]
 pub struct ClientAddress(pub IpAddr);
 
 /// The header that the proxies write.
 ///
-/// The other one is never read: proxies pass it on as clients send it.
+/// The other header is never read, because proxies forward it as clients send it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -61,16 +62,18 @@ pub enum ForwardedHeader {
     /// `X-Forwarded-For`, which nearly all proxies write.
     #[default]
     XForwardedFor,
-    /// `Forwarded`, after [RFC 7239](https://www.rfc-editor.org/rfc/rfc7239).
+    /// `Forwarded`, as [RFC 7239](https://www.rfc-editor.org/rfc/rfc7239) defines it.
     Forwarded,
 }
 
-/// From which callers `x-request-id` and `traceparent` are accepted. The trace's sampling decision comes with it.
+/// The callers from which `x-request-id` and `traceparent` are accepted. `traceparent` includes the trace's sampling
+/// decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AcceptIds {
-    /// From every caller: they are your own services, or a proxy in front replaces the IDs of others.
+    /// From every caller. Choose it if all callers are your own services, or if a proxy in front replaces the IDs of
+    /// other callers.
     #[default]
     FromAnyone,
     /// From connections of trusted proxies only.
@@ -101,7 +104,7 @@ impl Proxies {
         }
     }
 
-    /// The client's address of a request with these headers, over a connection of `peer`.
+    /// The address of the client whose request has these headers and came over a connection from `peer`.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         let mut hops = match self.header {
@@ -123,7 +126,7 @@ impl Proxies {
         self
     }
 
-    /// Whether the ids that a request brings are kept.
+    /// Whether the IDs in the request's headers are kept.
     pub(crate) fn accepts_ids_of(&self, request: &Request) -> bool {
         let peer = || request.extensions().get::<ConnectInfo<SocketAddr>>();
         match self.ids {

@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The settings are wrong; nothing has been started.
+    /// The settings are invalid; nothing has been started.
     Settings(Box<dyn std::error::Error + Send + Sync>),
     /// The log could not be set up.
     Logs(Box<dyn std::error::Error + Send + Sync>),
@@ -31,16 +31,16 @@ pub enum Error {
     Start(anyhow::Error),
     /// The service's own start took longer than `service.start_timeout`.
     StartTimeout(Duration),
-    /// The service asked for its own stop during the start, for this reason. Only a test gets this: a process stops in
-    /// order.
+    /// During the start, the service requested its own shutdown, for this reason. Only a test gets this error: a
+    /// process shuts down gracefully instead.
     Stopped(String),
     /// A command failed.
     Command(anyhow::Error),
 }
 
 impl Error {
-    /// The exit code a process ends with for this error, after `sysexits.h`:
-    /// 78 for wrong settings, 1 for all else.
+    /// The exit code of a process that ends with this error: 78 for invalid settings, as in `sysexits.h`, and 1 for all
+    /// other errors.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Settings(_) => ExitCode::from(78),
@@ -97,12 +97,12 @@ impl std::error::Error for Error {
     }
 }
 
-/// An error and its causes in one line, outermost first. A cause that the words before it end with is not
-/// repeated.
+/// An error and its causes in one line, outermost first. A cause is left out if the text before it already ends with
+/// it.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
 impl Chain<'_> {
-    /// The same line. Where `describe` returns something, that stands for the error and its causes.
+    /// The same line. If `describe` returns a text for an error, this text replaces the error and its causes.
     pub(crate) fn described(
         &self,
         describe: impl Fn(&(dyn std::error::Error + 'static)) -> Option<String>,
@@ -133,8 +133,8 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Converts an error and its causes to text, to keep it beyond the task that failed: its own `Display`
-/// may panic.
+/// Converts an error and its causes to text within the task that failed. `Display` may panic, so it must not be called
+/// in another task later.
 pub(crate) fn in_words(error: anyhow::Error) -> anyhow::Error {
     anyhow::Error::msg(Chain(error.as_ref()).to_string())
 }

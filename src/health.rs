@@ -1,8 +1,8 @@
 //! Health checks: liveness and readiness.
 //!
-//! Liveness is about the process itself: its runtime still runs tasks. Readiness is about its work: it
-//! has started, is not stopping, and its dependencies respond. Dependencies never affect liveness:
-//! restarting a service does not repair its database.
+//! Liveness is about the process itself: its runtime still runs tasks. Readiness is about the service's work: the
+//! service has started, is not stopping, and its dependencies respond. Dependencies never affect liveness: restarting a
+//! service does not repair its database.
 //!
 //! A probe never waits for a dependency: checks run in the background, and a probe
 //! reads their last verdicts.
@@ -63,7 +63,7 @@ impl Validate for Settings {
                 errors.add(key, "must be longer than 0s");
             }
         }
-        // The schema has these ranges as well, but settings made in code do not pass it.
+        // The schema has these ranges as well, but it does not check settings that are made in code.
         for (key, value) in [
             ("health.failures", self.failures),
             ("health.successes", self.successes),

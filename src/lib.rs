@@ -9,7 +9,7 @@
 //!
 //! fn main() -> ExitCode {
 //!     Service::<()>::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).run(async |chassis| {
-//!         // Inside the runtime, live and not yet ready.
+//!         // This runs inside the runtime. The service is live, and not ready yet.
 //!         chassis.readiness().check("store", async || anyhow::Ok(()));
 //!         chassis.on_stop("store", async || Ok(()));
 //!         Ok(Router::new().route("/", get("hello")))
@@ -28,7 +28,7 @@
 //! - [`health`]: liveness, startup and readiness probes; checks that run in the background.
 //! - [`logs`]: structured logging, one flat JSON object a line, written without blocking a request.
 //! - [`metrics`]: Prometheus metrics with OpenTelemetry's names and a bounded number of series.
-//! - [`trace`]: request ids and W3C trace context.
+//! - [`trace`]: request IDs and W3C trace context.
 //! - `openapi`, a feature: error responses in an OpenAPI description of the routes.
 //! - `otlp`, a feature: exports traces to an OpenTelemetry collector.
 //! - [`request`]: the middleware around every route, and all outcomes of a request.
@@ -49,7 +49,8 @@
     clippy::return_self_not_must_use
 )]
 
-// Lower rows never import higher ones; files of one row never import each other.
+// The groups below are the layers of ARCHITECTURE.md, the lowest first. A module never imports from a higher layer, and
+// modules of the same layer never import from each other.
 mod backoff;
 mod boxed;
 mod cgroup;

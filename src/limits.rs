@@ -1,7 +1,7 @@
 //! Limits of requests: timeout, body size, concurrency, connections, memory for bodies.
 //!
-//! Limits that are not set derive from the container's memory limit, so that no client can get the process killed for its
-//! memory:
+//! Limits that are not set derive from the container's memory limit. Otherwise clients could make the process exceed
+//! its memory limit, and it would be killed.
 //!
 //! | limit | from the memory limit M | M = 128 MiB | without a memory limit |
 //! |---|---|---|---|
@@ -9,8 +9,9 @@
 //! | `limits.concurrency` | M / 512 KiB | 256 | 10,000 |
 //! | `limits.buffered` | M / 8 | 16 MiB | none |
 //!
-//! An idle connection takes about 20 KiB; one with the largest head and a body behind it 128 KiB; one of HTTP/2 that has had
-//! 100 streams at once 230 KiB. `tests/e2e/tests/memory.rs` measures what clients can make of that.
+//! An idle connection takes about 20 KiB of memory. A connection with the largest head, followed by a body, takes 128
+//! KiB. An HTTP/2 connection that has had 100 streams at once takes 230 KiB. `tests/e2e/tests/memory.rs` measures how
+//! much memory clients can make the process use.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,14 +58,14 @@ impl Validate for Settings {
     fn validate(&self, _: &mut ValidationErrors) {}
 }
 
-/// Connections and requests that are accepted where the container has no memory limit, or a large one.
+/// The maximum number of connections, and of requests, if the container has no memory limit or a large one.
 const MOST: u64 = 10_000;
-/// The memory of a container for each connection that it may have.
+/// The memory that a container has to have for each connection, or request, that is accepted.
 const FOR_EACH: u64 = 512 * 1024;
 /// The smallest derived limit, for any container.
 const FEWEST: u64 = 16;
 
-/// The limits in force. Cheap to clone; all clones are one.
+/// The limits in force. Cheap to clone; clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits(Arc<LimitValues>);
 
@@ -74,7 +75,7 @@ struct LimitValues {
     body: AtomicU64,
     concurrency: AtomicU64,
     connections: AtomicU64,
-    /// 0 for none.
+    /// 0 for no limit.
     buffered_limit: AtomicU64,
     buffered: AtomicU64,
     from: Mutex<From>,
@@ -112,12 +113,12 @@ impl Limits {
         limits
     }
 
-    /// Puts new limits in force, for requests to come.
+    /// Applies new limits to future requests.
     pub(crate) fn set(&self, settings: &Settings) {
         self.change(|from| from.settings = settings.clone());
     }
 
-    /// Reads the memory limit again: Kubernetes resizes containers in place. Whether it has changed.
+    /// Reads the memory limit again: Kubernetes resizes containers in place. Returns whether the limit has changed.
     pub(crate) fn follow(&self) -> bool {
         // If the file cannot be read now, for example without file descriptors, the limit stays.
         let Some(memory) = cgroup::memory_limit() else {
@@ -169,7 +170,7 @@ impl Limits {
         self.0.concurrency.load(Ordering::Relaxed)
     }
 
-    /// Whether one more request may start next to this many.
+    /// Whether one more request may start while this many are in flight.
     pub(crate) fn admit(&self, under_way: u64) -> bool {
         let most = self.concurrency();
         most == 0 || under_way < most
@@ -185,7 +186,7 @@ impl Limits {
         self.0.buffered.load(Ordering::Relaxed)
     }
 
-    /// Counts bytes of a body that are in memory from now on, if there is room for them.
+    /// Counts bytes of a body that are in memory from now on, if there is room for them. Returns whether there is.
     pub(crate) fn hold(&self, bytes: u64) -> bool {
         let before = self.0.buffered.fetch_add(bytes, Ordering::Relaxed);
         let limit = self.buffered_limit();
@@ -196,13 +197,13 @@ impl Limits {
         fits
     }
 
-    /// They are not in memory any more.
+    /// Records that these bytes are not in memory any more.
     pub(crate) fn let_go(&self, bytes: u64) {
         self.0.buffered.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// The limits that may follow from the memory limit, and that they do.
+/// The limits that may depend on the memory limit, each with the reason for its value.
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let from = self.0.from.lock().unwrap_or_else(PoisonError::into_inner);

@@ -29,7 +29,7 @@ pub use self::handles::{Counter, Family, Gauge, Histogram, InvalidMetric};
 use self::labeled::Labeled;
 use crate::error::Error;
 
-/// A handle to the service's metrics registry. Cheap to clone; all clones are one.
+/// A handle to the service's metrics registry. Cheap to clone; clones share the registry.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     registry: Registry,
@@ -47,12 +47,12 @@ impl Metrics {
     ///
     /// # Errors
     ///
-    /// For this and the following methods: if the name is taken, or if it, a label or the buckets are invalid.
+    /// For this and the following methods: if the name is taken, or if the name, a label or the buckets are invalid.
     pub fn counter(&self, name: &str, help: &str) -> Result<Counter, InvalidMetric> {
         self.int_counter(name, help).map(Counter)
     }
 
-    /// Counters with labels: [`Family::with`] has the one for the values of the labels.
+    /// Counters with labels. [`Family::with`] returns the counter for the values of the labels.
     pub fn counter_with<const N: usize>(
         &self,
         name: &str,
@@ -106,7 +106,7 @@ impl Metrics {
         self.family(name, help, labels, create, Histogram)
     }
 
-    /// A counter whose value another library keeps, such as a pool; read at each scrape.
+    /// A counter whose value another library keeps, such as a connection pool. `read` is called at each scrape.
     ///
     /// The same name may be registered again with other label values.
     pub fn counter_fn(
@@ -120,7 +120,7 @@ impl Metrics {
         self.register(counter.map_err(|error| InvalidMetric::new(name, error))?)
     }
 
-    /// A gauge whose value another library keeps; read at each scrape.
+    /// A gauge whose value another library keeps. `read` is called at each scrape.
     ///
     /// The same name may be registered again with other label values.
     pub fn gauge_fn(
@@ -134,8 +134,8 @@ impl Metrics {
         self.register(gauge.map_err(|error| InvalidMetric::new(name, error))?)
     }
 
-    /// The registry of the `prometheus` crate, for libraries that register collectors of their own there. What is registered
-    /// is exposed with the other metrics. The feature `prometheus` also re-exports the crate.
+    /// The registry of the `prometheus` crate, for libraries that register collectors of their own. Their metrics are
+    /// exposed with the others. The feature `prometheus` also re-exports the crate.
     ///
     /// ```
     /// use axum_chassis::metrics::Metrics;
@@ -152,7 +152,7 @@ impl Metrics {
         &self.registry
     }
 
-    /// Adds the families of HTTP.
+    /// Adds the HTTP metrics.
     pub(crate) fn http(&self) -> Result<http::Http, InvalidMetric> {
         http::Http::register(self)
     }
@@ -163,7 +163,7 @@ impl Metrics {
         machine::cgroup(self)
     }
 
-    /// Adds `tokio_*` of the runtime behind `handle`.
+    /// Adds `tokio_*`, the metrics of the runtime of `handle`.
     pub fn runtime(&self, handle: &tokio::runtime::Handle) -> Result<(), InvalidMetric> {
         machine::runtime(self, handle)
     }
@@ -178,13 +178,13 @@ impl Metrics {
         )
     }
 
-    /// Everything as text, and its content type: OpenMetrics if `accept`, the header of the
-    /// request, prefers it, else Prometheus' own.
+    /// The content type, and all metrics as text. The format is OpenMetrics if `accept`, the request's header, prefers
+    /// it. Otherwise it is Prometheus' own.
     pub fn encode(&self, accept: Option<&str>) -> (&'static str, String) {
         encode::encode(&self.gather(), accept)
     }
 
-    /// Everything, as it is at this moment.
+    /// All metrics with their current values.
     pub(crate) fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
         self.registry.gather()
     }
@@ -205,7 +205,7 @@ impl Metrics {
         self.registered(name, IntCounter::new(name, help))
     }
 
-    /// Registers metrics with labels. `create` makes each of its options, and `handle` its handle.
+    /// Registers metrics with labels. `create` creates each metric from its options, and `handle` creates its handle.
     fn family<C: Collector + Clone + 'static, M: 'static, const N: usize>(
         &self,
         name: &str,
@@ -219,7 +219,7 @@ impl Metrics {
         Ok(Family::new(move |values| handle(metrics.with(values))))
     }
 
-    /// Registers what has been created under this name.
+    /// Registers the metric that has been created with this name.
     fn registered<C: Collector + Clone + 'static>(
         &self,
         name: &str,

@@ -31,11 +31,13 @@
 //! assert!(responses["default"]["content"]["application/problem+json"].is_object());
 //! ```
 //!
-//! [`ApiRouter`] and [`routing`] are those of [aide](https://docs.rs/aide), which supports this crate's types too. aide keeps the
-//! schemas of a document in its thread until the document is finished. A service's start stays in one.
+//! [`ApiRouter`] and [`routing`] are those of [aide](https://docs.rs/aide), which supports this crate's types too. aide
+//! keeps the schemas of a document in thread-local storage until the document is finished, so a document has to be
+//! created in one thread. A service's start runs in one thread.
 //!
-//! The feature comes with what JSON needs. For extractors of forms, files and WebSockets a service depends on aide too, in the
-//! version that is re-exported as `axum_chassis::aide`, with the features `axum-form`, `axum-multipart` and `axum-ws`.
+//! The feature includes what JSON needs. For extractors of forms, files and WebSockets, add aide to the service's
+//! dependencies, with the features `axum-form`, `axum-multipart` and `axum-ws`. The version has to be the one that is
+//! re-exported as `axum_chassis::aide`.
 
 pub use aide::axum::{ApiRouter, routing};
 use aide::generate::{GenContext, in_context};
@@ -79,14 +81,14 @@ impl Document {
         Self { info }
     }
 
-    /// Describes the service, in Markdown.
+    /// Sets the service's description, in Markdown.
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.info.description = Some(text.into());
         self
     }
 
-    /// The routes, and those of the document, `/openapi.json`, and of a page to try them, `/docs`, which is
-    /// [Swagger UI](https://swagger.io/tools/swagger-ui/). The page loads nothing from other hosts.
+    /// Returns the routes and two more: `/openapi.json`, the document, and `/docs`, a page to try the routes ([Swagger
+    /// UI](https://swagger.io/tools/swagger-ui/)). The page loads nothing from other hosts.
     pub fn serve(self, routes: ApiRouter) -> Router {
         let page = Swagger::new("openapi.json").with_title(&self.info.title);
         let page = Bytes::from(page.html());
@@ -97,18 +99,18 @@ impl Document {
             .route("/docs", get(page))
     }
 
-    /// The routes, and the document of them as JSON, which is not served.
+    /// Returns the routes, and their document as JSON. The document is not served.
     ///
-    /// The default response of each route is a [`Problem`]: it stands for all error responses of the chassis (it takes too
-    /// long, it panics, there are too many requests, ...). So is each rejection of axum's extractors, of which
-    /// [`request`](crate::request) makes a problem.
+    /// The default response of each route is a [`Problem`]. It stands for all error responses of the chassis: after a
+    /// timeout, a panic, too many requests and others. Each rejection of axum's extractors is described as a
+    /// [`Problem`] too, because [`request`](crate::request) converts it to one.
     pub fn describe(self, routes: ApiRouter) -> (Router, Value) {
         let mut document = OpenApi {
             info: self.info,
             ..OpenApi::default()
         };
         let routes = routes.finish_api_with(&mut document, problems);
-        // A document of strings, numbers and maps with text as keys is always JSON.
+        // This cannot fail, because the document contains only strings, numbers, and maps with text as keys.
         (routes, serde_json::to_value(document).unwrap_or_default())
     }
 }
@@ -173,5 +175,5 @@ impl OperationOutput for Problem {
     }
 }
 
-/// Clients do not send it.
+/// Not an input in the document, because clients do not send it.
 impl OperationInput for ClientAddress {}

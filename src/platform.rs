@@ -23,9 +23,9 @@ pub enum PlatformKind {
     Host,
 }
 
-/// The mark of Kubernetes, in each of its containers.
+/// The environment variable that Kubernetes sets in each container.
 const KUBERNETES: &str = "KUBERNETES_SERVICE_HOST";
-/// The marks of Docker and Podman.
+/// The files that Docker and Podman create in each container.
 const MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
 
 impl PlatformKind {
@@ -35,7 +35,8 @@ impl PlatformKind {
         Self::from(is_in_kubernetes(), terminal, mark())
     }
 
-    /// A terminal in Docker is a person's, one in Kubernetes need not be.
+    /// In Docker, a terminal counts more than the container, because a person waits at it. In Kubernetes, a terminal
+    /// need not belong to a person.
     fn from(kubernetes: bool, terminal: bool, mark: Option<&str>) -> (Self, String) {
         match (kubernetes, terminal, mark) {
             (true, _, _) => (Self::Container, format!("{KUBERNETES} is set")),

@@ -31,9 +31,9 @@ use crate::trace::{self, RequestId};
 /// }
 /// ```
 ///
-/// Anything that converts into [`anyhow::Error`] becomes a 500 through `?`: its causes go to the
-/// log, and the client learns no more than the request's id. A mapping of such errors to other responses (no
-/// connection to the store: 503) is registered once, with [`Chassis::on_error`](crate::Chassis::on_error).
+/// An error that converts into [`anyhow::Error`] becomes a 500 through `?`. Its causes are logged, and the client gets
+/// no details except the request ID. To map such errors to other responses, such as a 503 without a connection to the
+/// store, register a mapping once with [`Chassis::on_error`](crate::Chassis::on_error).
 #[derive(Debug)]
 pub struct Problem(Box<ProblemParts>);
 
@@ -47,12 +47,12 @@ struct ProblemParts {
     fields: Map<String, Value>,
     retry_after: Option<Duration>,
     cause: Option<anyhow::Error>,
-    /// It is a 500 for want of anything better: the error came by `?`.
+    /// The cause came through `?`, and the status is 500 because no mapping has been applied yet.
     unmapped: bool,
 }
 
-/// Put on every response that is a problem already, so that no layer renders it again; with its
-/// error, if `on_error` may map that to another status.
+/// An extension of every response that is a problem already, so that no layer renders it again. It contains the error
+/// if `on_error` may still map the error to another status.
 #[derive(Clone)]
 pub(crate) struct Rendered(Option<Arc<UnmappedError>>);
 
@@ -141,7 +141,7 @@ impl Problem {
     /// The response, with this request ID.
     pub(crate) fn render(self, request: Option<&RequestId>) -> Response {
         let problem = *self.0;
-        // Within a request, our layer sees the response and maps the error.
+        // Within a request, a layer of the chassis receives the response and maps the error.
         let mut unmapped = None;
         match problem.cause {
             Some(cause) if problem.unmapped && request.is_some() => {
@@ -204,7 +204,7 @@ impl<E: Into<anyhow::Error>> From<E> for Problem {
     }
 }
 
-/// As it is sent.
+/// The schema of the JSON that is sent.
 impl JsonSchema for Problem {
     fn schema_name() -> Cow<'static, str> {
         "Problem".into()
@@ -215,7 +215,7 @@ impl JsonSchema for Problem {
     }
 }
 
-/// An error, after RFC 9457; some kinds of problems have further members.
+/// An error as RFC 9457 defines it; some kinds of problems have further members.
 #[derive(Serialize, JsonSchema)]
 struct Body<'a> {
     /// A URI that identifies this kind of problem.
@@ -230,7 +230,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", default)]
     detail: Option<&'a str>,
-    /// The request's id, which the service's log has too.
+    /// The request ID, which is also in the service's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", default)]
     request_id: Option<&'a str>,

@@ -1,7 +1,7 @@
 //! The HTTP server: accepts connections, enforces limits, and drains connections at shutdown.
 //!
-//! An accept loop of our own on hyper, since `axum::serve` has no header timeout, no bound on
-//! connections and no deadline for its graceful shutdown.
+//! It has an accept loop of its own, on hyper, because `axum::serve` has no header timeout, no limit on connections and
+//! no deadline for its graceful shutdown.
 
 mod activity;
 mod connection;
@@ -49,13 +49,13 @@ use crate::shutdown::{Phase, Shutdown};
 
 /// The maximum size of request headers, in bytes, and of the buffer of an HTTP/1 connection.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-/// hyper's default maximum number of headers, in a table on the stack. A table of any other size is allocated for
-/// each request.
+/// hyper's default maximum number of headers. hyper has a table of this size on the stack; for any other maximum, it
+/// allocates a table for each request.
 const HYPERS_HEADERS: usize = 100;
 /// The maximum size, in bytes, of an HTTP/2 stream's send buffer.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
-/// The flow-control window of an HTTP/2 stream in bytes: RFC 9113's initial value. A client may send as much before
-/// the service has read it. hyper's default is 1 MiB, which each request under way may take.
+/// The flow-control window of an HTTP/2 stream in bytes: RFC 9113's initial value. A client may send this much before
+/// the service reads it. With hyper's default of 1 MiB, each request in flight could take so much memory.
 const STREAM_WINDOW: u32 = 65_535;
 /// The time a connection waits for its client before it can be closed for a new connection.
 const GRACE: StdDuration = StdDuration::from_secs(1);
@@ -79,13 +79,13 @@ pub struct Settings {
     pub unix_socket_mode: Option<String>,
     /// Timeout for a client to send a request's headers.
     pub header_timeout: Duration,
-    /// Timeout of an idle connection, without a request. Keep it longer than the proxies in front keep theirs, so that
-    /// they close first.
+    /// Timeout of an idle connection, without a request. Keep it longer than the idle timeouts of the proxies in front,
+    /// so that the proxies close connections first.
     pub idle_timeout: Duration,
     /// Timeout for a client to read the next 16 KiB of a response, or the rest if that is less.
     pub send_timeout: Duration,
-    /// The maximum number of open connections. For a further one, the one that has been idle longest is closed. Unset, it
-    /// is 10,000, or less where the container's memory limit is below 5 GiB.
+    /// The maximum number of open connections. Beyond it, each new connection closes the one that has been idle
+    /// longest. Unset, it is 10,000, or less where the container's memory limit is below 5 GiB.
     #[schemars(range(min = 1))]
     pub max_connections: Option<usize>,
     /// The maximum number of concurrent requests on one HTTP/2 connection.
@@ -98,8 +98,8 @@ pub struct Settings {
     /// The proxies in front of the service, as addresses and networks: only they are trusted to
     /// forward a client's address. Without any, the client is the peer of the connection.
     pub trusted_proxies: Vec<Network>,
-    /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` after
-    /// RFC 7239. The other one is never read, since they pass it on as clients send it.
+    /// The header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` (RFC 7239). The other
+    /// header is never read, because proxies forward it as clients send it.
     pub forwarded_header: ForwardedHeader,
     /// The callers whose `x-request-id` and `traceparent` are kept: `from-anyone`, `from-trusted-proxies` or `from-nobody`.
     pub accept_ids: AcceptIds,
@@ -132,7 +132,7 @@ impl Settings {
             .accept_ids(self.accept_ids)
     }
 
-    /// `None` also if it is invalid, which validation reports.
+    /// The parsed `unix_socket_mode`. `None` also if it is invalid, because validation reports that.
     fn unix_socket_mode(&self) -> Option<u32> {
         let mode = u32::from_str_radix(self.unix_socket_mode.as_deref()?, 8);
         mode.ok().filter(|mode| *mode <= 0o777)
@@ -150,7 +150,7 @@ impl Validate for Settings {
                 errors.add(key, "must be longer than 0s");
             }
         }
-        // The schema has these ranges as well, but settings made in code do not pass it.
+        // The schema has these ranges as well, but it does not check settings that are made in code.
         if self.max_connections == Some(0) {
             errors.add("server.max_connections", "must be at least 1");
         }
@@ -181,7 +181,7 @@ impl Validate for Settings {
     }
 }
 
-/// A listener that accepts nothing yet: connections wait in the kernel's queue.
+/// A listener that does not accept connections yet: they wait in the kernel's queue.
 pub(crate) struct Listening {
     listener: Acceptor,
     is_for_probes: bool,
@@ -191,7 +191,7 @@ impl Bound {
     /// Listens: from here on, connections wait until they are served.
     ///
     /// # Errors
-    /// [`Error::Bind`], when another process has begun to listen there since.
+    /// [`Error::Bind`], if another process has begun to listen on the address since it was bound.
     pub(crate) fn listen(self, name: &'static str) -> Result<Listening, Error> {
         Ok(Listening {
             listener: self.acceptor(name)?,
@@ -200,7 +200,7 @@ impl Bound {
     }
 }
 
-/// The responders of a listener.
+/// The routers of a listener.
 pub(crate) struct Routers {
     pub(crate) router: Router,
     /// Responds to requests without a valid `Host`.
@@ -209,7 +209,7 @@ pub(crate) struct Routers {
 
 impl Listening {
     /// Configures the listener for probes and scrapes, which use HTTP/1 and send a request as soon as they connect.
-    /// Other clients cannot block them, because a connection without a request loses its slot.
+    /// Other clients cannot block probes, because a connection without a request loses its slot.
     pub(crate) fn for_probes(self) -> Self {
         Self {
             is_for_probes: true,
@@ -235,7 +235,7 @@ impl Listening {
             invalid_host,
         } = routers;
         let server = Arc::new(ListenerState {
-            // Without it axum would build each route and its layers again for every request.
+            // Without `with_state`, axum would build each route and its layers again for every request.
             router: router.with_state(()),
             invalid_host: invalid_host.with_state(()),
             protocols: protocols(&settings, tasks.clone()),
@@ -257,7 +257,8 @@ impl Listening {
         let mut slots = Slots::new(limits);
         slots.resize(&server.http);
         tokio::select! {
-            // Polled first, so that an accepted connection that waits for a slot is served.
+            // `accept` is polled first, so that a connection that it has already accepted, and that waits for a slot,
+            // is served.
             biased;
             () = server.accept(&self.listener, &mut slots, &tasks) => {}
             () = server.shutdown.reached(Phase::Closing) => {}
@@ -271,7 +272,8 @@ impl Listening {
             }
         }
         drop(self.listener);
-        // Also after an abort, because only then have the requests been recorded with a line and a span.
+        // Wait also after an abort: the requests are recorded with a log line and a span only when their tasks have
+        // ended.
         tasks.ended().await;
     }
 }
@@ -333,11 +335,11 @@ impl ListenerState {
         }
     }
 
-    /// Returns a slot for a new connection: that of the connection which has been idle longest, or the next that is
-    /// released. `None` once the listener closes.
+    /// Returns a slot for a new connection: the slot of the connection that has been idle longest, or the next slot
+    /// that is released. `None` once the listener closes.
     async fn slot(self: &Arc<Self>, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-        /// After this time, another connection may be idle, and a notified connection has closed unless a request
-        /// arrived first.
+        /// The pause between two searches. By then, another connection may be idle. A connection that was notified has
+        /// closed, unless a request arrived first.
         const LOOK_AGAIN: StdDuration = StdDuration::from_millis(100);
         let grace = self.limits.grace;
         let mut slot = pin!(slots.clone().acquire_owned());
@@ -370,9 +372,9 @@ fn protocols(settings: &Settings, tasks: ConnectionTasks) -> auto::Builder<Conne
     let mut builder = auto::Builder::new(tasks);
     builder
         .http1()
-        // `Connection` has the timeouts of headers and waits, without a timer for each request.
+        // `Connection` has the timeouts of headers and waits, with one timer for the whole connection.
         .header_read_timeout(None)
-        // The socket notices a client that disconnects while a response takes time: see its `poll_flush`.
+        // The socket's `poll_flush` notices a client that disconnects while it waits for a response.
         .half_close(true)
         .max_buf_size(MAX_HEADER_BYTES);
     if settings.max_headers != HYPERS_HEADERS {

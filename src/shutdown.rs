@@ -42,11 +42,11 @@ impl Default for Settings {
 impl Settings {
     /// The delay as set, or the default outside of a terminal.
     pub fn delay(&self) -> StdDuration {
-        /// Longer than the health checks of most proxies take to fail, and than endpoints take to change.
+        /// The default. Health checks of most proxies fail within this time, and Kubernetes updates its endpoints.
         const DELAY: StdDuration = StdDuration::from_secs(5);
         match self.delay {
             Some(delay) => *delay,
-            // Requests get the longer half of a short deadline.
+            // If the deadline is short, at least half of the time before the hooks is left for requests in flight.
             None => DELAY.min(self.deadline.saturating_sub(*self.hook_timeout) / 2),
         }
     }
@@ -93,13 +93,12 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Whether the service stops accepting requests, or has stopped.
+    /// Whether the service has stopped accepting requests.
     pub fn is_stopping(&self) -> bool {
         self.phase() >= Phase::Closing
     }
 
-    /// Completes when the service stops accepting requests: the moment for streams, WebSockets and
-    /// background work to come to their end.
+    /// Completes when the service stops accepting requests. Streams, WebSockets and background work should end then.
     pub async fn stopping(&self) {
         self.reached(Phase::Closing).await;
     }
@@ -109,10 +108,10 @@ impl Shutdown {
         Phase::ALL.get(phase).copied().unwrap_or(Phase::Abort)
     }
 
-    /// Completes in this phase, and wakes its task at each change before.
+    /// Completes in this phase or a later one, and wakes its task at each earlier change too.
     pub(crate) async fn reached(&self, phase: Phase) {
         let mut watch = self.changes.clone();
-        // No error: the trigger reaches the last phase before it is gone.
+        // This does not fail, because the trigger advances to the last phase before it is dropped.
         let _ = watch.wait_for(|now| *now >= phase).await;
     }
 }
@@ -123,7 +122,7 @@ impl fmt::Debug for Shutdown {
     }
 }
 
-/// A shutdown and its trigger, for tests of what takes part in a shutdown, and for a `main` of your own.
+/// A shutdown and its trigger, for tests of code that takes part in a shutdown, and for a `main` of your own.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -139,7 +138,7 @@ pub fn channel() -> (Trigger, Shutdown) {
     (trigger, shutdown)
 }
 
-/// The other end of every [`Shutdown`]. Without it, [`Shutdown::stopping`] completes.
+/// Triggers every [`Shutdown`] that was created with it. When it is dropped, [`Shutdown::stopping`] completes as well.
 #[derive(Debug)]
 #[must_use = "dropping it stops what waits for its `Shutdown`"]
 pub struct Trigger {
@@ -162,12 +161,12 @@ impl Trigger {
         }
     }
 
-    /// Stops whatever waits for its [`Shutdown`], as a service does once it stops accepting requests.
+    /// Ends the wait of all code that waits for its [`Shutdown`], as a service does when it stops accepting requests.
     pub fn stop(&self) {
         self.advance(Phase::Closing);
     }
 
-    /// Advances to `phase`; a phase that has passed stays passed.
+    /// Advances to `phase`, but never back to an earlier phase.
     pub(crate) fn advance(&self, phase: Phase) {
         self.changes.send_if_modified(|now| {
             let later = phase > *now;
@@ -180,18 +179,18 @@ impl Trigger {
 }
 
 impl Drop for Trigger {
-    /// After it, nothing else could end what waits.
+    /// Nothing else could end the wait of code that waits for a phase.
     fn drop(&mut self) {
         self.advance(Phase::Abort);
     }
 }
 
-/// Asks for a stop from within the program. Cheap to clone; all clones are one.
+/// Requests a shutdown from within the program. Cheap to clone; clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StopRequest(watch::Sender<Option<String>>);
 
 impl StopRequest {
-    /// Asks for it. Of several reasons, the first counts.
+    /// Requests the shutdown. Of several requests, the reason of the first counts.
     pub(crate) fn send(&self, reason: String) {
         self.0.send_if_modified(|first| {
             let is_first = first.is_none();
@@ -205,7 +204,7 @@ impl StopRequest {
         let mut requests = self.0.subscribe();
         let reason = requests.wait_for(Option::is_some).await;
         let reason = reason.map(|reason| reason.clone());
-        // There is one: this sender keeps the channel open.
+        // There always is a reason, because this sender keeps the channel open.
         reason.ok().flatten().unwrap_or_default()
     }
 }
@@ -237,7 +236,7 @@ impl StopCause {
     }
 }
 
-/// The requests to stop: SIGTERM and SIGINT, which reach the process, and the program's own.
+/// The requests to stop: the signals SIGTERM and SIGINT, and requests of the program itself.
 pub(crate) struct Signals {
     received: mpsc::UnboundedReceiver<&'static str>,
     program: StopRequest,
@@ -246,10 +245,10 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over from their default action, which is to end the process at once.
+    /// Replaces the default action of the signals, which is to end the process at once.
     ///
     /// # Errors
-    /// When the operating system refuses to.
+    /// If the operating system rejects this.
     pub(crate) fn listen(program: StopRequest) -> std::io::Result<Self> {
         let (send, signals) = Self::channel(program);
         #[cfg(unix)]
@@ -270,7 +269,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Signals from within this process, by name.
+    /// Signals that are sent from within this process: by name, with the returned sender.
     pub(crate) fn channel(program: StopRequest) -> (mpsc::UnboundedSender<&'static str>, Self) {
         let (send, receive) = mpsc::unbounded_channel();
         let signals = Self {
@@ -291,8 +290,9 @@ impl Signals {
         }
     }
 
-    /// The signal that aborts a stop: the second one. After a stop that the program has asked for, the first signal asks for
-    /// the same once more, as from an orchestrator that cannot know of it.
+    /// Waits for the signal that aborts the shutdown, which is the second one. This is so even if the program itself
+    /// requested the shutdown: the first signal may then come from an orchestrator that does not know this, and only
+    /// wants a graceful shutdown.
     pub(crate) async fn abort(&mut self) -> &'static str {
         if !self.is_signalled {
             let signal = self.next().await;
@@ -301,7 +301,7 @@ impl Signals {
         self.next().await
     }
 
-    /// The next signal's name. Never completes once none can come any more.
+    /// The next signal's name. Never completes once no signal can come any more.
     async fn next(&mut self) -> &'static str {
         match self.received.recv().await {
             Some(name) => {
@@ -334,10 +334,10 @@ impl Hooks {
 
     /// Runs the hooks, last registered first, each for at most `each` and none past `deadline`.
     ///
-    /// A hook that fails, panics or takes too long is logged, and the next one runs. Returns how
-    /// many of them did not do their work.
+    /// If a hook fails, panics or takes too long, this is logged, and the next hook runs. Returns the number of these
+    /// hooks.
     ///
-    /// The hooks run on the runtime of `service`, the clock is the caller's.
+    /// The hooks run on the runtime of `service`; their timeouts run on the caller's.
     pub(crate) async fn run(self, each: StdDuration, deadline: Instant, service: &Handle) -> usize {
         let mut failed = 0;
         for (hook, act) in self.0.into_iter().rev() {

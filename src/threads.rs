@@ -5,7 +5,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::cgroup;
 use crate::error::Error;
 
-/// The service's runtime, and the reason for its size, which is in the log, too.
+/// The service's runtime, and the reason for its number of threads, for the log.
 pub(crate) fn runtime(set: usize) -> Result<(Runtime, String), Error> {
     let Threads { number, reason } = Threads::choose(set);
     let runtime = Builder::new_multi_thread()
@@ -32,10 +32,10 @@ struct Threads {
 }
 
 impl Threads {
-    /// As set; else the CPU quota, rounded up; else one for each processor.
+    /// The number from the settings; without it, the CPU quota, rounded up; without a quota, one for each processor.
     ///
-    /// Rounded up, since with two threads on 1.5 CPUs no time is left over, and with one there is.
-    /// More threads than the quota would use it up early in each period and then wait, all of them.
+    /// The quota is rounded up, because two threads can use all of 1.5 CPUs and one thread cannot. More threads than
+    /// that would use up the quota early in each period, and then all of them would have to wait.
     fn choose(set: usize) -> Self {
         Self::from(
             set,
@@ -66,7 +66,7 @@ impl Threads {
 
 /// The processors that this process may run on.
 ///
-/// The standard library's count goes by the quota as well, and rounds it down: one of 1.5.
+/// The standard library's number is only the fallback: it depends on the quota too, and rounds 1.5 CPUs down to 1.
 fn processors() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").ok();
     status
@@ -75,7 +75,7 @@ fn processors() -> usize {
         .unwrap_or(1)
 }
 
-/// Their number by `/proc/self/status`, such as 4 for `Cpus_allowed_list: 0-2,7`.
+/// The number of allowed processors in `/proc/self/status`, such as 4 for `Cpus_allowed_list: 0-2,7`.
 fn allowed(status: &str) -> Option<usize> {
     let list = status
         .lines()

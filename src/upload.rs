@@ -21,16 +21,16 @@ pub(crate) struct Upload(Arc<UploadState>);
 
 struct UploadState {
     received: AtomicU64,
-    /// The limits that its bytes count towards, once they are set.
+    /// The limits that the body's bytes count towards, once the limits are set.
     limits: OnceLock<Limits>,
-    /// The memory that its chunks have needed so far.
+    /// The memory that all chunks so far have needed.
     taken: AtomicU64,
-    /// The memory that they need at present.
+    /// The memory that is reserved for chunks at present.
     held: AtomicU64,
-    /// The body has ended. The memory that it holds is reserved until the request ends.
+    /// The body has ended, and the memory that is held at this time stays reserved until the request ends.
     keeps_held: AtomicBool,
     has_ended: AtomicBool,
-    /// Its reader waits for the client.
+    /// The body's reader waits for the client.
     is_starved: AtomicBool,
     stage: AtomicU8,
     /// Whether the unread rest will be read.
@@ -42,18 +42,18 @@ struct UploadState {
 const ARRIVING: u8 = 0;
 const COMPLETE: u8 = 1;
 const BROKEN: u8 = 2;
-/// Its framing is wrong. The client is still connected, and gets the response.
+/// The body's framing is invalid. The client is still connected, and gets the response.
 const MALFORMED: u8 = 3;
-/// `limits.buffered` has no room for more of it.
+/// `limits.buffered` has no room for more of the body.
 const NO_ROOM: u8 = 4;
 
-/// The overhead of a chunk: a client may send a body byte by byte.
+/// The memory of a chunk besides its bytes. It counts, because a client may send a body byte by byte.
 const PIECE: u64 = 128;
 /// Bytes of each body that do not count: most bodies are shorter, and are accepted while large ones are rejected.
 const FREE: u64 = 16 * 1024;
 
 impl Upload {
-    /// Watches the body of a request, if one follows. A second call for the same request returns the same.
+    /// Tracks the body of a request, if there is one. A second call for the same request returns the same state.
     #[inline]
     pub(crate) fn watch(request: &mut Request<Body>) -> Option<Self> {
         match request.body().is_end_stream() {
@@ -88,19 +88,19 @@ impl Upload {
         upload
     }
 
-    /// Counts the bytes that are read towards `limits.buffered`: each until it is dropped, and those that are held at
-    /// the end of the body until [`let_go`](Self::let_go).
+    /// Counts the bytes that are read towards `limits.buffered`. They count until they are dropped. Those that are held
+    /// at the end of the body count until [`let_go`](Self::let_go).
     pub(crate) fn hold_within(&self, limits: &Limits) {
         let _ = self.0.limits.set(limits.clone());
     }
 
-    /// The request has ended, and its memory is released.
+    /// Records that the request has ended, and releases its memory.
     pub(crate) fn let_go(&self) {
         self.0.has_ended.store(true, Ordering::Relaxed);
         self.0.let_go(u64::MAX);
     }
 
-    /// Whether its reader waits for the client to send more.
+    /// Whether the body's reader waits for the client to send more.
     pub(crate) fn is_starved(&self) -> bool {
         self.0.is_starved.load(Ordering::Relaxed)
     }
@@ -115,22 +115,22 @@ impl Upload {
         self.0.received.load(Ordering::Relaxed)
     }
 
-    /// Whether all of it has been read.
+    /// Whether all of the body has been read.
     pub(crate) fn is_complete(&self) -> bool {
         self.0.stage.load(Ordering::Relaxed) == COMPLETE
     }
 
-    /// Whether the client aborted it.
+    /// Whether the client aborted the body.
     pub(crate) fn is_broken(&self) -> bool {
         self.0.stage.load(Ordering::Relaxed) == BROKEN
     }
 
-    /// Keeps the unread rest for [`rest`](Self::rest). Otherwise dropping the reader makes hyper discard it.
+    /// Keeps the unread rest for [`rest`](Self::rest). Otherwise hyper discards the rest when the reader is dropped.
     pub(crate) fn keep_rest(&self) {
         self.0.keeps_rest.store(true, Ordering::Relaxed);
     }
 
-    /// The unread rest, if its reader has dropped it.
+    /// The unread rest of the body, if the reader was dropped before the end.
     pub(crate) fn rest(&self) -> Option<Body> {
         let mut rest = self.0.rest.lock().unwrap_or_else(PoisonError::into_inner);
         rest.take()
@@ -286,7 +286,7 @@ impl fmt::Display for NoRoom {
 
 impl Error for NoRoom {}
 
-/// Whether the client ended a body: it closed the connection or reset the stream.
+/// Whether the client aborted a body: it closed the connection or reset the stream.
 fn is_gone(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -7,7 +7,7 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion}
 
 const TCP: &str = "redis://USER:PASSWORD@HOST:6379/0";
 
-/// `Err` is the error and the expected form.
+/// Parses a URL. `Err` contains the error and the expected form.
 pub(crate) fn read(url: &Secret) -> Result<ConnectionInfo, String> {
     let tls = if cfg!(feature = "tls") {
         ", or rediss:// for TLS"
@@ -20,7 +20,7 @@ pub(crate) fn read(url: &Secret) -> Result<ConnectionInfo, String> {
     check(url.expose().trim()).map_err(|wrong| format!("invalid URL: {wrong}; expected {TCP}{tls}"))
 }
 
-/// Whether the connection can be read on the network: it goes to another host without TLS.
+/// Whether others on the network can read the connection: it goes to another host, without TLS.
 pub(crate) fn is_readable(info: &ConnectionInfo) -> bool {
     match info.addr() {
         ConnectionAddr::Tcp(host, _) => {

@@ -9,8 +9,8 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 /// The value of `Retry-After`.
 const LATER: Duration = Duration::from_secs(5);
 
-/// Maps an error that a handler returned with `?`. Returns `None` for all other errors, such as an invalid command:
-/// they are a 500.
+/// Maps an error that a handler returned with `?`. Returns `None` for all other errors, such as that of an invalid
+/// command. These errors become a 500.
 ///
 /// | error | response |
 /// |---|---|
@@ -18,12 +18,12 @@ const LATER: Duration = Duration::from_secs(5);
 /// | the server rejects commands temporarily: `LOADING`, `BUSY`, `MASTERDOWN`, `CLUSTERDOWN`, `TRYAGAIN` | 503, `Retry-After: 5` |
 /// | the server rejects writes: `OOM`, `MISCONF`, `NOREPLICAS`, `READONLY` (the connections are replaced) | 503, `Retry-After: 5` |
 ///
-/// The response contains nothing of the command, which is in the log. Registered by
-/// [`redis`](crate::redis()); public for programs that render errors themselves.
+/// The response contains nothing of the error's text, which is logged. [`redis`](crate::redis()) registers this
+/// function. It is public for programs that render errors themselves.
 pub fn classify_error(error: &(dyn Error + 'static)) -> Option<Problem> {
     let error = error.downcast_ref::<RedisError>()?;
     let passes = match error.kind() {
-        // The first two occur at a reconnect, because the first connection succeeded.
+        // `NOAUTH` and `WRONGPASS` are temporary: they occur at a reconnect, after the first connection has succeeded.
         _ if matches!(
             error.code(),
             Some("NOAUTH" | "WRONGPASS" | "BUSY" | "OOM" | "MISCONF" | "NOREPLICAS")

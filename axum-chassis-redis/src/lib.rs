@@ -34,29 +34,30 @@
 //! }
 //! ```
 //!
-//! The call waits until Redis is available, for at most `service.start_timeout`. Afterwards a readiness check tests
+//! [`redis()`] waits until Redis is available, for at most `service.start_timeout`. Afterwards a readiness check tests
 //! the connections, and errors that a handler returns with `?` get a matching status (see [`classify_error`]).
 //! [`redis_rotating`] also follows a password that is rotated in a mounted secret.
 //!
 //! # Why the redis crate, and what a pool is here
 //!
-//! The redis crate is released every few weeks by several people, and its [`ConnectionManager`]
-//! reconnects by itself; the last release of fred, which does as much and has a pool of its own, is
-//! of March 2025.
+//! The redis crate has several maintainers and a release every few weeks, and its [`ConnectionManager`] reconnects by itself.
+//! The alternative is fred, which reconnects too and has a pool of its own; its last release is from March 2025.
 //!
 //! A [`ConnectionManager`] pipelines the commands of all callers on one connection. One connection is enough for tens
-//! of thousands of commands a second, and the pool cannot be exhausted. Set a larger `pool_size` for large values or slow
-//! scripts, because other responses on the same connection wait behind them. [`Pool::get`] returns the connections in
-//! turn. Commands that block (`BLPOP`) or watch (`WATCH`) need a connection of their own: [`Pool::client`].
+//! of thousands of commands a second, and the pool cannot be exhausted. Set a larger `pool_size` if values are large or
+//! scripts are slow, because other responses on the same connection have to wait for them. [`Pool::get`] hands out the
+//! connections in turn. Commands that block (`BLPOP`) or watch (`WATCH`) need a connection of their own:
+//! [`Pool::client`].
 //!
-//! Connections use RESP3, with which a manager notices a lost connection immediately instead of at the next command,
-//! which would fail. RESP3 needs Redis 6 or later. For a proxy without RESP3, add `?protocol=resp2` to the URL.
+//! Connections use RESP3. With it, a manager notices a lost connection immediately. Without it, a manager notices the
+//! loss only at the next command, and this command fails. RESP3 needs Redis 6 or later. For a proxy without RESP3, add
+//! `?protocol=resp2` to the URL.
 //!
 //! # Features
 //!
-//! None by default. `tls` adds `rediss://` URLs with rustls and ring, which needs a C compiler. It trusts the
-//! system's certificate authorities, or those of the file in `SSL_CERT_FILE`. A URL cannot name them, and cloud
-//! providers often have their own.
+//! No feature is on by default. `tls` adds `rediss://` URLs with rustls and ring, which needs a C compiler. It trusts
+//! the system's certificate authorities, or those in the file that `SSL_CERT_FILE` names. Cloud providers often have
+//! authorities of their own; a URL cannot name them, so set this variable.
 //!
 //! [`ConnectionManager`]: redis::aio::ConnectionManager
 

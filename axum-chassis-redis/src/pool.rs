@@ -35,7 +35,8 @@ struct Inner {
 const ANSWER: Duration = Duration::from_secs(1);
 /// The kernel closes a silent connection without pending commands after about this time.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// Every command fails on a server that has become a replica. One renewal is enough for all of them.
+/// The minimum pause between two renewals of the connections. Every write fails on a server that has become a replica,
+/// and one renewal is enough for all these errors.
 const AFTER_FAILOVER: Duration = Duration::from_secs(1);
 
 /// Waits until Redis is available, and opens `pool_size` connections.
@@ -59,8 +60,8 @@ pub async fn redis<S>(
     let mut config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(*settings.connect_timeout))
         .set_response_timeout((!response.is_zero()).then_some(response))
-        // While Redis is down, a command waits for one more attempt, a tenth of a second later, and then fails. So
-        // requests do not pile up, and there is a pause between attempts.
+        // While Redis is down, a command waits for one more attempt to connect, a tenth of a second later, and then
+        // fails. So requests do not pile up, and there is a pause between attempts.
         .set_number_of_retries(1)
         .set_min_delay(Duration::from_millis(100))
         .set_max_delay(Duration::from_millis(200));
@@ -94,7 +95,7 @@ pub async fn redis<S>(
                 let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
                 if last.is_none_or(|last| last.elapsed() > AFTER_FAILOVER) {
                     *last = Some(Instant::now());
-                    // It fails only if the URL is invalid, and the URL was valid at the start.
+                    // A renewal fails only if the URL is invalid, and the URL was valid at the start.
                     let _ = renewed.renew_all();
                 }
             }
@@ -109,7 +110,7 @@ pub async fn redis<S>(
     Ok(pool)
 }
 
-/// Logs a warning if the connection can be read on the network.
+/// Logs a warning if others on the network can read the connection.
 pub(crate) fn warn_if_readable(name: &str, settings: &Settings) {
     if address::read(&settings.url).is_ok_and(|info| address::is_readable(&info)) {
         tracing::warn!(
@@ -119,7 +120,7 @@ pub(crate) fn warn_if_readable(name: &str, settings: &Settings) {
     }
 }
 
-/// The client for these settings.
+/// Creates the client for these settings.
 pub(crate) fn client_of(name: &str, settings: &Settings) -> anyhow::Result<Client> {
     let info = match address::read(&settings.url) {
         Ok(info) => info,
@@ -155,7 +156,7 @@ impl Pool {
         self.at(next % self.0.managers.len())
     }
 
-    /// Opens connections outside of the pool, for commands that block or watch, or for a subscription.
+    /// A client that opens connections outside of the pool: for commands that block or watch, or for a subscription.
     pub fn client(&self) -> Client {
         let client = self.0.client.read();
         client.unwrap_or_else(PoisonError::into_inner).clone()
@@ -238,7 +239,8 @@ impl Pool {
         match answer {
             // The server answers, but the user may not run `PING`.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(()),
-            // After such an error at a reconnect (such as a temporarily wrong password), a manager never retries.
+            // If a reconnect fails with an error of this kind, such as a temporarily wrong password, a manager never
+            // retries.
             Err(error) if !error.is_io_error() => {
                 self.renew(at)?;
                 Err(without_causes(&error))

@@ -9,7 +9,7 @@ use crate::{Pool, Settings, redis};
 /// password in a mounted secret, is used for new connections. Old connections are closed after the responses to their
 /// commands.
 ///
-/// `of` finds the settings of Redis in the service's:
+/// `of` returns the part of the service's settings that belongs to Redis:
 ///
 /// ```no_run
 /// # use axum_chassis::Chassis;
@@ -19,8 +19,8 @@ use crate::{Pool, Settings, redis};
 /// # Ok(()) }
 /// ```
 ///
-/// A URL that does not work is logged as an error, and the old connections stay in use. It is retried every second
-/// until it works or the settings change ([`Chassis::follow`]). Other settings of the pool need a restart.
+/// If the new URL does not work, an error is logged, and the old connections stay in use. The new URL is retried every
+/// second until it works or the settings change ([`Chassis::follow`]). Other settings of the pool need a restart.
 ///
 /// # Errors
 /// The same as [`redis`](crate::redis()).

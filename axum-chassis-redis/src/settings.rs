@@ -17,7 +17,7 @@ use crate::address;
 pub struct Settings {
     /// The Redis URL: `redis://USER:PASSWORD@HOST:6379/0`, or `rediss://` for TLS. Required.
     pub url: Secret,
-    /// The number of connections. Each carries many commands at once: one is enough for most.
+    /// The number of connections. Each carries many commands at once: one is enough for most services.
     #[schemars(range(min = 1, max = 1000))]
     pub pool_size: u32,
     /// Timeout of connecting.

@@ -33,8 +33,8 @@ impl Added {
         }
     }
 
-    /// On a thread of its own: clients that block refuse to within a runtime, and a panic in one is
-    /// a fault of that source.
+    /// Runs the source on a thread of its own. Clients that block refuse to do so within a runtime, and a panic in a
+    /// source becomes an error of that source.
     pub(crate) fn ask(&self) -> SourceOutput {
         let ask = || self.source.collect().map_err(|error| problem(&error));
         let answer = thread::scope(|scope| {
@@ -60,7 +60,7 @@ impl Hash for SourceOutput {
     }
 }
 
-/// A value with an origin, of the types that structs are read from.
+/// Adds an origin to a value that has none, and converts it to the types from which structs are read.
 pub(crate) fn settled(value: Value, holder: &str) -> Value {
     let origin = value.origin().map_or(holder.to_owned(), one_line);
     let kind = match value.kind {
@@ -80,8 +80,8 @@ pub(crate) fn settled(value: Value, holder: &str) -> Value {
     Value::new(Some(&origin), kind)
 }
 
-/// The error of a source without its input, which may be a secret. Parsers quote it after a
-/// quotation mark, or in the lines after their first.
+/// The error of a source without the input that it quotes, which may be a secret. Parsers quote the input after a
+/// quotation mark, or in the lines after the first one.
 fn problem(error: &ConfigError) -> String {
     let (cause, place) = match error {
         ConfigError::Type {

@@ -1,5 +1,5 @@
 //! Builds the settings structs, and collects all errors: missing keys, serde's errors, and failed validation. `config`
-//! would stop at the first.
+//! would stop at the first error.
 
 use config::{Value, ValueKind};
 use serde_json::{Map, Value as Json, to_value};
@@ -15,11 +15,10 @@ use crate::shape::Shape;
 
 /// The origin of a required key that no layer sets.
 const NOT_SET: &str = "not set";
-/// More repairs than any settings need; it ends a search that makes no headway.
+/// The maximum number of repairs, which is more than any settings need. It ends a search that makes no progress.
 const MAX_REPAIRS: usize = 200;
 
-/// Reports required keys that no layer sets. Sections that are missing are made, since their own
-/// keys may all have defaults.
+/// Reports required keys that no layer sets. Missing sections are created, because all their keys may have defaults.
 pub(crate) fn require(value: &mut Value, shape: &Shape, path: &[String], findings: &mut Findings) {
     let holder = origin_of(value, &[]).to_owned();
     match (&mut value.kind, shape.table(), shape.list()) {
@@ -50,7 +49,7 @@ pub(crate) fn require(value: &mut Value, shape: &Shape, path: &[String], finding
     }
 }
 
-/// `holder` is where the table that lacks the key was written.
+/// Reports a missing key. `holder` is the origin of the table that lacks the key.
 fn missing(path: &[String], holder: &str, shape: Option<&Shape>, findings: &mut Findings) {
     if findings.unread || findings.is_spoilt(path) {
         return;
@@ -66,8 +65,8 @@ fn missing(path: &[String], holder: &str, shape: Option<&Shape>, findings: &mut 
     }
 }
 
-/// One of the two structs, from those of the keys that are its own. What serde refuses is reported
-/// and replaced, so that it may find the next fault.
+/// Builds one of the two structs from its own keys. A value that serde rejects is reported and replaced, so that serde
+/// can find the next error.
 pub(crate) fn build<T: SettingsSchema>(
     merged: &Value,
     json: &Json,
@@ -106,7 +105,7 @@ pub(crate) fn build<T: SettingsSchema>(
         let mut path = path_of(&error);
         let message = error.inner().to_string();
         if let Some(key) = missing_field(&message) {
-            // If the variant may be the wrong one, no key of it is reported as missing.
+            // If the variant may be the wrong one, none of its keys is reported as missing.
             let table = shape.at(&path).and_then(Shape::table);
             let guessed = table.is_some_and(|table| !table.enums.is_empty());
             let doubtful = guessed && findings.is_spoilt(&path);
@@ -167,7 +166,7 @@ fn address_form(message: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether a message has a word of the value in it.
+/// Whether a message contains a word of the value.
 fn is_quoted(value: &Value, message: &str) -> bool {
     let text = layer::to_json(value).map_or(String::new(), |json| json.to_string());
     let mut words = text.split(|c: char| !c.is_alphanumeric());
@@ -197,8 +196,8 @@ fn repair(json: &mut Json, path: &[String], shape: &Shape) -> bool {
     }
 }
 
-/// Whether serde takes a word that the schema does not list: an `alias`, which schemars does not read. Not where it takes
-/// any word at all.
+/// Whether serde accepts a word that the schema does not list: an `alias`, which schemars does not read. `false` if
+/// serde accepts any word.
 pub(crate) fn takes<T: SettingsSchema>(path: &[String], word: &str, shape: &Shape) -> bool {
     let refuses = |word: &str| {
         let nested = path.iter().enumerate().rev();
@@ -209,7 +208,7 @@ pub(crate) fn takes<T: SettingsSchema>(path: &[String], word: &str, shape: &Shap
                 None => Json::from(Map::from_iter([(key.clone(), inner)])),
             }
         });
-        // Other missing keys do not matter here.
+        // The JSON lacks other keys, but that does not matter here.
         let error = serde_json::from_value::<T>(json).err();
         error.is_some_and(|error| error.to_string().starts_with("unknown variant"))
     };
@@ -223,8 +222,8 @@ struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// Reports values that serde ignores: a part of a flattened optional section, a key of another variant. The struct
-    /// does not print it, and reads whatever stands there.
+    /// Reports values that serde ignores: a part of a flattened optional section, or a key of another variant. The
+    /// struct does not print such a value, and accepts nonsense in its place.
     fn find_unread<T: SettingsSchema>(
         &self,
         written: &Json,
@@ -252,7 +251,7 @@ impl Written<'_> {
         }
     }
 
-    /// Whether the struct takes nonsense for this value.
+    /// Whether the struct accepts nonsense in place of this value.
     fn is_unread<T: SettingsSchema>(&self, path: &[String], value: &Json) -> bool {
         let mut json = self.json.clone();
         let place = path
@@ -276,14 +275,14 @@ fn validate<T: SettingsSchema>(built: &T, merged: &Value, findings: &mut Finding
     }
 }
 
-/// Both structs as they print themselves, in one table.
+/// Both structs, serialized into one table.
 pub(crate) fn print(
     chassis: &impl SettingsSchema,
     service: &impl SettingsSchema,
 ) -> serde_json::Result<Json> {
     let mut all = Map::new();
     for printed in [to_value(chassis)?, to_value(service)?] {
-        // One of them may be the unit.
+        // One of them may be the unit struct.
         if let Json::Object(keys) = printed {
             all.extend(keys);
         }

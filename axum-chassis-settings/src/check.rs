@@ -16,7 +16,7 @@ use crate::shape::{Kind, Shape, Table};
 use crate::toml_file;
 use crate::units::{Duration, Size};
 
-/// Long enough to recognise a value, short enough for one line.
+/// The maximum length of a value in a message: long enough to recognise the value, and short enough for one line.
 const MAX_SHOWN: usize = 60;
 
 /// The meaning of strings in a layer.
@@ -32,9 +32,9 @@ pub(crate) enum Strings {
 pub(crate) struct Checker<'a> {
     pub(crate) shape: &'a Shape,
     pub(crate) findings: Findings,
-    /// Lowest first, each in parts that hold together.
+    /// The layers, lowest first, each as a list of checked tables.
     pub(crate) layers: Vec<Vec<Value>>,
-    /// Whether serde takes a word that the schema does not list.
+    /// Whether serde accepts a word that the schema does not list.
     takes: &'a dyn Fn(&[String], &str) -> bool,
     strings: Strings,
 }
@@ -68,7 +68,7 @@ impl<'a> Checker<'a> {
         self.add(checked);
     }
 
-    /// A value of a layer that is written value by value.
+    /// Checks one value of a layer that consists of single values, such as environment variables.
     pub(crate) fn entry(&mut self, keys: &[String], text: &OsStr, origin: &String) {
         let (path, shape) = match self.shape.resolve(keys) {
             Ok(found) => found,
@@ -129,7 +129,7 @@ impl<'a> Checker<'a> {
         Some(Value::new(Some(&origin.to_owned()), kind?))
     }
 
-    /// The value as one of several kinds would have it; its errors are discarded.
+    /// Reads the value as one of several kinds, and discards the errors.
     fn attempt(&mut self, path: &[String], value: &Value, kind: &Kind) -> Option<ValueKind> {
         let mut trial = Checker::new(self.shape, self.takes);
         trial.strings = self.strings;
@@ -139,7 +139,7 @@ impl<'a> Checker<'a> {
         Some(read)
     }
 
-    /// The value as this kind has it; `None` if it is of another.
+    /// Reads the value as this kind; `None` if it is of another kind.
     fn read(&mut self, path: &[String], value: &Value, kind: &Kind) -> Option<ValueKind> {
         let text_only = self.strings == Strings::Text;
         match (kind, &value.kind) {
@@ -196,14 +196,14 @@ impl<'a> Checker<'a> {
         checked.into()
     }
 
-    /// A key by an old name, which the struct still lists.
+    /// Adds a warning for an old name of a key, which the struct still lists.
     fn old(&mut self, written: &[String], origin: &str, now: &[String]) {
         let message = format!("deprecated name, use `{}`", dotted(now));
         let warning = Fault::new(written, origin, message);
         self.findings.warnings.push(warning);
     }
 
-    /// An unknown key. Its value is never shown: it may be a secret under a misspelt name.
+    /// Adds an error for an unknown key. The value is never shown, because it may be a secret with a misspelt name.
     fn unknown(&mut self, path: &[String], origin: &str) {
         if path.iter().all(String::is_empty) {
             let message = "missing key, expected one such as server.port";
@@ -216,15 +216,14 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// The input, on one line and not too long. A secret, and any value from a private source, is
-/// described instead.
+/// The input, on one line and not too long. A secret, or any value from a private source, is described instead.
 pub(crate) fn shown(value: &Value, hidden: bool) -> String {
     let text = match &value.kind {
         ValueKind::Table(_) => return "(a table)".into(),
         ValueKind::Array(_) => return "(a list)".into(),
         ValueKind::Nil => return "(none)".into(),
         _ if hidden || is_private(value) => return described(&value.kind),
-        // With its point: `80.0` is not `80`.
+        // Keep the decimal point: `80.0` is not `80`.
         ValueKind::Float(number) => return format!("{number:?}"),
         ValueKind::String(text) => redact::redact_secrets(text),
         scalar => return scalar.to_string(),
@@ -235,7 +234,7 @@ pub(crate) fn shown(value: &Value, hidden: bool) -> String {
     }
 }
 
-/// The message of a value that its key does not take.
+/// The message for a value that its key does not accept.
 pub(crate) fn invalid(found: &str, expected: &str) -> String {
     format!("invalid value {found}, expected {expected}")
 }
@@ -260,7 +259,8 @@ fn described(value: &ValueKind) -> String {
     }
 }
 
-/// A list or table in one line of text: `a,b`, `["a", "b"]` or `{ a = 1 }`; in JSON as well, which tools write.
+/// Parses a list or table in one line of text: `a,b`, `["a", "b"]` or `{ a = 1 }`. It may also be JSON, which tools
+/// write.
 fn inline(text: &str, kind: &Kind, origin: &str) -> Option<(Value, Strings)> {
     let is_list = matches!(kind, Kind::List(_));
     let text = text.trim();
@@ -271,14 +271,14 @@ fn inline(text: &str, kind: &Kind, origin: &str) -> Option<(Value, Strings)> {
         }
     }
     let origin = Some(&origin.to_owned());
-    // As in TOML, nothing follows the last comma.
+    // As in TOML, the last item may have a comma after it.
     let text = text.strip_suffix(',').unwrap_or(text);
     let items = text.split(',').filter(|_| !text.is_empty());
     let items = items.map(|item| Value::new(origin, item.trim()));
     is_list.then(|| (Value::new(origin, items.collect::<Vec<_>>()), Strings::Text))
 }
 
-/// Text as the type it should have, where it can be.
+/// Converts text to the type of its key, if possible.
 fn typed(kind: &Kind, text: &str) -> ValueKind {
     match kind {
         Kind::Switch if text.eq_ignore_ascii_case("true") => true.into(),

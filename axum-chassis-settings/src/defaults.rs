@@ -7,8 +7,8 @@ use crate::Validate;
 pub struct Defaults(pub(crate) Vec<(String, String)>);
 
 impl Defaults {
-    /// Adds the reason for the value of a key, such as `"pool.size"`, `"two for each processor"`. A key that the settings
-    /// do not have is a warning in a debug build.
+    /// Adds the reason for the value of a key, such as `"pool.size"`, `"two for each processor"`. In a debug build, a
+    /// key that the settings do not have causes a warning.
     pub fn add(&mut self, key: impl Into<String>, reason: impl Into<String>) {
         self.0.push((key.into(), reason.into()));
     }

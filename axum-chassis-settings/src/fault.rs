@@ -1,4 +1,4 @@
-//! Errors in the settings, all at once. `config` reports one, and quotes the input.
+//! Errors in the settings, all at once. `config` itself reports only one, and quotes the input.
 
 use std::fmt;
 
@@ -30,13 +30,13 @@ pub struct Fault {
 #[derive(Debug, Default)]
 pub struct ValidationErrors(pub(crate) Vec<(String, String)>);
 
-/// The faults found so far, and what they leave in doubt.
+/// The faults found so far, and the keys about which they leave a doubt.
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) faults: Vec<Fault>,
     /// Keys whose value was invalid or missing: no further errors are reported for them.
     spoilt: Vec<Vec<String>>,
-    /// A whole file could not be read, so nothing can be called missing.
+    /// A whole file could not be read, so no key is reported as missing.
     pub(crate) unread: bool,
     /// Warnings, which are not errors.
     pub(crate) warnings: Vec<Fault>,
@@ -45,7 +45,7 @@ pub(crate) struct Findings {
 // === impl Findings ===
 
 impl Findings {
-    /// All of them. There is always one: a struct that refuses without a reason is at fault itself.
+    /// All faults. There is always at least one: a struct that rejects the settings without a reason is itself a fault.
     pub(crate) fn finish(mut self, origin: &str) -> Invalid {
         if self.faults.is_empty() {
             self.note(
@@ -59,24 +59,24 @@ impl Findings {
         }
     }
 
-    /// A fault that leaves every value as it was.
+    /// Adds a fault that does not invalidate a value.
     pub(crate) fn note(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
         self.faults.push(Fault::new(path, origin, message));
     }
 
-    /// The value of a key is wrong, and left out.
+    /// Adds a fault for an invalid value, which is left out.
     pub(crate) fn spoil(&mut self, path: &[String], origin: &str, message: impl AsRef<str>) {
         self.note(path, origin, message);
         self.spoilt.push(path.to_vec());
     }
 
-    /// A file, a directory or a flag is wrong as a whole.
+    /// Adds a fault for a whole file, directory or flag, which cannot be read.
     pub(crate) fn unreadable(&mut self, origin: &str, message: impl AsRef<str>) {
         self.note(&[], origin, message);
         self.unread = true;
     }
 
-    /// Whether a fault of this key, of one in it or of one that holds it has been found.
+    /// Whether a fault has been found for this key, for a key within it, or for a table that contains it.
     pub(crate) fn is_spoilt(&self, path: &[String]) -> bool {
         let mut spoilt = self.spoilt.iter();
         spoilt.any(|spoilt| spoilt.starts_with(path) || path.starts_with(spoilt))
@@ -121,7 +121,7 @@ impl fmt::Display for Fault {
 // === impl Invalid ===
 
 impl Invalid {
-    /// The faults: those of the layers, lowest first, then what is missing, then broken rules.
+    /// The faults: first those of the layers, lowest layer first, then missing keys, then broken rules.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }

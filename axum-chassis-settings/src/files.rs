@@ -8,15 +8,15 @@ use std::path::Path;
 
 use crate::added::{Added, SourceOutput};
 
-/// Kubernetes allows no larger Secret or ConfigMap.
+/// The maximum size of a file. Kubernetes does not allow a larger Secret or ConfigMap.
 const MAX_SIZE: u64 = 1 << 20;
-/// Folders in the secrets directory are levels of a key; no key has more.
+/// The maximum depth of folders in the secrets directory. They are levels of a key, and no key has more.
 const MAX_LEVELS: usize = 8;
 
 /// Formats that people may expect to be read.
 const OTHER_FORMATS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// The content of the two directories.
+/// The content of the two directories, and the output of the added sources.
 #[derive(Hash)]
 pub(crate) struct Files {
     /// Lowest layer first.
@@ -30,9 +30,9 @@ pub(crate) struct Files {
 
 #[derive(Clone, Hash)]
 pub(crate) struct File {
-    /// As shown to people.
+    /// The path, as shown to people.
     pub(crate) path: String,
-    /// Below its directory.
+    /// The path relative to the directory.
     pub(crate) name: String,
     /// `Err` is the reason why it could not be read.
     pub(crate) text: Result<String, String>,
@@ -62,7 +62,7 @@ impl Files {
             let Some(directory) = config else { break };
             let toml = File::read(directory, &format!("{stem}.toml"));
             files.config.extend(toml);
-            // A source may read them.
+            // A source of the service may read other formats, so they are errors only without sources.
             let others = OTHER_FORMATS.iter().filter(|_| added.is_empty());
             let other = |format| File::foreign(directory, &format!("{stem}.{format}"));
             files.config.extend(others.filter_map(other));
@@ -158,7 +158,8 @@ fn read_text(path: &Path) -> io::Result<String> {
     })
 }
 
-/// Dot-files are skipped: Kubernetes keeps its versions in `..data` and the like.
+/// Reads the secret files in a folder. Dot-files are skipped, because Kubernetes keeps versions of the files in folders
+/// such as `..data`.
 fn read_secrets(root: &Path, folder: &str, levels: usize, files: &mut Vec<File>) {
     // A folder that cannot be read may contain `admin.token`, without which every client has access.
     let unreadable = |error: io::Error| File::new(root, folder, Err(error.to_string()));
@@ -185,7 +186,7 @@ fn read_secrets(root: &Path, folder: &str, levels: usize, files: &mut Vec<File>)
     }
 }
 
-/// A path without anything that could confuse a terminal or a log.
+/// A path with everything escaped that could confuse a terminal or a log.
 pub(crate) fn printable(path: &Path) -> String {
     path.to_string_lossy().escape_debug().to_string()
 }

@@ -1,5 +1,5 @@
-//! Derives the shape of the settings from the JSON Schema that schemars generates. Schema keywords that it does not
-//! support accept any value, and serde decides.
+//! Derives the shape of the settings from the JSON Schema that schemars generates. A schema with keywords that are not
+//! supported accepts any value, and serde decides.
 
 use std::mem::{discriminant, take};
 
@@ -11,7 +11,7 @@ use crate::units::{DURATION, SIZE};
 
 /// The schema keyword for old names of a key, which schemars does not read from serde's `alias`.
 const ALIASES: &str = "x-aliases";
-/// Only types that contain themselves are referred to; that far down their settings are checked.
+/// The depth to which settings of a recursive type are checked. Only recursive types are references in the schema.
 const MAX_REFERENCES: usize = 4;
 
 pub(crate) fn shape(schema: &Json, definitions: &Map<String, Json>) -> Shape {
@@ -91,12 +91,12 @@ impl SchemaReader<'_> {
                 let (lower, upper) = (number("minimum").or(above), number("maximum").or(below));
                 Kind::Whole {
                     min: lower.map_or(min, |bound| min.max(bound as i128)),
-                    // As a float, the bound of a large type is rounded up.
+                    // The bound is a float, which rounds the bound of a large type up. So take the smaller one.
                     max: upper.map_or(max, |bound| max.min(bound as i128)),
                 }
             }
             "number" => {
-                // A larger one would be read as infinity.
+                // A larger number would be read as infinity.
                 let most = match format {
                     Some("float") => f32::MAX.into(),
                     _ => f64::INFINITY,
@@ -154,7 +154,7 @@ fn words<'s>(schema: &'s Json, keyword: &str) -> impl Iterator<Item = &'s str> {
     items(schema, keyword).iter().filter_map(Json::as_str)
 }
 
-/// Schemars names the integer type in `format`; a type without one holds any integer.
+/// schemars writes the integer type to `format`. A type without a format accepts any integer.
 fn integer_range(format: Option<&str>) -> (i128, i128) {
     match format {
         Some("int8") => (i8::MIN.into(), i8::MAX.into()),
@@ -172,7 +172,7 @@ fn integer_range(format: Option<&str>) -> (i128, i128) {
 fn choice(words: &[Json]) -> Shape {
     let some = words.iter().filter(|word| !word.is_null());
     let some = some.map(|word| word.as_str().map(str::to_owned));
-    // Constants that are not words are rare.
+    // Constants that are not words are rare, and accept any value.
     let kind = some.collect::<Option<_>>().map_or(Kind::Any, Kind::Choice);
     Shape {
         optional: words.contains(&Json::Null),
@@ -180,7 +180,7 @@ fn choice(words: &[Json]) -> Shape {
     }
 }
 
-/// One shape for several: `null` makes it optional, words and tables join.
+/// Joins several shapes into one: `null` makes it optional, and words and tables are combined.
 fn either(shapes: impl IntoIterator<Item = Shape>) -> Shape {
     let mut joined = Shape::default();
     let mut variants = Vec::new();
@@ -195,7 +195,7 @@ fn either(shapes: impl IntoIterator<Item = Shape>) -> Shape {
             let alike = |other: &&mut Kind| discriminant(*other) == discriminant(&kind);
             match (joined.kinds.iter_mut().find(alike), kind) {
                 (Some(Kind::Table(table)), Kind::Table(more)) => {
-                    // Required is what all of them require.
+                    // A key is required only if all tables require it.
                     let required = &table.required & &more.required;
                     *table = join(take(table), more);
                     table.required = required;

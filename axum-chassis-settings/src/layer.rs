@@ -6,14 +6,15 @@ use serde_json::Value as Json;
 
 pub(crate) type Values = Map<String, Value>;
 
-/// The origin of a default, which has none in a layer.
+/// The origin of a default, which is in no layer.
 pub(crate) const DEFAULT: &str = "default";
 /// The prefix of confidential origins.
 const SECRET: &str = "secret ";
-/// `config` takes the keys of a source for paths, but not those below them.
+/// The key that contains a whole layer. `config` would read the keys at the top of a source as paths; it does not do so
+/// with the keys below.
 const ROOT: &str = "settings";
 
-/// Several tables in one: the last that sets a key wins.
+/// Merges several tables: the last one that sets a key wins.
 pub(crate) fn merge(tables: Vec<Value>) -> Result<Value, ConfigError> {
     // A `Config` is a source itself.
     let source = |table| {
@@ -46,7 +47,7 @@ pub(crate) fn nested(path: &[String], value: Value) -> Value {
     })
 }
 
-/// By key.
+/// The entries of a table, sorted by key.
 pub(crate) fn sorted(table: &Values) -> Vec<(&String, &Value)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_unstable_by_key(|(key, _)| *key);
@@ -79,7 +80,7 @@ pub(crate) fn origin_of<'v>(value: &'v Value, path: &[String]) -> &'v str {
     first_origin(value).unwrap_or(DEFAULT)
 }
 
-/// Of a table, from which the merge takes its own, that of the first value in it.
+/// The origin of a value. A table has none after the merge, so it is the origin of the first value in the table.
 fn first_origin(value: &Value) -> Option<&str> {
     let ValueKind::Table(table) = &value.kind else {
         return value.origin();
@@ -97,7 +98,8 @@ pub(crate) fn is_secret(value: &Value) -> bool {
     value.origin().is_some_and(|at| at.starts_with(SECRET))
 }
 
-/// Whether this comes from where secrets come from: environment variables and flags, too.
+/// Whether the value comes from a source that may contain secrets. Environment variables and flags are such sources,
+/// too.
 pub(crate) fn is_private(value: &Value) -> bool {
     let places = [SECRET, "environment variable ", "--set "];
     let is_one = |origin: &str| places.iter().any(|place| origin.starts_with(place));
@@ -114,8 +116,8 @@ pub(crate) fn holds_secrets(value: &Value) -> bool {
         }
 }
 
-/// Converts to JSON, from which structs are read: `config` alone would read 1 from `"yes"` and 2 from 1.6, and each time
-/// in another order.
+/// Converts to JSON, from which structs are read: `config` alone would convert `"yes"` to 1 and 1.6 to 2, and return
+/// keys in another order each time.
 pub(crate) fn to_json(value: &Value) -> Result<Json, ConfigError> {
     let mut json: Json = value.clone().try_deserialize()?;
     // For programs that enable serde_json's `preserve_order`.
@@ -123,7 +125,7 @@ pub(crate) fn to_json(value: &Value) -> Result<Json, ConfigError> {
     Ok(json)
 }
 
-/// A default of the structs. `config`'s own way from JSON refuses numbers above `i64::MAX`.
+/// Converts a default of the structs from JSON. `config`'s own conversion rejects numbers above `i64::MAX`.
 pub(crate) fn from_json(json: &Json) -> Value {
     let kind = match json {
         Json::Null => ValueKind::Nil,

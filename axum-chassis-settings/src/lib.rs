@@ -10,22 +10,21 @@
 //! 7. variables such as `APP__SERVER__PORT`
 //! 8. `--set server.port=8081`
 //!
-//! `APP_CONFIG_DIR` and `APP_SECRETS_DIR` name other directories. How names and values are
-//! written is shown with examples in `tests/settings/names.rs` of its repository, and the error messages are in
-//! `tests/settings/wrong.txt`.
+//! `APP_CONFIG_DIR` and `APP_SECRETS_DIR` name other directories. In the repository, `tests/settings/names.rs` has
+//! examples of names and values, and `tests/settings/wrong.txt` has the error messages.
 //!
-//! - An unknown key is an error, and so is an invalid value that a later layer overrides:
-//!   [`Invalid`] lists everything at once, each with its origin.
-//! - [`Secret`]s, values from secret files, values whose key has the name of a secret (`api_key`), the userinfo of URLs,
-//!   and what follows `password=` within a text are never shown. A schema with `"writeOnly": false` shows a key in spite of its
-//!   name.
+//! - An unknown key is an error, and so is an invalid value that a later layer overrides: [`Invalid`] lists all errors
+//!   at once, each with its origin.
+//! - [`Secret`]s, values from secret files, values whose key has the name of a secret (`api_key`), the userinfo of
+//!   URLs, and what follows `password=` within a text are never shown. If the schema of a key has `"writeOnly": false`,
+//!   its value is shown in spite of its name.
 //! - An empty string unsets an optional key. Text becomes the type of its key; lists are `a,b`. Lists and tables may be
 //!   written as TOML or JSON.
-//! - A later layer that chooses another variant of an enum replaces the values of the one before.
-//! - The files are TOML only: one format is enough, and its parser gives the line of every key. Others
-//!   are sources to add.
-//! - A renamed key keeps its old name, if its schema lists it beside serde's `alias`:
-//!   `#[schemars(extend("x-aliases" = ["patience"]))]`. Using it logs a deprecation warning.
+//! - If a later layer chooses another variant of an enum, the values of the earlier variant are dropped.
+//! - The files are TOML only: one format is enough, and its parser returns the line of every key. To read another
+//!   format, add a source.
+//! - A renamed key keeps its old name if, in addition to serde's `alias`, its schema lists the old name:
+//!   `#[schemars(extend("x-aliases" = ["patience"]))]`. Using the old name logs a deprecation warning.
 //!
 //! The `config` crate provides the values, their origins, the sources and the merge. This crate adds
 //! the rest: all errors at once, each with its place, types from the schema, and secrets.
@@ -135,7 +134,7 @@ use layer::merge;
 use schema::Shapes;
 use shape::Shape;
 
-/// Rules between keys, which types cannot state.
+/// Rules between keys, which types cannot express.
 pub trait Validate {
     /// Fills in values that depend on other keys or on the machine, before they are validated and shown. The reason that it
     /// adds to `defaults` is shown as the origin of the key. Called only when every value by itself is valid.
@@ -169,8 +168,8 @@ pub trait Validate {
 
 impl Validate for () {}
 
-/// A struct of settings. Its JSON Schema must be true: it decides which keys there are, which are
-/// secret, and how text becomes a value.
+/// A struct of settings. Its JSON Schema must match its serde implementation, because the schema decides which keys
+/// exist, which of them are secret, and how text is converted to a value.
 pub trait SettingsSchema:
     Serialize + DeserializeOwned + JsonSchema + Validate + Clone + Send + Sync + 'static
 {
@@ -185,11 +184,11 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Validate + Clone + Send + Sy
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loaded<A, B> {
-    /// The chassis's own.
+    /// The chassis's own settings.
     pub chassis: A,
-    /// The service's own.
+    /// The service's own settings.
     pub service: B,
-    /// Both, fit to be shown, with the origin of each key.
+    /// Both in redacted form, to be shown, with the origin of each key.
     pub effective: Effective,
 }
 
@@ -197,8 +196,8 @@ pub struct Loaded<A, B> {
 ///
 /// # Errors
 ///
-/// Anything unknown, malformed, out of range, missing or against the structs' own rules, in any
-/// layer, even where a later layer sets the same key.
+/// If anything is unknown, malformed, out of range, missing, or against the structs' own rules. This applies to every
+/// layer, even if a later layer sets the same key.
 pub fn load<A: SettingsSchema, B: SettingsSchema>(
     sources: &Sources,
 ) -> Result<Loaded<A, B>, Invalid> {
@@ -240,7 +239,7 @@ fn load_files<A: SettingsSchema, B: SettingsSchema>(
     settled.ok_or_else(|| findings.finish(&service_struct))
 }
 
-/// Merges the layers and reads the structs from them; `None` if anything is wrong, now or before.
+/// Merges the layers and reads the structs from them. `None` if there are errors, from this step or from earlier ones.
 fn settle<A: SettingsSchema, B: SettingsSchema>(
     layers: Vec<Vec<Value>>,
     shapes: &Shapes,

@@ -53,7 +53,7 @@ impl Shape {
         Ok((path, shape))
     }
 
-    /// The list that a path leads into, where only a whole list can be set.
+    /// The path of the list that contains this path. Only a whole list can be set.
     pub(crate) fn list_in<'p>(&self, path: &'p [String]) -> Option<&'p [String]> {
         let list = |path: &&[String]| self.at(path)?.list();
         let mut starts = (1..path.len()).map(|end| &path[..end]);
@@ -64,7 +64,7 @@ impl Shape {
     /// section, and not similar to a key.
     pub(crate) fn is_foreign(&self, file: &str) -> bool {
         let path = secret_file(file);
-        // The name of a folder that cannot be read ends with a slash; in it may be any key.
+        // The name of a folder that cannot be read ends with a slash, and any key may be in the folder.
         let is_folder = file.is_empty() || file.ends_with('/');
         let is_ours = plain(file).is_some() || variable(file).is_some();
         !is_folder && !is_ours && self.resolve(&path[..1]).is_err() && self.nearest(&path).is_none()
@@ -72,7 +72,7 @@ impl Shape {
 
     /// The known key that looks most like an unknown one, if any does.
     pub(crate) fn nearest(&self, path: &[String]) -> Option<String> {
-        // Items of a list are all alike.
+        // Ignore the indexes: all items of a list have the same keys.
         let keys = path.iter().filter(|key| key.parse::<usize>().is_err());
         let path: Vec<String> = keys.cloned().collect();
         let wrong = flat(&path);
@@ -84,8 +84,8 @@ impl Shape {
             if edits <= allowed {
                 return Some(edits);
             }
-            // `port` without a section is a key of some section; a plain variable of this name decides which. In an existing
-            // section it may be the key of another section.
+            // `port` without a section may be a key of several sections; if there is a plain variable of this name, its
+            // key is preferred. A key in an existing section may belong to another section.
             let within = known.last() == Some(last) && (path.len() < known.len() || in_section);
             let is_value = shape.table().is_none() && shape.list().is_none();
             let beyond = path.starts_with(known) && is_value;
@@ -109,7 +109,8 @@ pub(crate) fn is_near(written: &str, known: &str) -> bool {
     distance(written, known) <= slips(written)
 }
 
-/// `APP__SERVER_PORT` is one segment and `server.port` two, but they look alike.
+/// The path as one word, to compare paths: `APP__SERVER_PORT` has one segment and `server.port` has two, but they look
+/// alike.
 fn flat(path: &[String]) -> String {
     plain_form(&path.join("_").replace('.', "_"))
 }
@@ -131,13 +132,13 @@ fn plain(name: &str) -> Option<[&'static str; 2]> {
     Some(path)
 }
 
-/// The path in a variable's name, if it is one of ours.
+/// The path in a variable's name, if the variable is a setting.
 pub(crate) fn variable(name: &str) -> Option<Vec<String>> {
     after_prefix(name, PREFIX)
 }
 
-/// The path in `APP_SERVER__PORT`, which lacks an underscore. `APP_SERVER_PORT` is not one: it may
-/// well be Kubernetes' link to a service called `app-server`.
+/// The path in a name such as `APP_SERVER__PORT`, whose prefix lacks an underscore. `None` for `APP_SERVER_PORT`,
+/// because it may be Kubernetes' link to a service called `app-server`.
 pub(crate) fn near_variable(name: &str) -> Option<Vec<String>> {
     let path = after_prefix(name, NEAR_PREFIX)?;
     (path.len() > 1 && path[0].starts_with(|c| c != '_')).then_some(path)
@@ -149,7 +150,7 @@ fn after_prefix(name: &str, prefix: &str) -> Option<Vec<String>> {
     start.eq_ignore_ascii_case(prefix).then_some(path)
 }
 
-/// The path in a secret file's name; folders are levels, and the name may be a variable's.
+/// The path in a secret file's name. Folders are levels, and the name may be that of a variable.
 pub(crate) fn secret_file(name: &str) -> Vec<String> {
     if let Some(path) = plain(name) {
         return path.map(str::to_owned).to_vec();
@@ -181,7 +182,7 @@ pub(crate) fn variable_for(path: &[String]) -> String {
 /// Edits between two names, a swap of neighbours counting as one.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    // Between the first `i` characters of the one and the first `j` of the other.
+    // `edits[i][j]` is the distance between the first `i` characters of `a` and the first `j` of `b`.
     let mut edits = vec![vec![0; b.len() + 1]; a.len() + 1];
     for i in 0..=a.len() {
         for j in 0..=b.len() {
@@ -228,7 +229,7 @@ pub(crate) fn toml_string(text: &str) -> String {
         match c {
             // TOML writes these as Rust does.
             '"' | '\\' | '\n' | '\t' | '\r' => quoted.extend(c.escape_debug()),
-            // Printable according to Rust.
+            // Not printable, according to Rust.
             _ if c.escape_debug().len() > 1 && c != '\'' => {
                 quoted += &format!("\\U{:08X}", u32::from(c));
             }

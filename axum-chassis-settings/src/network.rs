@@ -41,14 +41,14 @@ pub struct InvalidNetwork(String);
 // === impl Network ===
 
 impl Network {
-    /// Whether this address lies in it. IPv4 is IPv4, also when mapped into IPv6.
+    /// Whether this address is in the network. An IPv4 address that is mapped into IPv6 counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let differ = bits(self.address) ^ bits(address);
         self.address.is_ipv4() == address.is_ipv4() && differ.leading_zeros() >= self.prefix
     }
 
-    /// Whether it holds every address of its family.
+    /// Whether the network contains every address of its family.
     pub fn is_everything(&self) -> bool {
         self.prefix == 0
     }
@@ -58,7 +58,7 @@ impl Network {
     }
 }
 
-/// The bits of an address, from the highest one down.
+/// The bits of an address, aligned to the highest bit, so that prefixes of IPv4 and IPv6 are compared alike.
 fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
@@ -80,7 +80,7 @@ impl FromStr for Network {
         let most = Self::width(written);
         let prefix = match prefix {
             None => Some(most),
-            // `u32` would take a sign as well.
+            // The parser of `u32` would accept a sign as well.
             Some(digits) if !digits.bytes().all(|byte| byte.is_ascii_digit()) => None,
             Some(digits) => digits.parse().ok().filter(|prefix| *prefix <= most),
         };
@@ -110,7 +110,7 @@ impl FromStr for Network {
 }
 
 impl From<IpAddr> for Network {
-    /// The address alone.
+    /// The network that contains only this address.
     fn from(address: IpAddr) -> Self {
         let address = address.to_canonical();
         Self {

@@ -31,7 +31,8 @@ const PLACEHOLDER: &str = "USER:PASSWORD";
 pub(crate) enum Name {
     /// The value is not a secret.
     Plain,
-    /// A text may be a secret: `token_url`, `tokens`. A number is a limit, such as `max_tokens`.
+    /// If the value is a text, it may be a secret: `token_url`, `tokens`. If it is a number, it is a limit, such as
+    /// `max_tokens`.
     MayBeSecret,
     /// The last word names a secret: `api_key`.
     Secret,
@@ -93,8 +94,8 @@ fn replace(text: &str, next: fn(&str) -> Option<Range<usize>>) -> Cow<'_, str> {
     (shown + rest).into()
 }
 
-/// RFC 3986, 3.2: the authority is the part between `//` and the next `/`, `?` or `#`, and its userinfo ends at an
-/// `@`.
+/// Finds the userinfo of the next URL. As RFC 3986, 3.2 defines it, the authority is the part between `//` and the next
+/// `/`, `?` or `#`, and its userinfo ends at an `@`.
 fn next_userinfo(text: &str) -> Option<Range<usize>> {
     let mut from = 0;
     loop {
@@ -103,7 +104,7 @@ fn next_userinfo(text: &str) -> Option<Range<usize>> {
         let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>');
         let word = &word[..word.find(is_end).unwrap_or(word.len())];
         let authority = &word[..word.find(['/', '?', '#']).unwrap_or(word.len())];
-        // People write passwords with an unescaped `/`, so after a `:` the userinfo may continue behind it.
+        // People write passwords with an unescaped `/`, so if there is a `:`, the userinfo may continue after the `/`.
         let at = authority
             .rfind('@')
             .or_else(|| word.rfind('@').filter(|_| authority.contains(':')));
@@ -116,7 +117,7 @@ fn next_userinfo(text: &str) -> Option<Range<usize>> {
     }
 }
 
-/// The value of `name=value`, if the name is a secret's.
+/// Finds the next value of `name=value` whose name is a secret's.
 fn next_value(text: &str) -> Option<Range<usize>> {
     let is_end = |c: char| c.is_whitespace() || "&;,\"'`<>()[]{}|".contains(c);
     let values = text.match_indices('=').filter_map(|(at, _)| {
@@ -126,7 +127,7 @@ fn next_value(text: &str) -> Option<Range<usize>> {
         let start = at + 1;
         let value = &text[start..];
         let end = start + value.find(is_end).unwrap_or(value.len());
-        // `key=` alone is the key of a map.
+        // The name `key` alone is not a secret's, but usually the key of a map.
         let name = &before[name..];
         let is_secret = !name.eq_ignore_ascii_case("key") && Name::of(name) == Name::Secret;
         (is_secret && start < end).then_some(start..end)

@@ -9,9 +9,9 @@ use crate::{Invalid, Loaded, SettingsSchema, Sources, load_files};
 const EVERY: Duration = Duration::from_secs(1);
 /// The polling interval with a service's own sources, which may be across a network.
 const EVERY_WITH_SOURCES: Duration = Duration::from_secs(5);
-/// Files that still change are still being written.
+/// The time without changes after which files are loaded. Files that still change are still being written.
 const SETTLE: Duration = Duration::from_millis(200);
-/// A file that is gone is often about to come back.
+/// The same if a file is missing, because it is often about to come back.
 const MISSED: Duration = Duration::from_secs(2);
 
 /// Looks for changes until it is dropped.
@@ -25,8 +25,8 @@ pub struct Watcher {
 /// passes the result to `on_change`.
 ///
 /// The files are read and compared instead of watched with inotify. This works the same for a swap of a ConfigMap's
-/// `..data`, a rename and a network file system, and has no limit on the number of watchers. The compared contents are the
-/// ones that are loaded. If neither directory exists, nothing is watched.
+/// `..data`, a rename and a network file system, and has no limit on the number of watchers. The compared contents are
+/// the ones that are loaded. If neither directory exists and no source has been added, nothing is watched.
 pub fn watch<A: SettingsSchema, B: SettingsSchema>(
     sources: Sources,
     mut on_change: impl FnMut(Result<Loaded<A, B>, Invalid>) + Send + 'static,
@@ -45,7 +45,7 @@ pub fn watch<A: SettingsSchema, B: SettingsSchema>(
     let look = move || {
         while pause(every) {
             let mut files = sources.read();
-            // Ends when they have come to rest, or are as they were.
+            // The loop ends when the files have stopped changing, or when they are the same as before.
             while files.mark() != seen {
                 let rest = if files.mark().count < seen.count {
                     MISSED

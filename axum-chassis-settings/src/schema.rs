@@ -66,9 +66,9 @@ fn halves<A: SettingsSchema, B: SettingsSchema>() -> ([Json; 2], Map<String, Jso
     ([chassis, service], generator.take_definitions(true))
 }
 
-/// Moves each default to its own key, where editors look. A section's own default, which may differ
-/// from those of its struct, goes to its keys as well, unless it holds secrets: then it is all or
-/// nothing, as [`Shape::defaults`] has it. Secrets have no default to show.
+/// Moves each default to its own key, where editors look for it. A section's default may differ from the defaults of
+/// its struct, so it is moved to the section's keys as well. This excludes sections that contain secrets: serde uses
+/// their default only as a whole (see [`Shape::defaults`]). Secrets have no default to show.
 fn spread_defaults(schema: &mut Json, from_holder: Option<Json>, definitions: &Map<String, Json>) {
     let shape = from_schema::shape(schema, definitions);
     let Json::Object(schema) = schema else { return };

@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::redact::REDACTED;
 
-/// A password, a token, or a URL with one: `Debug` and `Serialize` give `[redacted]`, memory is
-/// wiped when it is dropped, and the schema marks it `writeOnly`.
+/// A password, a token, or a URL that contains one. `Debug` and `Serialize` write `[redacted]`, its memory is wiped
+/// when it is dropped, and the schema marks it as `writeOnly`.
 ///
-/// Use `Option<Secret>` for one that may be missing. An empty secret is not redacted and prints as
-/// the empty string.
+/// Use `Option<Secret>` for a secret that may be missing. An empty secret is not redacted: it is written as the empty
+/// string.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(from = "String")]
 #[schemars(inline, description = "", extend("writeOnly" = true))]
 pub struct Secret(#[schemars(with = "String")] SecretString);
 
 impl Secret {
-    /// The secret itself. Review each call of this.
+    /// The secret itself. Review each call of this method.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// Whether there is nothing to keep.
+    /// Whether the secret is the empty string.
     pub fn is_empty(&self) -> bool {
         self.expose().is_empty()
     }

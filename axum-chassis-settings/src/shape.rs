@@ -13,11 +13,11 @@ use crate::units::{DURATION_EXPECTED, SIZE_EXPECTED};
 /// The values that one key accepts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shape {
-    /// Any of these, tried in this order, which is that of serde.
+    /// The accepted kinds, tried in this order, which is that of serde.
     pub(crate) kinds: Vec<Kind>,
-    /// Never shown.
+    /// The value is never shown.
     pub(crate) secret: bool,
-    /// May be shown, though its name is that of a secret: `"writeOnly": false`.
+    /// The value may be shown, although the key has the name of a secret: `"writeOnly": false`.
     pub(crate) public: bool,
     /// `null` is a value, so an empty string means "unset".
     pub(crate) optional: bool,
@@ -48,7 +48,7 @@ pub(crate) struct Table {
     pub(crate) required: BTreeSet<String>,
     /// The values of any other key, for a map. Without it, other keys are unknown.
     pub(crate) rest: Option<Box<Shape>>,
-    /// The variants of each enum that is in it, whose keys are among its own.
+    /// The variants of each enum in the table. The keys of variants are also among the table's own keys.
     pub(crate) enums: Vec<Vec<Table>>,
 }
 
@@ -87,7 +87,7 @@ impl Shape {
         })
     }
 
-    /// The table that this takes, perhaps among other things.
+    /// The table that this shape accepts, possibly in addition to other kinds.
     pub(crate) fn table(&self) -> Option<&Table> {
         self.kinds.iter().find_map(|kind| match kind {
             Kind::Table(table) => Some(table),
@@ -95,12 +95,12 @@ impl Shape {
         })
     }
 
-    /// The table that this takes, if it takes nothing else.
+    /// The table that this shape accepts, if it accepts nothing else.
     pub(crate) fn section(&self) -> Option<&Table> {
         self.table().filter(|_| self.kinds.len() == 1)
     }
 
-    /// The list that this takes, perhaps among other things.
+    /// The list that this shape accepts, possibly in addition to other kinds.
     pub(crate) fn list(&self) -> Option<&List> {
         self.kinds.iter().find_map(|kind| match kind {
             Kind::List(list) => Some(list),
@@ -108,7 +108,7 @@ impl Shape {
         })
     }
 
-    /// The shape at `path`, or of the last value on the way that has none in it.
+    /// The shape at `path`. If a value on the path contains no others, the shape of that value.
     pub(crate) fn at(&self, path: &[String]) -> Option<&Self> {
         let mut shape = self;
         for key in path {
@@ -121,9 +121,9 @@ impl Shape {
         Some(shape)
     }
 
-    /// The lowest layer: the sections' defaults in the structs that contain them, which may differ from
-    /// the defaults of a section's own struct. Left to serde are secrets, which no schema
-    /// contains, and variants, of which only one can be set.
+    /// The lowest layer: the sections' defaults in the structs that contain them, which may differ from the defaults of
+    /// a section's own struct. Sections with secrets or variants are left to serde: a schema contains no secrets, and
+    /// only one variant can be set.
     pub(crate) fn defaults(&self) -> Value {
         let keys = self.table().into_iter().flat_map(|table| &table.keys);
         let plain = keys.filter(|(_, shape)| {
@@ -154,7 +154,7 @@ impl Shape {
         kinds.join(", or ")
     }
 
-    /// Some value of this shape, to stand in for a faulty one while the search goes on.
+    /// A value of this shape that replaces an invalid one while the search for errors continues.
     pub(crate) fn placeholder(&self) -> Json {
         let kind = self.kinds.first().filter(|_| !self.optional);
         kind.map_or(Json::Null, Kind::placeholder)
@@ -230,7 +230,7 @@ impl Kind {
 }
 
 impl Table {
-    /// A key by its name or by an old one, with the name that it has now.
+    /// Finds a key by its current or an old name. Returns the current name.
     pub(crate) fn known(&self, name: &str) -> Option<(&String, &Shape)> {
         let now = || self.keys.get_key_value(self.old_names.get(name)?);
         self.keys.get_key_value(name).or_else(now)
@@ -240,7 +240,7 @@ impl Table {
         self.keys.keys().chain(self.old_names.keys())
     }
 
-    /// The same, or a key of a map.
+    /// Like `known`, but also finds the key of a map.
     pub(crate) fn find<'n, 't: 'n>(&'t self, name: &'n String) -> Option<(&'n String, &'t Shape)> {
         let any = || Some((name, self.rest.as_deref()?));
         self.known(name).or_else(any)

@@ -57,7 +57,7 @@ impl Sources {
         }
     }
 
-    /// Sets a key over every other layer, as `--set KEY=VALUE` does.
+    /// Sets a key in the highest layer, as `--set KEY=VALUE` does.
     pub fn set(self, key: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         self.with_set(format!("{}={}", key.as_ref(), value.as_ref()))
     }
@@ -99,18 +99,18 @@ impl Sources {
         self
     }
 
-    /// Adds a layer above the files and below secrets, variables and flags; of several, the last
-    /// wins.
+    /// Adds a layer above the configuration files and below secrets, variables and flags. Of several sources, the last
+    /// one wins.
     ///
-    /// Its values are validated like those of other layers. The origin of a value without one is the source's type. Values
-    /// whose origin begins with `secret ` are always redacted. A key with dots is a path, and text is converted to the type of
-    /// its key. The source runs on a thread of its own, where it may block.
+    /// Its values are validated like those of other layers. If a value has no origin, its origin is the source's type.
+    /// Values whose origin begins with `secret ` are always redacted. A key with dots is a path, and text is converted
+    /// to the type of its key. The source runs on a thread of its own, where it may block.
     pub fn source(mut self, source: impl Source + Send + Sync + 'static) -> Self {
         self.added.push(Added::new(source));
         self
     }
 
-    /// Adds what another has of sources that were added.
+    /// Adds the sources that have been added to `other`.
     pub fn with_sources_of(mut self, other: Self) -> Self {
         self.added.extend(other.added);
         self
@@ -156,7 +156,7 @@ impl Sources {
         self.check_flags(checker);
     }
 
-    /// A directory that is named must be there; the usual ones need not be.
+    /// A directory that a variable names must exist. The default directories may be missing.
     fn check_places(&self, files: &Files, findings: &mut Findings) {
         let directories = [
             (CONFIG_DIR, &self.config_dir),
@@ -230,7 +230,7 @@ impl Sources {
                 let origin = format!("--set {}", dotted(&path));
                 checker.entry(&path, value.as_ref(), &origin);
             } else {
-                // It may be a value, and a secret one.
+                // Do not show the text: it may be a value, and a secret.
                 let origin = format!("--set number {}", at + 1);
                 let message = "missing \"=\", expected KEY=VALUE";
                 checker.findings.note(&[], &origin, message);
@@ -255,7 +255,7 @@ fn check_config(files: &Files, checker: &mut Checker<'_>) {
     }
 }
 
-/// As `config` has it, a key with dots is a path; a database of keys and values has no other keys.
+/// As in `config`, a key with dots is a path: a key-value store has no other way to write nested keys.
 fn check_added(files: &Files, checker: &mut Checker<'_>) {
     for output in &files.added {
         checker.begin_layer();
@@ -282,7 +282,7 @@ fn check_secrets(files: &Files, checker: &mut Checker<'_>) {
         }
         match &file.text {
             Ok(text) => {
-                // Editors and `echo` end a file with a newline that nobody means.
+                // Editors and `echo` end a file with a newline that does not belong to the value.
                 let line = text.strip_suffix("\r\n").or(text.strip_suffix('\n'));
                 let text = OsStr::new(line.unwrap_or(text));
                 entries.push((names::secret_file(&file.name), text, origin));
@@ -293,7 +293,7 @@ fn check_secrets(files: &Files, checker: &mut Checker<'_>) {
     check_entries(entries, checker);
 }
 
-/// A layer without an order of its own, in which no key may be set twice.
+/// Checks a layer whose entries have no order, so no key may be set twice.
 fn check_entries(entries: Vec<(Vec<String>, &OsStr, String)>, checker: &mut Checker<'_>) {
     // Sorted by key: tables come before what is in them, and faults always in the same order.
     let mut unique = BTreeMap::<_, (Vec<String>, &OsStr, String)>::new();

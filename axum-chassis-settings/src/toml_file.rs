@@ -1,5 +1,5 @@
-//! A TOML file as a source whose values have their line. `config`'s own stops at the first syntax error, and quotes the
-//! line, which may contain a secret.
+//! A TOML file as a source whose values have their line. `config`'s own TOML source stops at the first syntax error,
+//! and quotes the line, which may contain a secret.
 
 use config::{ConfigError, Source, Value};
 use toml::de::{DeTable, DeValue};
@@ -30,14 +30,14 @@ fn parse(path: &str, text: &str) -> Result<Values, Vec<Fault>> {
     }
     let faults = errors.iter().map(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-        // The error's own Display quotes the line.
+        // The error's own `Display` would quote the line.
         let problem = format!("invalid TOML: {}", error.message().replace('\n', ", "));
         Fault::new(&[], &format!("{path}:{line}:{column}"), problem)
     });
     Err(faults.collect())
 }
 
-/// A single value, as in a variable; `None` if it is not TOML.
+/// Parses a single value, as in an environment variable; `None` if it is not TOML.
 pub(crate) fn parse_value(text: &str, origin: &str) -> Option<Value> {
     let parsed = DeValue::parse(text).ok()?;
     Some(from_value(parsed.get_ref(), origin.to_owned(), &|_| {
@@ -65,7 +65,7 @@ fn from_value(value: &DeValue<'_>, origin: String, place: &dyn Fn(usize) -> Stri
         }
         DeValue::String(text) => text.as_ref().into(),
         DeValue::Integer(integer) => number(integer.as_str(), integer.radix()),
-        // No struct is read from infinity: it stays text.
+        // Structs are not read from infinity or NaN, so these stay text.
         DeValue::Float(float) => match float.as_str().parse::<f64>() {
             Ok(number) if number.is_finite() => number.into(),
             _ => float.as_str().into(),

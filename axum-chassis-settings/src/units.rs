@@ -63,12 +63,12 @@ const TIMES: [(&str, u128); 7] = [
 // === impl Duration ===
 
 impl Duration {
-    /// So many seconds.
+    /// A duration of this many seconds.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(std::time::Duration::from_secs(seconds))
     }
 
-    /// So many milliseconds.
+    /// A duration of this many milliseconds.
     pub const fn from_millis(milliseconds: u64) -> Self {
         Self(std::time::Duration::from_millis(milliseconds))
     }
@@ -84,7 +84,8 @@ fn parse_duration(text: &str) -> Option<std::time::Duration> {
             Some(end) => after.split_at(end),
             None => (after, ""),
         };
-        // "1s1h" and "1s1s" are slips, not sums: the search goes on where it ended.
+        // Units have to become smaller, because "1s1h" and "1s1s" are mistakes and not sums: the search continues after
+        // the previous unit.
         let (_, size) = units.find(|(name, _)| *name == unit)?;
         nanos += u128::from(number) * size;
         if after.is_empty() {
@@ -103,8 +104,8 @@ fn parse_duration(text: &str) -> Option<std::time::Duration> {
 }
 
 impl fmt::Display for Duration {
-    /// In the largest unit that holds it exactly, so that it reads back as the same duration: days
-    /// and hours read worse than "90m", and worse still when they do not divide.
+    /// Writes the number in the largest unit that divides it, so that the text is parsed as the same duration. A single
+    /// unit, as in "90m", is easier to read than a combination of units.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_exactly(f, self.0.as_nanos(), &TIMES, "s")
     }
@@ -113,7 +114,7 @@ impl fmt::Display for Duration {
 // === impl Size ===
 
 impl Size {
-    /// So many mebibytes.
+    /// A size of this many mebibytes.
     pub const fn from_mib(mebibytes: u64) -> Self {
         Self(mebibytes << 20)
     }
@@ -154,7 +155,7 @@ fn split_digits(text: &str) -> Option<(u64, &str)> {
     Some((digits.parse().ok()?, rest))
 }
 
-/// In the first unit that divides it; nothing, and what none divides, in the last.
+/// Writes the number in the first unit that divides it. Zero, and a number that no unit divides, is written in `last`.
 fn write_exactly(
     f: &mut fmt::Formatter<'_>,
     number: u128,

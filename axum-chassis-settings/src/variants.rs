@@ -6,7 +6,7 @@ use config::{Value, ValueKind};
 use crate::layer::Values;
 use crate::shape::{Kind, Shape, Table};
 
-/// Removes the values of a variant from `lower` where `upper` has another.
+/// Removes the values of a variant from `lower` if `upper` chooses another variant.
 pub(crate) fn displace(lower: &mut Value, upper: &Value, shape: &Shape) {
     let (ValueKind::Table(lower), ValueKind::Table(upper), Some(table)) =
         (&mut lower.kind, &upper.kind, shape.table())
@@ -27,7 +27,7 @@ pub(crate) fn displace(lower: &mut Value, upper: &Value, shape: &Shape) {
     }
 }
 
-/// The variants that these values may be of, by their keys and by the words that tag them.
+/// The variants to which these values may belong, according to their keys and to the words that tag variants.
 fn fitting(variants: &[Table], values: &Values) -> Vec<usize> {
     let fits = |variant: &Table| {
         values.iter().all(|(key, value)| match variant.get(key) {
@@ -45,7 +45,7 @@ fn fitting(variants: &[Table], values: &Values) -> Vec<usize> {
         .collect()
 }
 
-/// The word that tags a variant, if this takes nothing else.
+/// The word that tags a variant, if this shape accepts nothing else.
 fn tag(shape: &Shape) -> Option<&String> {
     match &shape.kinds[..] {
         [Kind::Choice(words)] if words.len() == 1 => words.first(),
@@ -53,7 +53,8 @@ fn tag(shape: &Shape) -> Option<&String> {
     }
 }
 
-/// Whether a word is the tag of a variant. Any other word is an alias, and the schema does not contain whose alias it is.
+/// Whether a word is the tag of a variant. Any other word is an alias, and the schema does not contain the variant that
+/// it belongs to.
 fn is_tag(variants: &[Table], key: &str, word: &str) -> bool {
     let mut tags = variants.iter().filter_map(|variant| tag(variant.get(key)?));
     tags.any(|tag| tag == word)

@@ -10,12 +10,12 @@ use crate::postgres_url::PostgresUrl;
 pub(crate) enum Address {
     #[cfg(feature = "postgres")]
     Postgres(Box<PostgresUrl>),
-    /// Without white space around it, such as the newline that editors end a file with.
+    /// The URL, trimmed: a secret file may end with a newline, which editors add.
     Sqlite(String),
 }
 
 impl Address {
-    /// `Err` is the error and the expected form.
+    /// Parses a URL. `Err` contains the error and the expected form.
     pub(crate) fn read(url: &Secret) -> Result<Self, String> {
         let expected = expected();
         let url = url.expose().trim();
@@ -42,7 +42,7 @@ impl Address {
     }
 }
 
-/// The scheme, if the text has the form of a URL; otherwise it may be anything, a password included.
+/// The error for an unknown scheme. The scheme is quoted only if `://` follows it: any other text may be a password.
 fn unknown_scheme(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {

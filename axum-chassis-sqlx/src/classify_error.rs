@@ -12,27 +12,27 @@ const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(5);
 
 /// Maps an error that a handler returned with `?`. Returns `None` for errors that are not sqlx's, and for bugs of the
-/// service such as an invalid query: they are a 500.
+/// service, such as an invalid query. Such an error becomes a 500, unless another mapping applies to it.
 ///
 /// | error | response |
 /// |---|---|
-/// | no connection was free, or could be opened, within `acquire_timeout` | 503, `Retry-After: 1` |
-/// | no connection available, lost connection | 503, `Retry-After: 5` |
+/// | within `acquire_timeout`, no connection was free and none could be opened | 503, `Retry-After: 1` |
+/// | the connection failed or was lost (I/O, TLS), or the pool is closed | 503, `Retry-After: 5` |
 /// | unique violation (23505), exclusion violation (23P01) | 409 |
 /// | serialization failure (40001), deadlock (40P01), lock not available (55P03) | 503, `Retry-After: 1` |
 /// | `cached plan must not change result type` (0A000), after a migration | 503, `Retry-After: 1`; the connections are replaced |
 /// | read-only transaction (25006), after a failover | 503, `Retry-After: 5`; the connections are replaced |
-/// | transaction that was idle or took too long (25P03, 25P04) | 503, `Retry-After: 5` |
+/// | transaction that was idle for too long (25P03) or took too long (25P04) | 503, `Retry-After: 5` |
 /// | connection (08), credentials (28), missing database (3D000) | 503, `Retry-After: 5` |
 /// | resources (53), operator intervention and timeouts (57), system (58) | 503, `Retry-After: 5` |
 /// | SQLite: busy, locked | 503, `Retry-After: 1` |
 /// | SQLite: full, cannot be opened | 503, `Retry-After: 5` |
 ///
-/// The response contains nothing of the query, which is in the log. Registered by `postgres` and `sqlite`; public for
-/// programs that render errors themselves.
+/// The error's text is logged, and is not in the response. The functions that open a pool register this function with
+/// [`Chassis::on_error`](axum_chassis::Chassis::on_error). It is public for programs that render errors themselves.
 pub fn classify_error(error: &(dyn Error + 'static)) -> Option<Problem> {
     match error.downcast_ref::<sqlx::Error>()? {
-        // Either all are in use, or none can be opened: sqlx does not distinguish them.
+        // Either all connections are in use, or none can be opened: sqlx returns the same error for both.
         sqlx::Error::PoolTimedOut => Some(soon("the database gave no connection in time")),
         sqlx::Error::PoolClosed
         | sqlx::Error::Io(_)
@@ -58,7 +58,7 @@ fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool {
     error.is_unique_violation() || (error.code().as_deref() == Some("23P01"))
 }
 
-/// Temporary errors that the database itself returns.
+/// Maps the temporary errors that the database itself returns.
 #[cfg_attr(
     not(any(feature = "postgres", feature = "sqlite")),
     allow(unused_variables)
@@ -69,8 +69,9 @@ fn passing(error: &(dyn DatabaseError + 'static)) -> Option<Problem> {
         return match error.code() {
             "40001" | "40P01" | "55P03" => Some(soon("the database is busy")),
             _ if is_stale_plan(error) => Some(soon("the database has a new schema")),
+            // Invalid credentials (28) and a missing database (3D000) are temporary errors too: the service's first
+            // connection succeeded, so the URL is right.
             "25006" | "25P03" | "25P04" | "3D000" => Some(gone()),
-            // At a later connection, because the first one succeeded.
             code if ["08", "28", "53", "57", "58"].contains(&code.get(..2).unwrap_or_default()) => {
                 Some(gone())
             }

@@ -45,13 +45,13 @@
 //!
 //! # Features
 //!
-//! None by default. `postgres` and `sqlite` are the drivers, `migrate` runs migrations of PostgreSQL, and `testing`
-//! is for `[dev-dependencies]`. The drivers need a C compiler: PostgreSQL's TLS uses ring, and SQLite itself is
-//! compiled in. sqlx 0.9 needs Rust 1.94, and so does this crate.
+//! No feature is on by default. `postgres` and `sqlite` are the drivers, `migrate` runs migrations of PostgreSQL, and
+//! `testing` is for `[dev-dependencies]`. The drivers need a C compiler: PostgreSQL's TLS uses ring, and SQLite itself
+//! is compiled in. sqlx 0.9 needs Rust 1.94, and so does this crate.
 //!
-//! TLS trusts Mozilla's list of authorities, compiled in, so that a service trusts the same authorities in an image
-//! without certificates (distroless `static`, `scratch`) as on a laptop. Add a company's or cloud provider's
-//! authority with `?sslrootcert=FILE` in the URL.
+//! TLS trusts Mozilla's list of certificate authorities, which is compiled in. A service therefore trusts the same
+//! authorities on a laptop and in an image without certificates (distroless `static`, `scratch`). Add a company's or
+//! cloud provider's authority with `?sslrootcert=FILE` in the URL.
 
 #![forbid(unsafe_code)]
 // Public types can grow without a breaking change, and each one has `Debug`.

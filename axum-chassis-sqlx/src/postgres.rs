@@ -29,8 +29,8 @@ use crate::{Settings, classify_error};
 /// `name` is the key in the service's settings, such as `database`. It is also the name of the readiness check, of
 /// the pool in metrics and errors, and of the stop hook.
 ///
-/// `statement_timeout` goes to the server with each new connection, and `application_name` is the
-/// name unless the URL has one.
+/// Each new connection sets `statement_timeout` on the server. `application_name` is `name`, unless the URL contains
+/// another one.
 ///
 /// # Errors
 /// If the URL is not a PostgreSQL URL, or if the database is not available within `service.start_timeout`.
@@ -43,7 +43,7 @@ pub async fn postgres<S>(
     Ok(pool)
 }
 
-/// The same, with the probe.
+/// Opens the pool, and returns it with its probe.
 async fn connect<S>(
     chassis: &Chassis<S>,
     name: &str,
@@ -66,10 +66,10 @@ async fn connect<S>(
     let idle = *settings.idle_timeout;
     let pool = PgPoolOptions::new()
         .idle_timeout((!idle.is_zero()).then_some(idle))
-        // `before_acquire` does the same, with a limit.
+        // `before_acquire` below tests the connection too, and has a timeout.
         .test_before_acquire(false)
-        // A pooler accepts a connection immediately, and its queries wait for a server. `acquire_timeout` has to
-        // include this wait.
+        // A pooler accepts a connection immediately, and lets its queries wait for a server. The ping makes this wait
+        // count towards `acquire_timeout`.
         .after_connect(|connection, _| Box::pin(connection.ping()))
         .before_acquire(move |connection, of| {
             let (upkeep, probe) = (upkeep.clone(), connecting.clone());
@@ -87,7 +87,7 @@ async fn connect<S>(
     Ok((pool, probe))
 }
 
-/// Logs a warning if the connection can be read on the network.
+/// Logs a warning if others on the network could read the connection or impersonate the server.
 fn warn_of_weakness(name: &str, settings: &Settings) {
     if let Ok(url) = read(name, settings)
         && let Some(weakness) = url.weakness()
@@ -96,12 +96,13 @@ fn warn_of_weakness(name: &str, settings: &Settings) {
     }
 }
 
-/// The connect options.
+/// The options to connect with.
 fn ways(name: &str, settings: &Settings) -> anyhow::Result<Ways> {
     let url = read(name, settings)?;
     let plain = url.options(name);
     let mut full = plain.clone();
-    // The URL and PGOPTIONS take precedence over a setting that is only a default.
+    // A `statement_timeout` in the URL or in PGOPTIONS takes precedence over the setting, which may be only the
+    // default.
     let is_given = plain
         .get_options()
         .is_some_and(|given| given.contains("statement_timeout"));
@@ -127,7 +128,8 @@ fn read(name: &str, settings: &Settings) -> anyhow::Result<Box<PostgresUrl>> {
     }
 }
 
-/// A pooler ignores the parameter, or rejects it, and then the pool connects without it.
+/// Logs a warning if the server's `statement_timeout` is longer than the setting. A pooler may ignore the parameter, or
+/// reject it; after a rejection, the pool connects without it.
 async fn warn_without_timeout(name: &str, settings: &Settings, probe: &Probe) {
     let wanted = settings.statement_timeout;
     let limit = *settings.acquire_timeout;

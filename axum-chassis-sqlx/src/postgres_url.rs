@@ -1,5 +1,5 @@
-//! Parses PostgreSQL URLs as libpq does. An error may name a libpq parameter, and quotes nothing else, because after
-//! a typo any part of the URL may be the password.
+//! Parses PostgreSQL URLs as libpq does. An error may contain the name of a known parameter, and nothing else from the
+//! URL: after a typo, any part of it may be the password.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::{Host, ParseError, Url};
 
-/// Parameters that sqlx supports. It would ignore others and log their values.
+/// Parameters that sqlx supports. Others are not passed to sqlx, which would ignore them and log their values.
 const PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",
@@ -29,7 +29,7 @@ const PARAMETERS: [&str; 18] = [
     "user",
 ];
 
-/// Parameters that sqlx does not need, because it behaves like this anyway.
+/// Parameters with values that sqlx does not need, because it behaves like this anyway.
 const AS_IT_IS: [(&str, &str); 9] = [
     ("channel_binding", "disable"),
     ("channel_binding", "prefer"),
@@ -42,7 +42,7 @@ const AS_IT_IS: [(&str, &str); 9] = [
     ("target_session_attrs", "any"),
 ];
 
-/// Parameters of libpq or of poolers' guides that sqlx lacks, and the alternative.
+/// Parameters of libpq, or from poolers' guides, that sqlx lacks, each with the alternative.
 const UNSUPPORTED: [(&str, &str); 21] = [
     (
         "channel_binding",
@@ -111,7 +111,7 @@ pub(crate) struct PostgresUrl {
 }
 
 impl PostgresUrl {
-    /// `Err` is the error and the expected form.
+    /// Parses a URL. `Err` contains the error and the expected form.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         let mut url = parse(text)?;
         let later = [url.path(), url.query().unwrap_or_default()];
@@ -138,7 +138,8 @@ impl PostgresUrl {
                     ));
                 }
                 ("host", hosts) if hosts.contains(',') => return Err(SEVERAL.into()),
-                // libpq's value for the certificates that are compiled in here.
+                // In libpq, `system` stands for the trusted authorities of the system. Here these are compiled in, so
+                // the parameter is left out. As in libpq, it implies `verify-full`.
                 ("sslrootcert", "system") if !has(&pairs, &["sslmode", "ssl-mode"]) => {
                     known.push(("sslmode", "verify-full"));
                 }
@@ -175,7 +176,7 @@ impl PostgresUrl {
         if let Some(Host::Ipv6(address)) = url.host()
             && !has(&pairs, &["host", "hostaddr"])
         {
-            // sqlx keeps the brackets, with which the name does not resolve.
+            // sqlx keeps the brackets, and a name in brackets does not resolve.
             options = options.host(&address.to_string());
         }
         let authority = ["sslrootcert", "ssl-root-cert", "ssl-ca"];
@@ -191,7 +192,8 @@ impl PostgresUrl {
 
     /// The connect options. `name` is the key in the service's settings.
     pub(crate) fn options(&self, name: &str) -> PgConnectOptions {
-        // PostgreSQL has sent the shortest exact digits since version 12, and poolers refuse the parameter.
+        // Poolers refuse `extra_float_digits`. It is not needed: since version 12, PostgreSQL sends the shortest exact
+        // digits by default.
         let options = self.options.clone().extra_float_digits(None);
         match options.get_application_name() {
             Some(_) => options,
@@ -199,8 +201,8 @@ impl PostgresUrl {
         }
     }
 
-    /// The missing protection against reading or answering the connection in transit, and the URL parameter that adds
-    /// it. `None` if the connection stays on this machine.
+    /// A warning if others on the network could read the connection or impersonate the server. It names the URL
+    /// parameter that prevents it. `None` if the connection stays on this machine, or has `verify-full`.
     pub(crate) fn weakness(&self) -> Option<&'static str> {
         let host = self.options.get_host();
         let is_local = host.starts_with('/')
@@ -243,7 +245,8 @@ fn parse(text: &str) -> Result<Url, String> {
     if hosts.contains(',') {
         return Err(SEVERAL.into());
     }
-    // The parser rejects a URL with a user and without a host, which a parameter may set (`?host=/run/postgresql`).
+    // The parser rejects a URL that has a user and no host. If a parameter sets the host (`?host=/run/postgresql`), add
+    // a host for the parser.
     let padded = format!("{}localhost{}", &text[..end], &text[end..]);
     let is_elsewhere = authority.ends_with('@') && text[end..].contains("host=");
     Url::parse(if is_elsewhere { &padded } else { text }).map_err(|error| {

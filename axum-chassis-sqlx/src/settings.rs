@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 
-/// PostgreSQL stores `statement_timeout` in milliseconds, as an `int`.
+/// PostgreSQL stores `statement_timeout` as an `int` of milliseconds, which overflows after 24.8 days.
 const LONGEST_STATEMENT: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 
 /// A section such as `[database]`, to embed in a service's own settings.

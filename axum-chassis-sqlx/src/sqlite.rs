@@ -22,8 +22,8 @@ const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Opens an SQLite file, and creates it if it is missing.
 ///
-/// Writers do not block readers (WAL), and wait for each other for `statement_timeout`. Foreign keys are enforced.
-/// `name` is the key in the service's settings, such as `database`.
+/// Writers do not block readers (WAL). They wait for each other, for at most `statement_timeout`. Foreign keys are
+/// enforced. `name` is the key in the service's settings, such as `database`.
 ///
 /// # Errors
 /// If the URL is not an SQLite URL, or if the file cannot be opened within `service.start_timeout`.
@@ -47,14 +47,14 @@ pub async fn sqlite<S>(
         .create_if_missing(true)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
-        // With a WAL as safe as `Full`, except that a power failure may lose the last transactions.
+        // With a WAL, this is as safe as `Full`, except that a power failure may lose the last transactions.
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(if patience.is_zero() {
             FOR_EVER
         } else {
             patience
         });
-    // Idle connections cost little, and closing the last one of a database in memory deletes it.
+    // Idle connections cost little, and closing the last connection to a database in memory deletes the database.
     let pool = SqlitePoolOptions::new()
         .idle_timeout(None)
         .max_lifetime(None)
@@ -71,12 +71,13 @@ pub async fn sqlite<S>(
 }
 
 /// Whether sqlx's worker, the thread of a connection, still runs. A query that was sent before the thread ended never
-/// gets a response. When such a connection returns to the pool, sqlx waits without a limit, and the pool would lose
-/// one connection.
+/// gets a response. When such a connection returned to the pool, sqlx would wait without a limit, and the pool would
+/// lose one connection.
 async fn is_alive(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
     const ANSWER: Duration = Duration::from_secs(1);
     loop {
-        // Distinguishes a slow thread from an ended one: a query after its end fails immediately.
+        // After a timeout, try again. This distinguishes a slow thread from an ended one: a query that is sent after
+        // the thread's end fails immediately.
         match tokio::time::timeout(ANSWER, connection.ping()).await {
             Ok(Ok(())) => return Ok(true),
             Ok(Err(error)) => {
@@ -117,7 +118,7 @@ impl FileCheck {
     /// Runs the check on the existing connection, or on a new one if that is broken.
     async fn ask(&self) -> anyhow::Result<()> {
         let sql = self.sql;
-        // Taken out, so that a connection whose query is aborted is not used again.
+        // Take the connection out, so that it is not used again if its query is aborted.
         let known = self.connection.lock().await.take();
         let answered = match known {
             Some(mut known) => known.execute(sql).await.ok().map(|_| known),

@@ -11,7 +11,7 @@ use tokio::runtime;
 use tokio::time::timeout;
 use url::Url;
 
-/// The timeout of each server response.
+/// The timeout of one statement on the server, including the time to connect.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An empty database, which is deleted when this value is dropped.
@@ -52,7 +52,7 @@ impl Database {
         let Ok(mut url) = Url::parse(&server) else {
             panic!("invalid DATABASE_URL, expected the URL of a PostgreSQL server for tests");
         };
-        // Several machines may share a server.
+        // The name is unique even if several machines share a server.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -67,7 +67,7 @@ impl Database {
         let made = database.execute(&format!("CREATE DATABASE {}", database.name));
         if let Err(reason) = made {
             let (host, port) = database.place();
-            // Otherwise `Drop` would try to delete it.
+            // Otherwise `Drop` would try to delete the database, which does not exist.
             std::mem::forget(database);
             panic!(
                 "no database to test on: {reason}. Tests need PostgreSQL at {host}:{port}, or at DATABASE_URL, with \
@@ -115,7 +115,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // A service that was killed may still be connected to it.
+        // `FORCE`, because a service that was killed may still be connected.
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         if let Err(reason) = self.execute(&statement) {
             eprintln!("the database {} is left behind: {reason}", self.name);

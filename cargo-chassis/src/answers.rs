@@ -8,13 +8,13 @@ use toml_edit::{DocumentMut, Item, value};
 
 use crate::template::Answers;
 
-/// Its name, in the folder of the service.
+/// The name of the file, in the folder of the service.
 pub(crate) const FILE: &str = ".chassis.toml";
 
 /// The folder of the crate in a service that has a copy of it; the stores' crates are next to it.
 pub(crate) const VENDORED: &str = "vendor/axum-chassis";
 
-/// The first release, which wrote no record.
+/// The first release, which did not write this file.
 const UNRECORDED: &str = "0.1.0";
 
 /// The version of the template and the answers that a project was generated with.
@@ -28,7 +28,8 @@ pub(crate) struct SavedAnswers {
 }
 
 impl SavedAnswers {
-    /// Reads the record of the service in `folder`; for one of the first release, works it out from Cargo.toml.
+    /// Reads the file of the service in `folder`. For a service of the first release, derives the answers from
+    /// Cargo.toml.
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Self> {
         let file = folder.join(FILE);
         if !file.exists() {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Archive(BTreeMap<PathBuf, File>);
 
-/// Git keeps no more of a file either.
+/// A file's contents and its executable bit. Git stores nothing else of a file's mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct File {
     contents: Vec<u8>,
@@ -18,7 +18,7 @@ struct File {
 }
 
 impl Archive {
-    /// Adds a file, or all that a folder holds, under the name `to`.
+    /// Adds a file, or all files of a folder, under the name `to`.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Adds a file of these contents.
+    /// Adds a file with these contents.
     pub fn insert(&mut self, path: &str, contents: Vec<u8>) {
         let file = File {
             contents,
@@ -52,23 +52,23 @@ impl Archive {
         self.0.insert(path.into(), file);
     }
 
-    /// Takes a file out.
+    /// Removes a file.
     pub fn remove(&mut self, path: &Path) {
         self.0.remove(path);
     }
 
-    /// Changes a text, if there is a file of that path.
+    /// Changes the text of a file, if the file exists.
     pub fn edit(&mut self, path: &str, change: impl FnOnce(&str) -> String) {
         if let Some(file) = self.0.get_mut(Path::new(path)) {
             file.contents = change(&String::from_utf8_lossy(&file.contents)).into_bytes();
         }
     }
 
-    /// Writes what lies below `folder` into the folder `to`, which is made if it is missing.
+    /// Writes the files below `folder` into the folder `to`, which is created if it is missing.
     ///
     /// # Errors
     ///
-    /// If something cannot be written, or would be written through a symbolic link below `to`.
+    /// If a file cannot be written, or would be written through a symbolic link below `to`.
     pub fn unpack(&self, folder: &str, to: &Path) -> io::Result<()> {
         for (path, file) in &self.0 {
             let Ok(path) = path.strip_prefix(folder) else {
@@ -94,7 +94,7 @@ impl Archive {
         self.0.keys().map(PathBuf::as_path)
     }
 
-    /// The files below a folder, by their path from there.
+    /// The files below a folder, by their path relative to the folder.
     pub fn folder(&self, name: &str) -> Self {
         let files = self.0.iter().filter_map(|(path, file)| {
             let path = path.strip_prefix(name).ok()?;
@@ -103,7 +103,7 @@ impl Archive {
         Self(files.collect())
     }
 
-    /// Puts the files of another archive into a folder, in place of those that are there.
+    /// Replaces the files of a folder with the files of another archive.
     pub fn set_folder(&mut self, name: &str, files: &Self) {
         self.0.retain(|path, _| !path.starts_with(name));
         let files = files.0.iter();
@@ -131,7 +131,7 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// If it is not an archive.
+    /// If the input is not an archive.
     pub fn read(tar: impl Read) -> io::Result<Self> {
         let mut files = BTreeMap::new();
         for entry in tar::Archive::new(tar).entries()? {
@@ -156,7 +156,7 @@ impl Archive {
 ///
 /// # Errors
 ///
-/// Names the link.
+/// The error names the link.
 pub fn refuse_links(root: &Path, path: &Path) -> io::Result<()> {
     let mut at = root.to_owned();
     for part in path {

@@ -11,22 +11,22 @@ use serde_json::{Value, json};
 use crate::cargo::cargo;
 use crate::outcome::Outcome;
 
-/// Its flags.
+/// The flags of `cargo chassis check`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Holds `base` and `overlays`; Dockerfiles are looked for beside it
+    /// The folder with `base` and `overlays`; Dockerfiles are expected next to it
     #[arg(long, value_name = "DIR", default_value = "k8s")]
     manifests: PathBuf,
-    /// The service, built [default: what `cargo build` makes here]
+    /// The service's executable [default: the one that `cargo build` builds here]
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
-    /// Builds and takes this example instead of the program
+    /// Builds and checks this example instead of the program
     #[arg(long, value_name = "NAME", conflicts_with = "binary")]
     example: Option<String>,
-    /// Files that stand in for /var/secrets, if the service needs some to start
+    /// A folder to use as /var/secrets, if the service needs secrets to start
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
-    /// Looks at this overlay alone, such as overlays/production; may be given again
+    /// Checks only this overlay, such as overlays/production; repeat it for more overlays
     #[arg(long, value_name = "OVERLAY")]
     only: Vec<String>,
     /// Prints a JSON report to stdout
@@ -87,7 +87,7 @@ fn report(fault: &Fault) -> Value {
     })
 }
 
-/// The program of the Cargo project around, built.
+/// Builds the program of the Cargo project in the current folder, and returns its path.
 fn build(example: Option<&str>) -> anyhow::Result<PathBuf> {
     let mut cargo = cargo(Path::new("."));
     cargo.args([

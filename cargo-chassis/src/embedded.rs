@@ -20,17 +20,17 @@ pub const CRATES: [(&str, &str); 4] = [
     ("axum-chassis-sqlx", "axum-chassis-sqlx"),
 ];
 
-/// Written by build.rs from the checkout that the tool is built from; empty without a checkout.
+/// The archive that build.rs writes from the checkout that the tool is built from; empty without a checkout.
 const CURRENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/current.tar.gz"));
 
-/// All releases, a folder each. lzip stores what they have in common once.
+/// All releases, with a folder for each. lzip stores the text that they have in common only once.
 const RELEASES: &[u8] = include_bytes!("../releases.tar.lz");
 
 /// The newest template (`template/`), with the crate (`crate/`) and the `Cargo.lock` that both were tested with.
 ///
 /// # Errors
 ///
-/// If the tool was built wrong.
+/// If the tool was built without a valid archive.
 pub fn current() -> anyhow::Result<Archive> {
     if CURRENT.is_empty() {
         return released(VERSION);
@@ -38,7 +38,7 @@ pub fn current() -> anyhow::Result<Archive> {
     Archive::read(GzDecoder::new(CURRENT)).context("the tool has no embedded template")
 }
 
-/// The same of another version.
+/// The same for another version.
 ///
 /// # Errors
 ///

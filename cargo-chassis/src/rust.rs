@@ -14,7 +14,7 @@ pub(crate) fn version_in(manifest: &str) -> Option<&str> {
 
 /// The error message if the `rustc` that `folder` selects is older than `what` needs.
 ///
-/// If the compiler cannot be run or its output is not understood, cargo reports that.
+/// `None` also if the compiler cannot be run or its output cannot be parsed: cargo reports that itself.
 pub(crate) fn too_old(what: &str, needed: &str, folder: &Path) -> Option<String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let answer = Command::new(rustc)
@@ -32,7 +32,7 @@ pub(crate) fn too_old(what: &str, needed: &str, folder: &Path) -> Option<String>
     })
 }
 
-/// `1.98.1-nightly` as 1, 98; a patch release changes nothing about what compiles.
+/// Parses `1.98.1-nightly` as (1, 98). The patch number is left out, because patch releases compile the same code.
 fn numbers(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.split(['.', '-']).map(str::parse);
     Some((parts.next()?.ok()?, parts.next()?.ok()?))

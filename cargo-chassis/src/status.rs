@@ -5,7 +5,7 @@ use anstyle::{AnsiColor, Style};
 
 const VERB: Style = AnsiColor::Green.on_default().bold();
 
-/// `verb` in colour on a terminal; a plain line elsewhere.
+/// Prints a line, with the verb in colour on a terminal.
 pub(crate) fn status(verb: &str, what: impl std::fmt::Display) {
     eprintln!("{VERB}{verb:>12}{VERB:#} {what}");
 }

@@ -1,7 +1,8 @@
 //! A template: its questions, and the project that it renders from the answers.
 //!
-//! cargo-generate renders it, in a separate process, because cargo-generate prints messages and reads environment variables
-//! and its user's configuration. So the result depends only on the template and the answers.
+//! cargo-generate renders it. It runs in a separate process with few environment variables and without the user's
+//! configuration, so that the result depends only on the template and the answers. In this process, it would also print
+//! its own messages.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,20 +32,20 @@ pub struct Template {
 #[derive(Debug)]
 struct Question {
     name: String,
-    /// One line.
+    /// The question's text, in one line.
     prompt: String,
     default: String,
-    /// The only answers, if there are some.
+    /// The possible answers; empty if the answer is free text.
     choices: Vec<String>,
     pattern: Option<Regex>,
-    /// It is asked only where another question has this answer.
+    /// The question is asked only if another question has this answer.
     when: Option<(String, String)>,
 }
 
 // === impl Template ===
 
 impl Template {
-    /// The template of what the tool carries.
+    /// Unpacks the template in the tool's archive to a temporary folder.
     ///
     /// # Errors
     ///
@@ -66,7 +67,7 @@ impl Template {
         question.is_some_and(|question| question.choices.iter().any(|offered| offered == choice))
     }
 
-    /// Takes `NAME=VALUE`s for answers.
+    /// Parses answers of the form `NAME=VALUE`.
     ///
     /// # Errors
     ///
@@ -133,7 +134,7 @@ impl Template {
         Ok(())
     }
 
-    /// Makes the project `name` in the folder `parent`, which has none of that name, and returns where it is.
+    /// Creates the project `name` in the folder `parent`, which must not contain this name yet, and returns its path.
     ///
     /// # Errors
     ///
@@ -151,7 +152,7 @@ impl Template {
                     .map(|(name, value)| format!("{name}={value}")),
             )
             .env_clear()
-            // It insists on an author, also for a template that names none.
+            // cargo-generate requires an author, even for a template that does not name one.
             .env("CARGO_NAME", "axum-chassis")
             .stdin(Stdio::null());
         for kept in ["HOME", "PATH", "TMPDIR"] {
@@ -166,7 +167,7 @@ impl Template {
 
 // === impl Question ===
 
-/// The questions in the order that they stand in.
+/// The questions, in the order of the configuration.
 fn questions(config: &toml::Table) -> anyhow::Result<Vec<Question>> {
     let mut questions = Vec::new();
     let mut add = |asked: Option<&toml::Value>, when: Option<(String, String)>| {
@@ -236,7 +237,7 @@ impl Question {
 
 // === the process apart ===
 
-/// The word that starts it; none of the words for people.
+/// The argument that starts the separate process. It is not for users.
 pub(crate) const RENDER: &str = "render-template";
 
 /// Runs `render-template TEMPLATE PARENT NAME NAME=VALUE...`. Prints errors to stdout.
@@ -255,12 +256,12 @@ pub(crate) fn run_apart(arguments: &[String]) -> bool {
     rendered.is_ok()
 }
 
-/// Renders the template in a folder within this process, as cargo-generate does: with words on stderr, and with values
-/// from the environment.
+/// Renders the template in a folder, within this process. cargo-generate prints messages to stderr, and reads values
+/// from environment variables.
 ///
 /// # Errors
 ///
-/// cargo-generate's own.
+/// The errors of cargo-generate.
 pub fn render_here(
     template: &Path,
     parent: &Path,
@@ -274,9 +275,9 @@ pub fn render_here(
         },
         name: Some(name.to_owned()),
         destination: Some(parent.to_owned()),
-        // Without the caller's settings.
+        // Ignores the user's configuration.
         config: Some("/dev/null".into()),
-        // Keeps the name as it is; the template refuses what cannot be one.
+        // Keeps the name as it is. The template rejects invalid names.
         force: true,
         silent: true,
         no_workspace: true,

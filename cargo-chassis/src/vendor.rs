@@ -30,7 +30,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    // Cargo accepts one source for a crate, and a service's tests enable more of its features.
+    // Change both sections: Cargo accepts only one source for a crate, and a service's dev-dependencies name it again
+    // with more features.
     for section in ["dependencies", "dev-dependencies"] {
         let section = manifest.get_mut(section).and_then(Item::as_table_mut);
         let Some(section) = section else { continue };
@@ -40,7 +41,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             }
         }
     }
-    // Otherwise the comment about a folder on this machine stays.
+    // Remove the comment about a folder on this machine, which does not apply any more.
     if let Some(table) = manifest["dependencies"].as_table_mut()
         && let Some(mut key) = table.key_mut("axum-chassis")
     {
@@ -76,8 +77,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the crates into a service's folder that the service or `axum-chassis` depends on. Neither tests nor formatting
-/// settings are copied. The archive of the first release has no crates, so nothing is written.
+/// Writes the crates that the service or `axum-chassis` depends on into the service's folder. Neither tests nor
+/// formatting settings are copied. The archive of the first release has no crates, so nothing is written.
 pub(crate) fn write(current: &Archive, service: &Path) -> anyhow::Result<()> {
     let manifest: DocumentMut = fs::read_to_string(service.join("Cargo.toml"))?.parse()?;
     let chassis = current.get("crate/Cargo.toml").unwrap_or_default();
@@ -103,7 +104,7 @@ pub(crate) fn write(current: &Archive, service: &Path) -> anyhow::Result<()> {
         current
             .unpack(folder_in_archive, &folder)
             .with_context(|| format!("cannot write {}", folder.display()))?;
-        // `cargo fmt --all` looks at dependencies by path too.
+        // Without this file, `cargo fmt --all` would format path dependencies too.
         fs::write(
             folder.join("rustfmt.toml"),
             "disable_all_formatting = true\n",
@@ -129,7 +130,8 @@ fn service() -> anyhow::Result<PathBuf> {
     );
 }
 
-/// Takes path, git and version out of a dependency, and leaves features and the like.
+/// Replaces the source of a dependency (path, git, version, ...) with the vendored folder, and keeps features and other
+/// keys.
 fn point_to_folder(dependency: &mut Item, name: &str) {
     const PLACES: [&str; 7] = ["version", "git", "branch", "tag", "rev", "registry", "path"];
     let folder = format!("vendor/{name}");
@@ -140,7 +142,7 @@ fn point_to_folder(dependency: &mut Item, name: &str) {
         table.insert("path", value(folder));
         return;
     }
-    // As the template writes it, so that an update finds its own words.
+    // Write the dependency as the template does, so that an update recognizes the line.
     let mut table = toml_edit::InlineTable::new();
     table.insert("path", Value::from(folder));
     for (key, value) in dependency.as_inline_table().into_iter().flatten() {
@@ -152,7 +154,8 @@ fn point_to_folder(dependency: &mut Item, name: &str) {
     *dependency = value(table);
 }
 
-/// Keeps the vendored crate out of the workspace: of this manifest's own, or of the one around it, which is returned.
+/// Excludes the vendored crate from the workspace in this manifest or, without one, from the workspace in a folder
+/// above. In the latter case, returns the other manifest.
 fn exclude(
     folder: &Path,
     manifest: &mut DocumentMut,

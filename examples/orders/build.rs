@@ -1,4 +1,4 @@
-//! A new migration is a reason to compile again, which the compiler cannot see.
+//! Makes Cargo compile again after a new migration, which the compiler does not notice itself.
 
 fn main() {
     println!("cargo::rerun-if-changed=migrations");

@@ -96,7 +96,7 @@ impl Access {
         })
     }
 
-    /// `None` if the request is allowed, otherwise the error response.
+    /// `Ok` if the request is allowed; `Err` contains the error response.
     pub(super) fn check(
         &self,
         action: Action,
@@ -104,7 +104,8 @@ impl Access {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<(), Box<Response>> {
-        // HTTP/2 has no `Host`, and the authority in a request's target takes precedence over it (RFC 9112, 3.2.2).
+        // The authority in a request's target takes precedence over `Host` (RFC 9112, 3.2.2). In HTTP/2 it is used
+        // instead of `Host`.
         let authority = uri.authority().map(Authority::as_str);
         let host = authority
             .or(text(headers, header::HOST))
@@ -241,7 +242,7 @@ fn given(headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(pair[colon + 1..].to_vec())
 }
 
-/// Not all of 127.0.0.0/8: behind a sidecar of Istio every caller is 127.0.0.6.
+/// Not all of 127.0.0.0/8 counts: behind a sidecar of Istio, every caller has the address 127.0.0.6.
 fn is_localhost(client: IpAddr) -> bool {
     client == Ipv4Addr::LOCALHOST || client == Ipv6Addr::LOCALHOST
 }

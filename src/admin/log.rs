@@ -40,7 +40,7 @@ struct Changed {
     base: String,
     /// The end of a temporary filter, if there is one.
     until: Option<Instant>,
-    /// Counts the changes. A revert that is not for the latest change does nothing.
+    /// The number of changes so far. A revert that belongs to an earlier change does nothing.
     number: u64,
 }
 
@@ -76,7 +76,7 @@ impl TemporaryFilter {
         Ok(())
     }
 
-    /// Applies a filter for a limited time. Its log lines are written regardless of both filters.
+    /// Applies a filter for a limited time. The log lines about the change are written regardless of both filters.
     fn change(
         &self,
         filter: &str,
@@ -164,7 +164,7 @@ pub(super) async fn change(
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
-    // Before the body is read.
+    // Check the access before the body is read.
     let access = admin
         .access
         .check(Action::Write, client, &head.uri, &head.headers);

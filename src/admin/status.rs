@@ -16,12 +16,12 @@ use crate::settings::redact_secrets;
 use crate::shared::Build;
 use crate::shutdown::Phase;
 
-/// A share of failed requests that is reported: ten times the error budget of the alerts' SLO.
+/// The share of failed requests of a route from which it is reported: ten times the error budget of the alerts' SLO.
 const MANY_ERRORS: f64 = 0.01;
 /// The p99 limit of the alerts' SLO.
 const SLOW_SECONDS: f64 = 0.5;
 
-/// A moment of the service.
+/// The state of the service at one moment.
 #[derive(Serialize)]
 pub(super) struct Status<'a> {
     pub(super) build: &'a Build,
@@ -112,7 +112,7 @@ pub(super) struct RouteStatus {
     pub(super) route: String,
     pub(super) requests: u32,
     pub(super) requests_per_second: f64,
-    /// The share that was answered with a 5xx.
+    /// The share of requests that was answered with a 5xx.
     pub(super) errors: f64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,

@@ -1,17 +1,17 @@
 //! Parses `X-Forwarded-For` and `Forwarded` headers, from right to left.
 //!
-//! From the right also within a line: what stands there was written last, by the nearest proxy, and
-//! means the same whatever a client has put before it. Read from the left, a quotation mark of the
-//! client's that is never closed would swallow what the proxies have added.
+//! Each line is read from the right, too. The last entry was written by the nearest proxy, and its meaning must not
+//! depend on what a client has put before it. If a line were read from the left, a quotation mark that a client never
+//! closes would swallow the proxies' entries.
 
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::{HeaderMap, HeaderName};
 
-/// More proxies than any request has passed.
+/// The maximum number of hops, which is more than any request has passed.
 const MOST_HOPS: usize = 32;
-/// Longer than any hop that a proxy writes, in bytes.
+/// The maximum length of a hop in bytes, which is more than any proxy writes.
 const LONGEST_HOP: usize = 512;
 
 /// Each hop in the lines of a header, the nearest first, parsed with `parse`.
@@ -29,8 +29,8 @@ pub(super) fn read(
     })
 }
 
-/// The items of a list, the last one first. One that is too long is `None`, and ends it: it must not
-/// be taken for a part of what stands before it.
+/// The items of a list, from the last to the first. An item that is too long is `None`, and ends the iteration: it
+/// cannot be told apart from the item before it.
 fn items(list: &[u8], separator: u8) -> impl Iterator<Item = Option<&[u8]>> {
     let mut rest = Some(list);
     iter::from_fn(move || {
@@ -66,7 +66,7 @@ pub(super) fn forwarded(element: &str) -> Option<IpAddr> {
     let mut node = None;
     for pair in items(element.as_bytes(), b';').filter(|pair| *pair != Some(b"")) {
         let (name, value) = std::str::from_utf8(pair?).ok()?.split_once('=')?;
-        // Of two, either could be the client's own.
+        // With two of them, either could come from the client.
         if name.eq_ignore_ascii_case("for") && node.replace(value).is_some() {
             return None;
         }
@@ -78,7 +78,7 @@ pub(super) fn forwarded(element: &str) -> Option<IpAddr> {
     address(unquoted.unwrap_or(node))
 }
 
-/// `192.0.2.43`, `2001:db8::1` or `[2001:db8::1]`, the first and the last also with a port.
+/// Parses `192.0.2.43`, `2001:db8::1` or `[2001:db8::1]`. The first and the last form may have a port.
 pub(super) fn address(node: &str) -> Option<IpAddr> {
     let (address, port) = match node.strip_prefix('[') {
         Some(node) => {
@@ -99,7 +99,7 @@ pub(super) fn address(node: &str) -> Option<IpAddr> {
     port.is_none_or(is_port).then_some(address)
 }
 
-/// A number, or a name for one, as in `_hidden`.
+/// Whether this is a port number, or an obfuscated port such as `_hidden` (RFC 7239).
 fn is_port(port: &str) -> bool {
     let digits = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);

@@ -18,9 +18,9 @@ pub enum Role {
     Inform,
 }
 
-/// Whether something that the service depends on answers.
+/// Checks whether a dependency of the service responds.
 ///
-/// A store implements it once; a closure that returns a future of a `Result` is one as well.
+/// Implement it once for a store, or use a closure that returns a future of a `Result`.
 ///
 /// ```
 /// use axum_chassis::health::{Check, Readiness};
@@ -56,7 +56,7 @@ where
 {
     fn check(&self) -> impl Future<Output = anyhow::Result<()>> + Send {
         let verdict = self();
-        // With the causes of an error that has some.
+        // The text includes the causes of the error.
         async {
             let verdict = verdict.await;
             verdict.map_err(|error| anyhow::Error::msg(format!("{error:#}")))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Beats as long as a runtime runs tasks. Cheap to clone; all clones are one.
+/// Beats as long as a runtime runs tasks. Cheap to clone; clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Heartbeat {
     epoch: Instant,
@@ -32,7 +32,7 @@ impl Heartbeat {
         }
     }
 
-    /// For how long the runtime has been stalled, if it is.
+    /// The time for which the runtime has been stalled. `None` if it is not stalled.
     pub(crate) fn stalled(&self) -> Option<Duration> {
         let silent =
             Duration::from_millis(self.now() - self.last.load(Ordering::Relaxed).min(self.now()));

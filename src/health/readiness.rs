@@ -14,7 +14,7 @@ use crate::boxed::boxed;
 use crate::error::in_words;
 use crate::settings::Duration;
 
-/// Decides whether the service is ready. Cheap to clone; all clones are one.
+/// Decides whether the service is ready. Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub struct Readiness(Arc<ReadinessState>);
 
@@ -29,7 +29,7 @@ struct ReadinessState {
 }
 
 impl Readiness {
-    /// Not started, not stopping, no checks.
+    /// The readiness of a service that has not started, is not stopping and has no checks.
     pub fn new(settings: Settings) -> Self {
         Self(Arc::new(ReadinessState {
             settings,
@@ -41,8 +41,8 @@ impl Readiness {
         }))
     }
 
-    /// Adds a check that runs in the background for as long as the runtime lives, the first time at
-    /// once. Until it has succeeded, and while it is down, the service is not ready.
+    /// Adds a check. It runs immediately, and then in the background as long as the runtime lives. The service is not
+    /// ready until the check has succeeded, and while it is down.
     ///
     /// The same as [`Readiness::add`] with [`Role::Gate`].
     ///
@@ -52,8 +52,9 @@ impl Readiness {
         self.add(name, Role::Gate, check);
     }
 
-    /// Adds a check of something that the service can do without, such as a cache, or a database that
-    /// other replicas would miss as well: while it is down the service stays ready.
+    /// Adds a check that does not affect readiness: while it is down, the service stays ready. It is for a dependency
+    /// that the service can do without, such as a cache. It is also for a database that all replicas share: if it is
+    /// down, no other replica could serve instead.
     ///
     /// The same as [`Readiness::add`] with [`Role::Inform`].
     ///
@@ -83,7 +84,7 @@ impl Readiness {
                 let Some(up) = readiness.record_of(own, &checked, verdict, begun.elapsed()) else {
                     return;
                 };
-                // After a failure and while it is down, requests wait for the next result, so check more often.
+                // After a failure, and while the check is down, requests wait for the next result. So check more often.
                 let pause = if up && succeeded {
                     *readiness.0.settings.interval
                 } else {
@@ -115,7 +116,7 @@ impl Readiness {
         self.0.started.get().is_some()
     }
 
-    /// Whether requests should be sent here.
+    /// Whether the service is ready: requests should be sent to it.
     pub fn is_ready(&self) -> bool {
         self.report().ready
     }
@@ -147,8 +148,8 @@ impl Readiness {
         }
     }
 
-    /// Records a run by the task `own`. Returns whether the check counts as up, or None if another check has taken its place:
-    /// a task that has been aborted still finishes what it is doing.
+    /// Records a run by the task `own`. Returns whether the check counts as up, or `None` if another check has replaced
+    /// it: a task that has been aborted may still finish its run.
     fn record_of(
         &self,
         own: Id,
@@ -156,7 +157,7 @@ impl Readiness {
         outcome: Result<(), String>,
         took: StdDuration,
     ) -> Option<bool> {
-        // Locked until the verdict is recorded, so that no other check takes the place in between.
+        // Locked until the verdict is recorded, so that no other check replaces this one in between.
         let tasks = self.tasks();
         (tasks.get(name)?.id() == own).then(|| self.record(name, outcome, took))
     }

@@ -31,7 +31,7 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// Of a check that has not run yet.
+    /// The state of a check that has not run yet.
     pub(super) fn pending(role: Role) -> Self {
         Self {
             role,
@@ -47,7 +47,7 @@ impl Verdict {
         }
     }
 
-    /// Since when it is up, or down.
+    /// The time since which the check is up, or down.
     pub(crate) fn since(&self) -> Instant {
         self.changes
             .back()
@@ -71,7 +71,7 @@ impl Verdict {
         self.failures_total += u64::from(!succeeded);
         self.took = took;
         self.checked = Instant::now();
-        // The admin listener shows it.
+        // The admin listener shows the error, so it must not contain secrets.
         let error = outcome.err();
         self.error = error.map(|error| redact_secrets(&error).into_owned());
         if let Some(error) = &self.error {
@@ -94,7 +94,7 @@ impl Verdict {
         }
     }
 
-    /// Counts as down when its last run is longer ago than this.
+    /// Marks the check as down if its last run is longer ago than `stale`.
     pub(super) fn expire(&mut self, stale: StdDuration) {
         let age = self.checked.elapsed();
         if self.up && age > stale {
@@ -104,19 +104,19 @@ impl Verdict {
     }
 }
 
-/// A moment's verdict.
+/// The verdict at one moment, with the results of the checks.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadinessReport {
     pub(crate) ready: bool,
     pub(crate) started: bool,
     pub(crate) stopping: bool,
-    /// Since when [`ReadinessReport::status`] has had its value.
+    /// The time since which [`ReadinessReport::status`] has had its value.
     pub(crate) since: Instant,
     pub(crate) checks: BTreeMap<String, Verdict>,
 }
 
 impl ReadinessReport {
-    /// One word for it.
+    /// The verdict in one or two words.
     pub(crate) fn status(&self) -> &'static str {
         match self {
             Self { ready: true, .. } => "ready",

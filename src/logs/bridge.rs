@@ -38,7 +38,7 @@ impl log::Log for Bridge {
                     line,
                     seen: BTreeSet::new(),
                 };
-                // It ends early only if a source of pairs or a visitor fails, and this visitor does not.
+                // The visit ends early only if a source of pairs or a visitor fails. This visitor does not fail.
                 let _ = record.key_values().visit(&mut pairs);
             },
             |line| shared.push(level, line),

@@ -18,7 +18,7 @@ pub(crate) fn install_beside(
 ) -> Result<Logs, SetupError> {
     let logs = start(settings, Output::stdout())?;
     let lines = layer::Lines(logs.shared.clone());
-    // Without other layers the filter is global: then events that it rejects cost nothing.
+    // Without other layers, the filter is global, so that events that it rejects cost nothing.
     let installed = if others.is_empty() {
         let export = export.layer();
         let subscriber = tracing_subscriber::registry().with(export).with(lines);

@@ -133,7 +133,7 @@ impl SpanFields {
     }
 }
 
-/// Calls its function with each field's name and a writer of its value as JSON.
+/// Calls its function for each field, with the field's name and a function that writes its value as JSON.
 struct FieldValues<F>(F);
 
 // === impl FieldValues ===
@@ -184,7 +184,8 @@ impl<F: FnMut(&'static str, &dyn Fn(&mut Vec<u8>))> Visit for FieldValues<F> {
     }
 }
 
-/// Writes the event's message, at any position among the fields. If it is written as a field, the macros add an empty one.
+/// Writes the event's message, which may be anywhere among the fields. If the message is written as a field, the macros
+/// add an empty message, which is skipped.
 struct Message<'a>(&'a mut Line, bool);
 
 impl Visit for Message<'_> {

@@ -10,9 +10,9 @@ use super::filter::ACCESS;
 use super::write;
 use crate::trace::{self, Ids};
 
-/// Keys that are the line's own. A field of such a name is written as `field.NAME`.
+/// Keys of the line itself. A field with such a name is written as `field.NAME`.
 const OWN: [&str; 4] = ["timestamp", "level", "target", "message"];
-/// Keys that are the line's own while a request is served.
+/// Keys of the line itself while a request is served.
 const IDS: [&str; 3] = ["request_id", "trace_id", "span_id"];
 
 /// The start of a JSON line.
@@ -33,7 +33,7 @@ pub(super) struct Line {
     pub(super) out: Vec<u8>,
     /// The keys written so far.
     keys: Vec<&'static str>,
-    /// Keys that are the line's own besides [`OWN`].
+    /// Keys of the line itself, in addition to [`OWN`].
     reserved: &'static [&'static str],
 }
 
@@ -58,7 +58,7 @@ impl Line {
     }
 
     fn empty(style: Style) -> Self {
-        // A value that logs while it is written finds the buffers in use, so its line gets new ones.
+        // If a value logs something while it is written, the buffers are in use, so that line gets new ones.
         let Buffers { out, keys } = BUFFERS.try_with(Cell::take).unwrap_or_default();
         Self {
             style,
@@ -126,7 +126,7 @@ impl Line {
         let start = self.out.len();
         self.message(message);
         let is_empty = match self.style {
-            // Quotation marks within it are escaped.
+            // Quotation marks within a message are escaped, so only an empty message ends like this.
             Style::Json => self.out.ends_with(b":\"\""),
             Style::Text { .. } => self.out.len() == start + 1,
         };
@@ -150,7 +150,7 @@ impl Line {
         }
     }
 
-    /// From here on, fields named like a request's ids are renamed.
+    /// From here on, fields with the names of a request's IDs are renamed.
     pub(super) fn in_request(&mut self) {
         self.reserve(&IDS);
     }
@@ -171,7 +171,7 @@ impl Line {
         value(&mut self.out);
     }
 
-    /// The same, without recording the key.
+    /// Like `field`, without recording the key.
     pub(super) fn pair(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
         if !self.keys.contains(&name) {
             self.key(name);
@@ -182,7 +182,7 @@ impl Line {
     fn key(&mut self, name: &str) {
         let own = OWN.contains(&name)
             || self.reserved.contains(&name)
-            // So that no other field looks like a renamed one.
+            // Fields with this prefix are renamed too, so that they do not look like renamed ones.
             || name.starts_with("field.");
         let prefix = if own { "field." } else { "" };
         let out = &mut self.out;
@@ -226,11 +226,11 @@ impl Line {
         line
     }
 
-    /// Starts a field whose key is known to be free and plain: `key` is `,"NAME":`.
+    /// Starts a field whose key is not used yet and needs no escaping. `key` has the form `,"NAME":`.
     #[inline(always)]
     pub(super) fn known(&mut self, key: &'static [u8]) -> &mut Vec<u8> {
         match self.style {
-            // Inlined, a key is a few moves of known length; a call would cost twice as much.
+            // This is inlined: a key is then a few moves of known length, and a call would cost twice as much.
             Style::Json => self.out.extend_from_slice(key),
             Style::Text { .. } => self.text_key(
                 "",
@@ -241,7 +241,7 @@ impl Line {
     }
 
     fn ids(&mut self, ids: &Ids) {
-        // A request id holds visible ASCII without quotes.
+        // A request ID needs no escaping: it contains only visible ASCII without quotes.
         write::plain(self.known(b",\"request_id\":"), ids.request.as_bytes());
         write::plain(self.known(b",\"trace_id\":"), &ids.trace.trace_digits());
         let (_, span, _) = ids.trace.as_numbers();

@@ -52,7 +52,7 @@ impl Output {
     }
 }
 
-/// Batches are complete: the standard library's line buffer would only copy them again.
+/// Writes without the standard library's line buffer, which would only copy the complete batches once more.
 fn unbuffered(stdout: io::Stdout) -> Box<dyn Write + Send> {
     #[cfg(unix)]
     if let Ok(descriptor) = std::os::fd::AsFd::as_fd(&stdout).try_clone_to_owned() {

@@ -15,7 +15,7 @@ use super::{LogsState, write};
 
 /// Timeout for writing the last line of a process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// The same after a panic that the process may survive.
+/// The timeout after a panic that the process may survive.
 const PERHAPS_LAST: Duration = Duration::from_millis(50);
 
 /// The panic hook: logs one line, counts the panic, and flushes the log.

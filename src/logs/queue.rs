@@ -1,12 +1,11 @@
 //! The bounded queue of bytes between the threads that log and the thread that writes.
 //!
-//! Two buffers take turns: one is filled while the other is written, and their sum is bounded. A
-//! producer holds the lock for one copy of its line. It wakes the writer only when the queue was
-//! empty; the writer then lingers for a moment, so that a busy service pays for neither a wake-up
-//! nor a write for each line.
+//! Two buffers take turns: one is filled while the other is written, and their sum is bounded. A thread that logs holds
+//! the lock only while it copies its line. It wakes the writer only if the queue was empty. The writer then waits for a
+//! moment, so that a busy service needs neither a wake-up nor a write for each line.
 //!
-//! Locks and threads come from the parent module: tests/models compiles this file with loom's, which test every
-//! interleaving.
+//! Locks and threads come from the parent module: tests/models compiles this file with loom's locks and threads, which
+//! test every interleaving.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -31,12 +30,12 @@ pub(super) struct LineQueue {
 struct QueueState {
     /// Lines that wait.
     bytes: Vec<u8>,
-    /// Bytes the writer is writing.
+    /// The number of bytes that the writer is writing.
     in_flight: usize,
-    /// All bytes ever queued, and those the writer is done with.
+    /// The number of bytes ever queued. `done` is the number of those that the writer has finished.
     queued: u64,
     done: u64,
-    /// Lines ever produced, per level: what was dropped is among them.
+    /// The number of lines ever produced, per level, including dropped ones.
     lines: [u64; 5],
     dropped: u64,
     /// Dropped lines that no written line has reported yet.
@@ -85,7 +84,8 @@ impl LineQueue {
         }
     }
 
-    /// Waits until everything queued now is written, at most for `timeout`; returns whether it was.
+    /// Waits until all lines that are in the queue now are written, but at most for `timeout`. Returns whether they
+    /// were.
     pub(super) fn flush(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
@@ -106,24 +106,24 @@ impl LineQueue {
         true
     }
 
-    /// Lines produced at `level`, those dropped included.
+    /// The number of lines produced at `level`, including dropped ones.
     pub(super) fn lines(&self, level: Level) -> u64 {
         self.lock().lines[index(level)]
     }
 
-    /// Lines that were produced and did not reach the output.
+    /// The number of lines that did not reach the output.
     pub(super) fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
-    /// Lets the writer finish what is queued and end.
+    /// Makes the writer end after it has written all queued lines.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.work.notify_one();
     }
 
-    /// For the writer: waits for lines, swaps them for the empty `batch`, and returns how many were
-    /// dropped meanwhile, to be reported after them. `None` when there will be no more.
+    /// For the writer: waits for lines, and swaps them for the empty `batch`. Returns the number of lines that were
+    /// dropped meanwhile, which the writer reports after the batch. `None` when no more lines will come.
     pub(super) fn take(&self, batch: &mut Vec<u8>) -> Option<u64> {
         let mut state = self.lock();
         while state.bytes.is_empty() && !state.owes_report() {
@@ -153,12 +153,12 @@ impl LineQueue {
         state.in_flight = batch.len();
         let unreported = std::mem::take(&mut state.unreported);
         state.reporting = unreported > 0;
-        // It is written like a line, but cannot be dropped.
+        // The report is written like a line, but cannot be dropped.
         state.lines[index(Level::WARN)] += u64::from(state.reporting);
         Some(unreported)
     }
 
-    /// For the writer: the batch is written, except for this many lines.
+    /// For the writer: records that the batch is written, except for `lost` lines.
     pub(super) fn settle(&self, lost: u64) {
         let mut state = self.lock();
         state.dropped += lost;

@@ -7,11 +7,11 @@ use tracing::Level;
 
 /// The maximum number of lines that are kept.
 const LINES: usize = 200;
-/// The maximum of their total size in bytes.
+/// The maximum total size of these lines, in bytes.
 const BYTES: usize = 128 * 1024;
 /// The longest line that is kept: a backtrace must not evict all others.
 const LONGEST: usize = 16 * 1024;
-/// The part of a longer line's end that is kept, because the ids of its request are there.
+/// The number of bytes at the end of a longer line that are kept, because the IDs of its request are there.
 const END: usize = 512;
 
 /// A ring of lines, as they are in the log.

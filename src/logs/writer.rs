@@ -9,7 +9,7 @@ use super::queue::LineQueue;
 
 /// The capacity that a buffer keeps between bursts.
 const KEEP: usize = 256 * 1024;
-/// The pause before the next attempt to write to an output that accepts nothing.
+/// The pause before the next attempt to write to an output that accepts no bytes at present.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Writes the line that reports how many were dropped.
@@ -80,8 +80,8 @@ impl Writer {
     }
 }
 
-/// Like `Write::write_all`, but `rest` is the remainder after a failure, and an output that
-/// somebody made non-blocking is waited for.
+/// Like `Write::write_all`, with two differences. After a failure, `rest` is the remainder. If somebody has made the
+/// output non-blocking, this waits until it accepts more.
 fn write_all(output: &mut impl Write, rest: &mut &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
         match output.write(rest) {
@@ -110,7 +110,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(10);
 
-    /// An output that takes so many bytes, and fails until it gets a new allowance.
+    /// An output that accepts a limited number of bytes, and then fails until it gets a new allowance.
     struct Rationed {
         written: Arc<Mutex<Vec<u8>>>,
         allowance: Arc<Mutex<usize>>,
@@ -225,7 +225,7 @@ mod tests {
         queue.push(Level::INFO, b"last\n");
         queue.close();
         let deadline = Instant::now() + SOON;
-        // The thread's own handle goes when it ends.
+        // The thread drops its own handle when it ends.
         while Arc::strong_count(&queue) > 1 {
             assert!(Instant::now() < deadline, "the thread is still there");
             thread::yield_now();

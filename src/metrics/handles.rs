@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A number that only grows. Cheap to clone; all clones are one.
+/// A number that only grows. Cheap to clone; clones share the value.
 #[derive(Clone, Debug)]
 pub struct Counter(pub(super) prometheus::IntCounter);
 
@@ -25,7 +25,7 @@ impl Counter {
     }
 }
 
-/// A number that goes up and down. Cheap to clone; all clones are one.
+/// A number that goes up and down. Cheap to clone; clones share the value.
 #[derive(Clone, Debug)]
 pub struct Gauge(pub(super) prometheus::Gauge);
 
@@ -56,7 +56,7 @@ impl Gauge {
     }
 }
 
-/// The distribution of values, in buckets. Cheap to clone; all clones are one.
+/// The distribution of values, in buckets. Cheap to clone; clones share the buckets.
 #[derive(Clone, Debug)]
 pub struct Histogram(pub(super) prometheus::Histogram);
 
@@ -72,8 +72,8 @@ impl Histogram {
     }
 }
 
-/// Metrics with the same name and `N` labels, one for each combination of the labels' values. Cheap to clone; all clones
-/// are one.
+/// Metrics with the same name and `N` labels, one for each combination of the labels' values. Cheap to clone; clones
+/// share the metrics.
 ///
 /// ```
 /// # fn main() -> Result<(), axum_chassis::metrics::InvalidMetric> {
@@ -86,8 +86,8 @@ impl Histogram {
 /// # Ok(()) }
 /// ```
 ///
-/// Every combination is kept, and exposed, until the process ends. Use values of which there are few, never an ID, a path
-/// or what a client sends.
+/// Every combination is kept, and exposed, until the process ends. Use labels with few possible values, never an ID, a
+/// path or text that a client sends.
 #[derive(Clone)]
 pub struct Family<M, const N: usize> {
     metric: Arc<Find<M, N>>,
@@ -126,7 +126,7 @@ impl InvalidMetric {
     pub(crate) fn new(name: &str, error: prometheus::Error) -> Self {
         let problem = match error {
             prometheus::Error::AlreadyReg => "already registered".into(),
-            // Its text is the whole description of the other one.
+            // The error's text is the whole description of the other metric.
             prometheus::Error::Msg(text) if text.starts_with("a previously registered") => {
                 "already registered with other labels or another help text".into()
             }

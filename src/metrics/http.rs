@@ -1,8 +1,8 @@
 //! HTTP metrics, with OpenTelemetry's names.
 //!
-//! A request is observed without a lock, a hash or an allocation: the layer of a route holds its
-//! [`Route`], which leads to the histogram in a few steps. The number of series is bounded: routes
-//! are the router's, methods the standard's and `_OTHER`.
+//! A request is observed without a lock, a hash or an allocation: the layer of a route has its [`Route`], from which
+//! the histogram is a few steps away. The number of series is bounded: the routes are those of the router, and the
+//! methods are the standard ones and `_OTHER`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,8 +24,8 @@ pub(crate) const DURATIONS: &str = "http_server_request_duration_seconds";
 /// The name of the counter of response bytes.
 pub(crate) const RESPONSE_BYTES: &str = "http_server_response_bytes_total";
 
-/// OpenTelemetry's advice in nanoseconds, and two finer ones below: a service in Rust often
-/// answers within its first bucket.
+/// The bounds that OpenTelemetry recommends, in nanoseconds, and two smaller ones: a service in Rust often answers
+/// within the first recommended bucket.
 pub(crate) const BOUNDS: [u64; 16] = [
     1_000_000,
     2_500_000,
@@ -57,13 +57,13 @@ pub(crate) struct Http {
     pub(crate) active_requests: Active,
     /// Bytes of request bodies read.
     pub(crate) request_bytes: IntCounter,
-    /// Requests refused because too many were being served, or too much of bodies was in memory.
+    /// Requests rejected because too many were in flight, or because too many bytes of bodies were in memory.
     pub(crate) requests_shed: IntCounter,
     /// Connections that are open.
     pub(crate) connections: IntGauge,
     /// The maximum number of open connections.
     pub(crate) connections_limit: IntGauge,
-    /// Connections closed for others.
+    /// Connections closed to make room for others.
     pub(crate) connections_evicted: IntCounter,
     /// Connections ever accepted.
     pub(crate) connections_total: IntCounter,
@@ -80,7 +80,8 @@ pub(crate) struct Http {
     routes: Arc<Routes>,
 }
 
-/// The number of requests that are being served: a gauge, compared with the limit when a request is admitted.
+/// The number of requests that are being served. It is a gauge, and it is compared with the limit when a request is
+/// admitted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Active(Arc<AtomicU64>);
 
@@ -99,8 +100,8 @@ struct Routes {
     by_pattern: Mutex<BTreeMap<Box<str>, Arc<Route>>>,
 }
 
-/// The requests of a route and method that ended in one status, and a way to those that ended in
-/// the next: a route answers with few different ones.
+/// The requests of a route and method that ended with one status, in a linked list of the statuses: a route answers
+/// with few different ones.
 #[derive(Debug)]
 struct Series {
     status: u16,
@@ -110,7 +111,7 @@ struct Series {
 
 #[derive(Debug, Default)]
 struct Durations {
-    /// One for each bound, and one for what is above them.
+    /// One bucket for each bound, and one for longer durations.
     buckets: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
 }
@@ -194,17 +195,17 @@ fn refused(metrics: &Metrics) -> Result<IntCounterVec, InvalidMetric> {
 // === impl Active ===
 
 impl Active {
-    /// One more request: how many there were before.
+    /// Counts one more request. Returns the number before.
     pub(crate) fn enter(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// One request less.
+    /// Counts one request less.
     pub(crate) fn leave(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// One more request until the guard is dropped.
+    /// Counts one more request until the guard is dropped.
     pub(crate) fn hold(&self) -> Held {
         self.enter();
         Held(self.clone())
@@ -216,7 +217,7 @@ impl Active {
     }
 }
 
-/// Counts as a request under way.
+/// Counts as a request in flight until it is dropped.
 pub(crate) struct Held(Active);
 
 impl Drop for Held {
@@ -236,7 +237,7 @@ impl Route {
         }
     }
 
-    /// The pattern it was made with.
+    /// The pattern with which the route was created.
     pub(crate) fn pattern(&self) -> &str {
         &self.pattern
     }
@@ -312,7 +313,7 @@ impl Series {
 impl Durations {
     fn observe(&self, duration: Duration) {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        // From the front: most requests are quick.
+        // Begin with the smallest bound, because most requests are quick.
         let bucket = BOUNDS
             .iter()
             .position(|&bound| nanoseconds <= bound)
@@ -374,7 +375,7 @@ impl Routes {
     }
 }
 
-/// Collects the routes that its owner keeps adding.
+/// Collects the metrics of the routes, including routes that are added later.
 struct Durable(Arc<Routes>);
 
 impl Collector for Durable {

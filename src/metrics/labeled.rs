@@ -9,8 +9,8 @@ use prometheus::{Error, Opts};
 
 /// The metrics of a family, by the values of their labels.
 ///
-/// In place of `prometheus`' own `MetricVec`, which finds a metric by a hash of the values without separators: there,
-/// `["cellar1", "3"]` and `["cellar", "13"]` are the same metric.
+/// It replaces `prometheus`' own `MetricVec`, which finds a metric by a hash of the values without separators. In a
+/// `MetricVec`, `["cellar1", "3"]` and `["cellar", "13"]` are the same metric.
 #[derive(Clone)]
 pub(super) struct Labeled<M, const N: usize>(Arc<Inner<M, N>>);
 
@@ -40,7 +40,7 @@ impl<M: Clone, const N: usize> Labeled<M, N> {
             let labels = labels.iter().cloned().zip(values).collect();
             create(options.clone().const_labels(labels))
         };
-        // Options that no metric can be created with are an error here, not a panic in `with`.
+        // Create a metric once, so that invalid options are an error here, and not a panic in `with`.
         create([""; N])?;
         Ok(Self(Arc::new(Inner {
             desc,
@@ -79,7 +79,7 @@ impl<M: Collector, const N: usize> Collector for Labeled<M, N> {
         vec![&self.0.desc]
     }
 
-    /// A family of each metric: the registry joins those with the same name.
+    /// Each metric becomes a family of its own. The registry joins families with the same name.
     fn collect(&self) -> Vec<MetricFamily> {
         let metrics = self.0.metrics.read();
         let metrics = metrics.unwrap_or_else(PoisonError::into_inner);

@@ -13,7 +13,7 @@ type Result = std::result::Result<(), InvalidMetric>;
 /// The unit of CPU time in `/proc`, on all architectures of Linux servers.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Adds `process_*`, by the names every Prometheus client gives them.
+/// Adds `process_*`, with the names that all Prometheus clients use.
 pub(super) fn process(metrics: &Metrics) -> Result {
     if ProcessStat::read().is_none() {
         return Ok(()); // not Linux
@@ -67,10 +67,11 @@ pub(super) fn process(metrics: &Metrics) -> Result {
     )
 }
 
-/// Adds `cgroup_*`, those that have a value.
+/// Adds the metrics of `cgroup_*` that have a value.
 pub(super) fn cgroup(metrics: &Metrics) -> Result {
     let cgroup = Cgroup::current();
-    // Read at each scrape: Kubernetes resizes containers in place. Infinity is what has no limit any more.
+    // The limits are read at each scrape, because Kubernetes resizes containers in place. A limit that has been removed
+    // is infinity.
     if cgroup.cpu_quota().is_some() {
         let cgroup = cgroup.clone();
         metrics.gauge_fn(
@@ -179,10 +180,10 @@ impl ProcessStat {
     }
 
     fn parse(stat: &str) -> Option<Self> {
-        // The second field is a name in parentheses, which may hold spaces and parentheses.
+        // The second field is a name in parentheses, which may contain spaces and parentheses.
         let (_, rest) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        // proc(5) counts from 1, and `rest` starts at its third.
+        // proc(5) counts fields from 1, and `rest` starts at the third one.
         let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
         Some(Self {
             cpu_seconds: (field(14)? + field(15)?) / TICKS_PER_SECOND,
@@ -193,7 +194,8 @@ impl ProcessStat {
     }
 }
 
-/// From the line `VmRSS:  3132 kB`: unlike `stat`, it needs no page size.
+/// Reads the resident memory from the line `VmRSS: 3132 kB`. Unlike the value in `stat`, it does not depend on the page
+/// size.
 fn resident_bytes() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let resident = status.lines().find_map(|line| {
@@ -216,7 +218,7 @@ fn started() -> f64 {
     now.saturating_sub(since.unwrap_or_default()).as_secs_f64()
 }
 
-/// From the line `Max open files  SOFT  HARD  files`.
+/// Reads the soft limit from the line `Max open files SOFT HARD files`.
 fn max_fds() -> f64 {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let soft = limits.lines().find_map(|line| {

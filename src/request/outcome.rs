@@ -47,10 +47,11 @@ pub(super) fn without_body(response: Response) -> Response {
     Response::from_parts(parts, Body::empty())
 }
 
-/// Makes a problem of an error response, of status 400 or more, that is not one: axum's own, or a handler's plain text.
+/// Converts an error response (status 400 or more) to a problem, unless it is a problem already. Such responses are axum's own
+/// and a handler's plain text.
 ///
-/// A body with a content type of its own (JSON, HTML) stays unchanged. A problem that an error
-/// became by `?` gets the status that the error means.
+/// A body with a content type of its own (JSON, HTML) stays unchanged. If a handler's `?` turned
+/// an error into a problem, the error map decides the status.
 pub(super) fn shape(response: Response, ids: &Ids, error_map: &ErrorMap) -> Response {
     let status = response.status();
     if response.extensions().get::<Rendered>().is_some() {
@@ -63,7 +64,7 @@ pub(super) fn shape(response: Response, ids: &Ids, error_map: &ErrorMap) -> Resp
     let message = message(body);
     let mut problem = Problem::new(status);
     if status.is_server_error() {
-        // A 5xx text is about the inside of the service: for its log, not for its clients.
+        // The text of a 5xx is about the service's internals, so it is logged and not sent.
         if let Some(message) = message {
             problem = problem.cause(anyhow::Error::msg(message));
         }

@@ -1,6 +1,6 @@
 //! Records reads, writes and requests of a connection, from several threads.
 //!
-//! The atomics come from the parent module: tests/models includes this file with loom's atomics, which try every
+//! The atomics come from the parent module: tests/models includes this file with loom's atomics, which test every
 //! order.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 /// at a time would never reach the timeout.
 const PROGRESS: u64 = 16 * 1024;
 
-/// The time limit of a connection that comes next.
+/// The next time limit of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TimeLimit {
     /// The headers of a request have to be complete.
@@ -39,17 +39,18 @@ pub(super) struct TimeLimits {
 /// The state of a connection that its time limits depend on.
 pub(super) struct Activity {
     epoch: Instant,
-    /// Requests whose responses hyper has not received completely.
+    /// The number of requests whose responses hyper has not received completely.
     under_way: AtomicU32,
-    /// Data has arrived since the last request. Most requests arrive in one piece, and then the time is not needed.
+    /// Data has arrived since the last request. The time is not recorded yet: most requests arrive in one piece, and
+    /// then it is not needed.
     head_begun: AtomicBool,
-    /// When the client began to send the headers of the next request, or connected; 0 for neither.
-    /// In nanoseconds after `epoch`, as is `idle_since`.
+    /// The time at which the client began to send the headers of the next request, or connected; 0 for neither. The
+    /// time is in nanoseconds after `epoch`, as in `idle_since`.
     head_since: AtomicU64,
     idle_since: AtomicU64,
     /// The time since which the client has not read pending data; 0 if it reads.
     stuck_since: AtomicU64,
-    /// The bytes that it has read since then.
+    /// The bytes that the client has read since then.
     taken: AtomicU64,
     /// The number of requests in flight that wait for the client (for the rest of a body, or for room to send), and
     /// the time since which the last of them waits.
@@ -129,8 +130,8 @@ impl Activity {
         true
     }
 
-    /// Whether a response waits for its client although its request has ended: the rest of it is in the connection's
-    /// buffer.
+    /// Whether a response waits for its client although its request has ended: the rest of the response is in the
+    /// connection's buffer.
     pub(super) fn has_answer_left(&self) -> bool {
         self.stuck_since.load(Ordering::Relaxed) > 0
             && self.under_way.load(Ordering::Relaxed) == 0
@@ -162,7 +163,7 @@ impl Activity {
         self.foreign.load(Ordering::Relaxed)
     }
 
-    /// Requests that this connection closes to free its slot.
+    /// Marks this connection to be closed, so that its slot becomes free.
     pub(super) fn make_room(&self) {
         self.make_room.store(true, Ordering::Relaxed);
     }
@@ -179,7 +180,7 @@ impl Activity {
         }
         let head = self.head_since.load(Ordering::Relaxed);
         let idle = self.idle_since.load(Ordering::Relaxed);
-        // A new client is about to send its request.
+        // A new client is about to send its request, so it counts as idle only after `grace`.
         let since = self.epoch + Duration::from_nanos(idle);
         (head == 0 || (self.is_fresh() && now > since + grace)).then_some(since)
     }
@@ -285,7 +286,7 @@ impl Drop for UnderWay {
         }
         let activity = &self.activity;
         activity.idle_since.store(activity.now(), Ordering::Relaxed);
-        // A thread that reads a count of zero also reads the matching time.
+        // `Release`, so that a thread that reads a count of zero also reads the matching time.
         activity.under_way.fetch_sub(1, Ordering::Release);
     }
 }

@@ -25,7 +25,7 @@ use crate::shutdown::Phase;
 
 /// The time that an idle connection stays open after its GOAWAY.
 const GOING: Duration = Duration::from_secs(1);
-/// The same while another connection waits for its slot: enough within a data center.
+/// The same while another connection waits for the slot. This is enough time within a data center.
 const GOING_FOR_ANOTHER: Duration = Duration::from_millis(10);
 /// Timeout for the request of a client that connected just before the shutdown.
 const LAST_CALL: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub(super) struct Connection<Slot> {
 }
 
 impl<Slot: Send + Sync + 'static> Connection<Slot> {
-    /// `slot` is held for as long as the socket is open, even if a WebSocket takes it over.
+    /// `slot` is held for as long as the socket is open, even if the socket becomes a WebSocket.
     pub(super) fn new(
         server: Arc<ListenerState>,
         stream: Transport,
@@ -63,7 +63,8 @@ impl<Slot: Send + Sync + 'static> Connection<Slot> {
         let Self {
             server,
             socket,
-            // Free once the request under way has been dropped, too: it counts in the limit that the next client meets.
+            // The slot must not be free before the request in flight has been dropped, because that request still
+            // counts towards the limit for the next client's request.
             slot: _slot,
             activity,
             peer,
@@ -73,7 +74,8 @@ impl<Slot: Send + Sync + 'static> Connection<Slot> {
             .protocols
             .serve_connection_with_upgrades(TokioIo::new(socket), service);
         let mut protocol = pin!(protocol);
-        // Outside of tokio's cooperative budget, because a postponed poll would not check the state.
+        // The future runs outside of tokio's cooperative budget, because a poll that the budget postpones would not
+        // check the state.
         let mut stop = pin!(unconstrained(server.shutdown.reached(Phase::Abort)));
         let mut noted = None;
         let mut entry = None;
@@ -145,8 +147,8 @@ impl<Slot: Send + Sync + 'static> Connection<Slot> {
                 match limit {
                     Some((_, ends)) if ends > now => timer.set(ends),
                     None => timer.set(now + server.limits.header),
-                    // After a GOAWAY, an HTTP/2 client sends no more requests, which would otherwise reach a closed
-                    // socket.
+                    // Send a GOAWAY before closing: after it, an HTTP/2 client sends no more requests. Without it, a
+                    // request could reach a closed socket.
                     Some((TimeLimit::Idle, _)) if leaving.is_none() => {
                         leaving = Some(now);
                         protocol.as_mut().graceful_shutdown();
@@ -172,16 +174,16 @@ impl<Slot: Send + Sync + 'static> Connection<Slot> {
     }
 }
 
-/// A waker that records its wake-up. A connection wakes for each request, and a future that is rarely ready is polled
-/// only if its own waker was woken. The phase of the shutdown does not replace the flag, because the phase changes a
-/// moment before the wake-up.
+/// A waker that records its wake-up. A connection's task wakes for each request. With this waker, a future that is
+/// rarely ready is polled only if its own waker was woken. To check the phase of the shutdown instead would not do,
+/// because the phase changes a moment before the wake-up.
 struct NotedWake {
     woken: AtomicBool,
     task: Waker,
 }
 
 impl NotedWake {
-    /// Woken already, so that its future is polled for the first time.
+    /// The waker begins as woken, so that its future is polled for the first time.
     fn of(task: &Waker) -> Arc<Self> {
         Arc::new(Self {
             woken: AtomicBool::new(true),
@@ -191,7 +193,7 @@ impl NotedWake {
 
     /// Whether it was woken since the last call.
     fn take(&self) -> bool {
-        // Only this task resets it, and a load is cheaper than a swap.
+        // Load the flag first, which is cheaper than a swap: only this task resets it.
         self.woken.load(Ordering::Acquire) && self.woken.swap(false, Ordering::AcqRel)
     }
 }

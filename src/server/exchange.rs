@@ -26,8 +26,8 @@ use crate::upload::Upload;
 
 /// The extensions of each request of a connection.
 ///
-/// The map and its clones have capacity for the extensions that axum adds. A new map for each request would have to
-/// grow on the way.
+/// The map and its clones have capacity for the extensions that axum adds. Without this capacity, the map of each
+/// request would have to grow.
 fn extensions(peer: SocketAddr) -> Extensions {
     let mut extensions = Extensions::new();
     extensions.insert(ConnectInfo(peer));
@@ -52,7 +52,7 @@ pub(super) struct RouterService {
 }
 
 impl RouterService {
-    /// The extensions of the connection.
+    /// Creates the service of a connection from `peer`.
     pub(super) fn new(
         server: Arc<ListenerState>,
         activity: Arc<Activity>,
@@ -110,7 +110,7 @@ impl hyper::service::Service<Request<Incoming>> for RouterService {
 }
 
 pin_project! {
-    /// The response, once the router has it.
+    /// The future of a response.
     pub(super) struct Responding {
         #[pin]
         response: RouteFuture<Infallible>,

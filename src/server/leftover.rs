@@ -16,7 +16,7 @@ use crate::upload::Upload;
 
 /// The largest rest that is read and discarded, in bytes.
 const MOST: u64 = 64 * 1024;
-/// The longest delay of a response for the rest of its request.
+/// The longest time for which a response waits until the rest of its request has been read.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A response, and the unread rest of its request.

@@ -16,14 +16,16 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream};
 use super::transport::Transport;
 use crate::error::Error;
 
-/// Connections that wait in the kernel while we are at our own limit.
+/// The maximum number of connections that wait in the kernel while the listener is at its own limit.
 const BACKLOG: u32 = 1024;
-/// The address of a peer of a Unix socket, which has none: it is on this machine, like a peer of 127.0.0.1.
+/// The address that stands for the peer of a Unix socket, which has no address. Like a peer with 127.0.0.1, it is on
+/// this machine.
 const LOCAL_PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A socket that listens already: one that the program has opened, or one that it has inherited.
 ///
-/// [`Server::listener`](crate::Server::listener) takes it, and tokio's `TcpListener` and `UnixListener` in its place.
+/// Pass it to [`Server::listener`](crate::Server::listener), which also accepts tokio's `TcpListener` and
+/// `UnixListener`.
 #[derive(Debug)]
 pub struct ListenSocket(SocketOrigin);
 
@@ -63,12 +65,12 @@ pub(crate) struct Bound {
 enum BoundKind {
     Tcp(TcpSocket),
     Unix(UnixSocket, SocketFile),
-    /// It was bound elsewhere.
+    /// A socket that was bound elsewhere, and listens already.
     Listening(Acceptor),
 }
 
-/// The file of a Unix socket that this process has bound. It is removed when this is dropped, unless another process has
-/// replaced it meanwhile.
+/// The file of a Unix socket that this process has bound. The file is removed when this value is dropped, unless
+/// another process has replaced the file meanwhile.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -79,11 +81,12 @@ pub(super) struct SocketFile {
 // === impl ListenSocket ===
 
 impl ListenSocket {
-    /// The socket that the process was started with: systemd's socket activation (`LISTEN_FDS` and `LISTEN_PID`), or a
-    /// tool that does the same. `None` without such a socket.
+    /// Takes the socket that the process was started with, by systemd's socket activation (`LISTEN_FDS` and
+    /// `LISTEN_PID`) or by a tool that does the same. Returns `None` without such a socket.
     ///
-    /// Call it once, first in a `main` that is not async, before the runtime or anything else has started a thread: it removes
-    /// the variables from the environment, for child processes, and no other thread may read the environment meanwhile.
+    /// Call it once, at the beginning of a `main` that is not async, before the runtime or anything else has started a
+    /// thread. It removes the variables from the environment, so that child processes do not use them. While it does,
+    /// no other thread may read the environment.
     ///
     /// ```
     /// use axum_chassis::server::ListenSocket;
@@ -111,7 +114,7 @@ impl From<TcpListener> for ListenSocket {
 }
 
 impl From<UnixListener> for ListenSocket {
-    /// Its file stays when the server stops.
+    /// The socket's file stays when the server stops.
     fn from(listener: UnixListener) -> Self {
         Self(SocketOrigin::Program(Acceptor::Unix(listener, None)))
     }
@@ -124,7 +127,7 @@ impl Acceptor {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Without it small responses wait for the client's delayed acknowledgement.
+                // Without this option, small responses wait for the client's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
                 Ok((Transport::Tcp(stream), peer))
             }
@@ -146,7 +149,7 @@ impl Acceptor {
     }
 }
 
-/// An inherited socket before there is a runtime.
+/// An inherited socket that is not registered with a runtime yet.
 #[derive(Debug)]
 pub(crate) enum Inherited {
     Tcp(std::net::TcpListener),
@@ -182,7 +185,7 @@ impl Inherited {
         Ok(Some(socket))
     }
 
-    /// Whether it has a peer. To accept from such a socket fails for ever.
+    /// Whether the socket is a connection, which has a peer. Accepting from such a socket always fails.
     fn is_connection(&self) -> io::Result<bool> {
         Ok(match self {
             Self::Tcp(socket) => {
@@ -246,7 +249,7 @@ impl Bound {
     /// Binds `host:port`. `name` is the listener's name in errors.
     ///
     /// # Errors
-    /// [`Error::Bind`] with the address, when it cannot be resolved or bound.
+    /// [`Error::Bind`] with the address, if it cannot be resolved or bound.
     pub(crate) fn tcp(name: &'static str, host: &str, port: u16) -> Result<Self, Error> {
         let bind = || {
             // A name such as `localhost` may resolve to several addresses. The first that works is used.
@@ -266,7 +269,7 @@ impl Bound {
         bind().map_err(Error::bind(name, format_args!("{host}:{port}")))
     }
 
-    /// The address of the settings.
+    /// Binds the address in the settings.
     ///
     /// # Errors
     /// [`Error::Bind`] with the address.
@@ -306,14 +309,15 @@ impl Bound {
         &self.address
     }
 
-    /// Has the socket listen.
+    /// Makes the socket listen.
     pub(super) fn acceptor(self, name: &'static str) -> Result<Acceptor, Error> {
         let listen = || {
             Ok(match self.socket {
                 BoundKind::Tcp(socket) => Acceptor::Tcp(socket.listen(BACKLOG)?),
                 BoundKind::Unix(socket, file) => {
                     let listener = socket.listen(BACKLOG)?;
-                    // Until it listened, another process could take its file for that of a process that was killed.
+                    // Before the socket listened, another process could mistake its file for the file of a killed
+                    // process, and replace it.
                     if !file.is_ours() {
                         let message = "another process has taken the socket's file";
                         return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
@@ -345,14 +349,14 @@ fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<(UnixSocket, SocketFi
         identity: identity(path)?,
         path: path.to_owned(),
     };
-    // Nobody can connect before the socket listens.
+    // This is early enough: nobody can connect before the socket listens.
     if let Some(mode) = mode {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
     Ok((socket, file))
 }
 
-/// Removes the file of a process that was killed. A process that listens keeps its file.
+/// Removes the socket file of a process that was killed. The file of a process that still listens stays.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = match fs::symlink_metadata(path) {
         Ok(file) => file.file_type().is_socket(),
@@ -363,7 +367,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         let message = "there is a file that is not a socket";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
     }
-    // Polled once: a connection to a listening socket is made at once, or waits for room.
+    // One poll is enough: a connection to a listening socket succeeds at once, or waits for room in the socket's queue.
     let connect = pin!(UnixStream::connect(path));
     match connect.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {

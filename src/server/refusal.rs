@@ -9,7 +9,7 @@ use prometheus::IntCounterVec;
 use crate::error::Chain;
 use crate::logs::RateLimit;
 
-/// At most one line is logged in this time. The next one has the number of those in between.
+/// At most one line is logged in this time. The next line contains the number of rejections in between.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
 
 /// The reason why a request cannot be parsed.

@@ -1,4 +1,5 @@
-//! The registry of open connections, which closes one that waits for its client to make room.
+//! The registry of open connections. To make room for a new connection, it closes one that is idle or waits for its
+//! client.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,8 +35,8 @@ impl Registry {
         }
     }
 
-    /// Closes the connection that has been idle longest; without one, the one that has waited longest for its client
-    /// within a request, for `grace` at least. Returns whether there was one.
+    /// Closes the connection that has been idle longest. If none is idle, closes the connection that has waited longest
+    /// for its client within a request, and at least for `grace`. Returns whether there was such a connection.
     pub(super) fn make_room(&self, grace: Duration) -> bool {
         let now = Instant::now();
         let connections = self.lock();
@@ -46,7 +47,7 @@ impl Registry {
             });
             waiting.min_by_key(|(since, ..)| *since)
         };
-        // A notified connection is closing already, unless its client delays it.
+        // A connection that was notified is closing already, unless its client delays this.
         let idle = |activity: &Activity, now, grace| {
             let since = activity.idle_since(now, grace);
             since.filter(|_| !activity.has_to_make_room())

@@ -37,7 +37,7 @@ pub(super) struct Socket<Slot> {
 }
 
 impl<Slot> Socket<Slot> {
-    /// `slot` is held for as long as the socket is open, even if a WebSocket takes it over.
+    /// `slot` is held for as long as the socket is open, even if the socket becomes a WebSocket.
     pub(super) fn new(
         server: Arc<ListenerState>,
         stream: Transport,
@@ -147,10 +147,10 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes at the end of each turn. A request that is still in flight then may lose its client before the
-    /// response. The read here notices that.
+    /// hyper flushes at the end of each poll. If a request is still in flight at that time, its client may disconnect
+    /// before the response; the check here notices that.
     ///
-    /// hyper itself would read as soon as it has a request, with a new buffer each time.
+    /// hyper's own check would read as soon as there is a request, with a new buffer each time.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.activity.is_serving_http1()
             && let Poll::Ready(true) = self.stream.poll_closed(context)?

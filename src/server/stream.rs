@@ -1,7 +1,8 @@
-//! The send timeout of an HTTP/2 stream, since other streams keep using the connection.
+//! The send timeout of an HTTP/2 stream. The timeout of the connection is not enough, because other streams keep using
+//! the connection.
 //!
-//! hyper polls for a body's next chunk only once the client's window and the connection have room for it. A chunk
-//! that hyper has not polled for since the last one therefore waits for the client.
+//! hyper polls for a body's next chunk only once the client's window and the connection have room for it. As long as
+//! hyper does not poll after a chunk, the next chunk therefore waits for the client.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -43,14 +44,14 @@ impl Wait {
         WAIT.try_with(Clone::clone).ok()
     }
 
-    /// The next chunk waits for the client.
+    /// Records that the next chunk waits for the client.
     pub(super) fn begin(&self) {
         let elapsed = self.0.epoch.elapsed().as_nanos();
         let since = u64::try_from(elapsed).unwrap_or(u64::MAX).max(1);
         self.0.since.store(since, Ordering::Relaxed);
     }
 
-    /// The service has to produce the next chunk, or the body has ended.
+    /// Records that nothing waits for the client: the service has to produce the next chunk, or the body has ended.
     pub(super) fn end(&self) {
         self.0.since.store(0, Ordering::Relaxed);
     }

@@ -8,13 +8,14 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connection's stream. Not a type parameter: the code for connections is large, and is compiled once.
+/// A connection's stream. This is not a type parameter, so that the code for connections, which is large, is compiled
+/// only once.
 pub(super) enum Transport {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// Calls a method on the stream, whatever it is.
+/// Calls a method on the stream, whichever kind it is.
 macro_rules! on_stream {
     ($transport:expr, $stream:ident => $call:expr) => {
         match $transport {
@@ -25,7 +26,7 @@ macro_rules! on_stream {
 }
 
 impl Transport {
-    /// Whether the peer has closed its side, once there is something to read.
+    /// Ready once there is something to read: whether the peer has closed its side.
     pub(super) fn poll_closed(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         match self {
             Self::Tcp(stream) => {
@@ -33,7 +34,7 @@ impl Transport {
                 let peeked = ready!(stream.poll_peek(context, &mut ReadBuf::new(&mut byte)))?;
                 Poll::Ready(Ok(peeked == 0))
             }
-            // tokio cannot peek here.
+            // tokio cannot peek into a Unix socket.
             Self::Unix(stream) => {
                 ready!(stream.poll_read_ready(context))?;
                 let ready = pin!(stream.ready(Interest::READABLE));

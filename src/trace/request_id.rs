@@ -11,7 +11,7 @@ use super::digits::hex;
 
 const MAX_REQUEST_ID: usize = 128;
 
-/// A request id: 1 to 128 visible ASCII characters other than `"` and `\`, so that it can go
+/// A request ID: 1 to 128 visible ASCII characters other than `"` and `\`, so that it can go
 /// into a header or a log line as it is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestId(Id);

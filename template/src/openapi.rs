@@ -3,7 +3,8 @@
 use axum::Router;
 use axum_chassis::openapi::{ApiRouter, Document};
 
-/// The routes, including those of the document and the page. To publish neither, use `describe` in place of `serve`.
+/// The routes, including the routes of the document and of the page. To publish neither of these two, use `describe` in
+/// place of `serve`.
 pub(crate) fn described(routes: ApiRouter) -> Router {
     Document::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .description(env!("CARGO_PKG_DESCRIPTION"))

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::settings::Settings;
 use crate::store::{NewOrder, Order, Store};
 
-/// The routes and their metrics.
+/// Registers the metrics of the routes, and returns the routes.
 {%- if openapi == "yes" %}
 pub(crate) fn router(chassis: &Chassis<Settings>, store: Store) -> anyhow::Result<ApiRouter> {
 {%- else %}
@@ -133,13 +133,13 @@ async fn find(
         .ok_or_else(|| Problem::not_found(format!("there is no order {id}")))
 }
 
-/// If the client sends an order again, such as after a lost response, it gets the same response, and the order is not
-/// created twice.
+/// If a client sends an order again, for example after a lost response, the client gets the same response, and the
+/// order is not created twice.
 async fn create(
     State(app): State<App>,
     Json(wanted): Json<NewOrder>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Order>), Problem> {
-    // Not every database can store every character.
+    // Rejects control characters, because not every database can store them.
     let is_text = |text: &str| !text.is_empty() && !text.contains(char::is_control);
     if !is_text(&wanted.reference) || !is_text(&wanted.item) {
         return Err(Problem::bad_request(

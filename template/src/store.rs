@@ -43,7 +43,7 @@ pub(crate) struct Order {
 /// A new order from a client.
 #[derive(Clone, Debug, Deserialize, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
 pub(crate) struct NewOrder {
-    /// Chosen by the client. An order that is sent twice with it is created once.
+    /// Chosen by the client. If an order is sent twice with the same reference, it is created once.
     {%- if openapi == "yes" %}
     #[schemars(pattern(r"^[^\x00-\x1f\x7f-\x9f]+$"))]
     {%- endif %}
@@ -58,7 +58,7 @@ pub(crate) struct NewOrder {
     pub(crate) quantity: i32,
 }
 
-/// The error if the store is full.
+/// The error of a full store.
 #[derive(Debug)]
 pub(crate) struct Full {
     capacity: usize,
@@ -72,7 +72,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the store, with an informational readiness check. It is closed after the last request.
+    /// Opens the store, and adds an informing readiness check. The store is closed after the last request.
     pub(crate) fn open<S>(chassis: &Chassis<S>, settings: &Settings) -> Self {
         let store = Self {
             capacity: settings.capacity,
@@ -142,8 +142,8 @@ impl Store {
     }
 }
 
-/// A full store accepts no more orders, and still serves existing ones. It does not gate readiness: otherwise clients who fill
-/// the stores of all replicas would take the whole service away.
+/// A full store accepts no more orders, but still serves existing ones. So its check only informs, and the service
+/// stays ready. Otherwise, clients could make the whole service unavailable by filling the stores of all replicas.
 impl Check for Store {
     async fn check(&self) -> anyhow::Result<()> {
         if self.orders().len() < self.capacity {

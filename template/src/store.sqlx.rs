@@ -20,7 +20,7 @@ pub(crate) struct Order {
 /// A new order from a client.
 #[derive(Clone, Debug, Deserialize, FromRow, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
 pub(crate) struct NewOrder {
-    /// Chosen by the client. An order that is sent twice with it is created once.
+    /// Chosen by the client. If an order is sent twice with the same reference, it is created once.
     {%- if openapi == "yes" %}
     #[schemars(pattern(r"^[^\x00-\x1f\x7f-\x9f]+$"))]
     {%- endif %}

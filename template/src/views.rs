@@ -63,7 +63,8 @@ async fn count(
     let Some(order) = app.store.find(id).await? else {
         return Err(Problem::not_found(format!("there is no order {id}")));
     };
-    // The reference is unique to the order, even if Redis outlives the database.
+    // The key contains the order's reference, not its ID: Redis may outlive the database, whose IDs would then begin
+    // again.
     let key = format!("views:{}", order.wanted.reference);
     let views = app.redis.get().incr(key, 1).await?;
     Ok(Json(Views {

@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: measures the cost of the chassis, compared with bare axum and a stack assembled by hand.
 //!
-//! Times on a shared machine wander, so everything is measured in rounds in which the programs
-//! take turns, and reported as medians and as ratios within a round. Instructions repeat nearly
-//! exactly: `--gate` compares only those with `bench/baseline`.
+//! Times vary on a shared machine. Everything is therefore measured in rounds, in which the programs take turns, and
+//! reported as medians and as ratios within a round. The number of instructions is nearly the same in every run:
+//! `--gate` compares only this number, with `bench/baseline`.
 
 mod chart;
 mod growth;
@@ -21,7 +21,7 @@ use self::programs::{BARE, CHASSIS, Conditions, Counted, HAND, Program, QUIET, r
 use self::table::{Row, median};
 use crate::blocks::write_measured;
 
-/// The rows of which [`chart`] draws the ratios.
+/// The names of the two rows whose ratios [`chart`] draws.
 const CPU: &str = "server CPU a request";
 const INSTRUCTIONS: &str = "instructions a request, in user space";
 const PROGRAMS: [Program; 4] = [BARE, HAND, CHASSIS, QUIET];
@@ -31,28 +31,28 @@ pub(crate) const GROWTH: &str = "growth";
 pub(crate) const IDLE_CONNECTIONS: &str = "idle-connections";
 pub(crate) const PAGE: &str = "page";
 pub(crate) const PROFILES: &str = "profiles";
-/// Requests a second at which latency is measured: well below what any of them can do.
+/// The rate, in requests a second, at which latency is measured: well below the maximum of each program.
 const RATE: u32 = 2000;
 
-/// Its flags.
+/// The flags of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Count instructions a request and compare their ratio to bare axum with bench/baseline.
+    /// Count the instructions of a request, and compare their ratio to bare axum with bench/baseline.
     #[arg(long)]
     gate: bool,
     /// Write the ratio that is found to bench/baseline.
     #[arg(long)]
     bless: bool,
-    /// Measure how cost grows, too.
+    /// Also measure how the cost grows with routes, connections and series.
     #[arg(long)]
     growth: bool,
-    /// Compare the release profiles of the chassis instead.
+    /// Compare only the release profiles of the chassis.
     #[arg(long)]
     profiles: bool,
-    /// Measure what others notice of ten thousand idle connections and a thousand slow ones instead.
+    /// Measure only how ten thousand idle connections and a thousand slow ones affect other requests.
     #[arg(long)]
     idle_connections: bool,
-    /// Measure what the admin page costs instead, which takes eleven minutes.
+    /// Measure only the cost of the admin page, which takes eleven minutes.
     #[arg(long)]
     page: bool,
     /// The number of turns of each program.
@@ -107,7 +107,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// A table, and the number of rounds that its values are medians of.
+/// A table of medians, preceded by the number of rounds.
 fn measured(programs: &[Program], rows: &[Row], args: &Args) -> String {
     format!(
         "Medians of {} rounds, with {} s of load in each:\n\n{}",
@@ -117,7 +117,7 @@ fn measured(programs: &[Program], rows: &[Row], args: &Args) -> String {
     )
 }
 
-/// The chassis as each of its release profiles makes it.
+/// Compares the chassis as built with each of its release profiles.
 fn profiles(args: &Args) -> Result<String> {
     const PROFILES: [Program; 3] = [
         CHASSIS.with_profile("release"),
@@ -141,7 +141,7 @@ fn sizes(programs: &[Program]) -> Result<Row> {
     })
 }
 
-/// Builds the programs and measures them in turn: what each did, round by round.
+/// Builds the programs and measures them in turn. Returns the measurements of each program, one for each round.
 fn take_turns(programs: &[Program], args: &Args) -> Result<Vec<Vec<Turn>>> {
     for program in programs {
         program.build()?;
@@ -187,7 +187,7 @@ impl Turn {
     }
 }
 
-/// Requests a second and CPU microseconds a request under as much load as it takes.
+/// Sends as many requests as the server can answer. Returns requests a second, and CPU microseconds a request.
 fn saturated(server: &programs::Running, connections: usize, seconds: u64) -> Result<(f64, f64)> {
     let load = Load {
         connections,
@@ -254,7 +254,7 @@ fn lines() -> Result<String> {
     ))
 }
 
-/// Fails when a request costs more instructions, compared with bare axum, than it used to.
+/// Fails if the instructions of a request, divided by those of bare axum, are more than the baseline allows.
 fn gate(bless: bool) -> Result<()> {
     /// The tolerance for changes by another compiler or libc.
     const MARGIN: f64 = 0.05;

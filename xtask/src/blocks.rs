@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-/// The text with another block of this name, which has to end in a line break.
+/// Returns the text with the block of this name replaced by `block`, which has to end in a line break.
 pub(crate) fn replace(text: &str, name: &str, block: &str) -> anyhow::Result<String> {
     let (begin, end) = (
         format!("<!-- {name}: begin -->"),

@@ -1,6 +1,6 @@
 //! `cargo xtask compilers`: compiles and tests this workspace and generated services with another Rust, in a container.
 //!
-//! The compilers are Debian's, which any machine with Docker can have.
+//! The compilers are Debian's, so that any machine with Docker can install them.
 
 use std::env;
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +12,7 @@ use anyhow::Context;
 use crate::matrix::{Combination, NAME, Servers, generate};
 use crate::tools::{build_tool, succeed};
 
-/// The variables that CI sets for every cargo.
+/// Environment variables that CI sets for every call of cargo. The container gets them too.
 const PASSED_ON: [&str; 4] = [
     "CARGO_INCREMENTAL",
     "CARGO_PROFILE_DEV_DEBUG",
@@ -20,7 +20,7 @@ const PASSED_ON: [&str; 4] = [
     "RUST_TEST_THREADS",
 ];
 
-/// Its flags.
+/// The flags of `cargo xtask compilers`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     which: Which,
@@ -118,8 +118,9 @@ impl Compiler {
         format!("axum-chassis-compiler:{}", self.name)
     }
 
-    /// `docker run` in a folder, up to the image: as the owner of this checkout, which is where it is outside, and with
-    /// the packages that cargo has fetched already.
+    /// The beginning of a `docker run` command for a folder, up to the image's name. The container runs as the owner of
+    /// this checkout, and has the checkout at the same path as this machine. It also has the packages that cargo has
+    /// already fetched.
     fn container(&self, folder: &Path) -> anyhow::Result<Command> {
         let root = crate::root();
         let target = root.join("target/compilers");
@@ -145,7 +146,7 @@ impl Compiler {
         Ok(run)
     }
 
-    /// A command in a folder, with servers of this machine in reach.
+    /// Runs a command in a folder. The command can reach servers on this machine.
     fn run(
         &self,
         folder: &Path,

@@ -1,5 +1,5 @@
-//! `cargo xtask footprint`: measures build time, crates and binary size for each answer to the template's questions, and writes the
-//! table in bench/README.md.
+//! `cargo xtask footprint`: measures build time, crates and binary size for each answer to the template's questions,
+//! and writes the table in bench/README.md.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,9 +15,9 @@ use stores::{Postgres, Redis};
 use crate::blocks::write_measured;
 use crate::tools::{build_tool, cargo, succeed};
 
-/// The block of `bench/README.md` that this writes.
+/// The block of `bench/README.md` that this command writes.
 pub(crate) const FOOTPRINT: &str = "footprint";
-/// The default service, and answers that change it.
+/// The answer of the default service, followed by answers that change the service.
 const ANSWERS: [&str; 6] = [
     "database=none",
     "database=sqlite",
@@ -86,7 +86,7 @@ fn footprint(
         .collect();
     succeed(cargo(&folder).args(["build", "--release", "--quiet"]))?;
     let binary = fs::metadata(folder.join("target/release/service"))?.len() as f64 / 1e6;
-    // Without the service itself.
+    // The service itself does not count.
     Ok(format!(
         "{seconds:.0} s | {} | {binary:.2} MB",
         crates.len() - 1

@@ -63,7 +63,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// This checkout.
+/// The root folder of this checkout.
 fn root() -> PathBuf {
     let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().map_or(xtask.clone(), PathBuf::from)

@@ -1,11 +1,11 @@
-//! `cargo xtask maintained`: fails when a row of docs/maintained.md has to be looked at again.
+//! `cargo xtask maintained`: fails if a row of docs/maintained.md has to be reviewed.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::ensure;
 
-/// Days after which a row has to be looked up again.
+/// The number of days after which the newest version in a row has to be looked up again.
 const LOOKED_UP: i64 = 45;
 
 /// Rust 1.95 was released on this day, and each release follows six weeks after the one before it.
@@ -27,7 +27,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A part that is named here, and the dates after which it has to be looked at again.
+/// A row: a part and its version in this repository, and the dates after which the row has to be reviewed.
 struct Part<'a> {
     part: &'a str,
     version: &'a str,
@@ -46,7 +46,7 @@ impl Part<'_> {
     }
 }
 
-/// The rows of seven cells, of which the second one is code.
+/// The rows with seven cells, the second of which is code.
 fn rows(table: &str) -> impl Iterator<Item = Part<'_>> {
     table.lines().filter_map(|line| {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
@@ -65,7 +65,7 @@ fn rows(table: &str) -> impl Iterator<Item = Part<'_>> {
     })
 }
 
-/// The parts that are due on a day, a line for each reason.
+/// The parts that have to be reviewed on a day, with a line for each reason.
 fn due(table: &str, today: i64) -> Vec<String> {
     let mut due = Vec::new();
     for row in rows(table) {
@@ -80,7 +80,7 @@ fn due(table: &str, today: i64) -> Vec<String> {
     due
 }
 
-/// The reasons to look at a row again.
+/// The reasons to review a row.
 fn reasons(row: &Part<'_>, today: i64) -> anyhow::Result<Vec<String>> {
     let mut reasons = Vec::new();
     if row.newest.is_empty() {
@@ -125,7 +125,7 @@ fn day(date: &str) -> anyhow::Result<i64> {
             "invalid date \"{date}\" in docs/maintained.md: expected one such as 2026-11-30"
         );
     };
-    // Years that begin in March have their leap day at the end.
+    // Count years from March, so that the leap day is the last day of a year.
     let (year, month) = if month < 3 {
         (year - 1, month + 9)
     } else {

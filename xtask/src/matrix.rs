@@ -12,20 +12,20 @@ use stores::{Postgres, Redis};
 
 use crate::tools::{build_tool, cargo, succeed};
 
-/// A README is read to its end up to here.
+/// A generated README has fewer lines than this, because people do not read longer ones to the end.
 const LINES: usize = 120;
 
-/// As long as a name may be: what is formatted with it is formatted with others.
+/// A name of the maximum length. If generated code is formatted with this name, it is formatted with shorter ones too.
 pub(crate) const NAME: &str = "orders-under-a-name-as-long-as-they-come";
 
-/// Its flags.
+/// The flags of `cargo xtask matrix`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only as many as it takes for every answer to be in one
+    /// Test only as many combinations as needed to include every answer
     #[arg(long)]
     covering: bool,
 
-    /// Only those with this answer, such as database=sqlite; may be given again
+    /// Test only combinations with this answer, such as database=sqlite; repeat it for more answers
     #[arg(short, long, value_name = "NAME=VALUE")]
     define: Vec<String>,
 }
@@ -73,7 +73,7 @@ fn options() -> anyhow::Result<Vec<Combination>> {
     Ok(options)
 }
 
-/// All of them.
+/// All combinations of the options.
 fn combinations(options: &[Combination]) -> Vec<Combination> {
     let Some((choices, rest)) = options.split_first() else {
         return vec![Combination::new()];
@@ -87,7 +87,8 @@ fn combinations(options: &[Combination]) -> Vec<Combination> {
     choices.iter().flat_map(with).collect()
 }
 
-/// As many as it takes for every answer to be in one: each time, the one with the most that are in none yet.
+/// A few combinations that together include every answer. Each step adds the combination with the most answers that are
+/// still missing.
 fn covering(all: &[Combination]) -> Vec<Combination> {
     let mut missing: BTreeSet<&String> = all.iter().flatten().collect();
     let mut chosen = Vec::new();
@@ -102,7 +103,7 @@ fn covering(all: &[Combination]) -> Vec<Combination> {
     chosen
 }
 
-/// The real ones, where a combination needs them.
+/// Real servers, for the combinations that need them.
 pub(crate) struct Servers {
     postgres: Option<Postgres>,
     redis: Option<Redis>,
@@ -127,8 +128,8 @@ impl Servers {
     }
 }
 
-/// A service in a folder of its name, not built yet. Its chassis is this checkout's, so that dependencies are compiled
-/// once for all services and this workspace.
+/// Generates a service in a folder of its name, without building it. The service depends on the chassis in this
+/// checkout, so that dependencies are compiled once for all services and this workspace.
 pub(crate) fn generate(answers: &[String], tool: &Path, place: &Path) -> anyhow::Result<PathBuf> {
     let here = format!("chassis-path={}", crate::root().display());
     let answers = answers.iter().map(String::as_str);
@@ -136,7 +137,7 @@ pub(crate) fn generate(answers: &[String], tool: &Path, place: &Path) -> anyhow:
     let mut new = Command::new(tool);
     new.current_dir(place).args(["new", NAME]);
     new.args(answers.flat_map(|answer| ["--define", answer]));
-    // The tool would build it at the end.
+    // The tool would build the service at the end; `true` in place of cargo prevents this.
     succeed(new.env("CARGO", "true"))?;
     Ok(place.join(NAME))
 }

@@ -9,7 +9,7 @@ use cargo_chassis::archive::Archive;
 use cargo_chassis::embedded::{self, VERSION};
 use lzma_rust2::{LzipOptions, LzipWriter};
 
-/// Its flags.
+/// The flags of `cargo xtask release`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Replaces the archive of this version, if it is not tagged yet
@@ -42,7 +42,7 @@ fn file() -> PathBuf {
     crate::root().join("cargo-chassis/releases.tar.lz")
 }
 
-/// Its content, a folder for each version.
+/// The content of this archive: a folder for each version.
 pub(crate) fn releases() -> anyhow::Result<Archive> {
     let file = file();
     let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -53,7 +53,8 @@ pub(crate) fn releases() -> anyhow::Result<Archive> {
 mod tests {
     use super::*;
 
-    /// Otherwise an update of what was made in between would start from something else.
+    /// Otherwise `cargo chassis update` would start from the released template, although the service was generated from
+    /// another one.
     #[test]
     fn a_template_that_differs_from_its_release_has_another_version() {
         let releases = releases().expect("an archive");

@@ -1,7 +1,8 @@
 //! `cargo xtask sync`: writes the generated files and the copies of this repository.
 //!
-//! `k8s/` in the root, and what belongs to it, is what a service named `service` gets. The template also contains the
-//! version of this workspace, and all workflows the actions of docs/maintained.md.
+//! `k8s/` in the root, with the files that belong to it, is rendered from the template for a service named `service`.
+//! The command also writes the version of this workspace into the template, and the commits of docs/maintained.md into
+//! all workflows.
 
 mod actions;
 mod settings_page;
@@ -17,7 +18,8 @@ use anyhow::{Context, ensure};
 use cargo_chassis::embedded::VERSION;
 use cargo_chassis::template::render_here;
 
-/// From a generated service into the root, whose images, ConfigMap and docker-compose.yml need them, and for readers.
+/// Copied from a generated service into the root. The images, the ConfigMap and docker-compose.yml of the root need
+/// these files, and readers find them there.
 const RENDERED: [&str; 4] = [
     ".dockerignore",
     "compose",
@@ -29,7 +31,7 @@ const RENDERED: [&str; 4] = [
 const ORIGIN: &str = "> Rendered from `template/k8s` for a service named `service` by `cargo xtask sync`: edit the template. The scripts and\n\
     > runbooks that this page names are in `template/scripts` and `template/docs/runbooks`, and in every generated service.\n\n";
 
-/// Files of `template/` with the version of this workspace, and the texts before and after it.
+/// Files of `template/` that contain the version of this workspace, each with the texts before and after the version.
 const VERSIONED: [(&str, &str, &str); 3] = [
     (".chassis.toml", "template = \"", "\""),
     (".github/workflows/ci.yml", "CHASSIS: v", "\n"),
@@ -40,7 +42,7 @@ const VERSIONED: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// Its flags.
+/// The flags of `cargo xtask sync`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Writes nothing; fails if a file is out of date
@@ -95,14 +97,15 @@ impl File {
         })
     }
 
-    /// A script has to stay executable; git keeps no more than that of a file's mode.
+    /// Whether the contents and the executable bit are the same. Scripts have to stay executable; git stores nothing
+    /// else of a file's mode.
     fn is_same(&self, other: &Self) -> bool {
         let executable = |file: &Self| file.permissions.mode() & 0o100;
         self.contents == other.contents && executable(self) == executable(other)
     }
 }
 
-/// The files to write, and, without contents, those to delete; by their path in the root.
+/// The files to write, by their path in the root. A file without contents has to be deleted.
 fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
     let mut wanted = BTreeMap::new();
     for (name, before, after) in VERSIONED {
@@ -142,7 +145,8 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
         &root.join("template"),
         scratch.path(),
         "service",
-        // The `.dockerignore` for any project: this repository does not have the layout of a service.
+        // With `added=yes`, the `.dockerignore` is the one for any project: this repository does not have the layout of
+        // a service.
         &["chassis=registry".to_owned(), "added=yes".to_owned()],
     )?;
     let mut present = Vec::new();
@@ -201,7 +205,7 @@ mod tests {
                 .expect("the first profile");
             manifest[start..].to_owned()
         };
-        // The workspace adds what only its own tests need.
+        // At the end, the workspace may have more profiles, which only its own tests need.
         let (template, workspace) = (
             profiles("template/Cargo.toml.liquid"),
             profiles("Cargo.toml"),

@@ -30,7 +30,7 @@ pub(crate) fn succeed(command: &mut Command) -> anyhow::Result<String> {
     Ok(said)
 }
 
-/// `cargo chassis`, built from this checkout.
+/// Builds `cargo chassis` from this checkout, and returns its path.
 pub(crate) fn build_tool() -> anyhow::Result<PathBuf> {
     let root = crate::root();
     succeed(cargo(&root).args(["build-tool", "--locked"]))?;

@@ -1,4 +1,4 @@
-//! Runs PostgreSQL migrations next to a service that keeps serving.
+//! Runs PostgreSQL migrations while the service keeps serving requests.
 
 use std::error::Error;
 use std::time::Duration;
@@ -16,31 +16,32 @@ use super::{read, upkeep::Upkeep};
 use crate::Settings;
 use crate::open::wait;
 
-/// The number of attempts of a migration that does not get its lock.
+/// The number of attempts to apply a migration that does not get its lock.
 const TRIES: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The interval of requests for the lock against concurrent migrations.
+/// The pause between attempts to take the lock that prevents concurrent migrations.
 const TURN: Duration = Duration::from_millis(250);
 const REMINDER: Duration = Duration::from_secs(30);
 
-/// A marker setting. A connection that lacks it goes through a pooler, which did not forward it.
+/// A setting that marks direct connections. A connection without it goes through a pooler, which did not forward it.
 const MARK: &str = "axum_chassis.direct";
 
 /// Waits until the database is available, and applies pending migrations.
 ///
-/// The service can keep running. A statement that does not get its lock within half of `acquire_timeout` is rolled
-/// back and retried ten times with exponential backoff, so that requests behind it wait and do not fail. Migrations
-/// without a transaction, such as `CREATE INDEX CONCURRENTLY`, block no requests and have no such limit. The role's
-/// `statement_timeout` does not apply to migrations.
+/// The service can keep running. If a migration does not get its lock within half of `acquire_timeout`, it is rolled
+/// back and retried with exponential backoff, with ten attempts in all. Requests that wait for the same lock are
+/// therefore delayed, but do not fail. Migrations without a transaction, such as `CREATE INDEX CONCURRENTLY`, block no
+/// requests and have no such limit. The role's `statement_timeout` does not apply to migrations.
 ///
-/// Only one migration runs at a time, including those of sqlx's own command. Others log that they wait.
+/// Only one migration runs at a time, including those that sqlx's own command runs. While this call waits for another
+/// migration, it logs that.
 ///
 /// `name` is the key in the service's settings, such as `database`.
 ///
 /// # Errors
-/// If the URL is not one of PostgreSQL, if the database is not available within `service.start_timeout`, and
-/// if a migration fails or was changed after it was applied.
+/// If the URL is not a PostgreSQL URL, if the database is not available within `service.start_timeout`, and if a
+/// migration fails or was changed after it was applied.
 pub async fn migrate<S>(
     chassis: &Chassis<S>,
     name: &str,
@@ -59,8 +60,8 @@ pub async fn migrate<S>(
     wait(chassis, name, settings, &probe).await?;
     let mut turn = probe.connect().await?;
     let mut connection = probe.connect().await?;
-    // sqlx's own lock belongs to a session, which a pooler shares. Also, a session that waits for the lock in a query
-    // blocks CREATE INDEX CONCURRENTLY.
+    // sqlx's own lock belongs to a session, and a pooler shares sessions between its clients. Also, a session that
+    // waits for the lock in a query blocks CREATE INDEX CONCURRENTLY.
     migrator.set_locking(false);
     take_turn(&mut turn).await?;
     warn_of_invalid_indexes(&mut connection).await?;
@@ -151,7 +152,7 @@ async fn take_turn(connection: &mut PgConnection) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut told = None::<Instant>;
     loop {
-        // The transaction stays idle, for as long as the migrations take.
+        // The transaction is idle while the migrations run, so its timeouts are disabled.
         let sql = "BEGIN; SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN \
                    ('idle_in_transaction_session_timeout', 'transaction_timeout')";
         sqlx::raw_sql(sql).execute(&mut *connection).await?;

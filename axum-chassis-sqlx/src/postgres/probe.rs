@@ -1,5 +1,5 @@
-//! The readiness check, on a connection of its own: a pool without a free connection is busy, and that is not a reason
-//! to send the same requests to the next replica.
+//! The readiness check. It has a connection of its own, so that a busy pool does not make the service unready:
+//! otherwise the same requests would go to the next replica and make that one busy.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,7 +16,8 @@ use super::error::without_causes;
 use super::silence::{Addresses, Connections};
 use super::upkeep::{ANSWER, Upkeep};
 
-/// Tolerance for reordering: the response on the old connection may arrive so much later than the one on the new.
+/// Tolerance for reordered responses: the old connection counts as silent only if its response is later than the new
+/// connection's by more than this.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// Cheap to clone; clones share their state.
@@ -45,7 +46,7 @@ struct Inner {
 #[derive(Default)]
 struct State {
     known: Option<PgConnection>,
-    /// A query that waits for its response.
+    /// The task of a query that waits for its response.
     asked: Option<JoinHandle<anyhow::Result<PgConnection>>>,
 }
 
@@ -77,7 +78,7 @@ impl Probe {
         ways.clone()
     }
 
-    /// Takes over the connect options of another probe.
+    /// Adopts the connect options of another probe.
     pub(super) async fn follow(&self, new: &Self) {
         let is_pooled = new.0.is_pooled.load(Ordering::Relaxed);
         self.0.is_pooled.store(is_pooled, Ordering::Relaxed);
@@ -104,13 +105,13 @@ impl Probe {
     /// Runs the check on the existing connection, or on a new one if that is broken, silent or read-only.
     async fn ask(&self) -> anyhow::Result<()> {
         let mut state = self.0.state.lock().await;
-        // A connection that did not answer the previous check gets no more time.
+        // If a connection has not answered the previous check yet, a new one is opened without another wait.
         let mut patience = Duration::ZERO;
         if let Some(known) = state.known.take() {
             patience = ANSWER;
             let probe = self.clone();
-            // A separate task, which continues when this check is aborted. While it waits, other connections of the
-            // same age may be silent as well.
+            // A separate task continues if this check is aborted. If it still waits at the next check, the pool's
+            // connections of the same age may be silent as well, and that check ends them.
             state.asked = Some(tokio::spawn(async move { probe.query(known).await }));
         }
         if let Some(asked) = &mut state.asked {
@@ -120,9 +121,9 @@ impl Probe {
                 let old = self.0.addresses.connections();
                 anyhow::Ok((self.fresh().await?, old))
             };
-            // Distinguishes slow from silent. A pooler whose servers are all busy accepts new clients immediately,
-            // and queues their queries behind earlier ones. So a connection counts as silent if a newer one gets a
-            // response first.
+            // This distinguishes slow from silent. A pooler whose servers are all busy accepts new clients immediately,
+            // and queues their queries after earlier ones. So a connection counts as silent only if a newer one gets
+            // its response first.
             let answer = tokio::select! {
                 biased;
                 answer = &mut *asked => answer.unwrap_or_else(|error| Err(error.into())),
@@ -151,7 +152,7 @@ impl Probe {
         self.query(fresh).await
     }
 
-    /// Runs the query, and returns the connection if it works.
+    /// Runs the query, and returns the connection if the query succeeds.
     async fn query(&self, mut connection: PgConnection) -> anyhow::Result<PgConnection> {
         let needs_writes = self.ways().needs_writes;
         let sql = match needs_writes {
@@ -160,14 +161,15 @@ impl Probe {
         };
         let row = sqlx::raw_sql(sql).fetch_one(&mut connection).await;
         if row.map_err(|error| without_causes(&error))?.try_get(0)? {
-            // The pool's connections may be older, from a time when the server was writable.
+            // The pool's connections may be older, and date from when the server was writable.
             self.0.upkeep.renew_after_failover();
             anyhow::bail!("the server is read-only, and the URL has target_session_attrs");
         }
         Ok(connection)
     }
 
-    /// Poolers such as PgBouncer reject `options`, and only when a client connects.
+    /// Opens a connection. Poolers such as PgBouncer reject the startup parameter `options`; only an attempt to connect
+    /// shows it, and a second attempt connects without the parameter.
     pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
         let refused = match self.options().connect().await {
             Err(sqlx::Error::Database(error))
@@ -208,8 +210,8 @@ impl health::Check for Probe {
     }
 }
 
-/// Runs the check when a connection of the pool was found silent, and every second while none is free: all of them
-/// may wait for responses that never come.
+/// Runs the check when a connection of the pool was found silent, and every second while no connection is free: all of
+/// them may be waiting for responses that never come.
 pub(super) async fn watch(pool: sqlx::PgPool, probe: Probe, suspected: Arc<Notify>) {
     while !pool.is_closed() {
         let noticed = tokio::time::timeout(ANSWER, suspected.notified())

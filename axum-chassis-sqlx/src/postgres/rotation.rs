@@ -13,7 +13,7 @@ use crate::Settings;
 /// password in a mounted secret, is used for new connections. Old connections are closed before their next use, or
 /// immediately if they are idle.
 ///
-/// `of` finds the database's settings in the service's:
+/// `of` returns the part of the service's settings that belongs to the database:
 ///
 /// ```no_run
 /// # use axum_chassis::Chassis;
@@ -23,9 +23,9 @@ use crate::Settings;
 /// # Ok(()) }
 /// ```
 ///
-/// A URL with which no connection can be opened is logged as an error, and the old connections stay in use. It is
-/// retried every second until it works or the settings change ([`Chassis::follow`]). Other settings of the pool need
-/// a restart.
+/// If no connection can be opened with the new URL, an error is logged, and the old connections stay in use. The new
+/// URL is retried every second until it works or the settings change ([`Chassis::follow`]). Other settings of the pool
+/// need a restart.
 ///
 /// # Errors
 /// The same as [`postgres`](crate::postgres()).
@@ -67,14 +67,14 @@ async fn rotate(
     warn_of_weakness(name, settings);
     pool.set_connect_options(new.options());
     used.follow(&new).await;
-    // Connections in use are closed before their next use.
+    // Only idle connections are closed here. Those in use are closed before their next use.
     for _ in 0..pool.num_idle() {
         let Some(idle) = pool.try_acquire() else {
             break;
         };
         let _ = tokio::time::timeout(ANSWER, idle.close()).await;
     }
-    // Also those that were opened with the old URL in the meantime.
+    // Connections that were just being opened with the old URL are open by then: replace them too.
     tokio::time::sleep(*limit).await;
     used.renew();
     Ok(())

@@ -13,7 +13,8 @@ use std::sync::{Mutex, PoisonError};
 
 use sqlx::postgres::PgConnectOptions;
 
-/// More than one name has at a time. The oldest addresses belong to servers that no longer exist.
+/// The number of addresses to keep, which is more than a name has at a time. Older addresses belong to servers that no
+/// longer exist.
 const ADDRESSES: usize = 64;
 
 /// The current and former addresses of the database.
@@ -21,7 +22,7 @@ const ADDRESSES: usize = 64;
 pub(crate) struct Addresses(Mutex<VecDeque<SocketAddr>>);
 
 impl Addresses {
-    /// Resolves the host and adds its addresses. A Unix socket has none, and does not go silent.
+    /// Resolves the host and adds its addresses. A Unix socket has no address, and does not go silent.
     pub(crate) async fn learn(&self, options: &PgConnectOptions) {
         if options.get_socket().is_some() || options.get_host().starts_with('/') {
             return;
@@ -57,8 +58,8 @@ mod linux {
 
     use nix::sys::socket::{Shutdown, SockaddrStorage, getpeername, getsockname, shutdown};
 
-    /// A snapshot of this process's connections. It includes both addresses of each, because a file descriptor may
-    /// belong to another socket by the time it is shut down.
+    /// A snapshot of this process's connections. It has both addresses of each connection, because the file descriptor
+    /// may belong to another socket by the time of the shutdown.
     pub(crate) struct Connections(Vec<(RawFd, SocketAddr, SocketAddr)>);
 
     impl Connections {

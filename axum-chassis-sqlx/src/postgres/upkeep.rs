@@ -14,22 +14,24 @@ use crate::classify_error::is_stale_plan;
 
 /// Timeout of a trivial query, after which its connection counts as silent.
 pub(super) const ANSWER: Duration = Duration::from_secs(1);
-/// A statement that was prepared before a migration fails once on each connection.
+/// The minimum pause between two replacements after a migration. A statement from before the migration fails once on
+/// each connection, and one replacement is enough for all these errors.
 const AFTER_MIGRATION: Duration = Duration::from_secs(1);
-/// During a failover, new connections still reach the old server.
+/// The minimum pause between two replacements during a failover, because new connections may still reach the old
+/// server.
 const AFTER_FAILOVER: Duration = Duration::from_secs(5);
 
-/// Cheap to clone; clones share their state.
+/// The state that decides which connections are reused. Cheap to clone; clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Upkeep {
     /// Connections older than this are not used again.
     renewed: Arc<Mutex<Option<Instant>>>,
-    /// A connection was found silent.
+    /// Notified when a connection was found silent.
     pub(super) suspected: Arc<Notify>,
 }
 
 impl Upkeep {
-    /// Records an error that other connections of the same age would return as well.
+    /// Replaces the connections after an error that others of the same age would return as well.
     pub(super) fn note(&self, error: &(dyn std::error::Error + 'static)) {
         let Some(sqlx::Error::Database(error)) = error.downcast_ref() else {
             return;
@@ -60,8 +62,8 @@ impl Upkeep {
         }
     }
 
-    /// Whether a connection may be used. A silent one is replaced here, with the current `options`, because closing it
-    /// over TLS would wait for a response.
+    /// Whether a connection may be used. A silent connection is replaced here by a new one with the current `options`.
+    /// The pool must not close it, because closing over TLS would wait for a response.
     pub(super) async fn is_usable(
         &self,
         connection: &mut PgConnection,
@@ -75,8 +77,8 @@ impl Upkeep {
                 Err(_) => {
                     self.suspected.notify_one();
                     let options = options();
-                    // Distinguishes slow from silent: opening a connection takes longer than a response on a busy
-                    // machine.
+                    // This distinguishes slow from silent: on a busy machine, a late response still arrives before a
+                    // new connection is open.
                     tokio::select! {
                         biased;
                         late = ping => Ok(late),
@@ -101,7 +103,8 @@ impl Upkeep {
     }
 }
 
-/// A pooler accepts a connection immediately, and does not respond while it has no server for it.
+/// Opens a connection and waits for a first response. A pooler accepts a connection immediately, but does not respond
+/// while it has no server for it.
 async fn connect_and_ping(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
     let mut fresh = options.connect().await?;
     fresh.ping().await?;

@@ -32,9 +32,9 @@ pub(crate) struct Binary {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inputs {
     pub(crate) env: BTreeMap<String, String>,
-    /// The files of its configuration, by name.
+    /// The configuration files, by name.
     pub(crate) config: BTreeMap<String, Vec<u8>>,
-    /// The files of its secrets, by name.
+    /// The secret files, by name.
     pub(crate) secrets: BTreeMap<String, Vec<u8>>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Inputs {
 pub(crate) struct Live {
     process: Child,
     listeners: BTreeMap<String, SocketAddr>,
-    /// The dependency that it awaits before it opens the main listener.
+    /// The dependency that the service waits for before it opens the main listener.
     waits_for: Option<String>,
     _folder: TempDir,
 }
@@ -87,7 +87,7 @@ impl Binary {
         Ok(binary)
     }
 
-    /// The reason, if this binary does not use axum-chassis.
+    /// The reason why this binary counts as one without axum-chassis; `None` if it uses axum-chassis.
     pub(crate) fn foreign_binary(&self) -> Option<&str> {
         self.foreign_binary.as_deref()
     }
@@ -122,14 +122,14 @@ impl Binary {
         })
     }
 
-    /// The keys that have the name of a secret and are not declared as one.
+    /// The keys of settings that have the name of a secret, but are not declared as secrets.
     pub(crate) fn undeclared_secrets(&self) -> Vec<&str> {
         let keys = self.schema["x-undeclared-secrets"].as_array();
         let keys = keys.into_iter().flatten();
         keys.filter_map(Value::as_str).collect()
     }
 
-    /// Whether a dotted key is one of its settings.
+    /// Whether a dotted key is one of the binary's settings.
     pub(crate) fn knows(&self, key: &str) -> bool {
         let mut here = &self.schema;
         for part in key.split('.') {
@@ -193,7 +193,7 @@ impl Binary {
         Ok(Ok(settings))
     }
 
-    /// Whether there is such a command beside the service itself.
+    /// Whether the binary has a command with this name.
     pub(crate) fn has_command(&self, name: &str) -> anyhow::Result<bool> {
         let (_folder, mut command) = self.command(&Inputs::default())?;
         let output = command.arg("--help").output()?;
@@ -202,8 +202,8 @@ impl Binary {
         Ok(before_options.any(|line| line.split_whitespace().next() == Some(name)))
     }
 
-    /// Runs it on free ports. `file` is the setting that names an SQLite file, which is replaced with a temporary
-    /// one.
+    /// Runs the binary on free ports. `file` is the key of the setting that names an SQLite file, if there is one; it
+    /// is set to a temporary file.
     pub(crate) fn start(&self, inputs: &Inputs, file: Option<&str>) -> anyhow::Result<Live> {
         let (folder, mut command) = self.command(inputs)?;
         if let Some(key) = file {
@@ -231,7 +231,7 @@ impl Binary {
             _folder: folder,
         };
         let (send, lines) = mpsc::channel();
-        // Continues to read after the start, so that the pipe never blocks the service.
+        // This thread continues to read after the start, so that the pipe never blocks the service.
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let _ = send.send(line);
@@ -248,7 +248,7 @@ impl Binary {
                 );
             };
             let event = serde_json::from_str(&line).unwrap_or(Value::Null);
-            // The admin listener is open by then.
+            // When the service logs this, its admin listener is open.
             if text(&event, "message") == Some("waiting for a dependency") {
                 live.waits_for = text(&event, "dependency").map(str::to_owned);
             }
@@ -288,7 +288,7 @@ impl Binary {
             .stdin(Stdio::null())
             .env_clear()
             .envs(&inputs.env)
-            // As in a cluster, where defaults differ.
+            // Some defaults are different in a cluster.
             .env("KUBERNETES_SERVICE_HOST", "10.0.0.1")
             .env("APP_CONFIG_DIR", folder.path().join("config"))
             .env("APP_SECRETS_DIR", folder.path().join("secrets"));
@@ -308,8 +308,8 @@ fn text<'a>(event: &'a Value, key: &str) -> Option<&'a str> {
 // === impl Live ===
 
 impl Live {
-    /// The dependency that it awaits, such as a database. Until then only the admin listener is open, and the metrics
-    /// have no samples.
+    /// The dependency that the service waits for, such as a database. During the wait, only the admin listener is open,
+    /// and the metrics have no samples.
     pub(crate) fn waits_for(&self) -> Option<&str> {
         self.waits_for.as_deref()
     }
@@ -347,7 +347,7 @@ impl Live {
         Some(kibibytes * 1024.0)
     }
 
-    /// The response of the admin listener to `path`, after a few requests of each kind.
+    /// The metrics at `path` of the admin listener, after a request to `/` and one to a missing route.
     pub(crate) fn scrape(&self, path: &str) -> anyhow::Result<Scrape> {
         for path in ["/", "/no-such-route"] {
             self.get("main", path)?;
@@ -372,7 +372,7 @@ impl Scrape {
     fn parse(text: &str) -> Self {
         let mut scrape = Self::default();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            // A sample without its number has the syntax of a selector.
+            // A sample without its value has the syntax of a selector.
             let query = line.rsplit_once(' ').map_or(line, |(sample, _)| sample);
             for selector in promql::parse(query).unwrap_or_default().selectors {
                 let labels = scrape.samples.entry(selector.metric).or_default();

@@ -18,7 +18,8 @@ pub struct Check {
 }
 
 impl Check {
-    /// `manifests` has `base` and `overlays`. `Dockerfile` and `Dockerfile.distroless` beside it are compared too.
+    /// `manifests` is the folder with `base` and `overlays`. `Dockerfile` and `Dockerfile.distroless` next to this
+    /// folder are compared too.
     pub fn new(manifests: impl Into<PathBuf>, binary: impl Into<PathBuf>) -> Self {
         Self {
             sources: Sources::new(manifests.into()),

@@ -16,7 +16,8 @@ pub struct Fault {
     pub remedy: String,
     /// The overlays in which it occurs.
     pub overlays: Vec<String>,
-    /// A warning, which does not fail the check: about the future, or about something that could not be checked.
+    /// Whether this is only a warning, which does not fail the check. Warnings are about the future, or about something
+    /// that could not be checked.
     pub warning: bool,
 }
 
@@ -45,7 +46,7 @@ impl fmt::Display for Fault {
 // === impl Faults ===
 
 impl Faults {
-    /// Sets the overlay of the following faults. Empty means none.
+    /// Sets the overlay of the following faults. An empty name means no overlay.
     pub(crate) fn enter(&mut self, overlay: &str) {
         overlay.clone_into(&mut self.overlay);
     }

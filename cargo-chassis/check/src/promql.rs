@@ -8,7 +8,7 @@ use promql_parser::util::{ExprVisitor, walk_expr};
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Query {
     pub(crate) selectors: Vec<Selector>,
-    /// Labels of `by`, `on` and the like.
+    /// Labels in `by`, `on` and similar clauses.
     pub(crate) grouping: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl ExprVisitor for Query {
             Expr::Aggregate(aggregate) => {
                 let labels = aggregate.modifier.iter().flat_map(names);
                 self.grouping.extend(labels);
-                // The visitor skips this parameter, such as the 3 of `topk(3, a)`, which may be a query too.
+                // The parser's visitor skips this parameter, such as the 3 in `topk(3, a)`. It may be a query too.
                 if let Some(parameter) = &aggregate.param {
                     self.walk(parameter);
                 }

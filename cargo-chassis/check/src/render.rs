@@ -12,7 +12,7 @@ const ORIGIN: &str = "config.kubernetes.io/origin";
 /// A rendered overlay.
 #[derive(Debug)]
 pub(crate) struct Overlay {
-    /// Its path below the manifests.
+    /// The path of its folder, relative to the manifests.
     pub(crate) name: String,
     pub(crate) resources: Vec<Resource>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Resource {
     pub(crate) value: Value,
 }
 
-/// The overlays below `manifests`: `base` and each of `overlays`.
+/// The overlays below `manifests`: those in `only`, or else `base` and each folder in `overlays`.
 pub(crate) fn names(manifests: &Path, only: &[String]) -> anyhow::Result<Vec<String>> {
     if !only.is_empty() {
         return Ok(only.to_vec());
@@ -51,7 +51,8 @@ pub(crate) fn names(manifests: &Path, only: &[String]) -> anyhow::Result<Vec<Str
     Ok(names)
 }
 
-/// The files of the `secret` component by the Secret's name. They replace a Secret that is created elsewhere.
+/// The files of the `secret` component, by the Secret's name. They stand in for a Secret that is not created from the
+/// manifests.
 pub(crate) fn stand_ins(
     manifests: &Path,
 ) -> anyhow::Result<BTreeMap<String, BTreeMap<String, Vec<u8>>>> {
@@ -76,7 +77,7 @@ pub(crate) fn stand_ins(
             let path = folder.join(path);
             let mut content =
                 std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            // The service rejects this value outside of dev. The Secret that is created elsewhere has another one.
+            // The service rejects this value outside of `dev`. The real Secret has another value.
             if content.trim_ascii() == b"for-development-only" {
                 content = b"a-token-made-elsewhere".to_vec();
             }
@@ -88,7 +89,7 @@ pub(crate) fn stand_ins(
     Ok(secrets)
 }
 
-/// Renders each of them.
+/// Renders the overlays.
 pub(crate) fn overlays(manifests: &Path, only: &[String]) -> anyhow::Result<Vec<Overlay>> {
     names(manifests, only)?
         .into_iter()
@@ -147,7 +148,7 @@ fn render(manifests: &Path, name: &str) -> anyhow::Result<Vec<Resource>> {
     Ok(resources)
 }
 
-/// Removes kustomize's annotation from the resource.
+/// Removes kustomize's annotation from the resource, and returns the file that it names.
 fn origin(value: &mut Value) -> Option<String> {
     let annotations = value
         .pointer_mut("/metadata/annotations")?
@@ -170,7 +171,8 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
     path
 }
 
-/// Without `..`, which is safe since the path was canonical before kustomize added to it.
+/// Resolves each `..` by the path's text alone. This is safe, because the path was canonical before kustomize appended
+/// to it.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {

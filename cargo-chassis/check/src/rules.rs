@@ -32,7 +32,7 @@ struct Workload<'a> {
     /// The container that the service runs in: the first.
     container: &'a Value,
     inputs: Inputs,
-    /// Null if the binary rejects them.
+    /// The effective settings; null if the binary rejects the inputs.
     settings: Value,
     /// The setting that names an SQLite file, if there is one.
     sqlite: Option<stores::StoreFile>,
@@ -82,7 +82,7 @@ pub(crate) fn apply(
     settings::undeclared_secrets(binary, faults);
     let live = match live {
         Some(live) => live,
-        // Its metrics do not depend on the settings that it rejected.
+        // The binary's metrics do not depend on the settings that it rejected.
         None => binary.start(&Inputs::default(), None).context(
             "the binary starts neither with an overlay's settings nor with its defaults",
         )?,
@@ -162,7 +162,7 @@ impl<'a> Workload<'a> {
         seconds(self.setting(key).as_str()?)
     }
 
-    /// The number of a port that a probe or a Service names or numbers.
+    /// The number of the port to which a probe or a Service refers by name or number.
     fn port(&self, port: &Value) -> Option<u64> {
         let ports = self.container["ports"].as_array()?;
         let named = |listed: &&Value| match port {
@@ -280,7 +280,7 @@ fn selects(selector: &Value, labels: &Value) -> bool {
     })
 }
 
-/// `30s`, `500ms`, `2m`.
+/// Converts a duration such as `30s`, `500ms` or `2m` to seconds.
 fn seconds(text: &str) -> Option<f64> {
     let units = [
         ("ns", 1e-9),
@@ -296,7 +296,7 @@ fn seconds(text: &str) -> Option<f64> {
     Some(number.parse::<f64>().ok()? * size)
 }
 
-/// `250m` or `1` cores, `64Mi` bytes.
+/// Converts a Kubernetes quantity to a number: `250m` or `1` to cores, `64Mi` to bytes.
 fn quantity(value: &Value) -> Option<f64> {
     let text = match value {
         Value::String(text) => text.clone(),

@@ -1,7 +1,7 @@
 //! `cargo chassis` in a checkout: builds the tool and runs it.
 //!
-//! It has no dependencies and compiles on any Rust that can read this workspace, so that a compiler which is too old
-//! for the tool is named in one line. Cargo itself lists every package that needs a newer one.
+//! It has no dependencies and compiles on any Rust that can read this workspace. So it can report in one line that the
+//! compiler is too old for the tool. Cargo itself would list every package that needs a newer one.
 
 #[path = "../../src/rust.rs"]
 mod rust;
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         tool.arg("--no-default-features");
     }
     tool.arg("--");
-    // In place of this process, so that Ctrl-C reaches the tool alone.
+    // The tool replaces this process, so that only the tool receives Ctrl-C.
     let error = tool.args(env::args_os().skip(1)).exec();
     eprintln!("error: cannot start cargo: {error}");
     ExitCode::from(2)

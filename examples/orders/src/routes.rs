@@ -50,7 +50,7 @@ async fn read(State(orders): State<Orders>, Path(id): Path<i64>) -> Result<Json<
         .ok_or_else(|| Problem::not_found(format!("there is no order {id}")))
 }
 
-/// Counts that somebody has looked at an order.
+/// Counts a view of an order.
 async fn view(State(orders): State<Orders>, Path(id): Path<i64>) -> Result<Json<Views>, Problem> {
     let Some(redis) = orders.views else {
         return Err(Problem::not_found("views are not counted here"));

@@ -1,4 +1,4 @@
-//! This service's own settings. Those of the chassis (`server`, `logs`, ...) stand beside them.
+//! This service's own settings. The chassis's settings (`server`, `logs`, ...) are next to them.
 
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Validate, ValidationErrors};
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct Settings {
-    /// Where orders are kept.
+    /// The database with the orders.
     pub(crate) database: axum_chassis_sqlx::Settings,
-    /// Where views are counted. Without a URL they are not.
+    /// The Redis that counts views. Without a URL, views are not counted.
     pub(crate) redis: axum_chassis_redis::Settings,
 }
 

@@ -1,5 +1,5 @@
-//! Stores orders. A service has one database and needs no enum; this one shows both, and
-//! starts on a laptop without a server.
+//! Stores orders. Most services have one kind of database, and do not need the enum. This example supports two, so that
+//! it also starts on a laptop without a database server.
 
 use axum_chassis::Chassis;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub(crate) enum Store {
 
 #[derive(Deserialize)]
 pub(crate) struct NewOrder {
-    /// The client's own: an order that is sent twice is taken once.
+    /// Chosen by the client. If an order is sent twice with the same reference, it is created once.
     reference: String,
     item: String,
     pub(crate) quantity: i64,

@@ -30,7 +30,7 @@ fn program() -> Program {
     Program::new(BINARY){% if redis == "yes" %}.variable("REDIS_URL", redis()){% endif %}
 }
 {%- elsif database == "sqlite" -%}
-/// The service, on free ports and a file of its own.
+/// The service, on free ports and with a database file of its own.
 fn program() -> Program {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}/test.db", folder.path().display());
@@ -42,8 +42,8 @@ fn program() -> Program {
         .keep(folder)
 }
 {%- else -%}
-/// The service, on free ports and with a database of its own, on the PostgreSQL server in DATABASE_URL. The default
-/// is one on this machine.
+/// The service, on free ports and with a database of its own. The PostgreSQL server is the one in DATABASE_URL; the
+/// default is one on this machine.
 fn program() -> Program {
     let name = "{{crate_name}}";
     let server = format!("postgres://{name}:{name}@localhost:5432/{name}");
@@ -91,8 +91,8 @@ fn invalid_settings_end_it_before_it_starts() {
     assert!(ended.stderr.contains("limits.body"), "{}", ended.stderr);
 }
 
-/// Editors use the schema to complete and check `config/*.toml`; people read the table in the README. This test
-/// writes both, so that they are never stale. A README without the table's markers is not changed.
+/// Editors use the schema to complete and check `config/*.toml`, and people read the table in the README. This test
+/// writes both, so that they are never out of date. It does not change a README without the table's markers.
 #[test]
 fn the_documented_settings_are_current() {
     let schema = Program::new(BINARY)

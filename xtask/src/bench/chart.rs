@@ -13,7 +13,7 @@ const LEFT: f64 = 190.0;
 const WIDTH: f64 = 720.0;
 const BAR: f64 = 20.0;
 
-/// Writes bars of the rows about the cost of a request, compared with bare axum.
+/// Draws the rows about the cost of a request as bars, compared with bare axum, and writes the image to `path`.
 pub(super) fn write(rows: &[Row], path: &Path) -> Result<()> {
     let shown: Vec<&Row> = rows
         .iter()

@@ -9,7 +9,7 @@ use super::load::{self, Load};
 use super::programs::{BARE, CHASSIS, Conditions, Program, root};
 use super::table::{median, number};
 
-/// A quantity that is small in one case and large in another.
+/// The load of one measurement. The cases come in pairs: a quantity is small in the first one and large in the second.
 struct Case {
     what: &'static str,
     connections: usize,
@@ -77,7 +77,7 @@ impl Case {
             seconds,
             script: self.mixed.then_some(script.as_path()),
         };
-        // Thousands of connections take a moment to be made, which is not part of a request.
+        // A first second of load is not measured: the server reaches this number of connections for the first time.
         load::saturate(server.address, &load(1))?;
         let before = server.cpu()?;
         let (requests, _) = load::saturate(server.address, &load(seconds))?;

@@ -15,7 +15,7 @@ use crate::tools::succeed;
 
 const IDLE: usize = 10_000;
 const SLOW: usize = 1_000;
-/// Besides these there are those whose requests are timed.
+/// The maximum number of connections: idle ones, slow ones, and up to 100 whose requests are timed.
 const CONNECTIONS: usize = IDLE + SLOW + 100;
 /// The body of each slow client, which sends one piece a second.
 const ORDER: [&str; 10] = [
@@ -23,7 +23,8 @@ const ORDER: [&str; 10] = [
 ];
 const PROBES: usize = 200;
 
-/// A table: without and with the idle and slow connections, whose requests all have to get a response.
+/// A table of measurements without and with the idle and slow connections. Fails if one of their requests gets no
+/// response.
 pub(super) fn measure() -> Result<String> {
     may_open(CONNECTIONS)?;
     let server = start(CHASSIS)?;
@@ -88,7 +89,7 @@ fn connect(server: &Running, number: usize) -> Result<Vec<Connection>> {
         .collect()
 }
 
-/// The latency of active clients.
+/// The server's memory, and the latency of active clients and of probes.
 struct Moment {
     memory_mb: f64,
     p99_ms: f64,
@@ -118,13 +119,13 @@ impl Moment {
     }
 }
 
-/// Each of them is answered, and stays open.
+/// Sends a request on each connection. Fails if one is not answered.
 fn ask_all(connections: &mut [Connection]) -> Result<()> {
     let mut all = connections.iter_mut();
     all.try_for_each(|connection| connection.ask("/"))
 }
 
-/// Sends an order on each of them, a piece a second, and sees that each is taken.
+/// Sends an order on each connection, one piece a second. Fails if an order is not accepted.
 fn dribble(mut clients: Vec<Connection>) -> Result<()> {
     let length: usize = ORDER.iter().map(|piece| piece.len()).sum();
     let head = format!(
@@ -139,7 +140,7 @@ fn dribble(mut clients: Vec<Connection>) -> Result<()> {
     clients.iter_mut().try_for_each(|client| client.answer(201))
 }
 
-/// Lets this process, and those that it starts, have so many connections.
+/// Raises the limit of open files, so that this process and those that it starts can have this many connections.
 fn may_open(connections: usize) -> Result<()> {
     let (process, files) = (process::id().to_string(), connections + 100);
     let limit = format!("--nofile={files}:");

@@ -14,13 +14,13 @@ use super::programs::on_processors;
 pub(super) struct Load<'a> {
     pub(super) connections: usize,
     pub(super) seconds: u64,
-    /// A Lua script that makes the requests, instead of the one path.
+    /// A Lua script that creates the requests. Without one, all requests are for the same path.
     pub(super) script: Option<&'a Path>,
 }
 
 pub(super) const PATH: &str = "/orders/7";
 
-/// Sends requests as fast as they are answered: how many there were, and how long it took.
+/// Sends requests as fast as they are answered. Returns their number, and the time in seconds.
 pub(super) fn saturate(address: SocketAddr, load: &Load<'_>) -> Result<(f64, f64)> {
     let mut wrk = on_processors("1");
     wrk.args(["wrk", "--threads=1", "--timeout=10s"])
@@ -50,8 +50,8 @@ pub(super) fn saturate(address: SocketAddr, load: &Load<'_>) -> Result<(f64, f64
     Ok((requests, seconds))
 }
 
-/// Sends `rate` requests a second for a while: the 99th percentile of their latencies, each
-/// counted from when it was due.
+/// Sends `rate` requests a second for `duration`. Returns the 99th percentile of their latencies. Each latency counts
+/// from the time at which the request was due.
 pub(super) fn at_rate(address: SocketAddr, rate: u32, duration: Duration) -> Result<Duration> {
     const CONNECTIONS: u32 = 8;
     let began = Instant::now();
@@ -90,7 +90,7 @@ pub(super) fn one_by_one(address: SocketAddr, requests: u32) -> Result<()> {
     (0..requests).try_for_each(|_| connection.ask(PATH))
 }
 
-/// Asks for each path once.
+/// Requests each path once.
 pub(super) fn each_once(
     address: SocketAddr,
     mut paths: impl Iterator<Item = String>,
@@ -110,7 +110,7 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Asks for a path, which has to be answered with 200.
+    /// Requests a path. Fails unless the status is 200.
     pub(super) fn ask(&mut self, path: &str) -> Result<()> {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n"))?;
         self.answer(200)
@@ -121,7 +121,7 @@ impl Connection {
         Ok(self.0.get_mut().write_all(text.as_bytes())?)
     }
 
-    /// Reads an answer, which has to have this status.
+    /// Reads a response. Fails unless it has this status.
     pub(super) fn answer(&mut self, status: u16) -> Result<()> {
         let mut length = 0;
         let mut line = String::new();

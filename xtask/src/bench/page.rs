@@ -10,18 +10,18 @@ use super::programs::{CHASSIS, Conditions, Running};
 
 /// More routes than the page counts separately.
 const ROUTES: usize = 150;
-/// More than the lines that it keeps.
+/// More warnings than the page keeps.
 const WARNINGS: usize = 300;
 /// The requests of the warm-up, after which memory does not grow further.
 const REQUESTS: u32 = 5000;
 const SCRAPES: usize = 60;
 /// The polling interval of `page.js`.
 const PERIOD: Duration = Duration::from_secs(2);
-/// As long as its samples reach back, and a little more.
+/// The time with the page closed: a little longer than its samples reach back.
 const UNSEEN: Duration = Duration::from_secs(610);
 const SEEN: Duration = Duration::from_secs(60);
 
-/// A sentence with the shares of a core and the memory.
+/// Two sentences with the results: the shares of a core, and the memory.
 pub(super) fn measure() -> Result<String> {
     CHASSIS.build()?;
     let server = CHASSIS.serve(Conditions {
@@ -59,7 +59,7 @@ pub(super) fn measure() -> Result<String> {
     ))
 }
 
-/// The share of a core that the server takes meanwhile, in percent.
+/// The share of a core that the server uses during `meanwhile`, in percent.
 fn share(server: &Running, meanwhile: impl FnOnce() -> Result<()>) -> Result<f64> {
     let (before, began) = (server.cpu()?, Instant::now());
     meanwhile()?;

@@ -46,13 +46,13 @@ pub(super) const QUIET: Program = Program {
 /// The conditions of a run.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Conditions {
-    /// Worker threads; 0 for as many as the program takes by itself.
+    /// The number of worker threads; 0 for the program's default.
     pub(super) threads: usize,
     /// Routes in addition to the requested ones.
     pub(super) extra_routes: usize,
     /// The maximum number of connections; 0 for the program's default.
     pub(super) connections: usize,
-    /// Runs under valgrind, slowly, and counts this.
+    /// Runs the program under valgrind, which is slow, and counts these events.
     pub(super) counted: Option<Counted>,
 }
 
@@ -63,7 +63,7 @@ pub(super) enum Counted {
     Allocations,
 }
 
-/// A program that runs. It is killed when this goes.
+/// A running program, which is killed when this value is dropped.
 pub(super) struct Running {
     child: Child,
     pub(super) address: SocketAddr,
@@ -83,7 +83,7 @@ impl Program {
         }
     }
 
-    /// Builds the program on its own, so that no other adds features to its crates.
+    /// Builds the program on its own, so that no other program adds features to its crates.
     pub(super) fn build(self) -> Result<()> {
         let args = ["--profile", self.profile, "--package", self.package];
         let status = cargo().arg("build").args(args).status()?;
@@ -95,7 +95,7 @@ impl Program {
         target().join(self.profile).join(self.package)
     }
 
-    /// The number of crates that are built into it.
+    /// The number of crates that the program is built from, without its own two.
     pub(super) fn crates(self) -> Result<usize> {
         let args = ["tree", "--prefix=none", "--format={p}"];
         let output = cargo()
@@ -110,11 +110,11 @@ impl Program {
             .collect();
         crates.sort_unstable();
         crates.dedup();
-        // Two are the program and its routes.
+        // The two are the program and its routes.
         Ok(crates.len() - 2)
     }
 
-    /// The time that writing `lines` log lines takes of the CPU, in seconds.
+    /// The CPU time, in seconds, that the program takes to write `lines` log lines.
     pub(super) fn log(self, lines: u64) -> Result<f64> {
         let mut command = Command::new("/usr/bin/env");
         command
@@ -137,7 +137,7 @@ impl Program {
         Ok(user + system)
     }
 
-    /// Starts it, and waits until it answers.
+    /// Starts the program, and waits until it answers.
     pub(super) fn serve(self, conditions: Conditions) -> Result<Running> {
         let server = self.start(conditions)?;
         server.first_answer()?;
@@ -170,7 +170,7 @@ impl Program {
         }
         let started = Instant::now();
         let mut child = command
-            // Where a container's output goes: a pipe that somebody reads.
+            // Like a container's output, this is a pipe with a reader.
             .stdout(Stdio::piped())
             .stderr(if conditions.counted.is_some() {
                 Stdio::piped()
@@ -200,7 +200,7 @@ impl Counted {
         }
     }
 
-    /// The number of instructions in valgrind's final report.
+    /// The number of counted events in valgrind's final report.
     pub(super) fn total(self, said: &str) -> Result<f64> {
         let number = said.lines().find_map(|line| match self {
             Self::Instructions => line.split_once("Collected : ").map(|(_, rest)| rest),
@@ -217,7 +217,7 @@ impl Counted {
 // === impl Running ===
 
 impl Running {
-    /// Waits for the first 200: how long it took since the start.
+    /// Waits for the first 200, and returns the time since the start.
     pub(super) fn first_answer(&self) -> Result<Duration> {
         loop {
             if get(self.address, "/").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
@@ -231,7 +231,7 @@ impl Running {
         }
     }
 
-    /// CPU time so far, of all its threads, in seconds.
+    /// The CPU time of all threads of the program so far, in seconds.
     pub(super) fn cpu(&self) -> Result<f64> {
         let stat = self.proc("stat")?;
         let (_, rest) = stat.rsplit_once(')').context("a stat line")?;
@@ -262,14 +262,14 @@ impl Running {
         Ok(kilobytes.context("Anonymous")?.parse()?)
     }
 
-    /// Asks the chassis for something on its admin listener.
+    /// Requests a path from the admin listener of the chassis. Fails unless the status is 200.
     pub(super) fn admin(&self, path: &str) -> Result<()> {
         let answer = get(self.admin, path)?;
         ensure!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         Ok(())
     }
 
-    /// Asks for the metrics of the chassis: how many series they hold, and how long it took.
+    /// Scrapes the metrics of the chassis. Returns the number of series, and the time that it took.
     pub(super) fn scrape(&self) -> Result<(usize, Duration)> {
         let began = Instant::now();
         let answer = get(self.admin, "/metrics")?;
@@ -308,8 +308,9 @@ impl Drop for Running {
     }
 }
 
-/// A command on its own processors: a server has one, which it uses up, and the load has the others.
-/// A server that waits for its load wakes more often for each request, the more the cheaper it is.
+/// A command that runs on these processors only. A server has one processor, which it uses fully, and the load has the
+/// others. A server that had to wait for its load would wake up more often for each request, and a cheap server more
+/// often than an expensive one.
 pub(super) fn on_processors(processors: &str) -> Command {
     let mut command = Command::new("taskset");
     command.args(["--cpu-list", processors]);

@@ -12,7 +12,7 @@ pub(super) struct Row {
     unit: &'static str,
     decimals: usize,
     pub(super) values: Vec<f64>,
-    /// To the first program's.
+    /// The ratios to the first program's values.
     pub(super) ratios: Vec<f64>,
     shows_ratios: bool,
 }

@@ -1,11 +1,11 @@
-//! The third-party actions of all workflows, by the commits that docs/maintained.md has for them.
+//! Pins the third-party actions of all workflows to the commits in docs/maintained.md.
 
 use anyhow::Context;
 
 /// Folders with workflows.
 pub(super) const WORKFLOWS: [&str; 2] = [".github/workflows", "template/.github/workflows"];
 
-/// The workflow with each `uses: OWNER/NAME@…` as in the table.
+/// Returns the workflow with each `uses: OWNER/NAME@…` replaced by the one in the table.
 ///
 /// # Errors
 /// If the table does not have an action.

@@ -97,7 +97,7 @@ fn variables(workload: &Workload<'_>, faults: &mut Faults) {
     }
 }
 
-/// A port or a name without its quotes.
+/// A port's name or number as text, without the quotes of JSON.
 fn plain(value: &Value) -> String {
     value
         .as_str()

@@ -34,7 +34,7 @@ impl Image {
                 "ARG" => {
                     for word in rest.split_whitespace() {
                         let (key, value) = word.split_once('=').unwrap_or((word, ""));
-                        // An ARG that is repeated without a value keeps that from before the first stage.
+                        // An ARG that a stage repeats without a value keeps the value from before the first stage.
                         arguments.entry(key.to_owned()).or_insert(value.to_owned());
                     }
                 }
@@ -126,7 +126,7 @@ fn end(base: &str) -> Option<&'static str> {
 fn day(date: &str) -> Option<u64> {
     let mut parts = date.split('-').map(|part| part.parse::<u64>().ok());
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    // In years that begin in March, the leap day is the last day.
+    // Count years from March, so that the leap day is the last day of a year.
     let (year, month) = if month > 2 {
         (year, month - 3)
     } else {
@@ -162,7 +162,7 @@ fn against(image: &Image, file: &str, workload: &Workload<'_>, faults: &mut Faul
             );
         }
     }
-    // Settings are read relative to the working directory.
+    // The service finds its configuration files relative to the working directory.
     let folder = format!("{}/config", image.workdir.trim_end_matches('/'));
     let elsewhere = workload.inputs.env.contains_key("APP_CONFIG_DIR");
     if !image.workdir.is_empty() && folder != "/app/config" && !elsewhere {

@@ -10,14 +10,15 @@ use crate::sources::Sources;
 
 /// A Job, and its context.
 struct Step<'a> {
-    /// The kustomization that generates it: the file to edit, or the one that leads to it.
+    /// The kustomization that generates the Job: either the file to edit, or a file that refers to it.
     file: String,
     rendered: &'a Overlay,
     job: &'a Resource,
     container: &'a Value,
 }
 
-/// `migrate/NAME` belongs to `overlays/NAME`. A controller's overlay may contain both.
+/// Checks the Jobs of `overlays/NAME`. They are in `migrate/NAME`, or in the overlay itself if a controller applies
+/// both.
 pub(super) fn check(
     sources: &Sources,
     overlay: &Overlay,
@@ -71,7 +72,7 @@ impl Step<'_> {
         faults.add(&self.file, format!("Job: {field}"), problem, remedy);
     }
 
-    /// The same program, with the same settings and rights.
+    /// The Job runs the same program as the Deployment, with the same settings and rights.
     fn agrees(&self, workload: &Workload<'_>, stand_ins: &StandIns, faults: &mut Faults) {
         let pod = "/spec/template/spec";
         let of_pod = |field: &str| {
@@ -132,7 +133,7 @@ impl Step<'_> {
         }
     }
 
-    /// No Service selects it, and a policy allows its outgoing connections.
+    /// No Service selects the Job's pods, and a network policy allows their outgoing connections.
     fn is_apart(&self, overlay: &Overlay, faults: &mut Faults) {
         let labels = self.job.at("/spec/template/metadata/labels");
         for service in overlay.of_kind("Service") {

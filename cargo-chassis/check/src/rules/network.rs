@@ -193,7 +193,8 @@ fn routes(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut Faults) {
     }
 }
 
-/// If the proxy times out first, clients never receive the service's own response.
+/// The proxy's timeout must be longer than the service's. If the proxy times out first, clients never receive the
+/// service's own response.
 fn timeout(
     overlay: &Overlay,
     route: &Resource,

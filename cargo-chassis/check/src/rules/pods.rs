@@ -16,7 +16,7 @@ pub(super) fn check(workload: &Workload<'_>, live: Option<&Live>, faults: &mut F
     rollout(workload, faults);
 }
 
-/// Pod Security's *restricted*, and a read-only root file system.
+/// The pod satisfies Pod Security's level *restricted*, and its root file system is read-only.
 fn restricted(workload: &Workload<'_>, faults: &mut Faults) {
     let pod = workload
         .deployment
@@ -101,12 +101,12 @@ fn ports(workload: &Workload<'_>, faults: &mut Faults) {
     }
 }
 
-/// `shutdown.deadline` includes the delay and the draining. The grace period must be longer.
+/// The grace period must be longer than `shutdown.deadline`, which includes the delay and the draining.
 fn ending(workload: &Workload<'_>, faults: &mut Faults) {
     let Some(deadline) = workload.seconds("shutdown.deadline") else {
         return;
     };
-    // Unset, it is five seconds in a cluster.
+    // The default in a cluster is five seconds.
     let delay = workload.seconds("shutdown.delay").unwrap_or(5.0);
     let hook = &workload.container["lifecycle"]["preStop"];
     let sleep = hook["sleep"]["seconds"].as_f64().unwrap_or(0.0);
@@ -180,7 +180,8 @@ fn resources(workload: &Workload<'_>, faults: &mut Faults) {
     }
 }
 
-/// No request exceeds its limit, which the API server would reject, and the service does not exceed a limit already.
+/// A container's resource requests must not exceed its limits, because the API server would reject the pod. The memory
+/// limit must exceed the service's memory right after the start.
 fn sizes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) {
     let resources = &workload.container["resources"];
     let size = |kind: &str, name: &str| quantity(&resources[kind][name]);
@@ -215,7 +216,8 @@ fn sizes(workload: &Workload<'_>, live: Option<&Live>, faults: &mut Faults) {
     }
 }
 
-/// Configured request limits have to fit the memory limit. Limits that are not set always do.
+/// Limits in the settings have to fit the container's memory limit. Unset ones are computed from the memory limit, so
+/// they always fit.
 fn room(workload: &Workload<'_>, faults: &mut Faults) {
     const KIB: f64 = 1024.0;
     let memory = &workload.container["resources"]["limits"]["memory"];
@@ -259,7 +261,7 @@ fn room(workload: &Workload<'_>, faults: &mut Faults) {
 }
 
 fn rollout(workload: &Workload<'_>, faults: &mut Faults) {
-    // With SQLite the old pod has to stop first.
+    // With SQLite, the old pod has to stop before the new one starts.
     if workload.sqlite.is_some() {
         return;
     }

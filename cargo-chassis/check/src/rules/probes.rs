@@ -96,7 +96,7 @@ fn startup_budget(workload: &Workload<'_>, faults: &mut Faults) {
     }
 }
 
-/// For a Prometheus that discovers pods by annotation.
+/// Checks the annotations by which some installations of Prometheus discover pods.
 fn scrape_annotations(
     workload: &Workload<'_>,
     live: Option<&Live>,

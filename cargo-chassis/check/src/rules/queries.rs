@@ -14,7 +14,7 @@ use crate::promql::{self, Query};
 use crate::render::{Overlay, Resource};
 use crate::sources::Sources;
 
-/// Labels that Prometheus and a ServiceMonitor give every series.
+/// Labels that Prometheus and a ServiceMonitor add to every series.
 const TARGET: [&str; 10] = [
     "job",
     "namespace",
@@ -35,8 +35,8 @@ const OWN: [&str; 5] = [
     "ALERTS",
     "ALERTS_FOR_STATE",
 ];
-/// Metrics that exist only under a condition: limits of the container; checks, background tasks and pools of the
-/// service.
+/// Metrics that exist only under a condition: the container has limits, or the service has checks, background tasks or
+/// connection pools.
 const CONDITIONAL: [(&str, &[&str]); 13] = [
     ("cgroup_cpu_quota_cores", &[]),
     ("cgroup_cpu_periods_total", &[]),
@@ -215,7 +215,7 @@ fn dashboard(known: &Known<'_>, file: &str, text: &str, faults: &mut Faults) {
         .flatten()
     {
         let query = variable["definition"].as_str().unwrap_or_default();
-        // label_values(SELECTOR, LABEL): the label is not a metric.
+        // In `label_values(SELECTOR, LABEL)`, the second argument is a label, not a metric.
         let inner = query
             .strip_prefix("label_values(")
             .and_then(|rest| rest.strip_suffix(')'));

@@ -1,4 +1,5 @@
-//! Rules for scaling: autoscalers have the requests they need and do not conflict; PodDisruptionBudgets allow drains.
+//! Rules for scaling: pods have the resource requests that autoscalers need, autoscalers do not conflict, and
+//! PodDisruptionBudgets allow drains.
 
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ pub(super) struct Autoscaler<'a> {
     pub(super) most: u64,
     /// The Deployment that it scales.
     target: &'a Value,
-    /// `cpu` or `memory`, and whether it is a share of the request.
+    /// The resources that it watches (`cpu` or `memory`), each with whether its target is a share of the pod's request.
     resources: Vec<(&'a str, bool)>,
 }
 
@@ -113,7 +114,7 @@ fn vertical(
     if mode == "Off" {
         return;
     }
-    // Unset means everything.
+    // Without policies, or without `controlledResources`, the VPA controls CPU and memory.
     let policies = vpa.list("/spec/resourcePolicy/containerPolicies");
     let steered = |name: &str| {
         policies.is_empty()
@@ -305,7 +306,7 @@ impl<'a> Autoscaler<'a> {
         }
     }
 
-    /// Pod metrics are those that prometheus-adapter defines.
+    /// Each pod metric must be one that prometheus-adapter defines.
     fn adapted(&self, adapter: Option<&Adapter>, faults: &mut Faults) {
         for metric in self.resource.list("/spec/metrics") {
             let Some(name) = metric["pods"]["metric"]["name"].as_str() else {

@@ -1,5 +1,5 @@
-//! Rules for settings: environment variables and files in a pod are settings of the binary, in the folders that it
-//! reads.
+//! Rules for settings: a pod's environment variables and files correspond to settings of the binary, and the files are
+//! in the folders that the binary reads.
 
 use serde_json::Value;
 
@@ -24,7 +24,8 @@ const SECRETS: &str = "/var/secrets";
 /// The service's replacement for a secret.
 const REDACTED: &str = "[redacted]";
 
-/// The binary rejects the settings. Its message names the key, the origin and the most similar known key.
+/// Adds a fault for settings that the binary rejects. The binary's message names the key, the origin and the most
+/// similar known key.
 pub(super) fn refused(
     overlay: &Overlay,
     deployment: &Resource,
@@ -51,7 +52,7 @@ pub(super) fn refused(
     );
 }
 
-/// Keys that the service redacts only because of their names.
+/// Warns of keys that the service redacts only because of their names.
 pub(super) fn undeclared_secrets(binary: &Binary, faults: &mut Faults) {
     let keys = binary.undeclared_secrets();
     if !keys.is_empty() {
@@ -77,7 +78,7 @@ pub(super) fn check(
     values_with_passwords(&workload.settings, "", faults);
 }
 
-/// Keys whose values the service redacts in part: a URL or a connection string with a password that is not declared
+/// Warns of keys whose values the service redacts in part: a URL or a connection string with a password, not declared
 /// as a secret.
 fn values_with_passwords(settings: &Value, key: &str, faults: &mut Faults) {
     match settings {
@@ -102,7 +103,8 @@ fn values_with_passwords(settings: &Value, key: &str, faults: &mut Faults) {
     }
 }
 
-/// Names are checked even where values are unknown, such as a secret's; `--check-config` sees only the others.
+/// Checks the names of all variables. `--check-config` checks only variables whose values are known, which a secret's
+/// is not.
 fn variables(overlay: &Overlay, workload: &Workload<'_>, binary: &Binary, faults: &mut Faults) {
     let listed = workload.container["env"].as_array().into_iter().flatten();
     let listed = listed.filter_map(|variable| variable["name"].as_str());

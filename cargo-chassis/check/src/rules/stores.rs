@@ -10,11 +10,11 @@ use crate::binary::Inputs;
 use crate::fault::Faults;
 use crate::render::Overlay;
 
-/// A setting that names a database of SQLite.
+/// A setting that contains the URL of an SQLite database.
 pub(super) struct StoreFile {
-    /// Such as `database.url`.
+    /// The setting's key, such as `database.url`.
     pub(super) key: String,
-    /// Such as `/data/orders.db`; empty for a database in memory.
+    /// The database's path, such as `/data/orders.db`; empty for a database in memory.
     path: String,
 }
 
@@ -27,7 +27,7 @@ pub(super) fn check(overlay: &Overlay, workloads: &[Workload<'_>], faults: &mut 
     }
 }
 
-/// Only one pod at a time, also during a rollout.
+/// Only one pod may run at a time, also during a rollout.
 fn alone(overlay: &Overlay, workload: &Workload<'_>, file: &StoreFile, faults: &mut Faults) {
     let key = &file.key;
     let deployment = workload.deployment;
@@ -68,7 +68,7 @@ fn alone(overlay: &Overlay, workload: &Workload<'_>, file: &StoreFile, faults: &
     }
 }
 
-/// The file is neither in the container nor in a volume that is deleted with the pod.
+/// The file must be neither in the container's file system nor in a volume that is deleted with the pod.
 fn kept(workload: &Workload<'_>, file: &StoreFile, faults: &mut Faults) {
     let (key, path) = (&file.key, &file.path);
     let mounts = workload.container["volumeMounts"].as_array();
@@ -95,8 +95,8 @@ fn kept(workload: &Workload<'_>, file: &StoreFile, faults: &mut Faults) {
 // === impl StoreFile ===
 
 impl StoreFile {
-    /// The effective value from configuration files, secret files and variables. The binary itself does not print a
-    /// URL.
+    /// Reads the effective value from configuration files, secret files and variables, because the binary does not
+    /// print URLs.
     pub(super) fn named_by(inputs: &Inputs) -> Option<Self> {
         let mut settings = BTreeMap::new();
         let environment = inputs.env.get("RUN_ENV").map_or("dev", String::as_str);
