@@ -94,9 +94,7 @@ pub use error::Error;
 pub use platform::PlatformKind;
 pub use problem::Problem;
 pub use request::RoutePolicy;
-pub use service::{
-    BoundServer, Chassis, Exporter, Running, Server, Service, Stopped, TestChassis,
-};
+pub use service::{BoundServer, Chassis, Exporter, Running, Server, Service, Stopped, TestChassis};
 
 #[cfg(feature = "openapi")]
 pub use aide;
