@@ -34,10 +34,12 @@ fn main() -> Result<()> {
 }
 
 /// The other crates, which lie beside `axum-chassis` in a service's `vendor/`.
-const OTHERS: [&str; 3] = [
+const OTHERS: [&str; 5] = [
+    "axum-chassis-otlp",
     "axum-chassis-redis",
     "axum-chassis-settings",
     "axum-chassis-sqlx",
+    "axum-chassis-testing",
 ];
 
 /// `template/`, `crate/`, a folder for each other crate, and the `Cargo.lock` that both were tested with.
@@ -117,9 +119,10 @@ fn standing_alone(manifest: &str, workspace: &Item) -> Result<String> {
     }
     package.remove("include");
     if let Some(tests) = manifest["dev-dependencies"].as_table_mut() {
-        // Only tests need these: the crate itself with another feature, and `stores`, which is not shipped.
-        tests.remove("axum-chassis");
-        tests.remove("stores");
+        // Only tests need these: the crate itself with another feature, the test kit, and `stores`, which is not shipped.
+        for name in ["axum-chassis", "axum-chassis-testing", "stores"] {
+            tests.remove(name);
+        }
     }
     if let Some(dependencies) = manifest["dependencies"].as_table_mut() {
         for (name, dependency) in dependencies.iter_mut() {

@@ -18,10 +18,10 @@ use axum_chassis::{ChassisSettings, Server, logs};
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let settings = settings::load::<ChassisSettings, ()>(&Sources::from_env())?;
-    let logs = logs::install(&settings.chassis.logs)?;
+    let logs = logs::install(&settings.framework.logs)?;
 
     let server = Server::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-        .settings(settings.chassis)
+        .settings(settings.framework)
         .effective(settings.effective)
         .logs(&logs)
         .admin()

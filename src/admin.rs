@@ -10,8 +10,8 @@
 //! | `/config` | the settings in force as JSON, redacted, with their origins |
 //! | `/log` | GET the log filter; PUT another, for an hour, or `?ttl=10m` |
 //! | `/version` | name, version, commit, build time, compiler |
-//! | `/status` | all that the page shows, as JSON |
-//! | `/` | the admin page, for people on call |
+//! | `/status` | all that the page shows, as JSON, with the feature `admin-page` |
+//! | `/` | the admin page, for people on call; without the feature a list of the routes |
 //! | others | the service's own (`admin/own_routes.rs`) |
 //!
 //! `admin/access.rs` has the rules for access.
@@ -20,14 +20,11 @@ mod access;
 mod log;
 mod own_routes;
 mod page;
-mod resources;
-mod samples;
-mod status;
 mod thread;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::handler::Handler;
@@ -51,7 +48,7 @@ pub use self::access::Read;
 use self::access::{Access, Action};
 pub(crate) use self::log::TemporaryFilter;
 pub(crate) use self::own_routes::add_routes;
-use self::samples::{Samples, Snapshot};
+use self::page::PageState;
 pub(crate) use self::thread::AdminThread;
 
 /// `[admin]`: the admin listener.
@@ -115,14 +112,9 @@ pub(crate) struct Admin {
     access: Access,
     pub(crate) filter: TemporaryFilter,
     effective: RwLock<Effective>,
-    /// The deadline of a shutdown.
-    deadline: Duration,
-    /// The reason for the number of worker threads.
-    threads: OnceLock<String>,
-    samples: Mutex<Samples>,
+    page: PageState,
     /// For answers that take work, of which few are made at a time.
     work: Semaphore,
-    started: Instant,
 }
 
 impl Admin {
@@ -137,11 +129,8 @@ impl Admin {
             access: Access::new(settings, logs.clone(), metrics)?,
             filter: TemporaryFilter::new(logs.clone(), metrics)?,
             effective: RwLock::new(effective),
-            deadline,
-            threads: OnceLock::new(),
-            samples: Mutex::default(),
+            page: PageState::new(deadline),
             work: Semaphore::new(MOST_WORK),
-            started: Instant::now(),
             shared,
         })
     }
@@ -156,20 +145,7 @@ impl Admin {
 
     /// Sets the reason for the number of worker threads.
     pub(crate) fn set_threads(&self, reason: String) {
-        let _ = self.threads.set(reason);
-    }
-
-    fn samples(&self) -> MutexGuard<'_, Samples> {
-        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes samples of the metrics for as long as the admin thread lives.
-    async fn sample(self: Arc<Self>) {
-        loop {
-            let snapshot = Snapshot::of(&self.shared.metrics);
-            self.samples().take(&snapshot);
-            tokio::time::sleep(samples::INTERVAL).await;
-        }
+        self.page.set_threads(reason);
     }
 
     /// Makes an answer that takes work, after whatever has less: a probe does not wait for more than a few of these, however
@@ -194,7 +170,6 @@ impl Admin {
 
     fn router(self: Arc<Self>) -> Router {
         routes()
-            .into_iter()
             .fold(Router::new(), |router, (path, route)| {
                 router.route(path, route)
             })
@@ -205,23 +180,20 @@ impl Admin {
 }
 
 /// The chassis's routes.
-fn routes() -> [(&'static str, MethodRouter<Arc<Admin>>); 11] {
+fn routes() -> impl Iterator<Item = (&'static str, MethodRouter<Arc<Admin>>)> {
     // The one route that reads a body.
     let log = guarded(log::show).put(log::change).post(log::change);
     let log = log.layer((from_fn(in_time), DefaultBodyLimit::max(LONGEST_BODY)));
-    [
-        ("/", guarded(page::show)),
+    let routes = [
         ("/health/liveness", get_route(liveness)),
         ("/health/readiness", get_route(readiness)),
         ("/health/startup", get_route(startup)),
         ("/metrics", get(scrape)),
         ("/config", guarded(config)),
         ("/log", log),
-        ("/status", guarded(status::show)),
-        ("/page.css", get_route(page::style)),
-        ("/page.js", get_route(page::script)),
         ("/version", get_route(version)),
-    ]
+    ];
+    page::routes().into_iter().chain(routes)
 }
 
 /// Responds 408 to a request that takes too long to arrive, because this listener has few connections.

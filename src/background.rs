@@ -129,7 +129,11 @@ impl TaskReport {
 }
 
 impl TaskState {
-    /// The name in the metrics, the log and the admin page.
+    /// The name on the admin page.
+    #[cfg_attr(
+        not(feature = "admin-page"),
+        expect(dead_code, reason = "for the admin page")
+    )]
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Running => "running",

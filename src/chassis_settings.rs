@@ -1,4 +1,4 @@
-//! Composes the settings: the chassis's sections, the service's own settings, and the trace export.
+//! Composes the settings: the chassis's sections and the service's own settings.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::health;
 use crate::limits;
 use crate::logs;
-use crate::otlp;
 use crate::platform::PlatformKind;
 use crate::server;
 use crate::settings::{
@@ -109,26 +108,19 @@ impl ChassisSettings {
 /// A service's settings as they were loaded: the chassis's sections and its own.
 pub type LoadedSettings<S> = Loaded<ChassisSettings, S>;
 
-/// Reads all configuration from outside: the settings, and OpenTelemetry's environment variables.
-pub(crate) fn load<S: SettingsSchema>(
-    sources: &Sources,
-) -> Result<(LoadedSettings<S>, otlp::Config), Error> {
-    let loaded = settings::load::<ChassisSettings, S>(sources);
-    match (loaded, otlp::Config::from_environment()) {
-        (Ok(loaded), Ok(traces)) => match known_token(&loaded, sources) {
-            None => Ok((loaded, traces)),
-            Some(wrong) => Err(Error::Settings(wrong.into())),
-        },
-        (Err(wrong), Ok(_)) => Err(Error::Settings(wrong.into())),
-        (Ok(_), Err(wrong)) => Err(Error::Settings(wrong.into())),
-        // All errors are reported at once.
-        (Err(wrong), Err(too)) => Err(Error::Settings(format!("{wrong}\n{too}").into())),
+/// Loads the settings of a service.
+pub(crate) fn load<S: SettingsSchema>(sources: &Sources) -> Result<LoadedSettings<S>, Error> {
+    let loaded = settings::load::<ChassisSettings, S>(sources)
+        .map_err(|wrong| Error::Settings(wrong.into()))?;
+    match known_token(&loaded, sources) {
+        None => Ok(loaded),
+        Some(wrong) => Err(Error::Settings(wrong.into())),
     }
 }
 
 /// The template's development token is public, so it is valid in development only.
 fn known_token<S>(loaded: &LoadedSettings<S>, sources: &Sources) -> Option<String> {
-    let token = loaded.chassis.admin.token.as_ref()?;
+    let token = loaded.framework.admin.token.as_ref()?;
     let is_known = token.expose().trim() == "for-development-only";
     if !is_known || sources.run_env() == "dev" {
         return None;

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::check::{Check, Role};
 pub(crate) use self::heartbeat::Heartbeat;
 pub use self::readiness::Readiness;
+#[cfg(feature = "admin-page")]
 pub(crate) use self::report::ReadinessReport;
 use crate::settings::{Duration, Validate, ValidationErrors};
 

@@ -28,15 +28,15 @@
 //! - [`health`]: liveness, startup and readiness probes; checks that run in the background.
 //! - [`logs`]: structured logging, one flat JSON object a line, written without blocking a request.
 //! - [`metrics`]: Prometheus metrics with OpenTelemetry's names and a bounded number of series.
-//! - [`trace`]: request IDs and W3C trace context.
+//! - [`trace`]: request IDs and W3C trace context. The crate `axum-chassis-otlp` exports traces.
 //! - `openapi`, a feature: error responses in an OpenAPI description of the routes.
-//! - `otlp`, a feature: exports traces to an OpenTelemetry collector.
 //! - [`request`]: the middleware around every route, and all outcomes of a request.
 //! - [`client_ip`]: the client's address, also behind proxies.
-//! - [`server`], [`admin`]: the two listeners.
+//! - [`server`], [`admin`]: the two listeners. `admin-page`, a default feature: a page for people on call.
 //! - [`shutdown`]: graceful shutdown.
 //! - [`limits`]: request timeout, body limit and load shedding.
-//! - `testing`, a feature for dev-dependencies: tests of the real binary, from its start to its exit code.
+//! - [`TestChassis`]: unit tests of a service's own start. The crate `axum-chassis-testing` tests the real binary, from its start to
+//!   its exit code.
 //!
 //! A program that keeps its own `main` uses [`Server`] in place of `axum::serve`, and the parts one by one.
 
@@ -56,10 +56,6 @@ mod boxed;
 mod cgroup;
 mod chunks;
 mod error;
-#[cfg(not(feature = "otlp"))]
-mod otlp;
-#[cfg(feature = "otlp")]
-pub mod otlp;
 mod platform;
 mod problem;
 mod record;
@@ -92,16 +88,13 @@ mod cli;
 
 mod service;
 
-#[cfg(all(unix, feature = "testing"))]
-pub mod testing;
-
 pub use chassis_settings::{ChassisSettings, LoadedSettings, ServiceSettings};
 pub use client_ip::ClientAddress;
 pub use error::Error;
 pub use platform::PlatformKind;
 pub use problem::Problem;
 pub use request::RoutePolicy;
-pub use service::{BoundServer, Chassis, Running, Server, Service, Stopped};
+pub use service::{BoundServer, Chassis, Exporter, Running, Server, Service, Stopped, TestChassis};
 
 #[cfg(feature = "openapi")]
 pub use aide;

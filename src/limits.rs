@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{self, MemoryLimit};
-use crate::settings::{Duration, Size, Validate, ValidationErrors};
+use crate::settings::{Duration, Size, Validate};
 
 /// `[limits]`: bounds on requests. All of them can be changed while the service runs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -54,9 +54,7 @@ impl Default for Settings {
     }
 }
 
-impl Validate for Settings {
-    fn validate(&self, _: &mut ValidationErrors) {}
-}
+impl Validate for Settings {}
 
 /// The maximum number of connections, and of requests, if the container has no memory limit or a large one.
 const MOST: u64 = 10_000;
@@ -69,7 +67,7 @@ const FEWEST: u64 = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Limits(Arc<LimitValues>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct LimitValues {
     request_timeout_ms: AtomicU64,
     body: AtomicU64,
@@ -82,7 +80,7 @@ struct LimitValues {
 }
 
 /// The inputs of the limits.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 struct From {
     settings: Settings,
     connections: Option<usize>,
@@ -96,20 +94,14 @@ impl Limits {
     }
 
     fn with(settings: &Settings, connections: Option<usize>, memory: Option<MemoryLimit>) -> Self {
-        let limits = Self(Arc::new(LimitValues {
-            request_timeout_ms: AtomicU64::new(0),
-            body: AtomicU64::new(0),
-            concurrency: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
-            buffered_limit: AtomicU64::new(0),
-            buffered: AtomicU64::new(0),
-            from: Mutex::new(From {
+        let limits = Self(Arc::default());
+        limits.change(|from| {
+            *from = From {
                 settings: settings.clone(),
                 connections,
                 memory,
-            }),
-        }));
-        limits.change(|_| {});
+            };
+        });
         limits
     }
 

@@ -32,18 +32,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Registry};
 
 pub use self::access::{AccessFields, Integer};
 use self::filter::Filter;
 pub use self::filter::{InvalidFilter, check as check_filter};
-pub(crate) use self::install::{OtherLayer, install_beside};
+pub(crate) use self::install::{TracingLayer, install_beside};
 use self::line::{Line, Style};
 pub use self::output::Output;
 use self::queue::LineQueue;
 pub(crate) use self::rate_limit::RateLimit;
 use self::recent::Recent;
-use crate::otlp::Export;
 use crate::record::FinishedRequest;
 use crate::settings::{Size, Validate, ValidationErrors};
 
@@ -115,19 +114,20 @@ struct LogsState {
 /// If the filter cannot be read, the writer thread cannot be started, or another subscriber or logger is installed in this
 /// process.
 pub fn install(settings: &Settings) -> Result<Logs, SetupError> {
-    install_beside(settings, &Export::off(), Vec::new())
+    install_beside(settings, None, Vec::new())
 }
 
-/// The same, and exports the spans that pass the log's filter: spans of a handler become children of its request's span.
+/// The same with a `tracing` layer that receives the spans and events that pass the log's filter, such as one that exports
+/// spans. [`Logs::layer`] fits beside layers with filters of their own.
 ///
 /// # Errors
 ///
 /// The same as [`install`].
-#[cfg(feature = "otlp")]
-pub fn install_with_tracing(settings: &Settings, export: &Export) -> Result<Logs, SetupError> {
-    let logs = install_beside(settings, export, Vec::new())?;
-    export.announce();
-    Ok(logs)
+pub fn install_with_layer(
+    settings: &Settings,
+    layer: impl Layer<Registry> + Send + Sync + 'static,
+) -> Result<Logs, SetupError> {
+    install_beside(settings, Some(layer.boxed()), Vec::new())
 }
 
 /// Starts logs that write to `output`, and does not install them for the process.
@@ -274,6 +274,10 @@ impl Logs {
     }
 
     /// The last warnings and errors as they are in the log, newest first.
+    #[cfg_attr(
+        not(feature = "admin-page"),
+        expect(dead_code, reason = "for the admin page")
+    )]
     pub(crate) fn recent(&self) -> Vec<(Level, String)> {
         self.shared.recent.newest_first()
     }

@@ -21,6 +21,7 @@ mod labeled;
 mod machine;
 
 use prometheus::core::Collector;
+use prometheus::proto::MetricType;
 use prometheus::{HistogramOpts, IntCounter, Opts, Registry};
 
 pub(crate) use self::encode::{accepts_gzip, gzip};
@@ -49,7 +50,8 @@ impl Metrics {
     ///
     /// For this and the following methods: if the name is taken, or if the name, a label or the buckets are invalid.
     pub fn counter(&self, name: &str, help: &str) -> Result<Counter, InvalidMetric> {
-        self.int_counter(name, help).map(Counter)
+        self.registered(name, IntCounter::new(name, help))
+            .map(Counter)
     }
 
     /// Counters with labels. [`Family::with`] returns the counter for the values of the labels.
@@ -116,8 +118,7 @@ impl Metrics {
         labels: &[(&str, &str)],
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), InvalidMetric> {
-        let counter = FnCollector::counter(name, help, labels, read);
-        self.register(counter.map_err(|error| InvalidMetric::new(name, error))?)
+        self.value_fn(MetricType::COUNTER, name, help, labels, read)
     }
 
     /// A gauge whose value another library keeps. `read` is called at each scrape.
@@ -130,8 +131,7 @@ impl Metrics {
         labels: &[(&str, &str)],
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Result<(), InvalidMetric> {
-        let gauge = FnCollector::gauge(name, help, labels, read);
-        self.register(gauge.map_err(|error| InvalidMetric::new(name, error))?)
+        self.value_fn(MetricType::GAUGE, name, help, labels, read)
     }
 
     /// The registry of the `prometheus` crate, for libraries that register collectors of their own. Their metrics are
@@ -189,6 +189,19 @@ impl Metrics {
         self.registry.gather()
     }
 
+    /// Registers a counter or a gauge whose value is read at each scrape.
+    fn value_fn(
+        &self,
+        kind: MetricType,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Result<(), InvalidMetric> {
+        let collector = FnCollector::new(kind, name, help, labels, Box::new(read));
+        self.register(collector.map_err(|error| InvalidMetric::new(name, error))?)
+    }
+
     /// Registers a collector of this crate.
     pub(crate) fn register(
         &self,
@@ -199,10 +212,6 @@ impl Metrics {
         self.registry
             .register(Box::new(collector))
             .map_err(|error| InvalidMetric::new(&name.unwrap_or_default(), error))
-    }
-
-    fn int_counter(&self, name: &str, help: &str) -> Result<IntCounter, InvalidMetric> {
-        self.registered(name, IntCounter::new(name, help))
     }
 
     /// Registers metrics with labels. `create` creates each metric from its options, and `handle` creates its handle.

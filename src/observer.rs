@@ -76,7 +76,7 @@ pub struct RequestHead<'a> {
     pub(crate) request: &'a mut Request,
     pub(crate) route: &'a str,
     pub(crate) client: Option<IpAddr>,
-    pub(crate) ids: &'a Ids,
+    pub(crate) ids: &'a mut Ids,
 }
 
 // === impl RequestHead ===
@@ -121,6 +121,12 @@ impl RequestHead<'_> {
     /// The IDs of the request and of its trace.
     pub fn ids(&self) -> &Ids {
         self.ids
+    }
+
+    /// Decides whether the trace of the request is recorded, in place of the caller: for an exporter with a sampler. The
+    /// decision is passed on with [`trace::inject`](crate::trace::inject).
+    pub fn set_sampled(&mut self, sampled: bool) {
+        self.ids.trace.sampled = sampled;
     }
 }
 
@@ -202,11 +208,13 @@ impl Observed {
     #[inline(never)]
     fn begin(all: [&[Begin]; 2], mut head: RequestHead<'_>) -> Box<Self> {
         let count = all.iter().map(|some| some.len()).sum();
-        let (ids, mut ends) = (head.ids, Vec::with_capacity(count));
-        ids.enter(|| {
-            let begin = |begin: &Begin| catch_unwind(AssertUnwindSafe(|| begin(&mut head))).ok();
-            ends.extend(all.into_iter().flatten().filter_map(begin));
-        });
+        let mut ends = Vec::with_capacity(count);
+        for begin in all.into_iter().flatten() {
+            // Entered for each, because the one before may have decided about the trace.
+            let ids = head.ids.clone();
+            let end = catch_unwind(AssertUnwindSafe(|| ids.enter(|| begin(&mut head))));
+            ends.extend(end);
+        }
         Box::new(Self(ends))
     }
 

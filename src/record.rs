@@ -1,5 +1,4 @@
-//! The record of a finished request. Its access line, its metrics, its span and the observers of a program are all made
-//! from it.
+//! The record of a finished request. Its access line and its metrics are made from it, and observers get it.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use crate::trace::Ids;
 /// The route of a request that no route matched.
 pub(crate) const UNMATCHED: &str = "unmatched";
 
-/// A request that has ended, as its access line, its metrics and its span have it.
+/// A request that has ended, as its access line, its metrics and its observers have it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FinishedRequest<'a> {

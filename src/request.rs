@@ -1,4 +1,4 @@
-//! The middleware around every route: request ID, limits, outcome, metrics, span and access log.
+//! The middleware around every route: request ID, limits, outcome, metrics and access log.
 //!
 //! One tower layer does all of it, because each part needs the others' results: an outcome is
 //! decided once, then counted, logged and rendered. Add the layer to a router after all routes, so
@@ -41,11 +41,11 @@ use crate::metrics::http::{Http, Route, UNMATCHED};
 use crate::metrics::{InvalidMetric, Metrics};
 use crate::observer::Observers;
 pub use crate::observer::{RequestHead, RequestObserver};
-use crate::otlp::{Export, Span};
 use crate::problem::{ErrorMap, Problem};
 pub use crate::record::FinishedRequest;
+use crate::shared::Shared;
 use crate::shutdown::{Phase, Shutdown};
-use crate::trace::{self, Ids, OtelContext};
+use crate::trace::{self, Ids};
 use crate::upload::Upload;
 
 /// The middleware. Add it to a router with [`axum::Router::layer`], last.
@@ -59,7 +59,6 @@ struct LayerState {
     logs: Logs,
     http: Http,
     shutdown: Option<Shutdown>,
-    export: Export,
     error_map: ErrorMap,
     observers: Observers,
 }
@@ -80,15 +79,28 @@ impl RequestLayer {
         logs: &Logs,
         metrics: &Metrics,
     ) -> Result<Self, InvalidMetric> {
-        Ok(Self::with(
-            Limits::new(limits, None),
-            logs.clone(),
-            metrics.http()?,
-            None,
-            Export::off(),
-            ErrorMap::default(),
-            Observers::default(),
-        ))
+        Ok(Self(Arc::new(LayerState {
+            proxies: Proxies::default(),
+            limits: Limits::new(limits, None),
+            logs: logs.clone(),
+            http: metrics.http()?,
+            shutdown: None,
+            error_map: ErrorMap::default(),
+            observers: Observers::default(),
+        })))
+    }
+
+    /// The layer around the routes of a service.
+    pub(crate) fn of(shared: &Shared, proxies: Proxies) -> Self {
+        Self(Arc::new(LayerState {
+            proxies,
+            limits: shared.limits.clone(),
+            logs: shared.logs.clone(),
+            http: shared.http.clone(),
+            shutdown: Some(shared.shutdown.clone()),
+            error_map: shared.error_map.clone(),
+            observers: shared.observers.clone(),
+        }))
     }
 
     /// Maps errors that handlers return with `?` to responses, as
@@ -110,39 +122,10 @@ impl RequestLayer {
         self
     }
 
-    pub(crate) fn with(
-        limits: Limits,
-        logs: Logs,
-        http: Http,
-        shutdown: Option<Shutdown>,
-        export: Export,
-        error_map: ErrorMap,
-        observers: Observers,
-    ) -> Self {
-        Self(Arc::new(LayerState {
-            proxies: Proxies::default(),
-            limits,
-            logs,
-            http,
-            shutdown,
-            export,
-            error_map,
-            observers,
-        }))
-    }
-
     /// Trusts the forwarding header of these proxies.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: Proxies) -> Self {
         Arc::make_mut(&mut self.0).proxies = proxies;
-        self
-    }
-
-    /// Exports a span for each request.
-    #[cfg(feature = "otlp")]
-    #[must_use]
-    pub fn with_tracing(mut self, export: &Export) -> Self {
-        Arc::make_mut(&mut self.0).export = export.clone();
         self
     }
 }
@@ -229,7 +212,6 @@ where
                 }
             },
         );
-        let span = Span::begin(&self.endpoint.shared.export, &request, &mut ids.trace);
         let client = self.endpoint.shared.proxies.identify(&mut request);
         let upload = Upload::watch(&mut request);
         let has_body = upload.is_some();
@@ -237,8 +219,7 @@ where
             self.endpoint.clone(),
             &mut request,
             client,
-            ids.clone(),
-            span,
+            &mut ids,
             upload,
         );
         let version = request.version();
@@ -249,11 +230,9 @@ where
                 DefaultBodyLimit::max(limits.body()).apply(&mut request);
             }
             // A handler that is not async runs in `call` already.
-            let otel_context = OtelContext::of(&ids);
-            let call = || otel_context.enter(|| self.inner.call(request));
-            match catch_unwind(AssertUnwindSafe(call)) {
+            match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
                 Ok(future) => HandlerState::Running {
-                    future: trace::scoped(ids, otel_context, future),
+                    future: trace::scoped(ids, future),
                 },
                 Err(_) => HandlerState::Answered {
                     response: Some(outcome::panicked(&ids)),

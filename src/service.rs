@@ -4,6 +4,7 @@
 mod chassis;
 mod collectors;
 mod command;
+mod exporter;
 mod follow;
 mod own_main;
 mod process;
@@ -12,7 +13,6 @@ mod retry;
 mod start;
 mod stop;
 mod teardown;
-#[cfg(all(unix, feature = "testing"))]
 mod test_chassis;
 
 use std::convert::Infallible;
@@ -32,12 +32,12 @@ use tracing_subscriber::Registry;
 
 pub use self::chassis::Chassis;
 use self::command::Command;
+pub use self::exporter::Exporter;
+use self::exporter::Telemetry;
 pub use self::own_main::{BoundServer, Server};
-#[cfg(all(unix, feature = "testing"))]
 pub use self::test_chassis::TestChassis;
 use crate::cli::{self, Operation};
 use crate::error::Error;
-use crate::logs::OtherLayer;
 use crate::settings::{SettingsSchema, Sources};
 use crate::shared::{Build, UNKNOWN};
 
@@ -50,7 +50,7 @@ pub struct Service<S = ()> {
     sources: Sources,
     commands: Vec<Command<S>>,
     outer: Outer,
-    tracing_layers: Vec<OtherLayer>,
+    telemetry: Telemetry,
 }
 
 /// A build argument that is missing or empty is unknown.
@@ -79,7 +79,7 @@ impl<S: SettingsSchema> Service<S> {
             sources: Sources::empty(),
             commands: Vec::new(),
             outer: Outer::default(),
-            tracing_layers: Vec::new(),
+            telemetry: Telemetry::default(),
         }
     }
 
@@ -142,7 +142,7 @@ impl<S: SettingsSchema> Service<S> {
     /// # }
     /// let sources = axum_chassis::settings::Sources::empty().source(Consul { prefix: "orders" });
     /// let loaded = axum_chassis::settings::load::<axum_chassis::ChassisSettings, ()>(&sources)?;
-    /// assert_eq!(loaded.chassis.limits.body.to_string(), "1MiB");
+    /// assert_eq!(loaded.framework.limits.body.to_string(), "1MiB");
     /// assert_eq!(loaded.effective.origin("limits.body"), Some("consul orders/limits/body"));
     /// # Ok::<(), axum_chassis::settings::Invalid>(())
     /// ```
@@ -248,7 +248,20 @@ impl<S: SettingsSchema> Service<S> {
         mut self,
         layer: impl tracing_subscriber::Layer<Registry> + Send + Sync + 'static,
     ) -> Self {
-        self.tracing_layers.push(Box::new(layer));
+        self.telemetry.layers.push(Box::new(layer));
+        self
+    }
+
+    /// Adds an exporter of telemetry: `.export(axum_chassis_otlp::Traces::from_env)` exports traces.
+    ///
+    /// `load` gets the service's name and version. It reads and validates the exporter's configuration, such as environment
+    /// variables: an [`Error::Settings`] is reported together with all other errors in the settings, with exit code 78, and
+    /// also by `--check-config`. Commands export as well. [`Service::start`], for tests, leaves exporters out.
+    pub fn export<E: Exporter>(
+        mut self,
+        load: impl Fn(&'static str, &'static str) -> Result<E, Error> + 'static,
+    ) -> Self {
+        self.telemetry.export(load);
         self
     }
 
@@ -268,15 +281,15 @@ impl<S: SettingsSchema> Service<S> {
             Err(problem) => return cli::usage_error(&problem, &commands),
         };
         let sources = cli::sources(&arguments).with_sources_of(self.sources);
-        if let Some(code) = cli::answer::<S>(&arguments, &sources, &self.build, &commands) {
+        let check = || Ok(self.telemetry.load(&self.build, &sources)?.0);
+        if let Some(code) = cli::answer::<S>(&arguments, &sources, &self.build, &commands, check) {
             return code;
         }
         let is_chosen =
             |command: &Command<S>| arguments.operation == Operation::Command(command.listed.name);
-        let layers = self.tracing_layers;
         let code = match self.commands.into_iter().find(is_chosen) {
-            Some(command) => command::run(self.build, sources, layers, command),
-            None => process::run(self.build, sources, layers, self.outer, start),
+            Some(command) => command::run(self.build, sources, self.telemetry, command),
+            None => process::run(self.build, sources, self.telemetry, self.outer, start),
         };
         code.unwrap_or_else(|error| cli::fatal(&error))
     }

@@ -13,7 +13,6 @@ use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::metrics::http::Http;
 use crate::observer::Observers;
-use crate::otlp::Export;
 use crate::problem::ErrorMap;
 use crate::shutdown::{Hooks, Shutdown, StopRequest};
 
@@ -21,7 +20,6 @@ use crate::shutdown::{Hooks, Shutdown, StopRequest};
 pub(crate) struct Shared {
     pub(crate) build: Build,
     pub(crate) logs: Logs,
-    pub(crate) export: Export,
     pub(crate) metrics: Metrics,
     pub(crate) http: Http,
     pub(crate) readiness: Readiness,

@@ -12,13 +12,6 @@
 //! They belong to the task of the request: a task that a handler spawns starts without them,
 //! unless [`scope`] wraps its future.
 
-#[cfg(feature = "otlp")]
-#[path = "trace/otel_context/enabled.rs"]
-mod otel_context;
-#[cfg(not(feature = "otlp"))]
-#[path = "trace/otel_context/disabled.rs"]
-mod otel_context;
-
 mod context;
 mod digits;
 mod request_id;
@@ -29,7 +22,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use self::context::TraceContext;
 pub(crate) use self::digits::digits;
-pub(crate) use self::otel_context::OtelContext;
 pub use self::request_id::RequestId;
 
 /// The header of a request ID, in requests and responses.
@@ -65,16 +57,14 @@ pub fn inject(headers: &mut HeaderMap) {
 
 /// Runs `future` with `ids` as the current ones; for tasks that outlive their request.
 pub fn scope<F: Future>(ids: Ids, future: F) -> impl Future<Output = F::Output> {
-    let otel_context = OtelContext::of(&ids);
-    scoped(ids, otel_context, future)
+    scoped(ids, future)
 }
 
 /// The type that [`scope`] returns.
-pub(crate) type Scoped<F> =
-    tokio::task::futures::TaskLocalFuture<Ids, otel_context::WithContext<F>>;
+pub(crate) type Scoped<F> = tokio::task::futures::TaskLocalFuture<Ids, F>;
 
-pub(crate) fn scoped<F: Future>(ids: Ids, otel_context: OtelContext, future: F) -> Scoped<F> {
-    CURRENT.scope(ids, otel_context.within(future))
+pub(crate) fn scoped<F: Future>(ids: Ids, future: F) -> Scoped<F> {
+    CURRENT.scope(ids, future)
 }
 
 /// The IDs of one request, for logs and for calls to other services.
@@ -123,6 +113,11 @@ impl Ids {
                 }
             }
         }
+    }
+
+    /// The caller's `tracestate`, which belongs to its `traceparent`.
+    pub fn tracestate(&self) -> Option<&HeaderValue> {
+        self.state.as_deref()
     }
 
     /// Calls `run` with these ids as the current ones.

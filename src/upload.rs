@@ -19,6 +19,7 @@ use crate::limits::Limits;
 #[derive(Clone)]
 pub(crate) struct Upload(Arc<UploadState>);
 
+#[derive(Default)]
 struct UploadState {
     received: AtomicU64,
     /// The limits that the body's bytes count towards, once the limits are set.
@@ -27,8 +28,7 @@ struct UploadState {
     taken: AtomicU64,
     /// The memory that is reserved for chunks at present.
     held: AtomicU64,
-    /// The body has ended, and the memory that is held at this time stays reserved until the request ends.
-    keeps_held: AtomicBool,
+    /// The request has ended.
     has_ended: AtomicBool,
     /// The body's reader waits for the client.
     is_starved: AtomicBool,
@@ -40,6 +40,7 @@ struct UploadState {
 }
 
 const ARRIVING: u8 = 0;
+/// The body has ended, and the memory that is held at this time stays reserved until the request ends.
 const COMPLETE: u8 = 1;
 const BROKEN: u8 = 2;
 /// The body's framing is invalid. The client is still connected, and gets the response.
@@ -66,18 +67,7 @@ impl Upload {
         if let Some(upload) = request.extensions().get::<Self>() {
             return upload.clone();
         }
-        let upload = Self(Arc::new(UploadState {
-            received: AtomicU64::new(0),
-            limits: OnceLock::new(),
-            taken: AtomicU64::new(0),
-            held: AtomicU64::new(0),
-            keeps_held: AtomicBool::new(false),
-            has_ended: AtomicBool::new(false),
-            is_starved: AtomicBool::new(false),
-            stage: AtomicU8::new(ARRIVING),
-            keeps_rest: AtomicBool::new(false),
-            rest: Mutex::default(),
-        }));
+        let upload = Self(Arc::default());
         let body = Some(std::mem::take(request.body_mut()));
         let watched = Watched {
             body,
@@ -188,7 +178,7 @@ impl Drop for HeldBytes {
     fn drop(&mut self) {
         // A reader that collects the whole body copies its chunks and drops them, so the memory is reserved until the
         // request ends. After the request has ended, dropped chunks release theirs.
-        let is_kept = self.state.keeps_held.load(Ordering::Relaxed);
+        let is_kept = self.state.stage.load(Ordering::Relaxed) == COMPLETE;
         if !is_kept || self.state.has_ended.load(Ordering::Relaxed) {
             self.state.let_go(self.data.len() as u64 + PIECE);
         }
@@ -219,36 +209,20 @@ impl HttpBody for Watched {
         state
             .is_starved
             .store(frame.is_pending(), Ordering::Relaxed);
-        let frame = ready!(frame);
-        let set = |stage| state.stage.store(stage, Ordering::Relaxed);
-        let frame = match frame {
-            Some(Ok(frame)) => {
-                let frame = match frame.into_data() {
-                    Ok(data) => match state.hold(data) {
-                        Some(data) => Frame::data(data),
-                        None => {
-                            set(NO_ROOM);
-                            return Poll::Ready(Some(Err(axum::Error::new(NoRoom))));
-                        }
-                    },
-                    Err(other) => other,
-                };
-                if ended {
-                    state.keeps_held.store(true, Ordering::Relaxed);
-                    set(COMPLETE);
-                }
-                Some(Ok(frame))
-            }
-            Some(Err(error)) => {
-                set(if is_gone(&error) { BROKEN } else { MALFORMED });
-                Some(Err(error))
-            }
-            None => {
-                state.keeps_held.store(true, Ordering::Relaxed);
-                set(COMPLETE);
-                None
-            }
+        let complete = ended.then_some(COMPLETE);
+        let (stage, frame) = match ready!(frame) {
+            Some(Ok(frame)) => match frame.into_data().map(|data| state.hold(data)) {
+                Ok(Some(data)) => (complete, Some(Ok(Frame::data(data)))),
+                Ok(None) => (Some(NO_ROOM), Some(Err(axum::Error::new(NoRoom)))),
+                Err(other) => (complete, Some(Ok(other))),
+            },
+            Some(Err(error)) if is_gone(&error) => (Some(BROKEN), Some(Err(error))),
+            Some(Err(error)) => (Some(MALFORMED), Some(Err(error))),
+            None => (Some(COMPLETE), None),
         };
+        if let Some(stage) = stage {
+            state.stage.store(stage, Ordering::Relaxed);
+        }
         Poll::Ready(frame)
     }
 
@@ -288,22 +262,19 @@ impl Error for NoRoom {}
 
 /// Whether the client aborted a body: it closed the connection or reset the stream.
 fn is_gone(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let is_gone = anyhow::Chain::new(error).find_map(|error| {
         if let Some(error) = error.downcast_ref::<h2::Error>() {
-            return error.is_io() || error.is_remote();
+            return Some(error.is_io() || error.is_remote());
         }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-            let kinds = [
-                BrokenPipe,
-                ConnectionAborted,
-                ConnectionReset,
-                UnexpectedEof,
-            ];
-            return kinds.contains(&error.kind());
-        }
-        next = error.source();
-    }
-    false
+        let kind = error.downcast_ref::<io::Error>()?.kind();
+        let kinds = [
+            BrokenPipe,
+            ConnectionAborted,
+            ConnectionReset,
+            UnexpectedEof,
+        ];
+        Some(kinds.contains(&kind))
+    });
+    is_gone.unwrap_or_default()
 }

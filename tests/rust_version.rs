@@ -44,9 +44,11 @@ fn no_dependency_requires_a_newer_rust_than_its_package() {
         .collect();
     for package in [
         "axum-chassis",
+        "axum-chassis-otlp",
         "axum-chassis-redis",
         "axum-chassis-settings",
         "axum-chassis-sqlx",
+        "axum-chassis-testing",
         "cargo-chassis",
     ] {
         let flags = [

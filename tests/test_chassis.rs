@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum_chassis::testing::TestChassis;
+use axum_chassis::TestChassis;
 use axum_chassis::{Chassis, ChassisSettings};
 
 /// A service's own start, which adds to a number at each step.

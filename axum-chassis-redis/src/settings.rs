@@ -46,8 +46,37 @@ impl Validate for Settings {
         if let Err(wrong) = address::read(&self.url) {
             errors.add("url", wrong);
         }
+        // The schema has this range as well, but it does not check settings that are made in code.
+        if !(1..=1000).contains(&self.pool_size) {
+            errors.add("pool_size", "must be from 1 to 1000");
+        }
         if self.connect_timeout.is_zero() {
             errors.add("connect_timeout", "must be longer than 0s");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_has_from_1_to_1000_connections_also_in_settings_made_in_code() {
+        for (pool_size, error) in [
+            (0, "pool_size: must be from 1 to 1000"),
+            (1, ""),
+            (1000, ""),
+            (1001, "pool_size: must be from 1 to 1000"),
+        ] {
+            let mut errors = ValidationErrors::default();
+            let url = "redis://cache".into();
+            let settings = Settings {
+                url,
+                pool_size,
+                ..Settings::default()
+            };
+            settings.validate(&mut errors);
+            assert_eq!(errors.to_string(), error, "{pool_size}");
         }
     }
 }

@@ -277,11 +277,11 @@ fn validate<T: SettingsSchema>(built: &T, merged: &Value, findings: &mut Finding
 
 /// Both structs, serialized into one table.
 pub(crate) fn print(
-    chassis: &impl SettingsSchema,
+    framework: &impl SettingsSchema,
     service: &impl SettingsSchema,
 ) -> serde_json::Result<Json> {
     let mut all = Map::new();
-    for printed in [to_value(chassis)?, to_value(service)?] {
+    for printed in [to_value(framework)?, to_value(service)?] {
         // One of them may be the unit struct.
         if let Json::Object(keys) = printed {
             all.extend(keys);

@@ -184,9 +184,9 @@ impl<T: Serialize + DeserializeOwned + JsonSchema + Validate + Clone + Send + Sy
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loaded<A, B> {
-    /// The chassis's own settings.
-    pub chassis: A,
-    /// The service's own settings.
+    /// The settings of the framework that the service is built on, or `()`.
+    pub framework: A,
+    /// The settings of the service itself.
     pub service: B,
     /// Both in redacted form, to be shown, with the origin of each key.
     pub effective: Effective,
@@ -209,7 +209,7 @@ fn load_files<A: SettingsSchema, B: SettingsSchema>(
     files: &Files,
 ) -> Result<Loaded<A, B>, Invalid> {
     let shapes = schema::shapes::<A, B>();
-    let takes = |path: &[String], word: &str| match shapes.chassis.table().zip(path.first()) {
+    let takes = |path: &[String], word: &str| match shapes.framework.table().zip(path.first()) {
         Some((table, key)) if table.get(key).is_some() => {
             build::takes::<A>(path, word, &shapes.all)
         }
@@ -217,10 +217,12 @@ fn load_files<A: SettingsSchema, B: SettingsSchema>(
     };
     let mut checker = Checker::new(&shapes.all, &takes);
     let service_struct = format!("struct {}", std::any::type_name::<B>());
-    let [chassis, service] = [&shapes.chassis, &shapes.service].map(Shape::table);
-    for (key, _) in chassis.into_iter().flat_map(|table| &table.keys) {
+    let [framework, service] = [&shapes.framework, &shapes.service].map(Shape::table);
+    for (key, _) in framework.into_iter().flat_map(|table| &table.keys) {
         if service.is_some_and(|table| table.keys.contains_key(key)) {
-            let message = "reserved section name: the chassis has a section of this name";
+            let framework = std::any::type_name::<A>();
+            let message =
+                format!("reserved section name: `{framework}` has a section of this name");
             checker
                 .findings
                 .spoil(slice::from_ref(key), &service_struct, message);
@@ -253,15 +255,15 @@ fn settle<A: SettingsSchema, B: SettingsSchema>(
     }
     build::require(&mut merged, &shapes.all, &[], findings);
     let json = layer::to_json(&merged)?;
-    let chassis = build::build::<A>(&merged, &json, &shapes.chassis, findings);
+    let framework = build::build::<A>(&merged, &json, &shapes.framework, findings);
     let service = build::build::<B>(&merged, &json, &shapes.service, findings);
-    let (Some((chassis, mut defaults)), Some((service, more)), true) =
-        (chassis, service, findings.faults.is_empty())
+    let (Some((framework, mut defaults)), Some((service, more)), true) =
+        (framework, service, findings.faults.is_empty())
     else {
         return Ok(None);
     };
     defaults.0.extend(more.0);
-    let printed = build::print(&chassis, &service)
+    let printed = build::print(&framework, &service)
         .map_err(|error| ConfigError::Message(format!("cannot be printed: {error}")))?;
     let warnings = std::mem::take(&mut findings.warnings);
     let mut effective = Effective::new(&printed, &merged, &shapes.all, warnings);
@@ -271,7 +273,7 @@ fn settle<A: SettingsSchema, B: SettingsSchema>(
         effective.warn_of_undeclared_secrets(&shapes.all);
     }
     Ok(Some(Loaded {
-        chassis,
+        framework,
         service,
         effective,
     }))

@@ -42,7 +42,7 @@ pub fn schema<A: SettingsSchema, B: SettingsSchema>() -> Json {
 /// The shapes of the two structs: together, and each by itself.
 pub(crate) struct Shapes {
     pub(crate) all: Shape,
-    pub(crate) chassis: Shape,
+    pub(crate) framework: Shape,
     pub(crate) service: Shape,
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn shapes<A: SettingsSchema, B: SettingsSchema>() -> Shapes {
     let (halves, definitions) = halves::<A, B>();
     let read = |schema: &Json| from_schema::shape(schema, &definitions);
     Shapes {
-        chassis: read(&halves[0]),
+        framework: read(&halves[0]),
         service: read(&halves[1]),
         all: read(&json!({ "allOf": halves })),
     }
@@ -61,9 +61,9 @@ fn halves<A: SettingsSchema, B: SettingsSchema>() -> ([Json; 2], Map<String, Jso
     settings.inline_subschemas = true;
     settings.meta_schema = None;
     let mut generator = settings.into_generator();
-    let chassis = generator.subschema_for::<A>().to_value();
+    let framework = generator.subschema_for::<A>().to_value();
     let service = generator.subschema_for::<B>().to_value();
-    ([chassis, service], generator.take_definitions(true))
+    ([framework, service], generator.take_definitions(true))
 }
 
 /// Moves each default to its own key, where editors look for it. A section's default may differ from the defaults of

@@ -54,6 +54,10 @@ impl Validate for Settings {
         if let Err(wrong) = Address::read(&self.url) {
             errors.add("url", wrong);
         }
+        // The schema has this range as well, but it does not check settings that are made in code.
+        if !(1..=10_000).contains(&self.max_connections) {
+            errors.add("max_connections", "must be from 1 to 10000");
+        }
         if self.acquire_timeout.is_zero() {
             errors.add("acquire_timeout", "must be longer than 0s");
         }
@@ -62,6 +66,31 @@ impl Validate for Settings {
                 "statement_timeout",
                 format!("must be at most {LONGEST_STATEMENT}; 0s disables it"),
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_has_from_1_to_10000_connections_also_in_settings_made_in_code() {
+        for (max_connections, error) in [
+            (0, "max_connections: must be from 1 to 10000"),
+            (1, ""),
+            (10_000, ""),
+            (10_001, "max_connections: must be from 1 to 10000"),
+        ] {
+            let mut errors = ValidationErrors::default();
+            let url = "postgres://db/orders".into();
+            let settings = Settings {
+                url,
+                max_connections,
+                ..Settings::default()
+            };
+            settings.validate(&mut errors);
+            assert_eq!(errors.to_string(), error, "{max_connections}");
         }
     }
 }

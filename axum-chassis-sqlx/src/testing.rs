@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// ```no_run
 /// # macro_rules! env { ($name:literal) => { "orders" } }
-/// use axum_chassis::testing::Program;
+/// use axum_chassis_testing::Program;
 /// use axum_chassis_sqlx::testing::Database;
 ///
 /// let database = Database::create("postgres://orders:orders@localhost/orders");

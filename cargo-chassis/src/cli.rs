@@ -9,7 +9,7 @@ use serde_json::json;
 #[cfg(feature = "check")]
 use crate::check;
 use crate::outcome::Outcome;
-use crate::{add, new, template, update, vendor};
+use crate::{add, doctor, new, template, update, vendor};
 
 /// Generates, checks and updates axum-chassis services.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Vendor,
     /// Merges changes of the template into the service in this folder, with git
     Update(update::Args),
+    /// Lists the parts of the project that are behind, and how to update them
+    Doctor(doctor::Args),
     /// Compares manifests, image, alerts and dashboards with the service's binary
     #[cfg(feature = "check")]
     Check(check::Args),
@@ -71,6 +73,7 @@ impl Command {
             Self::Add(args) => args.json,
             Self::Vendor => false,
             Self::Update(args) => args.json,
+            Self::Doctor(args) => args.json,
             #[cfg(feature = "check")]
             Self::Check(args) => args.json,
         }
@@ -82,6 +85,7 @@ impl Command {
             Self::Add(args) => add::run(args),
             Self::Vendor => vendor::run().map(Outcome::from),
             Self::Update(args) => update::run(args),
+            Self::Doctor(args) => doctor::run(args),
             #[cfg(feature = "check")]
             Self::Check(args) => check::run(args),
         }

@@ -13,11 +13,13 @@ use crate::archive::Archive;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The crates that are in an archive, and the folders that have them.
-pub const CRATES: [(&str, &str); 4] = [
+pub const CRATES: [(&str, &str); 6] = [
     ("axum-chassis", "crate"),
+    ("axum-chassis-otlp", "axum-chassis-otlp"),
     ("axum-chassis-redis", "axum-chassis-redis"),
     ("axum-chassis-settings", "axum-chassis-settings"),
     ("axum-chassis-sqlx", "axum-chassis-sqlx"),
+    ("axum-chassis-testing", "axum-chassis-testing"),
 ];
 
 /// The archive that build.rs writes from the checkout that the tool is built from; empty without a checkout.

@@ -147,7 +147,7 @@ fn report(merge: &Merge, left_out: &[String], mut report: Value) -> Value {
 }
 
 /// The nearest folder from here upwards with a service of the template's.
-fn project() -> anyhow::Result<PathBuf> {
+pub(crate) fn project() -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir()?;
     let found = here.ancestors().find(|folder| {
         let manifest = std::fs::read_to_string(folder.join("Cargo.toml"));

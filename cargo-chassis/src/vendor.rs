@@ -24,14 +24,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot read {}", file.display()))?;
     let path = manifest["dependencies"]["axum-chassis"].get("path");
     if path.and_then(Item::as_str) == Some(VENDORED) && folder.join(VENDORED).exists() {
-        status(
-            "Unchanged",
-            format_args!("{VENDORED} already exists; `cargo chassis update` updates it"),
-        );
-        return Ok(ExitCode::SUCCESS);
+        return add_missing(&manifest, &folder);
     }
-    // Change both sections: Cargo accepts only one source for a crate, and a service's dev-dependencies name it again
-    // with more features.
+    // Change both sections: a service's dev-dependencies have crates of their own, and may name others again with more
+    // features. Cargo accepts only one source for a crate.
     for section in ["dependencies", "dev-dependencies"] {
         let section = manifest.get_mut(section).and_then(Item::as_table_mut);
         let Some(section) = section else { continue };
@@ -77,39 +73,95 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the crates that the service or `axum-chassis` depends on into the service's folder. Neither tests nor
-/// formatting settings are copied. The archive of the first release has no crates, so nothing is written.
-pub(crate) fn write(current: &Archive, service: &Path) -> anyhow::Result<()> {
-    let manifest: DocumentMut = fs::read_to_string(service.join("Cargo.toml"))?.parse()?;
+/// Writes the crates that a vendored service depends on and that are missing or of another version, such as one that was added
+/// to its manifest.
+fn add_missing(manifest: &DocumentMut, folder: &Path) -> anyhow::Result<ExitCode> {
+    let version = |name: &str| -> Option<String> {
+        let file = folder.join("vendor").join(name).join("Cargo.toml");
+        let manifest: DocumentMut = fs::read_to_string(file).ok()?.parse().ok()?;
+        Some(manifest["package"].get("version")?.as_str()?.to_owned())
+    };
+    let current = embedded::current()?;
+    let chassis = version("axum-chassis");
+    let missing: Vec<_> = wanted(manifest, &current)?
+        .into_iter()
+        .filter(|(name, _)| version(name) != chassis)
+        .collect();
+    if missing.is_empty() {
+        status(
+            "Unchanged",
+            format_args!("{VENDORED} already exists; `cargo chassis update` updates it"),
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    if chassis.as_deref() != Some(embedded::VERSION) {
+        bail!(
+            "{VENDORED} is version {}, and this tool has {}; run `cargo chassis update` first",
+            chassis.unwrap_or_default(),
+            embedded::VERSION
+        );
+    }
+    for (name, folder_in_archive) in missing {
+        write_crate(&current, folder, name, folder_in_archive)?;
+        status(
+            "Vendored",
+            format_args!("{name} {} in vendor/{name}", embedded::VERSION),
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The crates that the service, its tests or `axum-chassis` depend on, and the folders that have them. The archive of the first release
+/// has no crates.
+fn wanted(
+    manifest: &DocumentMut,
+    current: &Archive,
+) -> anyhow::Result<Vec<(&'static str, &'static str)>> {
     let chassis = current.get("crate/Cargo.toml").unwrap_or_default();
     let chassis: DocumentMut = String::from_utf8_lossy(chassis).parse()?;
-    for (name, folder_in_archive) in CRATES {
-        let mut dependencies = [&manifest, &chassis]
-            .map(|manifest| manifest.get("dependencies"))
-            .into_iter();
-        let wanted = dependencies.any(|all| all.is_some_and(|all| all.get(name).is_some()));
-        if !wanted
-            || current
-                .get(&format!("{folder_in_archive}/Cargo.toml"))
-                .is_none()
-        {
-            continue;
-        }
-        refuse_links(service, &Path::new("vendor").join(name))?;
-        let folder = service.join("vendor").join(name);
-        if folder.exists() {
-            fs::remove_dir_all(&folder)
-                .with_context(|| format!("cannot replace {}", folder.display()))?;
-        }
-        current
-            .unpack(folder_in_archive, &folder)
-            .with_context(|| format!("cannot write {}", folder.display()))?;
-        // Without this file, `cargo fmt --all` would format path dependencies too.
-        fs::write(
-            folder.join("rustfmt.toml"),
-            "disable_all_formatting = true\n",
-        )?;
+    let is_wanted = |(name, folder): &(&str, &str)| {
+        let mut dependencies = [
+            manifest.get("dependencies"),
+            manifest.get("dev-dependencies"),
+            chassis.get("dependencies"),
+        ]
+        .into_iter();
+        dependencies.any(|all| all.is_some_and(|all| all.get(name).is_some()))
+            && current.get(&format!("{folder}/Cargo.toml")).is_some()
+    };
+    Ok(CRATES.into_iter().filter(is_wanted).collect())
+}
+
+/// Writes the crates that the service, its tests or `axum-chassis` depend on into the service's folder.
+pub(crate) fn write(current: &Archive, service: &Path) -> anyhow::Result<()> {
+    let manifest: DocumentMut = fs::read_to_string(service.join("Cargo.toml"))?.parse()?;
+    for (name, folder_in_archive) in wanted(&manifest, current)? {
+        write_crate(current, service, name, folder_in_archive)?;
     }
+    Ok(())
+}
+
+/// Writes a crate, without its tests and formatting settings.
+fn write_crate(
+    current: &Archive,
+    service: &Path,
+    name: &str,
+    folder_in_archive: &str,
+) -> anyhow::Result<()> {
+    refuse_links(service, &Path::new("vendor").join(name))?;
+    let folder = service.join("vendor").join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot replace {}", folder.display()))?;
+    }
+    current
+        .unpack(folder_in_archive, &folder)
+        .with_context(|| format!("cannot write {}", folder.display()))?;
+    // Without this file, `cargo fmt --all` would format path dependencies too.
+    fs::write(
+        folder.join("rustfmt.toml"),
+        "disable_all_formatting = true\n",
+    )?;
     Ok(())
 }
 

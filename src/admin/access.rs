@@ -11,23 +11,25 @@
 //! page whose name resolves to localhost (DNS rebinding) could read them in the browser of an engineer who forwards
 //! the port.
 
+mod reason;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, Uri, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tracing::Level;
 
+use self::reason::Reason;
 use crate::logs::{Logs, RateLimit};
 use crate::metrics::{Counter, Family, InvalidMetric, Metrics};
 use crate::platform;
-use crate::problem::Problem;
 use crate::settings::Secret;
 
 /// The requests that may read `/`, `/status`, `/config` and `/log` once `admin.token` is set.
@@ -60,16 +62,6 @@ pub(super) struct Access {
     logs: Logs,
     refused: Family<Counter, 1>,
     log_limit: RateLimit,
-}
-
-/// The reason of a rejection: the label of its counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
-    Host,
-    Origin,
-    Token,
-    Remote,
-    Container,
 }
 
 impl Access {
@@ -165,53 +157,6 @@ impl Access {
     }
 }
 
-impl Reason {
-    fn label(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::Origin => "origin",
-            Self::Token => "token",
-            Self::Remote => "remote",
-            Self::Container => "container",
-        }
-    }
-
-    fn answer(self) -> Response {
-        let (status, detail) = match self {
-            Self::Host => (
-                StatusCode::MISDIRECTED_REQUEST,
-                "on a connection to localhost, Host has to be localhost or an IP address",
-            ),
-            Self::Origin => (
-                StatusCode::FORBIDDEN,
-                "the Origin of a change has to be this listener itself",
-            ),
-            Self::Token => (
-                StatusCode::UNAUTHORIZED,
-                "needs `Authorization: Bearer` with admin.token; a browser may send it as the password of `Basic`",
-            ),
-            Self::Remote => (
-                StatusCode::FORBIDDEN,
-                "without admin.token, changes are for requests from localhost",
-            ),
-            Self::Container => (
-                StatusCode::FORBIDDEN,
-                "without admin.token, a service in a container takes no changes: set admin.token",
-            ),
-        };
-        let mut answer = Problem::new(status).detail(detail).into_response();
-        if self == Self::Token {
-            for scheme in ["Bearer", "Basic realm=\"admin\", charset=\"UTF-8\""] {
-                let scheme = HeaderValue::from_static(scheme);
-                answer
-                    .headers_mut()
-                    .append(header::WWW_AUTHENTICATE, scheme);
-            }
-        }
-        answer
-    }
-}
-
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers
         .get(name)
@@ -259,6 +204,8 @@ fn is_address(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     const TOKEN: &str = "0123456789abcdef";

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::page::PageState;
 use super::{Admin, Settings, invalid_host};
 use crate::boxed::boxed;
 use crate::error::Error;
@@ -52,7 +53,7 @@ impl AdminThread {
             router: admin.clone().router(),
             invalid_host: invalid_host(&admin.shared.readiness),
         };
-        runtime.spawn(boxed(admin.sample()));
+        runtime.spawn(boxed(PageState::sample(admin)));
         let serve = move || {
             let settings = server::Settings {
                 send_timeout: SEND_TIMEOUT.into(),

@@ -111,6 +111,10 @@ pub(crate) struct ReadinessReport {
     pub(crate) started: bool,
     pub(crate) stopping: bool,
     /// The time since which [`ReadinessReport::status`] has had its value.
+    #[cfg_attr(
+        not(feature = "admin-page"),
+        expect(dead_code, reason = "for the admin page")
+    )]
     pub(crate) since: Instant,
     pub(crate) checks: BTreeMap<String, Verdict>,
 }

@@ -76,8 +76,7 @@ impl VisitValue<'_> for AsJson<'_> {
     }
 
     fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
-        self.0
-            .extend_from_slice(if value { b"true" } else { b"false" });
+        write::boolean(self.0, value);
         Ok(())
     }
 
@@ -99,22 +98,34 @@ impl VisitValue<'_> for AsJson<'_> {
 
 /// Sets the most verbose level for the `log` macros.
 pub(super) fn set_max_level(level: LevelFilter) {
-    log::set_max_level(match level.into_level() {
-        None => log::LevelFilter::Off,
-        Some(Level::ERROR) => log::LevelFilter::Error,
-        Some(Level::WARN) => log::LevelFilter::Warn,
-        Some(Level::INFO) => log::LevelFilter::Info,
-        Some(Level::DEBUG) => log::LevelFilter::Debug,
-        Some(Level::TRACE) => log::LevelFilter::Trace,
-    });
+    // Both crates have the same names of levels.
+    let level = level.to_string().parse();
+    log::set_max_level(level.unwrap_or(log::LevelFilter::Trace));
 }
 
 fn level(level: log::Level) -> Level {
-    match level {
-        log::Level::Error => Level::ERROR,
-        log::Level::Warn => Level::WARN,
-        log::Level::Info => Level::INFO,
-        log::Level::Debug => Level::DEBUG,
-        log::Level::Trace => Level::TRACE,
+    level.as_str().parse().unwrap_or(Level::TRACE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_level_of_log_is_the_level_of_that_name() {
+        let levels = [
+            Level::ERROR,
+            Level::WARN,
+            Level::INFO,
+            Level::DEBUG,
+            Level::TRACE,
+        ];
+        assert!(log::Level::iter().map(level).eq(levels));
+        for filter in log::LevelFilter::iter() {
+            let text = filter.as_str().to_lowercase();
+            let parsed: LevelFilter = text.parse().expect("a level");
+            assert_eq!(parsed.to_string(), text);
+            assert_eq!(parsed.to_string().parse(), Ok(filter));
+        }
     }
 }

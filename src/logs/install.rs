@@ -6,29 +6,27 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
 use super::{Logs, Output, Settings, SetupError, bridge, layer, panics, start};
-use crate::otlp::Export;
 
 /// A layer of another crate, such as Sentry's.
-pub(crate) type OtherLayer = Box<dyn Layer<Registry> + Send + Sync>;
+pub(crate) type TracingLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
+/// Installs the log, a `filtered` layer that has its filter, and `others` that have their own.
 pub(crate) fn install_beside(
     settings: &Settings,
-    export: &Export,
-    others: Vec<OtherLayer>,
+    filtered: Option<TracingLayer>,
+    mut others: Vec<TracingLayer>,
 ) -> Result<Logs, SetupError> {
     let logs = start(settings, Output::stdout())?;
     let lines = layer::Lines(logs.shared.clone());
     // Without other layers, the filter is global, so that events that it rejects cost nothing.
     let installed = if others.is_empty() {
-        let export = export.layer();
-        let subscriber = tracing_subscriber::registry().with(export).with(lines);
+        let subscriber = tracing_subscriber::registry().with(filtered).with(lines);
         tracing::subscriber::set_global_default(subscriber)
     } else {
         let filter = || layer::OwnFilter(logs.shared.clone());
-        let export = export.layer().map(|export| export.with_filter(filter()));
+        others.extend(filtered.map(|layer| layer.with_filter(filter()).boxed()));
         let subscriber = tracing_subscriber::registry()
             .with(others)
-            .with(export)
             .with(lines.with_filter(filter()));
         tracing::subscriber::set_global_default(subscriber)
     };

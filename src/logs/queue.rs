@@ -186,11 +186,7 @@ impl QueueState {
 }
 
 fn index(level: Level) -> usize {
-    match level {
-        Level::ERROR => 0,
-        Level::WARN => 1,
-        Level::INFO => 2,
-        Level::DEBUG => 3,
-        Level::TRACE => 4,
-    }
+    let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG];
+    let index = levels.iter().position(|known| *known == level);
+    index.unwrap_or(levels.len())
 }

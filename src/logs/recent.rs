@@ -35,9 +35,9 @@ impl super::LogsState {
 // === impl Recent ===
 
 impl Recent {
-    /// Keeps a line, if it is a warning or worse.
+    /// Keeps a line, if it is a warning or worse and there is a page to show it.
     pub(super) fn push(&self, level: Level, line: &[u8]) {
-        if level > Level::WARN {
+        if level > Level::WARN || cfg!(not(feature = "admin-page")) {
             return;
         }
         let line = shortened(line.trim_ascii_end());

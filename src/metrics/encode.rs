@@ -3,37 +3,27 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use prometheus::proto::{Histogram, LabelPair, MetricFamily, MetricType, Summary};
+use prometheus::proto::{Histogram, MetricFamily, MetricType, Summary};
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum TextFormat {
-    Prometheus,
-    OpenMetrics,
-}
-
 /// Returns the content type of the format that `accept` prefers, and the families in that format.
 pub(super) fn encode(families: &[MetricFamily], accept: Option<&str>) -> (&'static str, String) {
     let open = quality(accept, "application/openmetrics-text");
-    let (format, content_type) = match open > 0.0 && open >= quality(accept, "text/plain") {
-        true => (TextFormat::OpenMetrics, OPEN_METRICS),
-        false => (TextFormat::Prometheus, PROMETHEUS),
-    };
     let mut text = TextEncoder {
         out: String::with_capacity(16 * 1024),
-        format,
+        open: open > 0.0 && open >= quality(accept, "text/plain"),
         labels: String::new(),
-        bounds: Vec::new(),
     };
     for family in families {
         text.push_family(family);
     }
-    if format == TextFormat::OpenMetrics {
-        text.out.push_str("# EOF\n");
+    if !text.open {
+        return (PROMETHEUS, text.out);
     }
-    (content_type, text.out)
+    text.out.push_str("# EOF\n");
+    (OPEN_METRICS, text.out)
 }
 
 /// Whether an `accept-encoding` header asks for gzip.
@@ -66,52 +56,49 @@ fn quality(header: Option<&str>, wanted: &str) -> f32 {
     best
 }
 
-/// Writes families as text: the text so far, the labels of the current metric, and a cache of bucket bounds.
+/// Writes families as text.
 struct TextEncoder {
     out: String,
-    format: TextFormat,
-    /// The labels of a metric, which each of its samples has.
+    /// OpenMetrics, in place of Prometheus' own format.
+    open: bool,
+    /// The labels of the current metric, each followed by a comma.
     labels: String,
-    /// A cache of bucket bounds and their text: most histograms of a family have the same bounds.
-    bounds: Vec<(f64, String)>,
 }
 
 impl TextEncoder {
     fn push_family(&mut self, family: &MetricFamily) {
-        let open = self.format == TextFormat::OpenMetrics;
         let kind = family.get_field_type();
-        let (type_name, counter) = match kind {
-            MetricType::COUNTER => ("counter", true),
-            MetricType::GAUGE => ("gauge", false),
-            MetricType::HISTOGRAM => ("histogram", false),
-            MetricType::SUMMARY => ("summary", false),
+        let type_name = match kind {
+            MetricType::COUNTER => "counter",
+            MetricType::GAUGE => "gauge",
+            MetricType::HISTOGRAM => "histogram",
+            MetricType::SUMMARY => "summary",
             // No collector of the crate `prometheus` creates an untyped metric.
             MetricType::UNTYPED => return,
         };
         // OpenMetrics names a counter without the `_total` that its samples end in.
         let full = family.name();
-        let name = match open && counter {
-            true => full.strip_suffix("_total").unwrap_or(full),
-            false => full,
+        let (name, total) = match self.open && kind == MetricType::COUNTER {
+            true => (full.strip_suffix("_total").unwrap_or(full), "_total"),
+            false => (full, ""),
         };
-        self.out.push_str("# HELP ");
-        self.out.push_str(name);
-        self.out.push(' ');
-        push_escaped(&mut self.out, family.help(), open);
-        self.out.push_str("\n# TYPE ");
-        self.out.push_str(name);
-        self.out.push(' ');
-        self.out.push_str(type_name);
-        self.out.push('\n');
-        let total = if open && counter { "_total" } else { "" };
+        for part in ["# HELP ", name, " "] {
+            self.out.push_str(part);
+        }
+        push_escaped(&mut self.out, family.help(), self.open);
+        for part in ["\n# TYPE ", name, " ", type_name, "\n"] {
+            self.out.push_str(part);
+        }
         for metric in family.get_metric() {
             self.labels.clear();
             for label in metric.get_label() {
-                push_label(&mut self.labels, label);
+                push_label(&mut self.labels, label.name(), label.value());
             }
             match kind {
-                MetricType::COUNTER => self.push(name, total, metric.get_counter().get_value()),
-                MetricType::GAUGE => self.push(name, total, metric.get_gauge().get_value()),
+                MetricType::COUNTER => {
+                    self.push(name, total, None, metric.get_counter().get_value());
+                }
+                MetricType::GAUGE => self.push(name, "", None, metric.get_gauge().get_value()),
                 MetricType::HISTOGRAM => self.push_histogram(name, metric.get_histogram()),
                 MetricType::SUMMARY => self.push_summary(name, metric.get_summary()),
                 MetricType::UNTYPED => {}
@@ -122,78 +109,53 @@ impl TextEncoder {
     fn push_histogram(&mut self, name: &str, histogram: &Histogram) {
         let count = histogram.get_sample_count() as f64;
         let buckets = histogram.get_bucket();
-        for (place, bucket) in buckets.iter().enumerate() {
-            let bound = bucket.upper_bound();
-            if self.bounds.get(place).is_none_or(|known| known.0 != bound) {
-                self.bounds.truncate(place);
-                self.bounds.push((bound, number(bound)));
-            }
-            self.begin(name, "_bucket");
-            push_last_label(&mut self.out, &self.labels, "le", &self.bounds[place].1);
-            self.end(bucket.cumulative_count() as f64);
+        for bucket in buckets {
+            let bound = number(bucket.upper_bound());
+            let below = bucket.cumulative_count() as f64;
+            self.push(name, "_bucket", Some(("le", &bound)), below);
         }
         let infinite = |bucket: &prometheus::proto::Bucket| bucket.upper_bound() == f64::INFINITY;
         if !buckets.iter().any(infinite) {
-            self.begin(name, "_bucket");
-            push_last_label(&mut self.out, &self.labels, "le", "+Inf");
-            self.end(count);
+            self.push(name, "_bucket", Some(("le", "+Inf")), count);
         }
-        self.push(name, "_sum", histogram.get_sample_sum());
-        self.push(name, "_count", count);
+        self.push(name, "_sum", None, histogram.get_sample_sum());
+        self.push(name, "_count", None, count);
     }
 
     fn push_summary(&mut self, name: &str, summary: &Summary) {
         for quantile in summary.get_quantile() {
             let place = number(quantile.quantile());
-            self.begin(name, "");
-            push_last_label(&mut self.out, &self.labels, "quantile", &place);
-            self.end(quantile.value());
+            self.push(name, "", Some(("quantile", &place)), quantile.value());
         }
-        self.push(name, "_sum", summary.sample_sum());
-        self.push(name, "_count", summary.sample_count() as f64);
+        self.push(name, "_sum", None, summary.sample_sum());
+        self.push(name, "_count", None, summary.sample_count() as f64);
     }
 
-    /// Writes a sample with the labels of its metric.
-    #[inline(never)]
-    fn push(&mut self, name: &str, suffix: &str, value: f64) {
-        self.begin(name, suffix);
-        if let Some(labels) = self.labels.strip_suffix(',') {
-            self.out.push('{');
-            self.out.push_str(labels);
-            self.out.push('}');
-        }
-        self.end(value);
-    }
-
-    fn begin(&mut self, name: &str, suffix: &str) {
+    /// Writes a sample with the labels of its metric, and perhaps a label that only this sample has: `le` or `quantile`.
+    fn push(&mut self, name: &str, suffix: &str, own: Option<(&str, &str)>, value: f64) {
         self.out.push_str(name);
         self.out.push_str(suffix);
-    }
-
-    #[inline(never)]
-    fn end(&mut self, value: f64) {
+        if own.is_some() || !self.labels.is_empty() {
+            self.out.push('{');
+            self.out.push_str(&self.labels);
+            if let Some((label, value)) = own {
+                push_label(&mut self.out, label, value);
+            }
+            // The last comma.
+            self.out.pop();
+            self.out.push('}');
+        }
         self.out.push(' ');
         push_number(&mut self.out, value, false);
         self.out.push('\n');
     }
 }
 
-/// Writes all labels of the metric, followed by a label that only this sample has: `le` or `quantile`.
-#[inline(never)]
-fn push_last_label(out: &mut String, labels: &str, name: &str, value: &str) {
-    out.push('{');
-    out.push_str(labels);
+/// Writes a label, followed by a comma.
+fn push_label(out: &mut String, name: &str, value: &str) {
     out.push_str(name);
     out.push_str("=\"");
-    out.push_str(value);
-    out.push_str("\"}");
-}
-
-/// Writes a label, followed by a comma.
-fn push_label(out: &mut String, label: &LabelPair) {
-    out.push_str(label.name());
-    out.push_str("=\"");
-    push_escaped(out, label.value(), true);
+    push_escaped(out, value, true);
     out.push_str("\",");
 }
 
@@ -221,7 +183,6 @@ fn push_number(out: &mut String, number: f64, point: bool) {
     }
 }
 
-#[inline(never)]
 fn push_escaped(out: &mut String, text: &str, quotes: bool) {
     if !text.contains(['\\', '\n', '"']) {
         return out.push_str(text);

@@ -4,18 +4,15 @@
 //! the histogram is a few steps away. The number of series is bounded: the routes are those of the router, and the
 //! methods are the standard ones and `_OTHER`.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::http::{Method, StatusCode};
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{self, Metric, MetricFamily, MetricType};
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
+use prometheus::IntGauge;
 
-use super::fn_collector::{counter, family, label};
-use super::{InvalidMetric, Metrics};
+use super::Metrics;
+use super::handles::{Counter, Family, Histogram, InvalidMetric};
 use crate::record::FinishedRequest;
 pub(crate) use crate::record::UNMATCHED;
 
@@ -48,7 +45,6 @@ pub(crate) const BOUNDS: [u64; 16] = [
 const METHODS: [&str; 10] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER",
 ];
-const OTHER: usize = METHODS.len() - 1;
 
 /// The HTTP metrics.
 #[derive(Clone, Debug)]
@@ -56,28 +52,29 @@ pub(crate) struct Http {
     /// Requests that are being served.
     pub(crate) active_requests: Active,
     /// Bytes of request bodies read.
-    pub(crate) request_bytes: IntCounter,
+    pub(crate) request_bytes: Counter,
     /// Requests rejected because too many were in flight, or because too many bytes of bodies were in memory.
-    pub(crate) requests_shed: IntCounter,
+    pub(crate) requests_shed: Counter,
     /// Connections that are open.
     pub(crate) connections: IntGauge,
     /// The maximum number of open connections.
     pub(crate) connections_limit: IntGauge,
     /// Connections closed to make room for others.
-    pub(crate) connections_evicted: IntCounter,
+    pub(crate) connections_evicted: Counter,
     /// Connections ever accepted.
-    pub(crate) connections_total: IntCounter,
+    pub(crate) connections_total: Counter,
     /// Connections aborted at the shutdown deadline.
-    pub(crate) connections_aborted: IntCounter,
+    pub(crate) connections_aborted: Counter,
     /// Responses aborted because the client did not read them.
-    pub(crate) send_timeouts: IntCounter,
+    pub(crate) send_timeouts: Counter,
     /// Unread bytes of responses of a known length.
     pub(crate) response_waiting: IntGauge,
     /// Connections without a valid request, by reason.
-    pub(crate) refused: IntCounterVec,
+    pub(crate) refused: Family<Counter, 1>,
     /// Failures to accept a connection.
-    pub(crate) accept_errors: IntCounter,
-    routes: Arc<Routes>,
+    pub(crate) accept_errors: Counter,
+    durations: Family<Histogram, 3>,
+    response_bytes: Family<Counter, 1>,
 }
 
 /// The number of requests that are being served. It is a gauge, and it is compared with the limit when a request is
@@ -89,42 +86,31 @@ pub(crate) struct Active(Arc<AtomicU64>);
 #[derive(Debug)]
 pub(crate) struct Route {
     pattern: Box<str>,
-    response_bytes: AtomicU64,
+    response_bytes: Counter,
+    durations: Family<Histogram, 3>,
     methods: [OnceLock<Box<Series>>; METHODS.len()],
-}
-
-#[derive(Debug)]
-struct Routes {
-    durations: Desc,
-    response_bytes: Desc,
-    by_pattern: Mutex<BTreeMap<Box<str>, Arc<Route>>>,
 }
 
 /// The requests of a route and method that ended with one status, in a linked list of the statuses: a route answers
 /// with few different ones.
 #[derive(Debug)]
 struct Series {
-    status: u16,
-    durations: Durations,
+    status: StatusCode,
+    durations: Histogram,
     next: OnceLock<Box<Series>>,
-}
-
-#[derive(Debug, Default)]
-struct Durations {
-    /// One bucket for each bound, and one for longer durations.
-    buckets: [AtomicU64; BOUNDS.len() + 1],
-    nanoseconds: AtomicU64,
 }
 
 // === impl Http ===
 
 impl Http {
     pub(super) fn register(metrics: &Metrics) -> Result<Self, InvalidMetric> {
-        let counter = |name, help| metrics.int_counter(name, help);
+        let counter = |name, help| metrics.counter(name, help);
         let gauge = |name, help| metrics.registered(name, IntGauge::new(name, help));
-        let routes = Routes::new().map_err(|error| InvalidMetric::new(DURATIONS, error))?;
-        let routes = Arc::new(routes);
-        metrics.register(Durable(routes.clone()))?;
+        let labels = [
+            "http_request_method",
+            "http_response_status_code",
+            "http_route",
+        ];
         let active_requests = Active::default();
         let active = active_requests.clone();
         metrics.gauge_fn(
@@ -160,7 +146,11 @@ impl Http {
                 "http_server_response_waiting_bytes",
                 "Bytes of responses of a known length that the clients have not read yet.",
             )?,
-            refused: refused(metrics)?,
+            refused: metrics.counter_with(
+                "http_server_refused_total",
+                "Connections without a valid request, by reason.",
+                ["reason"],
+            )?,
             connections_total: counter("http_server_connections_total", "Connections accepted.")?,
             connections_aborted: counter(
                 "http_server_connections_cut_total",
@@ -170,26 +160,29 @@ impl Http {
                 "http_server_accept_errors_total",
                 "Failures to accept a connection.",
             )?,
-            routes,
+            durations: metrics.histogram_with(
+                DURATIONS,
+                "The duration of requests, from the head to the end of the response.",
+                &BOUNDS.map(|bound| bound as f64 / 1e9),
+                labels,
+            )?,
+            response_bytes: metrics.counter_with(
+                RESPONSE_BYTES,
+                "Bytes of response bodies sent.",
+                ["http_route"],
+            )?,
         })
     }
 
-    /// The route with this pattern, such as `/orders/{id}`; the caller keeps it.
+    /// The metrics of the route with this pattern, such as `/orders/{id}`; the caller keeps them.
     pub(crate) fn route(&self, pattern: &str) -> Arc<Route> {
-        let mut routes = self.routes.lock();
-        if let Some(route) = routes.get(pattern) {
-            return route.clone();
-        }
-        let route = Arc::new(Route::new(pattern));
-        routes.insert(pattern.into(), route.clone());
-        route
+        Arc::new(Route {
+            pattern: pattern.into(),
+            response_bytes: self.response_bytes.with([pattern]),
+            durations: self.durations.clone(),
+            methods: Default::default(),
+        })
     }
-}
-
-fn refused(metrics: &Metrics) -> Result<IntCounterVec, InvalidMetric> {
-    let name = "http_server_refused_total";
-    let options = Opts::new(name, "Connections without a valid request, by reason.");
-    metrics.registered(name, IntCounterVec::new(options, &["reason"]))
 }
 
 // === impl Active ===
@@ -229,14 +222,6 @@ impl Drop for Held {
 // === impl Route ===
 
 impl Route {
-    fn new(pattern: &str) -> Self {
-        Self {
-            pattern: pattern.into(),
-            response_bytes: AtomicU64::default(),
-            methods: Default::default(),
-        }
-    }
-
     /// The pattern with which the route was created.
     pub(crate) fn pattern(&self) -> &str {
         &self.pattern
@@ -244,7 +229,7 @@ impl Route {
 
     /// Counts bytes of a response's body that were sent.
     pub(crate) fn sent(&self, bytes: u64) {
-        self.response_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.response_bytes.inc_by(bytes);
     }
 
     /// Counts a request and its response's body.
@@ -255,156 +240,32 @@ impl Route {
 
     /// Counts a request that has ended.
     pub(crate) fn observe(&self, method: &Method, status: StatusCode, duration: Duration) {
-        let mut slot = &self.methods[index(method)];
-        let status = status.as_u16();
+        let method = index(method);
+        let mut slot = &self.methods[method];
         loop {
             // A thread that loses the race to fill a slot looks for its status in the next one.
-            let series = slot.get_or_init(|| Box::new(Series::new(status)));
+            let series = slot.get_or_init(|| Box::new(self.series(METHODS[method], status)));
             if series.status == status {
-                return series.durations.observe(duration);
+                return series.durations.observe_duration(duration);
             }
             slot = &series.next;
         }
     }
-}
 
-fn index(method: &Method) -> usize {
-    match *method {
-        Method::GET => 0,
-        Method::HEAD => 1,
-        Method::POST => 2,
-        Method::PUT => 3,
-        Method::DELETE => 4,
-        Method::CONNECT => 5,
-        Method::OPTIONS => 6,
-        Method::TRACE => 7,
-        Method::PATCH => 8,
-        _ => OTHER,
-    }
-}
-
-// === impl Series ===
-
-impl Series {
-    fn new(status: u16) -> Self {
-        Self {
+    fn series(&self, method: &str, status: StatusCode) -> Series {
+        let labels = [method, status.as_str(), &*self.pattern];
+        Series {
             status,
-            durations: Durations::default(),
+            durations: self.durations.with(labels),
             next: OnceLock::new(),
         }
     }
-
-    fn metric(&self, method: &str, route: &str) -> Metric {
-        let mut metric = Metric::from_label(vec![
-            label("http_request_method", method),
-            label(
-                "http_response_status_code",
-                itoa::Buffer::new().format(self.status),
-            ),
-            label("http_route", route),
-        ]);
-        metric.set_histogram(self.durations.collect());
-        metric
-    }
 }
 
-// === impl Durations ===
-
-impl Durations {
-    fn observe(&self, duration: Duration) {
-        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        // Begin with the smallest bound, because most requests are quick.
-        let bucket = BOUNDS
-            .iter()
-            .position(|&bound| nanoseconds <= bound)
-            .unwrap_or(BOUNDS.len());
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
-    }
-
-    fn collect(&self) -> proto::Histogram {
-        let mut count = 0;
-        let mut buckets = Vec::with_capacity(BOUNDS.len());
-        for (bound, observed) in BOUNDS.iter().zip(&self.buckets) {
-            count += observed.load(Ordering::Relaxed);
-            let mut bucket = proto::Bucket::default();
-            bucket.set_upper_bound(*bound as f64 / 1e9);
-            bucket.set_cumulative_count(count);
-            buckets.push(bucket);
-        }
-        count += self.buckets[BOUNDS.len()].load(Ordering::Relaxed);
-        let mut histogram = proto::Histogram::default();
-        histogram.set_sample_count(count);
-        histogram.set_sample_sum(self.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9);
-        histogram.set_bucket(buckets);
-        histogram
-    }
-}
-
-// === impl Routes ===
-
-impl Routes {
-    fn new() -> Result<Self, prometheus::Error> {
-        let desc = |name: &str, help: &str, labels: &[&str]| {
-            let labels = labels.iter().map(|&label| label.to_owned()).collect();
-            Desc::new(name.to_owned(), help.to_owned(), labels, Default::default())
-        };
-        Ok(Self {
-            durations: desc(
-                DURATIONS,
-                "The duration of requests, from the head to the end of the response.",
-                &[
-                    "http_request_method",
-                    "http_response_status_code",
-                    "http_route",
-                ],
-            )?,
-            response_bytes: desc(
-                RESPONSE_BYTES,
-                "Bytes of response bodies sent.",
-                &["http_route"],
-            )?,
-            by_pattern: Mutex::default(),
-        })
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Box<str>, Arc<Route>>> {
-        self.by_pattern
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Collects the metrics of the routes, including routes that are added later.
-struct Durable(Arc<Routes>);
-
-impl Collector for Durable {
-    fn desc(&self) -> Vec<&Desc> {
-        vec![&self.0.durations, &self.0.response_bytes]
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let routes: Vec<Arc<Route>> = self.0.lock().values().cloned().collect();
-        let (mut durations, mut bytes) = (Vec::new(), Vec::new());
-        for route in &routes {
-            let sent = route.response_bytes.load(Ordering::Relaxed);
-            bytes.push(counter(
-                vec![label("http_route", &route.pattern)],
-                sent as f64,
-            ));
-            for (slot, method) in route.methods.iter().zip(METHODS) {
-                let mut next = slot.get();
-                while let Some(series) = next {
-                    durations.push(series.metric(method, &route.pattern));
-                    next = series.next.get();
-                }
-            }
-        }
-        vec![
-            family(&self.0.durations, MetricType::HISTOGRAM, durations),
-            family(&self.0.response_bytes, MetricType::COUNTER, bytes),
-        ]
-    }
+/// The position in [`METHODS`].
+fn index(method: &Method) -> usize {
+    let position = METHODS.iter().position(|known| method == known);
+    position.unwrap_or(METHODS.len() - 1)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::runtime::Handle;
+use prometheus::proto::MetricType::{self, COUNTER, GAUGE};
+use tokio::runtime::{Handle, RuntimeMetrics};
 
 use super::{InvalidMetric, Metrics};
 use crate::cgroup::Cgroup;
@@ -14,40 +15,11 @@ type Result = std::result::Result<(), InvalidMetric>;
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Adds `process_*`, with the names that all Prometheus clients use.
+///
+/// `prometheus` has a collector of the same. It needs the crate procfs, and counts CPU time in whole seconds.
 pub(super) fn process(metrics: &Metrics) -> Result {
     if ProcessStat::read().is_none() {
         return Ok(()); // not Linux
-    }
-    type Read = fn(&ProcessStat) -> f64;
-    let counters: [(&str, &str, Read); 1] = [(
-        "process_cpu_seconds_total",
-        "User and system CPU time of the process.",
-        |process| process.cpu_seconds,
-    )];
-    let gauges: [(&str, &str, Read); 3] = [
-        ("process_threads", "Threads of the process.", |process| {
-            process.threads
-        }),
-        (
-            "process_virtual_memory_bytes",
-            "Virtual memory of the process.",
-            |process| process.virtual_bytes,
-        ),
-        (
-            "process_resident_memory_bytes",
-            "Memory of the process that is in RAM.",
-            |_| resident_bytes(),
-        ),
-    ];
-    for (name, help, read) in counters {
-        metrics.counter_fn(name, help, &[], move || {
-            ProcessStat::read().as_ref().map_or(0.0, read)
-        })?;
-    }
-    for (name, help, read) in gauges {
-        metrics.gauge_fn(name, help, &[], move || {
-            ProcessStat::read().as_ref().map_or(0.0, read)
-        })?;
     }
     let started = started();
     metrics.gauge_fn(
@@ -56,105 +28,122 @@ pub(super) fn process(metrics: &Metrics) -> Result {
         &[],
         move || started,
     )?;
-    metrics.gauge_fn("process_open_fds", "Open file descriptors.", &[], || {
-        fs::read_dir("/proc/self/fd").map_or(0.0, |open| open.count() as f64)
-    })?;
-    metrics.gauge_fn(
-        "process_max_fds",
-        "The maximum number of open file descriptors.",
-        &[],
-        max_fds,
-    )
+    type Read = fn() -> f64;
+    let values: [(MetricType, &str, &str, Read); 6] = [
+        (
+            COUNTER,
+            "process_cpu_seconds_total",
+            "User and system CPU time of the process.",
+            || ProcessStat::get(|stat| stat.cpu_seconds),
+        ),
+        (GAUGE, "process_threads", "Threads of the process.", || {
+            ProcessStat::get(|stat| stat.threads)
+        }),
+        (
+            GAUGE,
+            "process_virtual_memory_bytes",
+            "Virtual memory of the process.",
+            || ProcessStat::get(|stat| stat.virtual_bytes),
+        ),
+        (
+            GAUGE,
+            "process_resident_memory_bytes",
+            "Memory of the process that is in RAM.",
+            resident_bytes,
+        ),
+        (
+            GAUGE,
+            "process_open_fds",
+            "Open file descriptors.",
+            open_fds,
+        ),
+        (
+            GAUGE,
+            "process_max_fds",
+            "The maximum number of open file descriptors.",
+            max_fds,
+        ),
+    ];
+    for (kind, name, help, read) in values {
+        metrics.value_fn(kind, name, help, &[], read)?;
+    }
+    Ok(())
 }
 
 /// Adds the metrics of `cgroup_*` that have a value.
 pub(super) fn cgroup(metrics: &Metrics) -> Result {
-    let cgroup = Cgroup::current();
-    // The limits are read at each scrape, because Kubernetes resizes containers in place. A limit that has been removed
-    // is infinity.
-    if cgroup.cpu_quota().is_some() {
-        let cgroup = cgroup.clone();
-        metrics.gauge_fn(
+    type Read = fn(&Cgroup) -> Option<f64>;
+    let values: [(MetricType, &str, &str, Read); 6] = [
+        (
+            GAUGE,
             "cgroup_cpu_quota_cores",
             "The CPU quota of the container.",
-            &[],
-            move || {
-                cgroup
-                    .cpu_quota()
-                    .map_or(f64::INFINITY, |quota| quota.cores)
-            },
-        )?;
-    }
-    if cgroup.memory_limit().is_some() {
-        let cgroup = cgroup.clone();
-        metrics.gauge_fn(
+            |cgroup| Some(cgroup.cpu_quota()?.cores),
+        ),
+        (
+            GAUGE,
             "cgroup_memory_limit_bytes",
             "The memory limit of the container.",
-            &[],
-            move || {
-                cgroup
-                    .memory_limit()
-                    .map_or(f64::INFINITY, |limit| limit.bytes as f64)
-            },
-        )?;
-    }
-    if cgroup.memory_usage().is_some() {
-        let cgroup = cgroup.clone();
-        metrics.gauge_fn(
+            |cgroup| Some(cgroup.memory_limit()?.bytes as f64),
+        ),
+        (
+            GAUGE,
             "cgroup_memory_usage_bytes",
             "The memory that the container uses, including its page cache.",
-            &[],
-            move || cgroup.memory_usage().unwrap_or_default() as f64,
-        )?;
-    }
-    if cgroup.throttling().is_none() {
-        return Ok(());
-    }
-    type Read = fn(&crate::cgroup::Throttling) -> f64;
-    let counters: [(&str, &str, Read); 3] = [
+            |cgroup| Some(cgroup.memory_usage()? as f64),
+        ),
         (
+            COUNTER,
             "cgroup_cpu_periods_total",
             "Periods in which the CPU quota was enforced.",
-            |throttling| throttling.periods as f64,
+            |cgroup| Some(cgroup.throttling()?.periods as f64),
         ),
         (
+            COUNTER,
             "cgroup_cpu_throttled_periods_total",
             "Periods in which the CPU quota was used up.",
-            |throttling| throttling.throttled_periods as f64,
+            |cgroup| Some(cgroup.throttling()?.throttled_periods as f64),
         ),
         (
+            COUNTER,
             "cgroup_cpu_throttled_seconds_total",
             "The time for which threads were throttled because the CPU quota was used up.",
-            |throttling| throttling.throttled_seconds,
+            |cgroup| Some(cgroup.throttling()?.throttled_seconds),
         ),
     ];
-    for (name, help, read) in counters {
+    let cgroup = Cgroup::current();
+    for (kind, name, help, read) in values {
+        if read(&cgroup).is_none() {
+            continue;
+        }
         let cgroup = cgroup.clone();
-        metrics.counter_fn(name, help, &[], move || {
-            cgroup.throttling().as_ref().map_or(0.0, read)
-        })?;
+        // The limits are read at each scrape, because Kubernetes resizes containers in place. A limit that has been removed
+        // is infinity.
+        let none = if kind == GAUGE { f64::INFINITY } else { 0.0 };
+        let value = move || read(&cgroup).unwrap_or(none);
+        metrics.value_fn(kind, name, help, &[], value)?;
     }
     Ok(())
 }
 
 /// Adds `tokio_*`.
 pub(super) fn runtime(metrics: &Metrics, handle: &Handle) -> Result {
-    type Read = fn(&tokio::runtime::RuntimeMetrics) -> usize;
+    type Read = fn(&RuntimeMetrics) -> usize;
     let gauges: [(&str, &str, Read); 3] = [
         (
             "tokio_workers",
             "Worker threads of the service's runtime.",
-            |runtime| runtime.num_workers(),
+            RuntimeMetrics::num_workers,
         ),
         (
             "tokio_alive_tasks",
             "Tasks of the service's runtime that have not ended.",
-            |runtime| runtime.num_alive_tasks(),
+            RuntimeMetrics::num_alive_tasks,
         ),
         (
             "tokio_global_queue_depth",
             "Tasks that wait in the runtime's global queue.",
-            |runtime| runtime.global_queue_depth(),
+            RuntimeMetrics::global_queue_depth,
         ),
     ];
     for (name, help, read) in gauges {
@@ -175,6 +164,11 @@ struct ProcessStat {
 // === impl ProcessStat ===
 
 impl ProcessStat {
+    /// One of its values now.
+    fn get(value: fn(&Self) -> f64) -> f64 {
+        Self::read().as_ref().map_or(0.0, value)
+    }
+
     fn read() -> Option<Self> {
         Self::parse(&fs::read_to_string("/proc/self/stat").ok()?)
     }
@@ -216,6 +210,10 @@ fn started() -> f64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     now.saturating_sub(since.unwrap_or_default()).as_secs_f64()
+}
+
+fn open_fds() -> f64 {
+    fs::read_dir("/proc/self/fd").map_or(0.0, |open| open.count() as f64)
 }
 
 /// Reads the soft limit from the line `Max open files SOFT HARD files`.

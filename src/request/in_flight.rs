@@ -16,7 +16,6 @@ use crate::limits::Limits;
 use crate::logs::AccessFields;
 use crate::metrics::http::Route;
 use crate::observer::{Observed, RequestHead};
-use crate::otlp::Span;
 use crate::problem::ErrorMap;
 use crate::record::FinishedRequest;
 use crate::trace::{self, Ids};
@@ -29,7 +28,6 @@ pub(super) struct InFlight {
     route: Option<Arc<Route>>,
     admitted: bool,
     ids: Ids,
-    span: Span,
     method: Method,
     path: Option<PathAndQuery>,
     client: Option<IpAddr>,
@@ -50,8 +48,7 @@ impl InFlight {
         endpoint: Arc<Endpoint>,
         request: &mut Request,
         client: Option<IpAddr>,
-        ids: Ids,
-        span: Span,
+        ids: &mut Ids,
         upload: Option<Upload>,
     ) -> Self {
         let LayerState {
@@ -69,13 +66,13 @@ impl InFlight {
             route: endpoint.route(route.as_ref()).pattern(),
             request,
             client,
-            ids: &ids,
+            ids,
         });
         Self {
             route,
             admitted,
-            ids,
-            span,
+            // Observers may have decided about the trace.
+            ids: ids.clone(),
             method: request.method().clone(),
             path: request.uri().path_and_query().cloned(),
             client,
@@ -206,7 +203,6 @@ impl InFlight {
             error: self.error.as_deref().map(AsRef::as_ref),
         };
         route.record(&finished);
-        self.span.end(&finished);
         // The places of its policies are free from here on.
         let is_unlogged = self.grant.take().is_some_and(|grant| grant.is_unlogged);
         let mut observe = |fields: &mut AccessFields<'_>| {

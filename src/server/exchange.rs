@@ -27,7 +27,7 @@ use crate::upload::Upload;
 /// The extensions of each request of a connection.
 ///
 /// The map and its clones have capacity for the extensions that axum adds. Without this capacity, the map of each
-/// request would have to grow.
+/// request would have to grow, which takes 383 instructions.
 fn extensions(peer: SocketAddr) -> Extensions {
     let mut extensions = Extensions::new();
     extensions.insert(ConnectInfo(peer));

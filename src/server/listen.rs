@@ -129,11 +129,11 @@ impl Acceptor {
                 let (stream, peer) = listener.accept().await?;
                 // Without this option, small responses wait for the client's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
-                Ok((Transport::Tcp(stream), peer))
+                Ok((Transport::Left(stream), peer))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Transport::Unix(stream), LOCAL_PEER))
+                Ok((Transport::Right(stream), LOCAL_PEER))
             }
         }
     }

@@ -4,10 +4,9 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use prometheus::IntCounterVec;
-
 use crate::error::Chain;
 use crate::logs::RateLimit;
+use crate::metrics::{Counter, Family};
 
 /// At most one line is logged in this time. The next line contains the number of rejections in between.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
@@ -38,23 +37,18 @@ impl RefusalKind {
 
     /// The kind of an error of hyper. `None` if the client has only closed the connection.
     pub(super) fn of_error(error: &(dyn Error + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(error) = error.downcast_ref::<hyper::Error>() {
-                if error.is_parse_too_large() {
-                    return Some(Self::HeadTooLarge);
-                }
-                if error.is_parse() {
-                    return Some(Self::Malformed);
-                }
-            }
+        let kind = anyhow::Chain::new(error).find_map(|error| {
             if let Some(error) = error.downcast_ref::<h2::Error>() {
                 // An error that the client has sent is not counted.
-                return (error.is_library() && !error.is_io()).then_some(Self::Http2);
+                return Some((error.is_library() && !error.is_io()).then_some(Self::Http2));
             }
-            next = error.source();
-        }
-        None
+            match error.downcast_ref::<hyper::Error>()? {
+                error if error.is_parse_too_large() => Some(Some(Self::HeadTooLarge)),
+                error if error.is_parse() => Some(Some(Self::Malformed)),
+                _ => None,
+            }
+        });
+        kind.flatten()
     }
 
     fn label(self) -> &'static str {
@@ -89,12 +83,12 @@ impl RefusalKind {
 
 /// Counts and logs rejected requests.
 pub(super) struct Refusals {
-    counter: IntCounterVec,
+    counter: Family<Counter, 1>,
     log_limit: RateLimit,
 }
 
 impl Refusals {
-    pub(super) fn new(counter: IntCounterVec) -> Self {
+    pub(super) fn new(counter: Family<Counter, 1>) -> Self {
         Self {
             counter,
             log_limit: RateLimit::new(LOG_PERIOD),
@@ -108,7 +102,7 @@ impl Refusals {
         peer: SocketAddr,
         error: Option<&(dyn Error + 'static)>,
     ) {
-        self.counter.with_label_values(&[kind.label()]).inc();
+        self.counter.with([kind.label()]).inc();
         let Some(others) = self.log_limit.admit() else {
             return;
         };

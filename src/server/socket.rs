@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use super::ListenerState;
 use super::activity::Activity;
 use super::refusal::RefusalKind;
-use super::transport::Transport;
+use super::transport::{self, Transport};
 use crate::metrics::http::Held;
 
 /// Responses up to this length, in bytes, are written in one piece.
@@ -133,7 +133,8 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
             }
             return progress;
         }
-        // Copying a small response is cheaper than a vectored write.
+        // Copying a small response takes 207 instructions, but about 95 ns less CPU than a vectored write (200 bytes in two
+        // parts, TCP on the loopback interface).
         let mut whole = [0; SMALL];
         let mut end = 0;
         for part in data {
@@ -153,7 +154,7 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
     /// hyper's own check would read as soon as there is a request, with a new buffer each time.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.activity.is_serving_http1()
-            && let Poll::Ready(true) = self.stream.poll_closed(context)?
+            && let Poll::Ready(true) = transport::poll_closed(&self.stream, context)?
         {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
@@ -177,11 +178,10 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
             if linger.is_none_or(|linger| linger.as_mut().poll(context).is_ready()) {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.stream.poll_read_ready(context))?;
-            match self.stream.try_read(&mut unread) {
-                Ok(read) if read > 0 => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                _ => return Poll::Ready(Ok(())),
+            let mut buffer = ReadBuf::new(&mut unread);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
             }
         }
     }

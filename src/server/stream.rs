@@ -12,9 +12,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use prometheus::IntCounter;
 use tokio::task::futures::TaskLocalFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::metrics::Counter;
 
 tokio::task_local! {
     /// The wait of the task's stream.
@@ -69,13 +70,13 @@ pin_project! {
         answer: TaskLocalFuture<Wait, F>,
         wait: Wait,
         limit: Duration,
-        timeouts: IntCounter,
+        timeouts: Counter,
         timer: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<F: Future<Output = ()>> TimedStream<F> {
-    pub(super) fn new(answer: F, limit: Duration, timeouts: IntCounter) -> Self {
+    pub(super) fn new(answer: F, limit: Duration, timeouts: Counter) -> Self {
         let wait = Wait::new();
         Self {
             answer: WAIT.scope(wait.clone(), answer),

@@ -4,10 +4,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use hyper::rt::Executor;
-use prometheus::IntCounter;
 use tokio::sync::watch;
 
 use super::stream::TimedStream;
+use crate::metrics::Counter;
 
 /// Spawns and tracks the tasks of connections and HTTP/2 streams. Each task holds a receiver of `running`
 /// until the task has ended, and with it all its requests. Each socket holds one too, until the socket is closed.
@@ -16,11 +16,11 @@ pub(super) struct ConnectionTasks {
     running: watch::Sender<()>,
     send_timeout: Duration,
     /// Counts streams that were reset after `send_timeout`.
-    timeouts: IntCounter,
+    timeouts: Counter,
 }
 
 impl ConnectionTasks {
-    pub(super) fn new(send_timeout: Duration, timeouts: IntCounter) -> Self {
+    pub(super) fn new(send_timeout: Duration, timeouts: Counter) -> Self {
         Self {
             running: watch::Sender::new(()),
             send_timeout,

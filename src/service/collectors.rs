@@ -8,10 +8,9 @@ use crate::background::{BackgroundTasks, RunEnd, TaskState};
 use crate::health::Readiness;
 use crate::limits::Limits;
 use crate::metrics::{InvalidMetric, Metrics};
-use crate::otlp::Export;
 use crate::shared::Shared;
 
-/// Registers the metrics of the build, the machine, the limits, the log, the readiness checks and the trace export.
+/// Registers the metrics of the build, the machine, the limits, the log and the readiness checks.
 pub(super) fn register(shared: &Shared) -> Result<(), InvalidMetric> {
     use tracing::Level;
     let Shared {
@@ -20,7 +19,6 @@ pub(super) fn register(shared: &Shared) -> Result<(), InvalidMetric> {
         readiness,
         tasks,
         logs,
-        export,
         ..
     } = shared;
     metrics.build_info(&[
@@ -60,9 +58,6 @@ pub(super) fn register(shared: &Shared) -> Result<(), InvalidMetric> {
         &[],
         move || log.panics() as f64,
     )?;
-    if export.is_on() {
-        spans(metrics, export)?;
-    }
     let ready = readiness.clone();
     metrics.gauge_fn(
         "readiness_ready",
@@ -99,26 +94,6 @@ fn limits(metrics: &Metrics, limits: &Limits) -> Result<(), InvalidMetric> {
         metrics.gauge_fn(name, help, &[], move || read(&limits) as f64)?;
     }
     Ok(())
-}
-
-fn spans(metrics: &Metrics, export: &Export) -> Result<(), InvalidMetric> {
-    let counts = export.clone();
-    metrics.counter_fn(
-        "trace_spans_exported_total",
-        "Spans that the collector took.",
-        &[],
-        move || counts.counts().exported as f64,
-    )?;
-    let help = "Spans that were lost: no room in the queue, or the collector did not take them.";
-    let counts = export.clone();
-    let name = "trace_spans_dropped_total";
-    metrics.counter_fn(name, help, &[("reason", "no_room")], move || {
-        counts.counts().no_room as f64
-    })?;
-    let counts = export.clone();
-    metrics.counter_fn(name, help, &[("reason", "refused")], move || {
-        counts.counts().refused as f64
-    })
 }
 
 /// The verdicts of the readiness checks, which the service may add to at any time.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::Stopped;
 use super::chassis::Chassis;
+use super::exporter::{Exporters, Telemetry};
 use super::process;
 use super::retry::RetryLimit;
 use super::start::share;
@@ -17,7 +18,7 @@ use super::teardown::{self, Teardown};
 use crate::chassis_settings::LoadedSettings;
 use crate::cli;
 use crate::error::Error;
-use crate::logs::{self, OtherLayer};
+use crate::logs;
 use crate::settings::{SettingsSchema, Sources};
 use crate::shared::{Build, Shared};
 use crate::shutdown::{Phase, Signals, Trigger};
@@ -47,19 +48,19 @@ impl<S: SettingsSchema> Command<S> {
 pub(super) fn run<S: SettingsSchema>(
     build: Build,
     sources: Sources,
-    layers: Vec<OtherLayer>,
+    telemetry: Telemetry,
     command: Command<S>,
 ) -> Result<ExitCode, Error> {
     let name = command.listed.name;
     process::logged(
         &build,
         &sources,
-        layers,
+        telemetry,
         Some(name),
-        |loaded, logs, export| {
-            let (runtime, _) = threads::runtime(loaded.chassis.service.threads)?;
-            let (shared, trigger) = share(build.clone(), &loaded.chassis, logs.clone(), export)?;
-            let work = work(shared, trigger, loaded, command);
+        |loaded, logs, exporters| {
+            let (runtime, _) = threads::runtime(loaded.framework.service.threads)?;
+            let (shared, trigger) = share(build.clone(), &loaded.framework, logs.clone())?;
+            let work = work(shared, trigger, loaded, exporters, command);
             teardown::block_on(runtime, Box::pin(work))
         },
     )
@@ -69,21 +70,31 @@ async fn work<S: SettingsSchema>(
     shared: Arc<Shared>,
     trigger: Trigger,
     loaded: LoadedSettings<S>,
+    exporters: Exporters,
     command: Command<S>,
 ) -> Result<Stopped, Error> {
     let begun = Instant::now();
-    let sections = Arc::new(loaded.chassis);
+    let sections = Arc::new(loaded.framework);
     let mut signals = Signals::listen(shared.stop.clone()).map_err(Error::Runtime)?;
     let initial = Arc::new(loaded.service);
     // A command's settings never change, so watchers wait.
     let settings = watch::Sender::new(initial.clone());
-    let mut teardown = Teardown::new(shared.clone(), trigger, sections.shutdown.clone());
-    let mut work = (command.run)(Chassis {
+    let mut teardown = Teardown::new(
+        shared.clone(),
+        trigger,
+        sections.shutdown.clone(),
+        exporters.clone(),
+    );
+    let chassis = Chassis {
         shared,
         chassis_settings: sections.clone(),
         settings: settings.subscribe(),
         initial,
         retry_limit: RetryLimit::of_command(*sections.service.start_timeout),
+    };
+    let mut work = Box::pin(async move {
+        exporters.attach(&chassis)?;
+        (command.run)(chassis).await
     });
 
     let result = tokio::select! {

@@ -9,6 +9,7 @@ use axum::Router;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::exporter::{Exporter, Exporters};
 use super::reload::Reload;
 use super::retry::RetryLimit;
 use super::start::{follow, invalid_host, request_layer, share};
@@ -20,7 +21,6 @@ use crate::boxed::{Boxed, boxed};
 use crate::chassis_settings::ChassisSettings;
 use crate::error::Error;
 use crate::logs::{self, Logs};
-use crate::otlp::Export;
 use crate::request::RequestLayer;
 use crate::server::{Bound, ListenSocket, Routers};
 use crate::settings::Effective;
@@ -50,8 +50,9 @@ use crate::shutdown::Signals;
 /// | readiness checks, metrics, background tasks, shutdown hooks | [`BoundServer::chassis`] |
 /// | `/health/liveness` and `/health/readiness` on this listener | [`BoundServer::health_routes`] |
 /// | the admin port: probes, metrics, settings, log filter, admin page | [`Server::admin`] |
+/// | an exporter, such as of traces | [`Server::export`] |
 ///
-/// `examples/parts.rs` has all of them, and `docs/own-main.md` has the way there from an existing program.
+/// `examples/parts.rs` has all of them but the exporter, and `docs/own-main.md` has the way there from an existing program.
 #[must_use = "it listens once it is bound and served"]
 pub struct Server {
     build: Build,
@@ -60,6 +61,7 @@ pub struct Server {
     logs: Option<Logs>,
     socket: Option<ListenSocket>,
     has_admin: bool,
+    exporters: Exporters,
     stop: Option<Boxed<()>>,
 }
 
@@ -74,6 +76,7 @@ impl Server {
             logs: None,
             socket: None,
             has_admin: false,
+            exporters: Exporters::default(),
             stop: None,
         }
     }
@@ -111,6 +114,13 @@ impl Server {
         self
     }
 
+    /// Adds an exporter, such as that of `axum-chassis-otlp`: with spans of requests, its metrics, and the last export at
+    /// the end of the shutdown. Give its layer to the log with [`logs::install_with_layer`](crate::logs::install_with_layer).
+    pub fn export(mut self, exporter: impl Exporter) -> Self {
+        self.exporters.add(exporter);
+        self
+    }
+
     /// Starts the graceful shutdown when `signal` completes, in place of SIGTERM and SIGINT.
     pub fn with_graceful_shutdown(
         mut self,
@@ -124,8 +134,8 @@ impl Server {
     /// SIGTERM and SIGINT keep their default action until then, which ends the process.
     ///
     /// # Errors
-    /// [`Error::Settings`] if settings are invalid, [`Error::Bind`] if an address cannot be bound, and [`Error::Runtime`] if
-    /// the operating system refuses the admin port's thread.
+    /// [`Error::Settings`] if settings are invalid, [`Error::Bind`] if an address cannot be bound, [`Error::Runtime`] if
+    /// the operating system refuses the admin port's thread, and [`Error::Start`] if an exporter fails.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -149,7 +159,7 @@ impl Server {
             Some(logs) => logs,
             None => no_logs()?,
         };
-        let (shared, trigger) = share(self.build, &settings, logs, Export::off())?;
+        let (shared, trigger) = share(self.build, &settings, logs)?;
         collectors::register(&shared)?;
         shared.metrics.runtime(&tokio::runtime::Handle::current())?;
         let mut helpers = JoinSet::new();
@@ -168,7 +178,12 @@ impl Server {
             }));
             signals
         });
-        let teardown = Teardown::new(shared.clone(), trigger, settings.shutdown.clone());
+        let teardown = Teardown::new(
+            shared.clone(),
+            trigger,
+            settings.shutdown.clone(),
+            self.exporters.clone(),
+        );
         let initial = Arc::new(());
         let chassis = Chassis {
             shared,
@@ -178,6 +193,7 @@ impl Server {
             initial,
             retry_limit: RetryLimit::of_start(*settings.service.start_timeout),
         };
+        self.exporters.attach(&chassis).map_err(Error::Start)?;
         Ok(BoundServer {
             bound,
             own_signal,

@@ -10,12 +10,12 @@ use axum::Router;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::exporter::{Exporters, Telemetry};
 use super::start::{ServiceParts, StartOutcome};
 use super::{Chassis, Outer, Running, Stopped, reload, teardown};
-use crate::chassis_settings::{self, ChassisSettings, LoadedSettings};
+use crate::chassis_settings::{ChassisSettings, LoadedSettings};
 use crate::error::{Chain, Error};
-use crate::logs::{self, Logs, OtherLayer};
-use crate::otlp::Export;
+use crate::logs::{self, Logs};
 use crate::server::Inherited;
 use crate::settings::{self, SettingsSchema, Sources};
 use crate::shared::Build;
@@ -26,7 +26,7 @@ use crate::threads;
 pub(super) fn run<S: SettingsSchema>(
     build: Build,
     sources: Sources,
-    layers: Vec<OtherLayer>,
+    telemetry: Telemetry,
     outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<ExitCode, Error> {
@@ -36,10 +36,10 @@ pub(super) fn run<S: SettingsSchema>(
     logged(
         &build.clone(),
         &sources,
-        layers,
+        telemetry,
         None,
-        |loaded, logs, export| {
-            let parts = ServiceParts::assemble(build, load_again, loaded, logs.clone(), export)?;
+        |loaded, logs, exporters| {
+            let parts = ServiceParts::assemble(build, load_again, loaded, logs.clone(), exporters)?;
             process(parts, inherited, outer, start)
         },
     )
@@ -50,13 +50,13 @@ pub(super) fn run<S: SettingsSchema>(
 pub(super) fn logged<S: SettingsSchema>(
     build: &Build,
     sources: &Sources,
-    layers: Vec<OtherLayer>,
+    telemetry: Telemetry,
     command: Option<&str>,
-    work: impl FnOnce(LoadedSettings<S>, &Logs, Export) -> Result<Stopped, Error>,
+    work: impl FnOnce(LoadedSettings<S>, &Logs, Exporters) -> Result<Stopped, Error>,
 ) -> Result<ExitCode, Error> {
-    let (loaded, traces) = chassis_settings::load::<S>(sources)?;
-    let export = Export::start(traces, build.name, build.version).map_err(Error::Runtime)?;
-    let logs = logs::install_beside(&loaded.chassis.logs, &export, layers)
+    let (loaded, exporters) = telemetry.load::<S>(build, sources)?;
+    let layer = exporters.layer();
+    let logs = logs::install_beside(&loaded.framework.logs, layer, telemetry.layers)
         .map_err(|error| Error::Logs(error.into()))?;
     tracing::info!(
         name = build.name,
@@ -65,9 +65,8 @@ pub(super) fn logged<S: SettingsSchema>(
         command,
         "starting"
     );
-    export.announce();
     reload::warn(loaded.effective.warnings());
-    let code = match work(loaded, &logs, export) {
+    let code = match work(loaded, &logs, exporters) {
         Ok(stopped) => stopped.exit_code(),
         Err(error) => {
             let message = match command {
@@ -92,7 +91,7 @@ fn process<S: SettingsSchema>(
     let stop = parts.shared.stop.clone();
     let signals = admin.within(|| Signals::listen(stop));
     let signals = signals.map_err(Error::Runtime)?;
-    let (runtime, reason) = threads::runtime(parts.loaded.chassis.service.threads)?;
+    let (runtime, reason) = threads::runtime(parts.loaded.framework.service.threads)?;
     parts.admin.set_threads(reason);
     parts.shared.metrics.runtime(runtime.handle())?;
 
@@ -124,10 +123,10 @@ pub(super) async fn start<S: SettingsSchema>(
 ) -> Result<Running, Error> {
     let mut loaded = settings::load::<ChassisSettings, S>(&sources)
         .map_err(|error| Error::Settings(error.into()))?;
-    loaded.chassis.server.unix_socket = None;
-    let logs = logs::start(&loaded.chassis.logs, logs::Output::to(std::io::sink()))
+    loaded.framework.server.unix_socket = None;
+    let logs = logs::start(&loaded.framework.logs, logs::Output::to(std::io::sink()))
         .map_err(|error| Error::Logs(error.into()))?;
-    let parts = ServiceParts::assemble(build, sources, loaded, logs, Export::off())?;
+    let parts = ServiceParts::assemble(build, sources, loaded, logs, Exporters::default())?;
     let admin = parts.admin()?;
     parts.shared.metrics.runtime(&Handle::current())?;
     let (stop, signals) = Signals::channel(parts.shared.stop.clone());

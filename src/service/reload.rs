@@ -122,9 +122,9 @@ impl<S: SettingsSchema> Current<S> {
         if now.is_empty() {
             return;
         }
-        self.admin.shared.limits.set(&loaded.chassis.limits);
+        self.admin.shared.limits.set(&loaded.framework.limits);
         // It has been checked with the rest of the settings.
-        let _ = self.admin.filter.set_base(&loaded.chassis.logs.filter);
+        let _ = self.admin.filter.set_base(&loaded.framework.logs.filter);
         if now.iter().any(|key| !is_of_the_chassis(key)) {
             self.service.send_replace(Arc::new(loaded.service.clone()));
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use tokio::sync::watch;
 
+use super::exporter::Exporters;
 use super::reload::Reload;
 use super::retry::RetryLimit;
 use super::stop::Serving;
@@ -22,7 +23,6 @@ use crate::limits::Limits;
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
 use crate::observer::Observers;
-use crate::otlp::Export;
 use crate::problem::ErrorMap;
 use crate::request::RequestLayer;
 use crate::server::{self, Bound, Inherited, Routers};
@@ -36,6 +36,7 @@ pub(super) struct ServiceParts<S> {
     pub(super) loaded: LoadedSettings<S>,
     pub(super) shared: Arc<Shared>,
     trigger: Trigger,
+    exporters: Exporters,
     pub(super) admin: Arc<Admin>,
 }
 
@@ -44,14 +45,12 @@ pub(super) fn share(
     build: Build,
     sections: &ChassisSettings,
     logs: Logs,
-    export: Export,
 ) -> Result<(Arc<Shared>, Trigger), Error> {
     let metrics = Metrics::new();
     let (trigger, shutdown) = shutdown::channel();
     let shared = Shared {
         build,
         logs,
-        export,
         http: metrics.http()?,
         metrics,
         readiness: Readiness::new(sections.health.clone()),
@@ -81,10 +80,10 @@ impl<S: SettingsSchema> ServiceParts<S> {
         sources: Sources,
         loaded: LoadedSettings<S>,
         logs: Logs,
-        export: Export,
+        exporters: Exporters,
     ) -> Result<Self, Error> {
-        let sections = &loaded.chassis;
-        let (shared, trigger) = share(build, sections, logs, export)?;
+        let sections = &loaded.framework;
+        let (shared, trigger) = share(build, sections, logs)?;
         collectors::register(&shared)?;
         let admin = Admin::new(
             shared.clone(),
@@ -98,11 +97,12 @@ impl<S: SettingsSchema> ServiceParts<S> {
             loaded,
             shared,
             trigger,
+            exporters,
         })
     }
 
     pub(super) fn admin(&self) -> Result<admin::AdminThread, Error> {
-        let running = admin::AdminThread::start(&self.loaded.chassis.admin, self.admin.clone())?;
+        let running = admin::AdminThread::start(&self.loaded.framework.admin, self.admin.clone())?;
         tracing::info!(listener = "admin", address = %running.address, "listening");
         Ok(running)
     }
@@ -118,7 +118,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
     ) -> Result<StartOutcome, Error> {
         let began = Instant::now();
         let shared = self.shared;
-        let sections = Arc::new(self.loaded.chassis);
+        let sections = Arc::new(self.loaded.framework);
         tokio::spawn(boxed(shared.heartbeat.clone().beat()));
         let bound = match inherited {
             Some(socket) => Bound::inherited(socket)?,
@@ -128,7 +128,13 @@ impl<S: SettingsSchema> ServiceParts<S> {
         let initial = Arc::new(self.loaded.service);
         let settings = watch::Sender::new(initial.clone());
         let limit = *sections.service.start_timeout;
-        let teardown = Teardown::new(shared.clone(), self.trigger, sections.shutdown.clone());
+        let exporters = self.exporters.clone();
+        let teardown = Teardown::new(
+            shared.clone(),
+            self.trigger,
+            sections.shutdown.clone(),
+            exporters.clone(),
+        );
         let chassis = Chassis {
             shared: shared.clone(),
             chassis_settings: sections.clone(),
@@ -142,9 +148,13 @@ impl<S: SettingsSchema> ServiceParts<S> {
         let reload = Reload::watch(self.sources, self.loaded.effective, self.admin, settings)?;
         // Inside the task, so that it is the admin thread that keeps this time.
         let too_late = admin.spawn(async move { tokio::time::sleep(limit).await });
+        let start = async {
+            exporters.attach(&chassis)?;
+            start(chassis).await
+        };
         let router = tokio::select! {
             biased;
-            router = start(chassis) => router.map_err(Error::Start),
+            router = start => router.map_err(Error::Start),
             _ = too_late => Err(Error::StartTimeout(limit)),
             cause = signals.stop() => {
                 tracing::info!(signal = cause.signal(), reason = cause.reason(), "stopping during the start");
@@ -184,16 +194,7 @@ fn routers(shared: &Shared, settings: &server::Settings, router: Router, outer: 
 
 /// The layer around the routes of the main listener.
 pub(super) fn request_layer(shared: &Shared, settings: &server::Settings) -> RequestLayer {
-    RequestLayer::with(
-        shared.limits.clone(),
-        shared.logs.clone(),
-        shared.http.clone(),
-        Some(shared.shutdown.clone()),
-        shared.export.clone(),
-        shared.error_map.clone(),
-        shared.observers.clone(),
-    )
-    .trusted_proxies(settings.proxies())
+    RequestLayer::of(shared, settings.proxies())
 }
 
 /// A request without a valid Host never meets a route.

@@ -1,4 +1,4 @@
-//! The end of a shutdown: awaits background tasks, runs the `on_stop` hooks, and exports the remaining traces.
+//! The end of a shutdown: awaits background tasks, runs the `on_stop` hooks, and flushes the exporters.
 
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::time::{Instant, timeout_at};
 
 use super::Stopped;
+use super::exporter::Exporters;
 use crate::error::Error;
 use crate::shared::Shared;
 use crate::shutdown::{Hooks, Phase, Settings, Trigger};
@@ -30,17 +31,24 @@ pub(super) struct Teardown {
     pub(super) shared: Arc<Shared>,
     pub(super) trigger: Trigger,
     pub(super) settings: Settings,
+    exporters: Exporters,
     /// The runtime of the hooks.
     service: Handle,
 }
 
 impl Teardown {
     /// Hooks run on the runtime of the caller.
-    pub(super) fn new(shared: Arc<Shared>, trigger: Trigger, settings: Settings) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        trigger: Trigger,
+        settings: Settings,
+        exporters: Exporters,
+    ) -> Self {
         Self {
             shared,
             trigger,
             settings,
+            exporters,
             service: Handle::current(),
         }
     }
@@ -50,14 +58,15 @@ impl Teardown {
         hooks.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The part of the deadline that requests and tasks may use. The rest is kept for the hooks.
+    /// The part of the deadline that requests and tasks may use. The rest is kept for the hooks
+    /// and the exporters.
     pub(super) fn time_before(&self) -> Duration {
         let Settings {
             deadline,
             hook_timeout,
             ..
         } = &self.settings;
-        if self.hooks().is_empty() && !self.shared.export.is_on() {
+        if self.hooks().is_empty() && self.exporters.is_empty() {
             **deadline
         } else {
             deadline.saturating_sub(**hook_timeout)
@@ -92,13 +101,13 @@ impl Teardown {
         aborted
     }
 
-    /// Hooks and traces. How many hooks failed; like each of them, the export may take the time of one.
+    /// Runs the hooks, then flushes the exporters, which may take as long as one hook. Returns how many hooks failed.
     pub(super) async fn finish(&self, deadline: Instant) -> usize {
         let hooks = std::mem::take(&mut *self.hooks());
         let each = *self.settings.hook_timeout;
         let failed = hooks.run(each, deadline, &self.service).await;
         let left = deadline.saturating_duration_since(Instant::now());
-        self.shared.export.flush(each.min(left)).await;
+        self.exporters.flush(each.min(left)).await;
         failed
     }
 }

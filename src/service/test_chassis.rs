@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::chassis::Chassis;
+use super::exporter::Exporters;
 use super::own_main::no_logs;
 use super::retry::RetryLimit;
 use super::start::share;
@@ -13,7 +14,6 @@ use super::teardown::Teardown;
 use super::{Stopped, collectors};
 use crate::chassis_settings::ChassisSettings;
 use crate::error::Chain;
-use crate::otlp::Export;
 use crate::platform::PlatformKind;
 use crate::shared::Build;
 
@@ -21,7 +21,7 @@ use crate::shared::Build;
 ///
 /// ```
 /// use axum::{Router, body::Body, routing::get};
-/// use axum_chassis::{Chassis, testing::TestChassis};
+/// use axum_chassis::{Chassis, TestChassis};
 /// use tower::ServiceExt;
 ///
 /// # #[derive(Clone, Debug, Default)] struct Settings { greeting: String }
@@ -85,7 +85,7 @@ impl<S> TestChassis<S> {
         }
         let build = Build::new("test", "0.0.0");
         let parts = chassis.checked().and_then(|chassis| {
-            let (shared, trigger) = share(build, &chassis, no_logs()?, Export::off())?;
+            let (shared, trigger) = share(build, &chassis, no_logs()?)?;
             // As in a service, where their names are taken.
             collectors::register(&shared)?;
             shared.metrics.runtime(&tokio::runtime::Handle::current())?;
@@ -94,7 +94,12 @@ impl<S> TestChassis<S> {
         let (chassis, shared, trigger) = parts.unwrap_or_else(|error| panic!("{}", Chain(&error)));
         let initial = Arc::new(settings);
         let settings = watch::Sender::new(initial.clone());
-        let teardown = Teardown::new(shared.clone(), trigger, chassis.shutdown.clone());
+        let teardown = Teardown::new(
+            shared.clone(),
+            trigger,
+            chassis.shutdown.clone(),
+            Exporters::default(),
+        );
         let chassis = Chassis {
             shared,
             settings: settings.subscribe(),

@@ -7,14 +7,12 @@ use super::digits::{Digits, digits, hex, unhex};
 /// A place in a distributed trace, after [W3C Trace Context](https://www.w3.org/TR/trace-context/).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    pub(super) trace: u128,
-    pub(super) span: u64,
+    trace: u128,
+    span: u64,
     parent: Option<u64>,
-    pub(super) sampled: bool,
+    pub(crate) sampled: bool,
     /// Whether the trace's id was made at random, which level 2 of the standard passes on.
     random: bool,
-    /// Whether this process exports traces, so that its spans need their parent.
-    pub(super) exporting: bool,
 }
 
 impl TraceContext {
@@ -42,7 +40,6 @@ impl TraceContext {
             parent: Some(parent),
             sampled: flags & 1 == 1,
             random: flags & 2 == 2,
-            exporting: false,
         })
     }
 
@@ -55,7 +52,6 @@ impl TraceContext {
             parent: None,
             sampled: false,
             random: true,
-            exporting: false,
         }
     }
 
@@ -89,8 +85,8 @@ impl TraceContext {
         (self.trace, self.span, self.parent)
     }
 
-    /// Whether this trace is recorded: by the caller's decision, or if this service exports its
-    /// traces (feature `otlp`), by its sampler's.
+    /// Whether this trace is recorded: the decision of the caller, or of an observer
+    /// ([`RequestHead::set_sampled`](crate::request::RequestHead::set_sampled)), such as an exporter with its sampler.
     pub fn is_sampled(&self) -> bool {
         self.sampled
     }

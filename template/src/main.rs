@@ -31,6 +31,9 @@ fn main() -> ExitCode {
     Service::<Settings>::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .revision(option_env!("REVISION"))
         .built_at(option_env!("CREATED"))
+        {%- if otlp == "yes" %}
+        .export(axum_chassis_otlp::Traces::from_env)
+        {%- endif %}
         {%- if database != "none" %}
         .command(
             "migrate",

@@ -182,6 +182,7 @@ fn with_a_token_changing_the_filter_and_reading_sensitive_routes_require_it() {
     let wrong = ("authorization", "Bearer 0123456789abcdeX");
     for (method, path) in [
         ("GET", "/"),
+        #[cfg(feature = "admin-page")]
         ("GET", "/status"),
         ("GET", "/config"),
         ("GET", "/log"),
@@ -201,7 +202,7 @@ fn with_a_token_changing_the_filter_and_reading_sensitive_routes_require_it() {
     ] {
         assert_eq!(ask("GET", path, &[]), 200, "{path}");
     }
-    let refused = get(program.admin, "/status");
+    let refused = get(program.admin, "/config");
     assert!(refused.header("www-authenticate").is_some());
     let config = request(program.admin, "GET", "/config", &[bearer()], "");
     assert!(
@@ -209,7 +210,7 @@ fn with_a_token_changing_the_filter_and_reading_sensitive_routes_require_it() {
         "{}",
         config.body
     );
-    assert!(program.metric("admin_requests_refused_total{reason=\"token\"}") >= 12.0);
+    assert!(program.metric("admin_requests_refused_total{reason=\"token\"}") >= 10.0);
     let (_, log) = program.stop();
     let refusals = log
         .iter()
@@ -223,7 +224,7 @@ fn reads_can_be_public_while_changes_require_the_token() {
         .set("admin.token", TOKEN)
         .set("admin.read", "everyone")
         .start();
-    assert_eq!(get(program.admin, "/status").status, 200);
+    assert_eq!(get(program.admin, "/config").status, 200);
     let put = |headers: &[_]| request(program.admin, "PUT", "/log", headers, "info").status;
     assert_eq!((put(&[]), put(&[bearer()])), (401, 200));
 }
@@ -239,7 +240,7 @@ fn without_a_token_a_service_in_a_container_rejects_changes() {
             .set("service.platform", "terminal"),
     ] {
         let program = setup.start();
-        assert_eq!(get(program.admin, "/status").status, 200);
+        assert_eq!(get(program.admin, "/config").status, 200);
         let put = request(program.admin, "PUT", "/log", &[], "info");
         assert_eq!(put.status, 403);
         assert!(put.body.contains("set admin.token"), "{}", put.body);
@@ -255,7 +256,13 @@ fn dns_rebinding_in_a_browser_with_a_forwarded_port_reads_nothing() {
         client.send(head.as_bytes()).unwrap();
         client.answer().unwrap().status
     };
-    for path in ["/", "/status", "/config", "/log"] {
+    for path in [
+        "/",
+        #[cfg(feature = "admin-page")]
+        "/status",
+        "/config",
+        "/log",
+    ] {
         assert_eq!(status(path, "evil.example:9090"), 421, "{path}");
         assert_eq!(status(path, "localhost:9090"), 200, "{path}");
     }
@@ -298,16 +305,6 @@ fn version_describes_the_process() {
     assert_eq!(version["version"], "1.2.3");
     assert_eq!(version["revision"], "abc123");
     assert!(version["rustc"].as_str().unwrap().starts_with("1."));
-    let page = get(program.admin, "/");
-    assert!(
-        page.header("content-type")
-            .unwrap()
-            .starts_with("text/html")
-    );
-    for text in ["subject", "dependency", "ready", "/health/liveness"] {
-        assert!(page.body.contains(text), "{text}");
-    }
-    assert!(!page.body.contains("http://") && !page.body.contains("https://"));
     let zipped = request(
         program.admin,
         "GET",
@@ -324,6 +321,27 @@ fn version_describes_the_process() {
             .starts_with("application/openmetrics-text")
     );
     assert!(open.body.ends_with("# EOF\n"));
+}
+
+#[cfg(not(feature = "admin-page"))]
+#[test]
+fn without_the_admin_page_the_root_lists_the_routes_and_each_answers() {
+    let program = Program::start();
+    let list = get(program.admin, "/");
+    let kind = list.header("content-type").unwrap();
+    assert!(kind.starts_with("text/plain"), "{kind}");
+    let (title, paths) = list.body.split_once("\n\n").unwrap();
+    assert_eq!(title, "subject 1.2.3");
+    let paths: Vec<&str> = paths.lines().collect();
+    for path in ["/health/readiness", "/metrics", "/config", "/log"] {
+        assert!(paths.contains(&path), "{paths:?}");
+    }
+    for path in paths {
+        assert_eq!(get(program.admin, path).status, 200, "{path}");
+    }
+    for path in ["/status", "/page.css", "/page.js"] {
+        assert_eq!(get(program.admin, path).status, 404, "{path}");
+    }
 }
 
 #[test]

@@ -207,3 +207,15 @@ fn the_content_security_policy_forbids_other_origins() {
         assert!(!asset.body.contains("http://") && !asset.body.contains("https://"));
     }
 }
+
+#[test]
+fn the_page_shows_the_service_and_links_to_the_other_routes_of_the_same_host() {
+    let program = started();
+    let page = get(program.admin, "/");
+    let kind = page.header("content-type").unwrap();
+    assert!(kind.starts_with("text/html"), "{kind}");
+    for text in ["subject", "dependency", "ready", "/health/liveness"] {
+        assert!(page.body.contains(text), "{text}");
+    }
+    assert!(!page.body.contains("http://") && !page.body.contains("https://"));
+}

@@ -47,7 +47,7 @@ fn the_access_rules_are_those_of_the_chassis() {
         request(running.admin(), method, path, headers, "info").status
     };
     for (method, path) in [
-        ("GET", "/status"),
+        ("GET", "/config"),
         ("PUT", "/log"),
         ("GET", "/cache"),
         ("GET", "/cache/3/size"),
@@ -68,7 +68,7 @@ fn the_access_rules_are_those_of_the_chassis() {
         );
     }
     // In a browser that was led here by another name.
-    for path in ["/status", "/cache"] {
+    for path in ["/config", "/cache"] {
         let mut client = Connection::open(running.admin()).unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nhost: evil.example\r\n\r\n");
         client.send(head.as_bytes()).unwrap();

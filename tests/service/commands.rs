@@ -1,6 +1,6 @@
 //! One-off work: the same program with another argument.
 
-use axum_chassis::testing::{Process, Signal};
+use axum_chassis_testing::{Process, Signal};
 
 use crate::program::Setup;
 

@@ -14,8 +14,8 @@ use std::thread;
 
 use axum::Router;
 use axum_chassis::settings::Sources;
-use axum_chassis::testing::Program;
 use axum_chassis::{Chassis, Running, Service};
+use axum_chassis_testing::Program;
 use tokio::runtime::Runtime;
 
 use crate::client::{get, request};

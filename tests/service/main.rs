@@ -4,6 +4,7 @@
 
 mod accounting;
 mod admin;
+#[cfg(feature = "admin-page")]
 mod admin_page;
 mod admin_routes;
 mod background;
@@ -12,6 +13,7 @@ mod client_address;
 mod commands;
 mod connections;
 mod examples;
+mod exporters;
 mod flags;
 mod hostile_clients;
 mod http2;
@@ -30,3 +32,6 @@ mod stop;
 mod test_kit;
 mod tracing_layers;
 mod unix_socket;
+
+/// Adds parts to the service under test; the tests of the crate `axum-chassis-otlp` add theirs.
+pub(crate) use exporters::extended;

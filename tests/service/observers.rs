@@ -1,6 +1,6 @@
 //! Observers of requests: each request begins and ends once, whatever its end.
 
-use axum_chassis::testing::Ended;
+use axum_chassis_testing::Ended;
 
 use crate::client::{Connection, get};
 use crate::examples::example;

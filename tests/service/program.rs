@@ -23,8 +23,8 @@ use axum_chassis::request::{FinishedRequest, RequestHead, RequestObserver};
 use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Duration as Human, Validate};
 use axum_chassis::shutdown::Shutdown;
-use axum_chassis::testing::{self, Ended, Process};
 use axum_chassis::{Chassis, ClientAddress, Problem, RoutePolicy, Service, trace};
+use axum_chassis_testing::{self as testing, Ended, Process};
 use http_body::Frame;
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ const BEGIN: &str = "--- the program ---";
 fn program() {
     // Past the test harness's own words.
     println!("{BEGIN}");
-    let mut service = Service::<Settings>::new("subject", "1.2.3")
+    let mut service = crate::extended(Service::<Settings>::new("subject", "1.2.3"))
         .revision("abc123")
         .outer_layer(map_response(outer))
         .arguments(

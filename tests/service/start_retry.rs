@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use axum_chassis::testing::Ended;
+use axum_chassis_testing::Ended;
 
 use crate::program::Setup;
 

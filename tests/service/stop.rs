@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::post as on_post;
 use axum_chassis::settings::Sources;
-use axum_chassis::testing::Signal;
 use axum_chassis::{Chassis, Service};
+use axum_chassis_testing::Signal;
 use serde_json::{Value, json};
 
 use crate::client::{Connection, get, post};

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use axum_chassis::testing::{Process, Program, Signal};
+use axum_chassis_testing::{Process, Program, Signal};
 
 use crate::program::Setup;
 

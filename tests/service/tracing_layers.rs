@@ -1,6 +1,6 @@
 //! A `tracing` layer of another crate beside the log.
 
-use axum_chassis::testing::Ended;
+use axum_chassis_testing::Ended;
 
 use crate::client::{get, request};
 use crate::program::{Setup, TOKEN, bearer};

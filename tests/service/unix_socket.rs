@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use axum_chassis::testing::Process;
+use axum_chassis_testing::Process;
 use tempfile::TempDir;
 
 use crate::client::get;
@@ -92,7 +92,7 @@ fn the_mode_of_the_file_is_the_settings() {
 fn the_file_of_a_killed_process_is_replaced() {
     let (_folder, path) = place();
     let killed = start(on(&path));
-    killed.signal(axum_chassis::testing::Signal::KILL);
+    killed.signal(axum_chassis_testing::Signal::KILL);
     killed.wait();
     assert!(path.exists());
     let process = start(on(&path));

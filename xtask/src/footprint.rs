@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::Context;
-use axum_chassis::testing::Program;
+use axum_chassis_testing::Program;
 use stores::{Postgres, Redis};
 
 use crate::blocks::write_measured;

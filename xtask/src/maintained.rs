@@ -1,23 +1,19 @@
 //! `cargo xtask maintained`: fails if a row of docs/maintained.md has to be reviewed.
 
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
+use cargo_chassis::calendar;
 
 /// The number of days after which the newest version in a row has to be looked up again.
 const LOOKED_UP: i64 = 45;
-
-/// Rust 1.95 was released on this day, and each release follows six weeks after the one before it.
-const RUST_1_95: &str = "2026-04-16";
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let table = fs::read_to_string(crate::root().join("docs/maintained.md"))?;
     for row in rows(&table).filter(|row| !row.is_newest()) {
         println!("{}: {}, not {}", row.part, row.version, row.newest);
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let due = due(&table, i64::try_from(now.as_secs() / 86_400)?);
+    let due = due(&table, calendar::today());
     ensure!(
         due.is_empty(),
         "to look at again in docs/maintained.md:\n  {}",
@@ -96,7 +92,7 @@ fn reasons(row: &Part<'_>, today: i64) -> anyhow::Result<Vec<String>> {
         ));
     }
     if let Some(minor) = rust_release(row.version) {
-        let newest = 95 + (today - day(RUST_1_95)?).div_euclid(42);
+        let newest = calendar::newest_rust(today);
         if minor + 2 <= newest {
             reasons.push(format!("1.{minor}, and the newest is 1.{newest}"));
         }
@@ -119,20 +115,9 @@ fn rust_release(version: &str) -> Option<i64> {
 /// # Errors
 /// If the text is not a date such as 2026-11-30.
 fn day(date: &str) -> anyhow::Result<i64> {
-    let numbers: Result<Vec<i64>, _> = date.split('-').map(str::parse).collect();
-    let Ok(&[year, month, day]) = numbers.as_deref() else {
-        anyhow::bail!(
-            "invalid date \"{date}\" in docs/maintained.md: expected one such as 2026-11-30"
-        );
-    };
-    // Count years from March, so that the leap day is the last day of a year.
-    let (year, month) = if month < 3 {
-        (year - 1, month + 9)
-    } else {
-        (year, month - 3)
-    };
-    let leap_days = year / 4 - year / 100 + year / 400;
-    Ok(year * 365 + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468)
+    calendar::day(date).with_context(|| {
+        format!("invalid date \"{date}\" in docs/maintained.md: expected one such as 2026-11-30")
+    })
 }
 
 #[cfg(test)]
@@ -198,15 +183,6 @@ mod tests {
         };
         assert!(is_newest("`postgres:18`", "18") && is_newest("`rust:1.95-slim`", "computed"));
         assert!(!is_newest("`postgres:18`", "") && !is_newest("`postgres:18`", "computed"));
-    }
-
-    #[test]
-    fn days_are_those_of_the_calendar() {
-        let between = |from, to| day(to).expect("a date") - day(from).expect("a date");
-        assert_eq!(day("1970-01-01").expect("a date"), 0);
-        assert_eq!(between("2026-04-16", "2026-11-30"), 228);
-        assert_eq!(between("2028-02-28", "2028-03-01"), 2);
-        assert!(day("soon").is_err());
     }
 
     #[test]

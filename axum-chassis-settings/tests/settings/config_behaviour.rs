@@ -223,7 +223,7 @@ fn keys_of_a_source_are_paths_at_the_first_level_and_as_they_stand_below_it() {
         ("server".into(), value(json!({ "port": 81 }))),
         ("server.host".into(), "::1".into()),
     ]);
-    let server = Fixture::new().source(both).settings().chassis.server;
+    let server = Fixture::new().source(both).settings().framework.server;
     assert_eq!((server.port, server.host.to_string().as_str()), (81, "::1"));
 }
 

@@ -20,19 +20,19 @@ fn with_secrets() -> Fixture {
 #[test]
 fn secrets_are_redacted_in_every_output() {
     let Settings {
-        chassis,
+        framework,
         service,
         effective,
         ..
     } = with_secrets().settings();
-    assert_eq!(chassis.admin.token.as_ref().unwrap().expose(), SECRET);
+    assert_eq!(framework.admin.token.as_ref().unwrap().expose(), SECRET);
     let shown = [
         effective.to_toml(),
         effective.to_json().to_string(),
         format!("{effective:?}"),
-        format!("{chassis:?}"),
+        format!("{framework:?}"),
         format!("{:?}", service.database),
-        serde_json::to_string(&chassis).unwrap(),
+        serde_json::to_string(&framework).unwrap(),
         serde_json::to_string(&service.database).unwrap(),
         format!(
             "{:?}",

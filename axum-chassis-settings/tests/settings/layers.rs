@@ -37,7 +37,7 @@ fn each_layer_wins_over_those_before_it() {
     for (port, write, from) in layers {
         fixture = write(fixture);
         let settings = fixture.settings();
-        assert_eq!(settings.chassis.server.port.to_string(), port);
+        assert_eq!(settings.framework.server.port.to_string(), port);
         assert_eq!(
             fixture.plain(settings.effective.origin("server.port").unwrap()),
             from
@@ -64,13 +64,13 @@ fn the_last_of_two_flags_wins() {
         .flag("server.port=1")
         .flag("server.port=2")
         .settings();
-    assert_eq!(settings.chassis.server.port, 2);
+    assert_eq!(settings.framework.server.port, 2);
 }
 
 #[test]
 fn without_files_and_variables_the_defaults_hold() {
     let settings = load_from(&Sources::empty()).unwrap();
-    assert_eq!(settings.chassis.server.port, 8080);
+    assert_eq!(settings.framework.server.port, 8080);
     assert_eq!(settings.service.orders.max, 10);
 }
 
@@ -89,7 +89,7 @@ fn a_service_without_settings_has_those_of_the_chassis() {
         .with_var("PORT", "81")
         .with_var("DATABASE_URL", "postgres://db");
     let loaded = load::<Chassis, ()>(&sources).unwrap();
-    assert_eq!(loaded.chassis.server.port, 81);
+    assert_eq!(loaded.framework.server.port, 81);
 }
 
 #[test]
@@ -97,5 +97,5 @@ fn a_byte_order_mark_is_not_part_of_a_file() {
     let settings = Fixture::new()
         .default_toml("\u{feff}[server]\nport = 1\n")
         .settings();
-    assert_eq!(settings.chassis.server.port, 1);
+    assert_eq!(settings.framework.server.port, 1);
 }

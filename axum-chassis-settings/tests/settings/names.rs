@@ -355,7 +355,7 @@ fn a_secret_file_loses_one_newline_and_nothing_else() {
         ("p4ss\r", "p4ss\r"),
     ] {
         let settings = Fixture::new().secret("admin.token", content).settings();
-        let token = settings.chassis.admin.token.unwrap();
+        let token = settings.framework.admin.token.unwrap();
         assert_eq!(token.expose(), secret, "{content:?}");
     }
 }

@@ -99,7 +99,7 @@ fn an_atomic_update_of_a_configmap_is_read_completely() {
         &[("default.toml", "[logs]\nfilter = \"debug\"\n")],
     );
     let settings = watched.next().unwrap();
-    assert_eq!(settings.chassis.logs.filter, "debug");
+    assert_eq!(settings.framework.logs.filter, "debug");
 
     publish(
         &watched.folder.path().join("secrets"),
@@ -108,7 +108,7 @@ fn an_atomic_update_of_a_configmap_is_read_completely() {
     );
     let rotated = watched.next().unwrap();
     assert_eq!(rotated.effective.diff(&settings.effective), ["admin.token"]);
-    assert_eq!(rotated.chassis.admin.token.unwrap().expose(), "two");
+    assert_eq!(rotated.framework.admin.token.unwrap().expose(), "two");
 
     publish(
         &config,
@@ -123,7 +123,7 @@ fn an_atomic_update_of_a_configmap_is_read_completely() {
         "..4",
         &[("default.toml", "[logs]\nfilter = \"warn\"\n")],
     );
-    assert_eq!(watched.next().unwrap().chassis.logs.filter, "warn");
+    assert_eq!(watched.next().unwrap().framework.logs.filter, "warn");
     watched.nothing_more();
 }
 
@@ -142,15 +142,15 @@ fn a_rename_over_is_noticed_and_so_is_a_new_file() {
         config.join("default.toml"),
     )
     .unwrap();
-    assert_eq!(watched.next().unwrap().chassis.server.port, 1);
+    assert_eq!(watched.next().unwrap().framework.server.port, 1);
 
     watched
         .folder
         .write("config/dev.toml", "[server]\nport = 2\n");
-    assert_eq!(watched.next().unwrap().chassis.server.port, 2);
+    assert_eq!(watched.next().unwrap().framework.server.port, 2);
 
     watched.folder.write("secrets/server/port", "3");
-    assert_eq!(watched.next().unwrap().chassis.server.port, 3);
+    assert_eq!(watched.next().unwrap().framework.server.port, 3);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_burst_of_changes_is_one_change() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let mut noticed = 1;
-    while watched.next().unwrap().chassis.server.port != written {
+    while watched.next().unwrap().framework.server.port != written {
         noticed += 1;
     }
     // On a machine as busy as can be, it may have rested now and then.
@@ -190,7 +190,7 @@ fn a_file_that_is_missing_for_a_moment_is_not_a_change() {
 
     std::fs::remove_file(&file).unwrap();
     assert_eq!(
-        watched.next().unwrap().chassis.server.port,
+        watched.next().unwrap().framework.server.port,
         8080,
         "gone for good"
     );

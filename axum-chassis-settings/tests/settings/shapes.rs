@@ -395,12 +395,8 @@ fn a_section_of_both_service_and_chassis_is_an_error() {
         panic!("it clashes")
     };
     let told = invalid.to_string();
-    assert!(
-        told.starts_with(
-            "cache: reserved section name: the chassis has a section of this name (struct "
-        ),
-        "{told}"
-    );
+    let expected = "cache: reserved section name: `settings::shapes::Inner` has a section of this name (struct ";
+    assert!(told.starts_with(expected), "{told}");
 }
 
 /// A type whose own errors quote what it was given.

@@ -29,7 +29,7 @@ fn a_yaml_file_is_a_layer_above_the_files_and_below_secrets_and_variables() {
         .default_toml("[server]\nport = 1\n[orders]\nmin = 2\nnote = \"x\"\n")
         .yaml(YAML);
     let settings = fixture.settings();
-    assert_eq!(settings.chassis.server.port, 81);
+    assert_eq!(settings.framework.server.port, 81);
     assert_eq!(settings.service.orders.min, 2);
     assert_eq!(settings.service.orders.tags, ["a", "b"]);
     assert_eq!(settings.service.orders.note, None);
@@ -49,8 +49,8 @@ fn a_yaml_file_is_a_layer_above_the_files_and_below_secrets_and_variables() {
         .var("APP__SERVER__IDLE_TIMEOUT", "6s")
         .flag("orders.tags=c")
         .settings();
-    assert_eq!(above.chassis.server.port, 82);
-    assert_eq!(above.chassis.server.idle_timeout.as_secs(), 6);
+    assert_eq!(above.framework.server.port, 82);
+    assert_eq!(above.framework.server.idle_timeout.as_secs(), 6);
     assert_eq!(above.service.orders.tags, ["c"]);
 }
 
@@ -79,7 +79,7 @@ fn of_several_sources_the_last_wins() {
     let fixture = Fixture::new()
         .source(Says::one("server.port", 1))
         .source(Says::one("server.port", 2));
-    assert_eq!(fixture.settings().chassis.server.port, 2);
+    assert_eq!(fixture.settings().framework.server.port, 2);
 }
 
 /// `(YAML, its errors)`, without their origins.
@@ -275,7 +275,7 @@ fn a_source_is_polled_and_a_failure_is_reported_until_it_ends() {
     };
     let (send, changes) = std::sync::mpsc::channel();
     let _watcher = watch::<Chassis, Service>(Sources::empty().source(source), move |change| {
-        let port = change.map(|settings| settings.chassis.server.port);
+        let port = change.map(|settings| settings.framework.server.port);
         send.send(port.map_err(|invalid| invalid.to_string()))
             .unwrap_or_default();
     })

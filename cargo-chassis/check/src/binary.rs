@@ -1,8 +1,8 @@
 //! Runs the binary to find out its settings, routes and metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -324,17 +324,12 @@ impl Live {
             .listeners
             .get(listener)
             .with_context(|| format!("there is no listener {listener}"))?;
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        Ok((status.context("no HTTP status")?, body.to_owned()))
+        let request = minreq::get(format!("http://{address}{path}"));
+        let response = request
+            .with_follow_redirects(false)
+            .with_timeout(10)
+            .send()?;
+        Ok((response.status_code, response.as_str()?.to_owned()))
     }
 
     /// Resident memory in bytes, if the system reports it.

@@ -17,10 +17,10 @@ use std::env;
 {% endif -%}
 use std::fs;
 
-use axum_chassis::testing::{Program, SettingsTable};
-{%- if database == "postgres" %}
+{% if database == "postgres" -%}
 use axum_chassis_sqlx::testing::Database;
-{%- endif %}
+{% endif -%}
+use axum_chassis_testing::{Program, SettingsTable};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_{{package}}");
 

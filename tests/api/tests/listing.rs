@@ -1,4 +1,4 @@
-//! The public APIs of the crates in `listing.txt` and `settings.txt`: reviewers see every change of them.
+//! The public APIs of the crates in `listing.txt`, `otlp.txt`, `settings.txt` and `testing.txt`: reviewers see every change of them.
 //! `UPDATE_SNAPSHOTS=1 cargo test --package api -- --ignored` writes it.
 
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ const FOREIGN: [(&str, &[&str]); 18] = [
         "prometheus",
         &["axum_chassis::prometheus", "::prometheus_registry(&self)"],
     ),
-    ("rustix", &["axum_chassis::testing::"]),
+    ("rustix", &["axum_chassis_testing::"]),
     ("schemars", &[]),
     ("serde_core", &[]),
     ("serde_json", &[]),
@@ -47,14 +47,22 @@ const FOREIGN: [(&str, &[&str]); 18] = [
     ("tracing_core", &["axum_chassis::logs::Logs::"]),
     (
         "tracing_subscriber",
-        &["axum_chassis::logs::Logs::layer", "::tracing_layer(self"],
+        &[
+            "axum_chassis::logs::Logs::layer",
+            "axum_chassis::logs::install_with_layer",
+            "::Exporter::layer(&self)",
+            "::Traces::layer(&self)",
+            "::tracing_layer(self",
+        ],
     ),
 ];
 /// The crates of the language, and ours.
-const OWN: [&str; 6] = [
+const OWN: [&str; 8] = [
     "alloc",
     "axum_chassis",
+    "axum_chassis_otlp",
     "axum_chassis_settings",
+    "axum_chassis_testing",
     "core",
     "std",
     "u64",
@@ -102,7 +110,9 @@ fn crates(line: &str) -> impl Iterator<Item = &str> {
 fn the_public_api_equals_its_listing() {
     let listings = [
         ("axum-chassis", "listing.txt"),
+        ("axum-chassis-otlp", "otlp.txt"),
         ("axum-chassis-settings", "settings.txt"),
+        ("axum-chassis-testing", "testing.txt"),
     ]
     .map(|(package, listing)| (api(package), listing));
     let text: String = listings.iter().map(|(api, _)| api.to_string()).collect();

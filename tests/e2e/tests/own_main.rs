@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use axum_chassis::testing::Signal;
+use axum_chassis_testing::Signal;
 use e2e::{built, cargo, published, root, wait_for};
 use std::io::{Read, Write};
 

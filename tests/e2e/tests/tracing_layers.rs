@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
-use axum_chassis::testing::Program;
+use axum_chassis_testing::Program;
 use e2e::{cargo, root, succeed, wait_for};
 
 const MAIN: &str = r#"

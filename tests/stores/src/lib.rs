@@ -11,7 +11,7 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-use axum_chassis::testing::Process as Service;
+use axum_chassis_testing::Process as Service;
 
 pub use certificates::Certificates;
 pub use http::{Answer, request};

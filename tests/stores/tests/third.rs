@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use axum_chassis::testing::Program;
+use axum_chassis_testing::Program;
 use stores::{Process, free_port, metric, request, wait_for, wait_until_not_ready};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_nats");

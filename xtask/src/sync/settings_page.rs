@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, ensure};
-use axum_chassis::testing::SettingsTable;
+use axum_chassis_testing::SettingsTable;
 
 use crate::blocks::replace;
 

@@ -1,7 +1,6 @@
 //! Rules for images: user, ports and folders agree with the manifests.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use anyhow::Context;
 
@@ -12,8 +11,6 @@ use crate::sources::Sources;
 /// The instructions of the last stage of a Dockerfile, including those of its parent stages.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Image {
-    /// The external base image.
-    base: String,
     user: String,
     workdir: String,
     exposed: Vec<u64>,
@@ -44,10 +41,7 @@ impl Image {
                         .split_whitespace()
                         .filter(|word| !word.starts_with("--"));
                     let parent = with_arguments(words.next().unwrap_or_default(), &arguments);
-                    image = stages.get(&parent).cloned().unwrap_or_else(|| Self {
-                        base: parent.clone(),
-                        ..Self::default()
-                    });
+                    image = stages.get(&parent).cloned().unwrap_or_default();
                     // FROM parent AS name
                     words.nth(1).unwrap_or_default().clone_into(&mut name);
                 }
@@ -83,57 +77,9 @@ pub(super) fn check(
             .with_context(|| format!("cannot read {}", path.display()))?;
         let file = path.file_name().unwrap_or_default().display().to_string();
         let image = Image::parse(&text);
-        maintained(&image, &file, faults);
         against(&image, &file, workload, faults);
     }
     Ok(())
-}
-
-/// Base images, and the last day of their full support. docs/maintained.md has the sources.
-const BASES: [(&str, &str); 6] = [
-    ("distroless/.*-debian11", "2024-08-14"),
-    ("distroless/.*-debian12", "2026-08-09"),
-    ("bullseye", "2024-08-14"),
-    ("bookworm", "2026-07-11"),
-    ("trixie", "2028-08-09"),
-    ("debian13", "2028-08-09"),
-];
-
-fn maintained(image: &Image, file: &str, faults: &mut Faults) {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let today = now.map_or(0, |now| now.as_secs() / 86_400);
-    let Some(end) = end(&image.base) else { return };
-    if day(end).is_some_and(|end| end < today) {
-        faults.warn(
-            file,
-            "FROM",
-            format!("{} has not been fully supported since {end}", image.base),
-            "use a newer base: debian:trixie-slim, gcr.io/distroless/...-debian13",
-        );
-    }
-}
-
-/// The last day of support of a known base image.
-fn end(base: &str) -> Option<&'static str> {
-    let known = |(name, _): &(&str, &str)| match name.split_once(".*") {
-        Some((start, end)) => base.contains(start) && base.contains(end),
-        None => base.contains(name),
-    };
-    BASES.iter().find(|base| known(base)).map(|(_, end)| *end)
-}
-
-/// The number of days from 1970 to a date such as `2026-07-11`.
-fn day(date: &str) -> Option<u64> {
-    let mut parts = date.split('-').map(|part| part.parse::<u64>().ok());
-    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    // Count years from March, so that the leap day is the last day of a year.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
-    days.checked_sub(719_469)
 }
 
 fn against(image: &Image, file: &str, workload: &Workload<'_>, faults: &mut Faults) {
@@ -192,7 +138,7 @@ fn against(image: &Image, file: &str, workload: &Workload<'_>, faults: &mut Faul
 
 #[cfg(test)]
 mod tests {
-    use super::{BASES, Image, day, end};
+    use super::Image;
 
     #[test]
     fn the_last_stage_inherits_from_its_parents() {
@@ -203,34 +149,5 @@ mod tests {
         assert_eq!(image.user, "65532:65532");
         assert_eq!(image.workdir, "/app");
         assert_eq!(image.exposed, [8080, 9090]);
-    }
-
-    #[test]
-    fn a_base_image_is_recognized_by_its_release() {
-        let image = Image::parse(
-            "ARG KIND=cc\nFROM rust:1-trixie AS build\nFROM gcr.io/distroless/${KIND}-debian12:nonroot AS run\nFROM run\n",
-        );
-        assert_eq!(image.base, "gcr.io/distroless/cc-debian12:nonroot");
-        assert_eq!(end(&image.base), Some("2026-08-09"));
-        assert_eq!(end("debian:trixie-slim"), Some("2028-08-09"));
-        assert_eq!(end("alpine:3"), None);
-    }
-
-    #[test]
-    fn days_are_counted() {
-        assert_eq!(day("1970-01-01"), Some(0));
-        assert_eq!(day("2000-02-29"), Some(11_016));
-        assert_eq!(day("2026-11-24"), Some(20_781));
-        assert_eq!(day("soon"), None);
-    }
-
-    #[test]
-    fn each_date_is_in_the_table() {
-        let table = include_str!("../../../../docs/maintained.md");
-        for (base, end) in BASES {
-            let name = base.rsplit("-").next().unwrap_or(base);
-            let row = |line: &str| line.contains(name) && line.contains(end);
-            assert!(table.lines().any(row), "{base} {end}");
-        }
     }
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 
-use axum_chassis::testing::{Ended, Program};
+use axum_chassis_testing::{Ended, Program};
 use stores::{Answer, Asked, request};
 
 /// The service, whose ups and downs are to be seen soon.

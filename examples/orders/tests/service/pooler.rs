@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use axum_chassis::testing::Process;
+use axum_chassis_testing::Process;
 use stores::{Asked, Load, PgBouncer, Postgres, Proxy, wait_for, wait_until_not_ready};
 
 use crate::secrets::{has_no_password, shows_no_password};

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use axum_chassis::testing::{Process, Program};
+use axum_chassis_testing::{Process, Program};
 use stores::{
     Load, PASSWORD, PASSWORD_IN_URL, PgBouncer, Postgres, Proxy, Redis, request, wait_for,
     wait_until_not_ready,
@@ -118,11 +118,9 @@ fn no_password_is_shown_when_stores_work_and_when_they_fail() {
     redis.start_again();
     service.wait_until_ready();
 
-    if cfg!(feature = "otlp") {
-        wait_for("traces", || {
-            collector.text().contains("/orders").then_some(())
-        });
-    }
+    wait_for("traces", || {
+        collector.text().contains("/orders").then_some(())
+    });
     let ended = service.stop();
     assert_eq!(ended.code, Some(0));
     let said = ended.stdout + &ended.stderr;
@@ -239,11 +237,9 @@ fn no_password_is_shown_when_a_standby_is_promoted() {
         assert!([201, 503].contains(&one.status()), "{one:?}");
     }
     acknowledged(&asked, &standby.query("SELECT reference FROM orders"));
-    if cfg!(feature = "otlp") {
-        wait_for("traces", || {
-            collector.text().contains("/orders").then_some(())
-        });
-    }
+    wait_for("traces", || {
+        collector.text().contains("/orders").then_some(())
+    });
     let ended = service.stop();
     has_no_password("the log", &(ended.stdout + &ended.stderr));
     has_no_password("traces", &collector.text());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use axum_chassis::testing::{Process, Program};
+use axum_chassis_testing::{Process, Program};
 use stores::{
     Asked, Certificates, Load, Postgres, Redis, metric, request, wait_for, wait_until_not_ready,
 };

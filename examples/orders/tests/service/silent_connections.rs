@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use axum_chassis::testing::Process;
+use axum_chassis_testing::Process;
 use stores::{
     Asked, Certificates, Held, Load, Postgres, Proxy, Redis, request, wait_for,
     wait_until_not_ready,

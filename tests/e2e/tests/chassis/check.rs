@@ -19,14 +19,7 @@ fn check_warns_about_settings_that_should_be_secrets_and_files_that_are_not_sett
         name,
         &["chassis=registry"],
     );
-    let service = Generated {
-        folder: place.path().join(name),
-        extra: Some(format!(
-            "patch.crates-io.axum-chassis.path='{}'",
-            root().display()
-        )),
-        stores: Vec::new(),
-    };
+    let service = Generated::from_registry(place.path().join(name));
     service.takes_the_versions_of_this_checkout();
     let settings = service.folder.join("src/settings.rs");
     edit(

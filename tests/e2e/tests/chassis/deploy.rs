@@ -176,7 +176,7 @@ fn a_workflow_has_jobs_for_the_chosen_parts_only() {
     let ships = jobs(&["test", "image", "publish"]);
     assert_eq!(kubernetes.jobs("release"), &ships | &jobs(&["overlay"]));
     assert_eq!(docker.jobs("release"), ships);
-    let reports = jobs(&["advisories", "template", "report"]);
+    let reports = jobs(&["advisories", "doctor", "report"]);
     let scans = &reports | &jobs(&["image"]);
     assert_eq!(kubernetes.jobs("nightly"), scans);
     assert_eq!(docker.jobs("nightly"), scans);

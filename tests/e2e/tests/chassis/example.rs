@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use axum_chassis::testing::Program;
+use axum_chassis_testing::Program;
 use e2e::{edit, files, root};
 
 use crate::generate::generate;

@@ -67,15 +67,12 @@ fn a_service_with_the_chassis_from_a_registry_passes_its_tests() {
     let manifest = read(&folder.join("Cargo.toml"));
     let wanted = format!("axum-chassis = \"{}\"\n", cargo_chassis::embedded::VERSION);
     assert!(manifest.contains(&wanted), "{manifest}");
-    let features = "default = [\"otlp\"]\n";
-    assert!(manifest.contains(features), "{manifest}");
-    // No registry has it yet.
-    let patch = format!("patch.crates-io.axum-chassis.path='{}'", root().display());
-    let service = Generated {
-        folder,
-        extra: Some(patch),
-        stores: Vec::new(),
-    };
+    let otlp = format!(
+        "axum-chassis-otlp = {{ version = \"{}\" }}\n",
+        cargo_chassis::embedded::VERSION
+    );
+    assert!(manifest.contains(&otlp), "{manifest}");
+    let service = Generated::from_registry(folder);
     service.takes_the_versions_of_this_checkout();
     service.keeps_its_promises("registry-orders");
     service.exports_traces("registry-orders");
@@ -169,19 +166,20 @@ fn cargo_chassis_vendor_completes_what_cargo_generate_began() {
     edit(
         &folder.join("Cargo.toml"),
         r#"{ path = "/nowhere" }"#,
-        r#"{ path = "/nowhere", features = ["otlp"] }"#,
+        r#"{ path = "/nowhere", features = ["json"] }"#,
     );
     said(chassis(&folder.join("src")).arg("vendor"), 0);
     let manifest = read(&folder.join("Cargo.toml"));
-    let dependency = r#"axum-chassis = { path = "vendor/axum-chassis", features = ["otlp"] }"#;
-    let in_tests = r#"axum-chassis = { path = "vendor/axum-chassis", features = ["testing"] }"#;
+    let dependency = r#"axum-chassis = { path = "vendor/axum-chassis", features = ["json"] }"#;
+    let in_tests = r#"axum-chassis-testing = { path = "vendor/axum-chassis-testing" }"#;
     for line in [dependency, in_tests] {
         assert!(manifest.contains(line), "{manifest}");
     }
+    // Nor does the owner want the admin page.
     edit(
         &folder.join("Cargo.toml"),
         dependency,
-        r#"axum-chassis = { path = "vendor/axum-chassis" }"#,
+        r#"axum-chassis = { path = "vendor/axum-chassis", default-features = false }"#,
     );
     assert!(!manifest.contains("A folder on this machine"), "{manifest}");
     let record = read(&folder.join(".chassis.toml"));
@@ -190,8 +188,36 @@ fn cargo_chassis_vendor_completes_what_cargo_generate_began() {
     let service = Generated::at(folder);
     service.takes_the_versions_of_this_checkout();
     service.keeps_its_promises("path_orders");
+    let features = cargo(&service.folder)
+        .args(["tree", "--offline", "--edges", "features"])
+        .output()
+        .expect("cargo");
+    let features = String::from_utf8_lossy(&features.stdout).into_owned();
+    assert!(
+        features.contains("axum-chassis v") && !features.contains("admin-page"),
+        "{features}"
+    );
     let again = said(chassis(&service.folder).arg("vendor"), 0);
     assert!(again.contains("Unchanged"), "{again}");
+
+    // The owner adds a crate to a vendored service, as docs/traces.md describes.
+    edit(
+        &service.folder.join("Cargo.toml"),
+        "axum-chassis = { path = \"vendor/axum-chassis\" }\n",
+        "axum-chassis = { path = \"vendor/axum-chassis\" }\n\
+         axum-chassis-otlp = { path = \"vendor/axum-chassis-otlp\" }\n",
+    );
+    edit(
+        &service.folder.join("src/main.rs"),
+        "        .run(",
+        "        .export(axum_chassis_otlp::Traces::from_env)\n        .run(",
+    );
+    let added = said(chassis(&service.folder).arg("vendor"), 0);
+    assert!(added.contains("axum-chassis-otlp"), "{added}");
+    assert!(!added.contains("axum-chassis-redis"), "{added}");
+    service.takes_the_versions_of_this_checkout();
+    service.compiles();
+    service.exports_traces("path_orders");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use axum_chassis::testing::Program;
+use axum_chassis_testing::Program;
 use e2e::{cargo, files, root, run_lines, said, succeed, wait_for};
 
 use crate::tool::{TARGET, chassis, read};
@@ -47,10 +47,10 @@ const PLACEHOLDERS: [&str; 4] = [
     "{{description",
 ];
 
-/// A service, and what `cargo --config` it needs to be built here.
+/// A service, and the configuration of cargo that it needs to be built here.
 pub(crate) struct Generated {
     pub(crate) folder: PathBuf,
-    pub(crate) extra: Option<String>,
+    extra: Option<PathBuf>,
     /// Where its stores are, by their variables.
     pub(crate) stores: Vec<(&'static str, String)>,
 }
@@ -62,6 +62,24 @@ impl Generated {
             folder,
             extra: None,
             stores: Vec::new(),
+        }
+    }
+
+    /// One with the crates of this checkout in place of those of the registry, which does not have them yet.
+    pub(crate) fn from_registry(folder: PathBuf) -> Self {
+        let file = folder.with_extension("patch.toml");
+        let crates = [
+            ("axum-chassis", ""),
+            ("axum-chassis-otlp", "axum-chassis-otlp"),
+            ("axum-chassis-testing", "axum-chassis-testing"),
+        ];
+        let patches = crates
+            .map(|(name, place)| format!("{name}.path = '{}'\n", root().join(place).display()));
+        let text = format!("[patch.crates-io]\n{}", patches.concat());
+        fs::write(&file, text).expect("a file");
+        Self {
+            extra: Some(file),
+            ..Self::at(folder)
         }
     }
 
@@ -142,7 +160,7 @@ impl Generated {
         cargo.arg(command);
         // `cargo fmt` knows no `--config`.
         if let (Some(extra), true) = (&self.extra, *command != "fmt") {
-            cargo.args(["--config", extra]);
+            cargo.arg("--config").arg(extra);
         }
         cargo.args(rest);
         cargo

@@ -4,6 +4,7 @@ mod add;
 mod agents;
 mod check;
 mod deploy;
+mod doctor;
 mod example;
 mod generate;
 mod generated_service;

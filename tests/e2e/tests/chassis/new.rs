@@ -69,13 +69,17 @@ fn the_vendored_crates_are_what_cargo_package_would_ship() {
         "database=postgres",
         "-d",
         "redis=yes",
+        "-d",
+        "otlp=yes",
     ]);
     said(new.env("CARGO", "true"), 0);
     for name in [
         "axum-chassis",
+        "axum-chassis-otlp",
         "axum-chassis-redis",
         "axum-chassis-settings",
         "axum-chassis-sqlx",
+        "axum-chassis-testing",
     ] {
         let folder = place.path().join("orders/vendor").join(name);
         let vendored: BTreeSet<PathBuf> = files(&folder, &[])
@@ -148,7 +152,7 @@ fn new_prompts_on_a_terminal_and_uses_the_defaults_elsewhere() {
     let manifest = read(&place.path().join("asked/Cargo.toml"));
     for line in [
         "description = \"Sells tea.\"",
-        "default = [\"otlp\"]",
+        "axum-chassis-otlp = { git = \"https://github.com/axum-chassis/axum-chassis\" }",
         "git = \"https://github.com/axum-chassis/axum-chassis\"",
     ] {
         assert!(manifest.contains(line), "{line}: {manifest}");

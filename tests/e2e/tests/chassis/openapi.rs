@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use axum_chassis::testing::Program;
+use axum_chassis_testing::Program;
 use e2e::{edit, root, said, succeed};
 
 use crate::generate::generate;

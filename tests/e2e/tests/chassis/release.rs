@@ -47,6 +47,7 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
         "",
         "axum-chassis = { path = \".\", ",
         "axum-chassis-settings = { path = \"axum-chassis-settings\", ",
+        "axum-chassis-testing = { path = \"axum-chassis-testing\", ",
         "cargo-chassis-check = { path = \"cargo-chassis/check\", ",
     ] {
         let version = |version: &str| format!("{before}version = \"{version}\"");

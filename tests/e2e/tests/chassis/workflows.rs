@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use e2e::{commit, git, root, succeed};
+use cargo_chassis::embedded::VERSION;
+use e2e::{clone_of_this_checkout, commit, git, root, succeed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -15,12 +16,14 @@ use crate::tool::read;
 const AMD64: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 const ARM64: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 
-/// A generated service on its default branch, which its origin has too.
+/// A repository on its default branch, which its origin has too.
 struct Checkout {
     place: TempDir,
+    name: &'static str,
 }
 
 impl Checkout {
+    /// Of a generated service.
     fn new() -> Self {
         let place = tempfile::tempdir().expect("a folder");
         generate(
@@ -29,11 +32,22 @@ impl Checkout {
             "orders",
             &["chassis=git", "workspace=own"],
         );
-        let service = Self { place };
+        let name = "orders";
+        Self { place, name }.with_origin()
+    }
+
+    fn of_this_repository() -> Self {
+        let place = tempfile::tempdir().expect("a folder");
+        clone_of_this_checkout(place.path());
+        let name = "axum-chassis";
+        Self { place, name }.with_origin()
+    }
+
+    fn with_origin(self) -> Self {
         for folder in ["origin", "tools"] {
-            fs::create_dir(service.path(folder)).expect("a folder");
+            fs::create_dir(self.path(folder)).expect("a folder");
         }
-        let (folder, origin) = (service.folder(), service.path("origin"));
+        let (folder, origin) = (self.folder(), self.path("origin"));
         git(
             &origin,
             &["init", "--quiet", "--bare", "--initial-branch=main"],
@@ -45,12 +59,14 @@ impl Checkout {
             &folder,
             &["remote", "add", "origin", &origin.display().to_string()],
         );
-        commit(&folder, "a service");
+        git(&folder, &["add", "--all"]);
+        let message = "--message=all of it";
+        git(&folder, &["commit", "--quiet", "--allow-empty", message]);
         git(
             &folder,
             &["push", "--quiet", "--set-upstream", "origin", "main"],
         );
-        service
+        self
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -58,7 +74,7 @@ impl Checkout {
     }
 
     fn folder(&self) -> PathBuf {
-        self.path("orders")
+        self.path(self.name)
     }
 
     /// Stands in for a program. It finds files in $PLACE.
@@ -280,7 +296,7 @@ fn failures_of_the_night_open_one_issue_and_later_update_it() {
     );
     let report = |open: &str| {
         fs::write(service.path("open"), open).expect("a file");
-        let needs = r#"{"advisories":{"result":"failure"},"template":{"result":"success"},"image":{"result":"failure"}}"#;
+        let needs = r#"{"advisories":{"result":"failure"},"doctor":{"result":"success"},"image":{"result":"failure"}}"#;
         let variables = [
             ("RESULTS", needs),
             ("TITLE", "Nightly checks fail"),
@@ -298,6 +314,179 @@ fn failures_of_the_night_open_one_issue_and_later_update_it() {
         format!("issue\ncreate\n--title\nNightly checks fail\n--body\n{body}")
     );
     assert_eq!(report("12\n"), format!("issue\nedit\n12\n--body\n{body}"));
+}
+
+#[test]
+fn a_tag_of_this_repository_is_released_if_its_version_is_in_the_manifest_changelog_and_archive() {
+    let checkout = Checkout::of_this_repository();
+    let folder = checkout.folder();
+    let tag = format!("v{VERSION}");
+    let passes = |text, version: &str| {
+        let step = ("release", "test", text);
+        let output = checkout.run(step, &[("BRANCH", "main"), ("VERSION", version)]);
+        output.status.success()
+    };
+    assert!(passes("Cargo.toml", &tag) && !passes("Cargo.toml", "v99.0.0"));
+    // Versions of earlier releases are in it.
+    assert!(passes("CHANGELOG.md", "v0.5.0") && !passes("CHANGELOG.md", "v99.0.0"));
+    checkout.stand_in("cargo", "true\n");
+    assert!(passes("cargo xtask release", &tag));
+    checkout.stand_in("cargo", "echo >>cargo-chassis/releases.tar.lz\n");
+    assert!(!passes("cargo xtask release", &tag));
+    git(&folder, &["checkout", "--quiet", "."]);
+
+    assert!(passes("merge-base", &tag));
+    git(&folder, &["checkout", "--quiet", "-b", "aside"]);
+    fs::write(folder.join("aside"), "").expect("a file");
+    commit(&folder, "not reviewed");
+    assert!(!passes("merge-base", &tag));
+}
+
+#[test]
+fn a_release_of_this_repository_is_a_draft_until_it_has_both_archives_with_their_checksums() {
+    let checkout = Checkout::of_this_repository();
+    let folder = checkout.folder();
+    let asked = || read(&checkout.path("asked"));
+    // Downloads are what was uploaded before.
+    checkout.stand_in(
+        "gh",
+        "echo \"$@\" >\"$PLACE/asked\"\nmkdir -p \"$PLACE/release\"\n\
+         case $2 in upload) cp \"${@:4}\" \"$PLACE/release\";; download) cp \"$PLACE/release\"/*.tar.gz* .;; esac\n",
+    );
+    let run = |job, text, variables: &[(&str, &str)]| {
+        let variables = [&[("VERSION", "v0.5.0")], variables].concat();
+        checkout.run(("release", job, text), &variables)
+    };
+    assert!(run("draft", "gh release", &[]).status.success());
+    let draft = "release create v0.5.0 --draft --verify-tag --title v0.5.0 --notes-file notes.md\n";
+    assert_eq!(asked(), draft);
+    let notes = read(&folder.join("notes.md"));
+    assert!(
+        notes.contains("### Added") && !notes.contains("## ["),
+        "{notes}"
+    );
+    let changelog = read(&folder.join("CHANGELOG.md"));
+    let (_, section) = changelog.split_once("\n## [0.5.0]").expect("a section");
+    let (_, section) = section.split_once('\n').expect("lines");
+    assert!(section.starts_with(&notes), "{notes}");
+
+    // A cargo that builds at once.
+    checkout.stand_in(
+        "cargo",
+        "mkdir -p \"target/${@: -1}/release\"\necho \"$ARCHITECTURE\" >\"target/${@: -1}/release/cargo-chassis\"\n",
+    );
+    fs::write(folder.join("sbom.spdx.json"), "{}").expect("a file");
+    for architecture in ["x86_64", "aarch64"] {
+        assert!(!run("publish", "gh release", &[]).status.success());
+        for text in ["cargo build", "gh release upload"] {
+            let output = run("build", text, &[("ARCHITECTURE", architecture)]);
+            assert!(output.status.success(), "{output:?}");
+        }
+        let archive = format!("cargo-chassis-v0.5.0-{architecture}-linux");
+        let listed = "tar.gz tar.gz.sha256 spdx.json".split(' ');
+        let mut listed = listed.map(|end| format!("{archive}.{end}"));
+        assert!(listed.all(|file| checkout.path("release").join(file).exists()));
+        let mut tar = Command::new("tar");
+        tar.args(["--extract", "--to-stdout", "--file"]);
+        tar.arg(folder.join(format!("{archive}.tar.gz")));
+        let program = succeed(tar.arg("./cargo-chassis")).stdout;
+        assert_eq!(String::from_utf8_lossy(&program).trim(), architecture);
+        // Another machine builds the next one.
+        git(&folder, &["clean", "--quiet", "--force", "-d", "-x"]);
+        fs::write(folder.join("sbom.spdx.json"), "{}").expect("a file");
+    }
+    assert!(run("publish", "gh release", &[]).status.success());
+    assert_eq!(asked(), "release edit v0.5.0 --draft=false\n");
+
+    let changed = checkout.path("release/cargo-chassis-v0.5.0-aarch64-linux.tar.gz");
+    fs::write(changed, "something else").expect("a file");
+    assert!(!run("publish", "gh release", &[]).status.success());
+    assert!(asked().starts_with("release download"), "{}", asked());
+}
+
+#[test]
+fn the_reviewers_of_an_environment_are_asked_before_a_release_of_this_repository_is_made() {
+    let workflow = read(&root().join(".github/workflows/release.yml"));
+    let workflow: Value = serde_saphyr::from_str(&workflow).expect("YAML");
+    let jobs = &workflow["jobs"];
+    assert_eq!(jobs["draft"]["environment"], "release");
+    for (job, needs) in [("draft", "test"), ("build", "draft"), ("publish", "build")] {
+        assert_eq!(jobs[job]["needs"], needs);
+    }
+    assert_eq!(workflow["permissions"], json!({}));
+    assert_eq!(jobs["test"]["permissions"], json!({ "contents": "read" }));
+}
+
+/// Texts of the shell steps that a test runs, here, in `generated_service.rs`, `doctor.rs` or `tests/images`.
+const RUN: [&str; 23] = [
+    ".ci/run",
+    "^## \\[",
+    "cargo build --release",
+    "cargo chassis check",
+    "cargo chassis doctor",
+    "cargo clippy",
+    "cargo fmt",
+    "cargo test",
+    "cargo xtask release",
+    "docker build",
+    "docker push",
+    "docker run",
+    "gh issue",
+    "gh pr create",
+    "gh release create",
+    "gh release download",
+    "gh release upload",
+    "imagetools create",
+    "imagetools inspect",
+    "image=ghcr.io",
+    "kustomize edit",
+    "merge-base",
+    "version = ",
+];
+
+/// Texts of the steps that no test runs. CONTRIBUTING.md has the reasons.
+const NOT_RUN: [&str; 3] = [
+    "cargo install --git",
+    "cosign sign",
+    "rustup toolchain install",
+];
+
+#[test]
+fn each_shell_step_is_run_by_a_test_or_contributing_lists_it() {
+    let service = Checkout::new();
+    let contributing = read(&root().join("CONTRIBUTING.md"));
+    let folders = [service.folder(), root()].map(|folder| folder.join(".github/workflows"));
+    let mut seen = 0;
+    let mut actions = Vec::new();
+    for file in [
+        folders[0].join("ci.yml"),
+        folders[0].join("nightly.yml"),
+        folders[0].join("release.yml"),
+        folders[1].join("release.yml"),
+    ] {
+        let workflow: Value = serde_saphyr::from_str(&read(&file)).expect("YAML");
+        let jobs = workflow["jobs"].as_object().expect("jobs").values();
+        for step in jobs.flat_map(|job| job["steps"].as_array().expect("steps")) {
+            if let Some(action) = step["uses"].as_str() {
+                actions.push(action.split('@').next().unwrap_or(action).to_owned());
+                continue;
+            }
+            let script = step["run"].as_str().expect("a script");
+            let is_run = RUN.iter().any(|text| script.contains(text));
+            let listed = NOT_RUN.iter().find(|text| script.contains(*text));
+            assert!(is_run != listed.is_some(), "{}: {script}", file.display());
+            let row = listed.map(|text| format!("| `{text}"));
+            assert!(
+                row.is_none_or(|row| contributing.contains(&row)),
+                "{script}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 25, "{seen}");
+    for action in actions {
+        assert!(contributing.contains(&format!("`{action}`")), "{action}");
+    }
 }
 
 /// Files for the linters of workflows: those of services with each answer, and those of this repository.

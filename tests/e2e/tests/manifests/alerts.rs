@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum_chassis::settings::Sources;
-use axum_chassis::testing::Program;
 use axum_chassis::{Chassis, Service};
+use axum_chassis_testing::Program;
 use e2e::{built, cargo, root, wait_for};
 use serde_json::Value;
 use stores::Postgres;

@@ -75,6 +75,7 @@ fn each_action_and_image_that_the_files_name_is_in_the_table() {
     let mut named = Vec::new();
     for file in [
         ".github/workflows/ci.yml",
+        ".github/workflows/release.yml",
         "template/.github/workflows/ci.yml",
         "template/.github/workflows/nightly.yml",
         "template/.github/workflows/release.yml",

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use axum_chassis::testing::Program;
+use axum_chassis_testing::Program;
 use e2e::{root, succeed, wait_for};
 use serde_json::Value;
 

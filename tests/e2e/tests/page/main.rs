@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use axum_chassis::testing::Process;
+use axum_chassis_testing::Process;
 use e2e::{root, wait_for};
 use serde_json::{Value, json};
 

@@ -7,8 +7,8 @@ use axum::Router;
 use axum::http::HeaderMap;
 use axum::http::header::USER_AGENT;
 use axum::routing::{get, post};
-use axum_chassis::testing::{Process, Program};
 use axum_chassis::{Chassis, Problem, Service};
+use axum_chassis_testing::{Process, Program};
 
 /// More routes than the page counts separately.
 pub(crate) const HOSTILE_ROUTES: usize = 200;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use axum_chassis::testing::Process;
+use axum_chassis_testing::Process;
 use e2e::{root, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::get;
 use axum_chassis::Service;
-use axum_chassis::testing::{Ended, Process, Program};
+use axum_chassis_testing::{Ended, Process, Program};
 use e2e::{Kind, Load};
 
 /// Each is asked for so long, at least.

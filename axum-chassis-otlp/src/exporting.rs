@@ -1,0 +1,138 @@
+//! The running export: its exporting thread, queue and sampler.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_chassis::trace::TraceContext;
+use opentelemetry::trace::{TraceId, TracerProvider};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider,
+};
+use tokio::sync::watch;
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::registry::Registry;
+
+use crate::client::Client;
+use crate::queue::{Reporting, SpanQueue, Spans};
+use crate::variables::Variables;
+
+/// An export that is on.
+pub(crate) struct Exporting {
+    config: Variables,
+    pub(crate) queue: SpanQueue,
+    pub(crate) spans: Arc<Spans>,
+    provider: SdkTracerProvider,
+    pub(crate) scope: InstrumentationScope,
+    stopping: watch::Sender<bool>,
+}
+
+impl Exporting {
+    /// Starts the exporting thread; it does not connect to the collector yet.
+    ///
+    /// # Errors
+    /// When the operating system refuses what that takes.
+    pub(crate) fn start(
+        config: Variables,
+        name: &'static str,
+        version: &'static str,
+    ) -> io::Result<Self> {
+        let (stopping, stop) = watch::channel(false);
+        let spans = Arc::new(Spans::new(config.queue));
+        let client = Client::new(&config.endpoint, config.timeout, stop, spans.clone())?;
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_endpoint(config.endpoint.to_string())
+            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+            .with_timeout(config.timeout)
+            .with_http_client(client)
+            // The client retries itself, because it can stop when the service stops.
+            .with_retry_policy(opentelemetry_otlp::RetryPolicy::disabled())
+            .build()
+            .map_err(io::Error::other)?;
+        let batch = BatchConfigBuilder::default()
+            .with_max_queue_size(config.queue)
+            .with_max_export_batch_size(config.batch)
+            .with_scheduled_delay(config.delay)
+            .build();
+        let resource = resource(&config, name, version);
+        let batches = BatchSpanProcessor::new(Reporting::new(exporter, spans.clone()), batch);
+        let queue = SpanQueue::new(batches, &resource, spans.clone());
+        let provider = SdkTracerProvider::builder()
+            .with_resource(resource)
+            .with_sampler(config.sampling.sampler())
+            .with_span_processor(queue.clone())
+            .build();
+        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
+        Ok(Self {
+            config,
+            queue,
+            spans,
+            provider,
+            scope,
+            stopping,
+        })
+    }
+
+    /// Logs the collector's address.
+    pub(crate) fn announce(&self) {
+        tracing::info!(
+            endpoint = %self.config.endpoint,
+            sampler = %self.config.sampling,
+            "exporting traces"
+        );
+    }
+
+    /// Whether this trace is exported; evaluated once a request.
+    pub(crate) fn samples(&self, trace: &TraceContext) -> bool {
+        let (id, _, parent) = trace.as_numbers();
+        let parent = parent.map(|_| trace.is_sampled());
+        self.config.sampling.decide(TraceId::from(id), parent)
+    }
+
+    /// The `tracing` layer that exports spans.
+    pub(crate) fn layer(&self) -> OpenTelemetryLayer<Registry, SdkTracer> {
+        tracing_opentelemetry::layer()
+            .with_tracer(self.provider.tracer_with_scope(self.scope.clone()))
+            // Without code locations and threads, which belong into the log.
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+    }
+
+    pub(crate) async fn flush(&self, within: Duration) {
+        self.stopping.send_replace(true);
+        let provider = self.provider.clone();
+        // It blocks. Its own thread goes on alone if the time runs out.
+        let closed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(within));
+        let in_time = matches!(tokio::time::timeout(within, closed).await, Ok(Ok(Ok(()))));
+        if !in_time {
+            tracing::warn!(
+                spans = self.spans.waiting(),
+                timeout_ms = within.as_millis() as u64,
+                "spans not exported before the timeout"
+            );
+        }
+    }
+}
+
+/// The resource attributes: environment variables take precedence over the build.
+fn resource(config: &Variables, name: &'static str, version: &'static str) -> Resource {
+    let own = [("service.name", name), ("service.version", version)];
+    let own = own.map(|(key, value)| KeyValue::new(key, value));
+    let given = config.attributes.iter().cloned();
+    let resource = Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(own)
+        .with_attributes(given.map(|(key, value)| KeyValue::new(key, value)));
+    match config.service_name.clone() {
+        Some(name) => resource.with_service_name(name).build(),
+        None => resource.build(),
+    }
+}

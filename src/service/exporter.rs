@@ -1,0 +1,211 @@
+//! [`Exporter`]: sends telemetry of a service to another system, from its start to its shutdown.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::Layer;
+
+use super::chassis::Chassis;
+use crate::chassis_settings::{self, LoadedSettings};
+use crate::error::Error;
+use crate::logs::TracingLayer;
+use crate::settings::{SettingsSchema, Sources};
+use crate::shared::Build;
+
+/// Sends telemetry to another system, as the crate `axum-chassis-otlp` does with traces.
+///
+/// [`Service::export`](crate::Service::export) adds an exporter to a service, and [`Server::export`](crate::Server::export)
+/// to a program with its own `main`. Its functions are called in the order in which they are listed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use axum_chassis::{Chassis, Error, Exporter, Service};
+/// use tracing_subscriber::{Layer, Registry};
+///
+/// struct Spans {
+///     collector: Option<String>,
+/// }
+///
+/// impl Spans {
+///     fn from_env(_name: &'static str, _version: &'static str) -> Result<Self, Error> {
+///         match std::env::var("COLLECTOR") {
+///             Ok(url) if !url.starts_with("http://") => Err(Error::Settings(
+///                 format!("environment variable COLLECTOR: invalid value {url:?}, expected http://HOST").into(),
+///             )),
+///             url => Ok(Self { collector: url.ok() }),
+///         }
+///     }
+/// }
+///
+/// impl Exporter for Spans {
+///     fn is_on(&self) -> bool {
+///         self.collector.is_some()
+///     }
+///
+///     fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
+/// # let layer = tracing_subscriber::layer::Identity::new();
+///         Box::new(layer) // one that queues spans
+///     }
+///
+///     fn attach(&self, chassis: &Chassis<()>) -> anyhow::Result<()> {
+/// # let sent = || 0;
+///         let help = "Spans that the collector accepted.";
+///         chassis.metrics().counter_fn("spans_sent_total", help, &[], move || sent() as f64)?;
+///         Ok(())
+///     }
+///
+///     async fn flush(&self, _within: Duration) {
+///         // Sends the queued spans.
+///     }
+/// }
+///
+/// let service = Service::<()>::new("orders", "1.0.0").export(Spans::from_env);
+/// ```
+pub trait Exporter: Send + Sync + 'static {
+    /// Whether the configuration has it export anything. If not, none of the other functions is called.
+    fn is_on(&self) -> bool;
+
+    /// The `tracing` layer, which receives the spans and events that pass the log's filter. Called before the log exists.
+    fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync>;
+
+    /// Adds observers of requests, metrics and background tasks, before the service's own start. The log exists.
+    ///
+    /// # Errors
+    /// The start fails with the returned error.
+    fn attach(&self, chassis: &Chassis<()>) -> anyhow::Result<()>;
+
+    /// Sends everything that is left, at the end of the shutdown: after the last request, the background tasks and the hooks.
+    /// Runs on the thread of the admin port, so it must not block. It has to end after `within`, which is at most
+    /// `shutdown.hook_timeout`; shortly afterwards it is dropped.
+    fn flush(&self, within: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// An [`Exporter`] without its type.
+trait AnyExporter: Send + Sync {
+    fn layer(&self) -> TracingLayer;
+    fn attach(&self, chassis: &Chassis<()>) -> anyhow::Result<()>;
+    fn flush(&self, within: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+impl<E: Exporter> AnyExporter for E {
+    fn layer(&self) -> TracingLayer {
+        Exporter::layer(self)
+    }
+
+    fn attach(&self, chassis: &Chassis<()>) -> anyhow::Result<()> {
+        Exporter::attach(self, chassis)
+    }
+
+    fn flush(&self, within: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(Exporter::flush(self, within))
+    }
+}
+
+/// The time after its own in which an exporter may still log what it could not send.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// The exporters that are on. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Exporters(Vec<Arc<dyn AnyExporter>>);
+
+// === impl Exporters ===
+
+impl Exporters {
+    pub(super) fn add(&mut self, exporter: impl Exporter) {
+        if exporter.is_on() {
+            self.0.push(Arc::new(exporter));
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn layer(&self) -> Option<TracingLayer> {
+        let layers = self.0.iter().map(|exporter| exporter.layer());
+        layers.reduce(|all, layer| all.and_then(layer).boxed())
+    }
+
+    pub(super) fn attach<S>(&self, chassis: &Chassis<S>) -> anyhow::Result<()> {
+        let initial = Arc::new(());
+        let chassis = Chassis {
+            shared: chassis.shared.clone(),
+            chassis_settings: chassis.chassis_settings.clone(),
+            settings: watch::Sender::new(initial.clone()).subscribe(),
+            initial,
+            retry_limit: chassis.retry_limit,
+        };
+        self.0
+            .iter()
+            .try_for_each(|exporter| exporter.attach(&chassis))
+    }
+
+    /// Flushes them one after the other.
+    pub(super) async fn flush(&self, within: Duration) {
+        let mut left = within;
+        for exporter in &self.0 {
+            let began = Instant::now();
+            let _ = tokio::time::timeout(left + GRACE, exporter.flush(left)).await;
+            left = left.saturating_sub(began.elapsed());
+        }
+    }
+}
+
+/// Reads an exporter's configuration and adds it.
+type Load = dyn Fn(&Build, &mut Exporters) -> Result<(), Error>;
+
+/// The exporters and `tracing` layers that a service adds, before its settings are loaded.
+#[derive(Default)]
+pub(super) struct Telemetry {
+    exporters: Vec<Box<Load>>,
+    pub(super) layers: Vec<TracingLayer>,
+}
+
+// === impl Telemetry ===
+
+impl Telemetry {
+    pub(super) fn export<E: Exporter>(
+        &mut self,
+        load: impl Fn(&'static str, &'static str) -> Result<E, Error> + 'static,
+    ) {
+        self.exporters.push(Box::new(move |build, exporters| {
+            exporters.add(load(build.name, build.version)?);
+            Ok(())
+        }));
+    }
+
+    /// Loads the settings and the exporters. All errors are reported at once.
+    pub(super) fn load<S: SettingsSchema>(
+        &self,
+        build: &Build,
+        sources: &Sources,
+    ) -> Result<(LoadedSettings<S>, Exporters), Error> {
+        let loaded = chassis_settings::load::<S>(sources);
+        let mut exporters = Exporters::default();
+        let results = self
+            .exporters
+            .iter()
+            .map(|load| load(build, &mut exporters));
+        let mut faults = Vec::new();
+        for error in results.filter_map(Result::err) {
+            match error {
+                Error::Settings(fault) => faults.push(fault),
+                error => return Err(error),
+            }
+        }
+        match loaded {
+            Ok(loaded) if faults.is_empty() => return Ok((loaded, exporters)),
+            Ok(_) => {}
+            Err(Error::Settings(fault)) => faults.insert(0, fault),
+            Err(error) => return Err(error),
+        }
+        let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        Err(Error::Settings(lines.join("\n").into()))
+    }
+}
