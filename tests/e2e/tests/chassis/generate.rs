@@ -176,10 +176,12 @@ fn cargo_chassis_vendor_completes_what_cargo_generate_began() {
         assert!(manifest.contains(line), "{manifest}");
     }
     // Nor does the owner want the admin page.
+    let without_page =
+        "axum-chassis = { path = \"vendor/axum-chassis\", default-features = false }\n";
     edit(
         &folder.join("Cargo.toml"),
-        dependency,
-        r#"axum-chassis = { path = "vendor/axum-chassis", default-features = false }"#,
+        &format!("{dependency}\n"),
+        without_page,
     );
     assert!(!manifest.contains("A folder on this machine"), "{manifest}");
     let record = read(&folder.join(".chassis.toml"));
@@ -203,9 +205,8 @@ fn cargo_chassis_vendor_completes_what_cargo_generate_began() {
     // The owner adds a crate to a vendored service, as docs/traces.md describes.
     edit(
         &service.folder.join("Cargo.toml"),
-        "axum-chassis = { path = \"vendor/axum-chassis\" }\n",
-        "axum-chassis = { path = \"vendor/axum-chassis\" }\n\
-         axum-chassis-otlp = { path = \"vendor/axum-chassis-otlp\" }\n",
+        without_page,
+        &format!("{without_page}axum-chassis-otlp = {{ path = \"vendor/axum-chassis-otlp\" }}\n"),
     );
     edit(
         &service.folder.join("src/main.rs"),
