@@ -83,11 +83,14 @@ impl Deployed {
 }
 
 /// The entries of the top folder with every answer.
-const TOP: [&str; 11] = [
+const TOP: [&str; 14] = [
     ".cargo",
     ".chassis.toml",
+    ".editorconfig",
+    ".gitattributes",
     ".github",
     ".gitignore",
+    "AGENTS.md",
     "Cargo.toml",
     "README.md",
     "SECURITY.md",

@@ -401,8 +401,12 @@ fn an_older_tool_and_invalid_advisories_are_reported() {
         );
     }
     let mut doctor = chassis(&folder);
-    let printed = said(doctor.args(["doctor", "--advisories", "missing"]), 2);
-    assert!(printed.contains("cannot read missing"), "{printed}");
+    doctor.args(["doctor", "--json", "--advisories", "missing"]);
+    let output = doctor.output().expect("the tool");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let error = report["error"].as_str().expect("an error");
+    assert!(error.contains("cannot read missing"), "{error}");
 
     edit(
         &folder.join(".chassis.toml"),
