@@ -146,3 +146,24 @@ fn files_that_the_architecture_names_exist() {
     assert!(missing.is_empty(), "{missing:?}");
     assert!(names.len() > 30, "{}", names.len());
 }
+
+#[test]
+fn agents_md_names_commands_and_files_that_exist() {
+    let page = include_str!("../AGENTS.md");
+    assert!(page.lines().count() <= 60);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut parts: Vec<&str> = page.split('`').skip(1).step_by(2).collect();
+    parts.retain(|part| part.contains(['/', '.']) && !part.contains([' ', '\n']));
+    assert!(parts.len() > 20, "{parts:?}");
+    for part in parts {
+        assert!(root.join(part).exists(), "{part}");
+    }
+
+    let (_, commands) = page.split_once("```sh\n").expect("commands");
+    let (commands, _) = commands.split_once("```").expect("their end");
+    let contributing = include_str!("../CONTRIBUTING.md");
+    for line in commands.lines() {
+        let command = line.split("   ").next().unwrap_or_default();
+        assert!(contributing.contains(command), "{command}");
+    }
+}

@@ -5,13 +5,14 @@ mod project;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Context;
 use project::Project;
+use serde_json::json;
 
 use crate::archive::Archive;
 use crate::embedded;
+use crate::outcome::Outcome;
 use crate::status::status;
 use crate::template::{Answers, Template};
 
@@ -29,6 +30,14 @@ pub(crate) struct Args {
     /// Replaces existing files
     #[arg(long)]
     force: bool,
+
+    /// Writes nothing; lists the files
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Prints a JSON report to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -46,7 +55,7 @@ enum Asset {
 /// The settings files that the ConfigMap is generated from; each has to exist.
 const SETTINGS: [&str; 2] = ["config/default.toml", "config/production.toml"];
 
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let project = Project::around(&std::env::current_dir()?, &args.define)?;
     status("Found", &project);
 
@@ -98,22 +107,36 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     for path in &kept {
         files.remove(path);
     }
-    files
-        .unpack("", &project.root)
-        .with_context(|| format!("cannot write to {}", project.root.display()))?;
-    for path in new {
-        status("Added", path.display());
+    if !args.dry_run {
+        files
+            .unpack("", &project.root)
+            .with_context(|| format!("cannot write to {}", project.root.display()))?;
     }
-    for path in kept {
+    for path in &new {
+        let verb = if args.dry_run { "Would add" } else { "Added" };
+        status(verb, path.display());
+    }
+    for path in &kept {
         status(
             "Kept",
             format_args!("{}: it already exists; --force replaces it", path.display()),
         );
     }
-    for line in assets.into_iter().flat_map(|asset| asset.next(&project)) {
+    let next = assets.into_iter().flat_map(|asset| asset.next(&project));
+    let next: Vec<String> = next.collect();
+    for line in &next {
         status("Next", line);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Outcome::success(json!({
+        "dry_run": args.dry_run,
+        "root": project.root,
+        "package": project.package,
+        "bin": project.bin,
+        "port": project.port.number,
+        "added": new,
+        "kept": kept,
+        "next": next,
+    })))
 }
 
 impl Asset {

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
-use cargo_chassis_check::Check;
+use cargo_chassis_check::{Check, Fault};
+use serde_json::{Value, json};
 
 use crate::cargo::cargo;
+use crate::outcome::Outcome;
 
 /// The flags of `cargo chassis check`.
 #[derive(clap::Args)]
@@ -27,10 +29,13 @@ pub(crate) struct Args {
     /// Checks only this overlay, such as overlays/production; repeat it for more overlays
     #[arg(long, value_name = "OVERLAY")]
     only: Vec<String>,
+    /// Prints a JSON report to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Prints all faults; the exit code is 1 if there are any.
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     ensure!(
         args.manifests.is_dir(),
         "no manifests found in {}: set their folder with --manifests",
@@ -51,17 +56,35 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     for fault in &faults {
         eprintln!("{fault}\n");
     }
-    let warnings = faults.iter().filter(|fault| fault.warning).count();
-    let faults = faults.len() - warnings;
-    print!(
-        "overlays checked: {}, faults: {faults}",
-        check.overlays()?.len()
-    );
-    if warnings > 0 {
-        print!(", warnings: {warnings}");
+    let overlays = check.overlays()?.len();
+    let (warnings, faults): (Vec<Fault>, Vec<Fault>) =
+        faults.into_iter().partition(|fault| fault.warning);
+    if !args.json {
+        print!("overlays checked: {overlays}, faults: {}", faults.len());
+        if !warnings.is_empty() {
+            print!(", warnings: {}", warnings.len());
+        }
+        println!();
     }
-    println!();
-    Ok(ExitCode::from(u8::from(faults > 0)))
+    let listed = |faults: &[Fault]| faults.iter().map(report).collect::<Vec<_>>();
+    Ok(Outcome {
+        code: ExitCode::from(u8::from(!faults.is_empty())),
+        report: json!({
+            "overlays": overlays,
+            "faults": listed(&faults),
+            "warnings": listed(&warnings),
+        }),
+    })
+}
+
+fn report(fault: &Fault) -> Value {
+    json!({
+        "file": fault.file,
+        "field": fault.field,
+        "problem": fault.problem,
+        "remedy": fault.remedy,
+        "overlays": fault.overlays,
+    })
 }
 
 /// Builds the program of the Cargo project in the current folder, and returns its path.

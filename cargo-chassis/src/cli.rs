@@ -1,12 +1,14 @@
 //! The command line. Exit codes: 0, success; 1, there is something for the user to do, such as a fault that `check` found, an
-//! available update or a merge conflict; 2, the command failed.
+//! available update or a merge conflict; 2, the command failed. With `--json`, stdout is one JSON document, also after an error.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::json;
 
 #[cfg(feature = "check")]
 use crate::check;
+use crate::outcome::Outcome;
 use crate::{add, doctor, new, template, update, vendor};
 
 /// Generates, checks and updates axum-chassis services.
@@ -48,17 +50,44 @@ pub fn run() -> ExitCode {
         let rest: Vec<String> = std::env::args().skip(2).collect();
         return ExitCode::from(u8::from(!template::run_apart(&rest)));
     }
-    let done = match Cli::parse_from(arguments).command {
-        Command::New(args) => new::run(args),
-        Command::Add(args) => add::run(args),
-        Command::Vendor => vendor::run(),
-        Command::Update(args) => update::run(args),
-        Command::Doctor(args) => doctor::run(args),
-        #[cfg(feature = "check")]
-        Command::Check(args) => check::run(args),
-    };
-    done.unwrap_or_else(|error| {
+    let command = Cli::parse_from(arguments).command;
+    let json = command.json();
+    let Outcome { code, report } = command.run().unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
-        ExitCode::from(2)
-    })
+        Outcome {
+            code: ExitCode::from(2),
+            report: json!({ "error": format!("{error:#}") }),
+        }
+    });
+    if json {
+        println!("{report:#}");
+    }
+    code
+}
+
+impl Command {
+    /// Whether stdout is for the report.
+    fn json(&self) -> bool {
+        match self {
+            Self::New(args) => args.json,
+            Self::Add(args) => args.json,
+            Self::Vendor => false,
+            Self::Update(args) => args.json,
+            Self::Doctor(args) => args.json,
+            #[cfg(feature = "check")]
+            Self::Check(args) => args.json,
+        }
+    }
+
+    fn run(self) -> anyhow::Result<Outcome> {
+        match self {
+            Self::New(args) => new::run(args),
+            Self::Add(args) => add::run(args),
+            Self::Vendor => vendor::run().map(Outcome::from),
+            Self::Update(args) => update::run(args),
+            Self::Doctor(args) => doctor::run(args),
+            #[cfg(feature = "check")]
+            Self::Check(args) => check::run(args),
+        }
+    }
 }

@@ -16,6 +16,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::answers::{self, SavedAnswers};
+use crate::outcome::Outcome;
 use crate::update;
 
 /// Its flags.
@@ -67,7 +68,7 @@ enum Remedy {
 }
 
 /// Prints the parts; the exit code is 1 if one of them is behind, unsupported or vulnerable.
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let known = advisories::known(args.advisories.as_deref())?;
     let (folder, saved) = project()?;
     let mut parts = crates::parts(&folder, saved.as_ref(), &known)?;
@@ -79,16 +80,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     for part in parts.iter().filter(|part| part.state != State::Current) {
         eprintln!("{part}\n");
     }
-    if args.json {
-        let parts: Vec<Value> = parts.iter().map(Part::json).collect();
-        println!("{:#}", json!({ "parts": parts, "behind": failed }));
-    } else {
+    if !args.json {
         println!(
             "parts checked: {}, behind: {failed}, newer available: {newer}",
             parts.len()
         );
     }
-    Ok(ExitCode::from(u8::from(failed > 0)))
+    let parts: Vec<Value> = parts.iter().map(Part::json).collect();
+    Ok(Outcome {
+        code: ExitCode::from(u8::from(failed > 0)),
+        report: json!({ "parts": parts, "behind": failed }),
+    })
 }
 
 /// The folder of the service, with its answers if the template generated it; otherwise that of the nearest Cargo package.

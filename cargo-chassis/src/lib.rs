@@ -8,6 +8,7 @@
 //! - `check`: compares manifests, image, alerts and dashboards with the binary
 //! - [`embedded`]: the templates and the crate embedded in the tool; [`archive`]: their format
 //! - `rust`: checks the compiler's version
+//! - `outcome`: the exit code and the report of a command
 //! - `template`: the questions, and rendering; `answers`: the answers in a project
 
 mod add;
@@ -21,6 +22,7 @@ pub mod cli;
 mod doctor;
 pub mod embedded;
 mod new;
+mod outcome;
 mod rust;
 mod status;
 pub mod template;

@@ -1,17 +1,20 @@
 //! `cargo chassis new ../orders --run`: generates a service from the embedded template.
 
 mod run;
+mod target;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
+use serde_json::json;
+use target::Target;
 
 use crate::answers::VENDORED;
 use crate::archive::Archive;
 use crate::cargo::cargo;
 use crate::embedded;
-use crate::rust;
+use crate::outcome::Outcome;
 use crate::status::status;
 use crate::template::{Answers, Template};
 use crate::vendor;
@@ -29,9 +32,17 @@ pub(crate) struct Args {
     /// Starts the service after the build, until Ctrl-C; with PostgreSQL or Redis, prints the commands instead
     #[arg(long)]
     run: bool,
+
+    /// Writes nothing; lists the files of the service
+    #[arg(long, conflicts_with = "run")]
+    dry_run: bool,
+
+    /// Prints a JSON report to stdout
+    #[arg(long, conflicts_with = "run")]
+    pub(crate) json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let target = Target::parse(&args.path)?;
     let current = embedded::current()?;
     let template = Template::unpack(&current)?;
@@ -40,8 +51,37 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let folder = target.path();
     let first = before_its_start(&answers);
-    target.generate(&current, &template, answers)?;
+    let has_example = answers.get("example").is_some_and(|answer| answer == "yes");
+    let files = target.render(&current, &template, answers)?;
+    let replaced = target.replaced(&files);
+    let mut next = vec![format!("cd {}", args.path.display())];
+    next.extend(first.iter().cloned());
+    next.push("cargo run".to_owned());
+    let report = json!({
+        "dry_run": args.dry_run,
+        "name": target.name,
+        "folder": folder,
+        "files": files.paths().collect::<Vec<_>>(),
+        "replaced": replaced,
+        "next": next,
+    });
+    if args.dry_run {
+        for path in files.paths() {
+            let known = replaced.iter().any(|replaced| replaced == path);
+            let verb = if known { "Would replace" } else { "Would add" };
+            status(verb, path.display());
+        }
+        return Ok(Outcome::success(report));
+    }
+    target.write(&files)?;
     status("Generated", folder.display());
+    for path in replaced {
+        let path = path.display();
+        status(
+            "Replaced",
+            format_args!("{path}: `git show HEAD:{path}` prints the previous one"),
+        );
+    }
     git_init(&folder);
 
     status(
@@ -58,19 +98,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         folder.display()
     );
 
-    let first = first.join(" && ");
     if args.run && first.is_empty() {
-        return run::run(&target.name, &folder);
+        return run::run(&target.name, &folder, has_example).map(Outcome::from);
     }
-    let and = if first.is_empty() { "" } else { " && " };
     status(
         "Built",
-        format_args!(
-            "the service; to start it: cd {} && {first}{and}cargo run",
-            args.path.display()
-        ),
+        format_args!("the service; to start it: {}", next.join(" && ")),
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(Outcome::success(report))
 }
 
 /// The servers that a service needs, which `--run` does not start, and the commands to prepare them.
@@ -90,102 +125,6 @@ fn before_its_start(answers: &Answers) -> Vec<String> {
         first.push("cargo run -- migrate".to_owned());
     }
     first
-}
-
-/// The folder of a service to be.
-struct Target {
-    name: String,
-    parent: PathBuf,
-}
-
-impl Target {
-    /// Takes a path that does not exist yet, or an empty folder, apart.
-    fn parse(path: &Path) -> anyhow::Result<Self> {
-        let path = std::path::absolute(path)?;
-        // Resolves a `..` that the path ends with.
-        let path = path.canonicalize().unwrap_or(path);
-        let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
-            bail!(
-                "invalid path `{}`: its last part has to be the service's name",
-                path.display()
-            );
-        };
-        let name = name
-            .to_str()
-            .with_context(|| {
-                format!(
-                    "invalid path `{}`: the service's name has to be UTF-8",
-                    path.display()
-                )
-            })?
-            .to_owned();
-        match path.read_dir() {
-            Ok(mut entries) => ensure!(
-                entries.next().is_none(),
-                "{} already exists and is not empty; nothing was changed",
-                path.display()
-            ),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot use {}", path.display()));
-            }
-        }
-        Ok(Self {
-            name,
-            parent: parent.to_owned(),
-        })
-    }
-
-    fn path(&self) -> PathBuf {
-        self.parent.join(&self.name)
-    }
-
-    /// Fails, before anything is written, if the compiler is older than the service's `rust-version`.
-    fn can_be_compiled(&self, made: &Path) -> anyhow::Result<()> {
-        let manifest = std::fs::read_to_string(made.join("Cargo.toml"))?;
-        // Where the folder will be, since a `rust-toolchain.toml` further up chooses the compiler.
-        let mut around = self.parent.ancestors();
-        let around = around.find(|folder| folder.is_dir()).unwrap_or(made);
-        match rust::version_in(&manifest)
-            .and_then(|needed| rust::too_old(&self.name, needed, around))
-        {
-            Some(old) => bail!(old),
-            None => Ok(()),
-        }
-    }
-
-    /// Makes the folder, whole or not at all.
-    fn generate(
-        &self,
-        current: &Archive,
-        template: &Template,
-        answers: Answers,
-    ) -> anyhow::Result<()> {
-        let scratch = tempfile::tempdir()?;
-        let made = make(current, template, scratch.path(), &self.name, answers)?;
-        self.can_be_compiled(&made)?;
-        // The versions that the template was tested with.
-        if let Some(lock) = current.get("Cargo.lock") {
-            std::fs::write(made.join("Cargo.lock"), lock)?;
-        }
-
-        std::fs::create_dir_all(&self.parent)
-            .with_context(|| format!("cannot create {}", self.parent.display()))?;
-        // Within one file system, so that the last step is one step.
-        let beside = tempfile::Builder::new()
-            .prefix(&format!(".{}-", self.name))
-            .tempdir_in(&self.parent)
-            .with_context(|| format!("cannot write to {}", self.parent.display()))?;
-        let mut whole = Archive::default();
-        whole.add(&made, "")?;
-        whole.unpack("", &beside.path().join("made"))?;
-        let folder = self.path();
-        if folder.exists() {
-            std::fs::remove_dir(&folder)?;
-        }
-        std::fs::rename(beside.path().join("made"), &folder)
-            .with_context(|| format!("cannot create {}", folder.display()))
-    }
 }
 
 /// Renders the template for a service called `name` into `parent`, with the crate in it if that is the answer.
@@ -234,20 +173,5 @@ fn git_init(folder: &Path) {
             "Warning",
             "git init failed; the service has no git repository",
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_that_is_not_empty_is_left_alone() {
-        let full = tempfile::tempdir().expect("a folder");
-        std::fs::write(full.path().join("mine"), "").expect("a file");
-        let refused = Target::parse(full.path())
-            .map(|_| ())
-            .expect_err("it is not empty");
-        assert!(refused.to_string().contains("not empty"), "{refused}");
     }
 }

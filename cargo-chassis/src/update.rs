@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
-use git::Git;
+use git::{Git, Merge};
+use serde_json::{Value, json};
 
 use crate::answers::{self, SavedAnswers};
 use crate::embedded::{self, VERSION};
 use crate::new;
+use crate::outcome::Outcome;
 use crate::status::status;
 use crate::template::Template;
 
@@ -24,18 +26,27 @@ pub(crate) struct Args {
     /// Changes nothing; exits with 1 if there is an update
     #[arg(long)]
     check: bool,
+
+    /// Changes nothing; lists the files that would change, and the conflicts
+    #[arg(long, conflicts_with = "check")]
+    dry_run: bool,
+
+    /// Prints a JSON report to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let folder = project()?;
     let record = SavedAnswers::read(&folder)?;
     let from = embedded::release(&record.template)?;
+    let versions = json!({ "from": record.template, "to": VERSION });
     if record.template == VERSION {
         status(
             "Current",
             format_args!("the service has the tool's template version, {VERSION}"),
         );
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Outcome::success(versions));
     }
     if args.check {
         status(
@@ -45,7 +56,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 record.template
             ),
         );
-        return Ok(ExitCode::FAILURE);
+        return Ok(Outcome {
+            code: ExitCode::FAILURE,
+            report: versions,
+        });
     }
 
     let git = Git::around(&folder)?;
@@ -88,8 +102,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             record.template
         ),
     );
-    let merge = git.merge(&then, &now, &format!("axum-chassis template {VERSION}"))?;
-    for path in &merge.left_deleted {
+    let change = git.change(&then, &now, &format!("axum-chassis template {VERSION}"))?;
+    let merge = if args.dry_run {
+        git.preview(&change)?
+    } else {
+        git.merge(&change)?
+    };
+    for path in &change.left_deleted {
         status(
             "Left out",
             format_args!("{path}: the template changed it, and it was deleted here"),
@@ -98,15 +117,33 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     for (verb, path) in &merge.done {
         status(verb, path);
     }
-    if merge.conflicts {
+    let mut report = report(&merge, &change.left_deleted, versions);
+    report["dry_run"] = args.dry_run.into();
+    if args.dry_run {
+        status("Unchanged", "this was a dry run");
+    } else if merge.conflicts {
         status("Next", "resolve the conflicts, run cargo test, and commit");
-        return Ok(ExitCode::FAILURE);
+    } else {
+        status(
+            "Next",
+            "review with git diff --cached, run cargo test, and commit; git reset --hard undoes the update",
+        );
     }
-    status(
-        "Next",
-        "review with git diff --cached, run cargo test, and commit; git reset --hard undoes the update",
-    );
-    Ok(ExitCode::SUCCESS)
+    Ok(Outcome {
+        code: ExitCode::from(u8::from(merge.conflicts)),
+        report,
+    })
+}
+
+/// The versions, with the files by what happened to them: `added`, `changed`, `deleted`, `conflict`, `left_out`.
+fn report(merge: &Merge, left_out: &[String], mut report: Value) -> Value {
+    for kind in ["Added", "Changed", "Deleted", "Conflict"] {
+        let files = merge.done.iter().filter(|(verb, _)| *verb == kind);
+        let files: Vec<&str> = files.map(|(_, path)| path.as_str()).collect();
+        report[kind.to_lowercase()] = files.into();
+    }
+    report["left_out"] = left_out.into();
+    report
 }
 
 /// The nearest folder from here upwards with a service of the template's.

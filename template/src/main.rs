@@ -1,4 +1,4 @@
-//! Starts the service: its stores and its routes.
+//! Starts the service{% if has_settings == "yes" %}: its stores and its routes{% endif %}.
 
 {% if database != "none" -%}
 mod database;
@@ -6,12 +6,16 @@ mod database;
 {% if openapi == "yes" -%}
 mod openapi;
 {% endif -%}
+{% if example == "yes" -%}
 mod orders;
+{% endif -%}
 mod routes;
 mod settings;
+{%- if example == "yes" %}
 mod store;
 {%- if redis == "yes" %}
 mod views;
+{%- endif %}
 {%- endif %}
 
 use std::process::ExitCode;
@@ -19,7 +23,9 @@ use std::process::ExitCode;
 use axum_chassis::Service;
 
 use settings::Settings;
+{%- if example == "yes" %}
 use store::Store;
+{%- endif %}
 
 fn main() -> ExitCode {
     Service::<Settings>::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
@@ -35,18 +41,19 @@ fn main() -> ExitCode {
             database::migrate,
         )
         {%- endif %}
-        .run(async |chassis| {
+        .run(async |{% if has_settings == "no" %}_{% endif %}chassis| {
             // Inside the tokio runtime: liveness is 200, and readiness is 503 until this is done and the checks pass.
             let router = routes::router();
             {%- if database != "none" %}
-            let database = database::open(&chassis).await?;
+            let {% if example == "no" %}_{% endif %}database = database::open(&chassis).await?;
             {%- endif %}
             {%- if redis == "yes" %}
-            let redis =
+            let {% if example == "no" %}_{% endif %}redis =
                 axum_chassis_redis::redis_rotating(&chassis, "redis", |all| &all.redis).await?;
             {%- endif %}
+            {%- if example == "yes" %}
             {%- if database == "none" %}
-            let store = Store::open(&chassis);
+            let store = Store::open(&chassis, &chassis.settings().store);
             {%- else %}
             let store = Store::new(database);
             {%- endif %}
@@ -54,6 +61,7 @@ fn main() -> ExitCode {
             let router = router.merge(views::router(store.clone(), redis));
             {%- endif %}
             let router = router.merge(orders::router(&chassis, store)?);
+            {%- endif %}
             {%- if openapi == "yes" %}
             Ok(openapi::described(router))
             {%- else %}

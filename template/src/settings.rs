@@ -4,16 +4,17 @@ use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Validate, ValidationErrors};
 use serde::{Deserialize, Serialize};
 
-{% if database == "none" -%}
+{% if database == "none" and example == "yes" -%}
 use crate::store;
 
 {% endif -%}
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default)]
 pub(crate) struct Settings {
-    {%- if database == "none" %}
+    {%- if database == "none" and example == "yes" %}
     pub(crate) store: store::Settings,
-    {%- else %}
+    {%- endif %}
+    {%- if database != "none" %}
     pub(crate) database: axum_chassis_sqlx::Settings,
     {%- endif %}
     {%- if redis == "yes" %}
@@ -23,9 +24,10 @@ pub(crate) struct Settings {
 
 impl Validate for Settings {
     fn validate(&self, errors: &mut ValidationErrors) {
-        {%- if database == "none" %}
+        {%- if database == "none" and example == "yes" %}
         errors.within("store", &self.store);
-        {%- else %}
+        {%- endif %}
+        {%- if database != "none" %}
         errors.within("database", &self.database);
         {%- endif %}
         {%- if redis == "yes" %}

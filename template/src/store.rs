@@ -10,8 +10,6 @@ use axum_chassis::settings::{Validate, ValidationErrors};
 use axum_chassis::{Chassis, Problem};
 use serde::{Deserialize, Serialize};
 
-use crate::settings;
-
 /// The settings of the store.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default)]
@@ -75,9 +73,9 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens the store, and adds an informing readiness check. The store is closed after the last request.
-    pub(crate) fn open(chassis: &Chassis<settings::Settings>) -> Self {
+    pub(crate) fn open<S>(chassis: &Chassis<S>, settings: &Settings) -> Self {
         let store = Self {
-            capacity: chassis.settings().store.capacity,
+            capacity: settings.capacity,
             orders: Arc::default(),
         };
         chassis.on_error(|error| {

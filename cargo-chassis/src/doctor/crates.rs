@@ -118,7 +118,8 @@ fn crates(folder: &Path) -> Vec<UsedCrate> {
             continue;
         }
         // Before the first build, the lock file also has packages that the service does not use.
-        let dependency = manifest.get("dependencies").and_then(|all| all.get(name));
+        let mut sections = ["dependencies", "dev-dependencies"].into_iter();
+        let dependency = sections.find_map(|section| manifest.get(section)?.get(name));
         let packages = locked.get("package").and_then(Value::as_array);
         let mut packages = packages.into_iter().flatten();
         let package = packages.find(|package| string(Some(package), "name") == Some(name));

@@ -17,7 +17,7 @@ use crate::status::status;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) fn run(name: &str, folder: &Path) -> anyhow::Result<ExitCode> {
+pub(super) fn run(name: &str, folder: &Path, has_example: bool) -> anyhow::Result<ExitCode> {
     let main = free_port(8080, &[])?;
     let admin = free_port(9090, &[main])?;
 
@@ -48,7 +48,7 @@ pub(super) fn run(name: &str, folder: &Path) -> anyhow::Result<ExitCode> {
         status("Ended", format_args!("{name} before it was ready: {ended}"));
         return Ok(exit_code(ended));
     }
-    show(name, main, admin);
+    show(name, main, admin, has_example);
     Ok(exit_code(service.wait()?))
 }
 
@@ -71,30 +71,35 @@ fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Result<Option<Ex
 }
 
 /// Prints URLs to try, each with its current response.
-fn show(name: &str, main: u16, admin: u16) {
-    let urls = [
+fn show(name: &str, main: u16, admin: u16, has_example: bool) {
+    let mut urls = vec![
         (main, "/"),
-        (main, "/orders"),
         (main, "/health/readiness"),
         (admin, "/version"),
         (admin, "/metrics"),
     ];
+    if has_example {
+        urls.insert(1, (main, "/orders"));
+    }
     // All are asked first, so that the log of it does not get between the lines.
-    let shown = urls.map(|(port, path)| {
+    let shown = urls.into_iter().map(|(port, path)| {
         let url = format!("http://localhost:{port}{path}");
         match get(port, path) {
             Ok((status, body)) => format!("  {url:<40} {status}  {}", summary(&body)),
             Err(error) => format!("  {url:<40} {error}"),
         }
     });
+    let shown: Vec<String> = shown.collect();
     status(
         "Ready",
         format_args!("{name} is ready. Try, in another terminal:"),
     );
     eprintln!("{}", shown.join("\n"));
-    eprintln!(
-        r#"  curl --json '{{"reference":"A-1","item":"tea","quantity":2}}' http://localhost:{main}/orders"#
-    );
+    if has_example {
+        eprintln!(
+            r#"  curl --json '{{"reference":"A-1","item":"tea","quantity":2}}' http://localhost:{main}/orders"#
+        );
+    }
     eprintln!("Everything else is on http://localhost:{admin}/. Ctrl-C stops the service.");
 }
 

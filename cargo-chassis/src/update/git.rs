@@ -22,13 +22,20 @@ pub(super) struct Git {
     scratch: TempDir,
 }
 
+/// A change of the template, as a commit.
+#[derive(Debug)]
+pub(super) struct Change {
+    base: String,
+    commit: String,
+    /// Files that the template changed and the project has deleted.
+    pub(super) left_deleted: Vec<String>,
+}
+
 /// The result of a merge.
 #[derive(Debug)]
 pub(super) struct Merge {
     /// A verb and a path from the project's folder for each file.
     pub(super) done: Vec<(&'static str, String)>,
-    /// Files that the template changed and the project has deleted.
-    pub(super) left_deleted: Vec<String>,
     pub(super) conflicts: bool,
 }
 
@@ -97,8 +104,8 @@ impl Git {
             .count())
     }
 
-    /// Brings the difference between two trees of the project's folder into the working tree.
-    pub(super) fn merge(&self, then: &str, now: &str, subject: &str) -> anyhow::Result<Merge> {
+    /// The difference between two trees of the project's folder.
+    pub(super) fn change(&self, then: &str, now: &str, subject: &str) -> anyhow::Result<Change> {
         // Git would ask about a file that the project deleted and the template changed.
         let mut left_deleted = Vec::new();
         let head = self.project_of("HEAD")?;
@@ -123,8 +130,38 @@ impl Git {
         let [then, now] = [self.without(then, &deleted)?, self.without(now, &deleted)?];
 
         let base = self.commit(&then, None, "what the template made")?;
-        let change = self.commit(&now, Some(&base), subject)?;
-        let mut pick = self.command(["cherry-pick", "--no-commit", &change]);
+        let commit = self.commit(&now, Some(&base), subject)?;
+        Ok(Change {
+            base,
+            commit,
+            left_deleted,
+        })
+    }
+
+    /// Merges the change into the last commit, without writing to the index or the working tree. Needs git 2.40.
+    pub(super) fn preview(&self, change: &Change) -> anyhow::Result<Merge> {
+        let mut merge = self.command(["merge-tree", "--write-tree", "--name-only", "-z"]);
+        merge.arg(format!("--merge-base={}", change.base));
+        merge.args(["HEAD", &change.commit]);
+        let output = merge.output().context("cannot start git")?;
+        // 1: with conflicts.
+        ensure!(
+            matches!(output.status.code(), Some(0 | 1)),
+            "{merge:?} failed:\n{}",
+            said(&output)
+        );
+        let text = String::from_utf8(output.stdout)?;
+        // The merged tree, the files with conflicts, an empty field, and messages.
+        let mut fields = text.split('\0');
+        let tree = fields.next().context("git merge-tree printed no tree")?;
+        let unmerged: Vec<&str> = fields.take_while(|path| !path.is_empty()).collect();
+        let status = self.ask(["diff", "--name-status", "--no-renames", "-z", "HEAD", tree])?;
+        Ok(self.listed(&status, &unmerged))
+    }
+
+    /// Brings a change into the working tree.
+    pub(super) fn merge(&self, change: &Change) -> anyhow::Result<Merge> {
+        let mut pick = self.command(["cherry-pick", "--no-commit", &change.commit]);
         // The last step, and the only one that changes something: interrupting this program does not stop it
         // midway, and its output goes to a file, which exists even after the terminal has closed.
         let words = self.scratch.path().join("picked");
@@ -152,6 +189,11 @@ impl Git {
             "-z",
             "HEAD",
         ])?;
+        Ok(self.listed(&status, &unmerged))
+    }
+
+    /// The files of `git diff --name-status -z`, and those with conflicts.
+    fn listed(&self, status: &str, unmerged: &[&str]) -> Merge {
         let mut fields = status.split_terminator('\0');
         let mut done = Vec::new();
         while let (Some(kind), Some(path)) = (fields.next(), fields.next()) {
@@ -163,16 +205,12 @@ impl Git {
             };
             done.push((verb, self.seen_from_project(path)));
         }
-        done.extend(
-            unmerged
-                .iter()
-                .map(|path| ("Conflict", self.seen_from_project(path))),
-        );
-        Ok(Merge {
+        let conflicts = unmerged.iter().map(|path| self.seen_from_project(path));
+        done.extend(conflicts.map(|path| ("Conflict", path)));
+        Merge {
             done,
-            left_deleted,
             conflicts: !unmerged.is_empty(),
-        })
+        }
     }
 
     fn seen_from_project(&self, path: &str) -> String {

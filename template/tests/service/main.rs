@@ -3,12 +3,15 @@
 {% if openapi == "yes" -%}
 mod openapi;
 {% endif -%}
+{% if example == "yes" -%}
 mod orders;
 mod store;
-{%- if redis == "yes" %}
+{% if redis == "yes" -%}
 mod views;
-{%- endif %}
-
+{% endif -%}
+{% endif -%}
+{% if openapi == "yes" or example == "yes" %}
+{% endif -%}
 {% if redis == "yes" -%}
 use std::env;
 {% endif -%}

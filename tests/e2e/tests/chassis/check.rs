@@ -3,6 +3,7 @@
 use std::fs;
 
 use e2e::{edit, root, said};
+use serde_json::{Value, json};
 
 use crate::generate::generate;
 use crate::generated_service::Generated;
@@ -58,4 +59,12 @@ impl Validate for Settings",
         assert!(found.contains(expected), "{expected}: {found}");
     }
     assert!(!found.contains("hunter2"), "{found}");
+
+    let output = check.arg("--json").output().expect("the tool");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["faults"], json!([]));
+    let warnings = report["warnings"].as_array().expect("a list").iter();
+    let mut fields: Vec<_> = warnings.map(|warning| &warning["field"]).collect();
+    fields.sort_by_key(|field| field.to_string());
+    assert_eq!(fields, ["mq.api_key", "mq.url"]);
 }

@@ -229,6 +229,9 @@ fn an_invalid_name_is_rejected_before_anything_is_written() {
         ("größe", "may consist of"),
         ("test", "a crate of Rust's own"),
         ("build", "Cargo keeps a folder"),
+        ("con", "Windows keeps this name"),
+        ("com1", "Windows keeps this name"),
+        ("lpt9", "Windows keeps this name"),
         ("serde-json", "depends on a crate of this name"),
         (
             "orders-for-the-whole-of-the-northern-hemisphere",

@@ -12,12 +12,15 @@ use e2e::{cargo, files, root, run_lines, said, succeed, wait_for};
 use crate::tool::{TARGET, chassis, read};
 
 /// All that may lie at the top of a generated folder; nothing of the chassis' own is in it.
-const TOP: [&str; 22] = [
+const TOP: [&str; 25] = [
     ".cargo",
     ".chassis.toml",
     ".dockerignore",
+    ".editorconfig",
+    ".gitattributes",
     ".github",
     ".gitignore",
+    "AGENTS.md",
     "Cargo.toml",
     "Dockerfile",
     "Dockerfile.distroless",

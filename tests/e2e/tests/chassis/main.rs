@@ -1,6 +1,7 @@
 //! `cargo chassis` and plain cargo-generate from outside: what they make, add, merge and refuse.
 
 mod add;
+mod agents;
 mod check;
 mod deploy;
 mod doctor;
@@ -9,8 +10,10 @@ mod generate;
 mod generated_service;
 mod new;
 mod openapi;
+mod place;
 mod refusals;
 mod release;
+mod reports;
 mod stores;
 mod tool;
 mod update;

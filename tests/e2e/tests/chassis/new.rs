@@ -134,15 +134,16 @@ fn new_prompts_on_a_terminal_and_uses_the_defaults_elsewhere() {
         .spawn()
         .expect("script, of util-linux");
     let mut keys = terminal.stdin.take().expect("a pipe");
-    // A description, what is proposed three times, the second choice, and what is proposed.
-    keys.write_all(b"Sells tea.\r\r\r\r\x1b[B\r\r\r")
+    // A description, what is proposed four times, the second choice, and what is proposed.
+    keys.write_all(b"Sells tea.\r\r\r\r\r\x1b[B\r\r\r")
         .expect("somebody who reads");
     let output = terminal.wait_with_output().expect("an end");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}");
     for question in [
         "What does the service do",
-        "Takes orders and remembers them.",
+        "An HTTP service.",
+        "With an example",
         "Does it export traces",
         "Which git repository",
     ] {
@@ -164,6 +165,6 @@ fn new_prompts_on_a_terminal_and_uses_the_defaults_elsewhere() {
         0,
     );
     let manifest = read(&place.path().join("unasked/Cargo.toml"));
-    assert!(manifest.contains("Takes orders and remembers them."));
+    assert!(manifest.contains("An HTTP service."));
     assert!(manifest.contains("vendor/axum-chassis"), "{manifest}");
 }

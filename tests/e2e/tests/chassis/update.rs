@@ -12,16 +12,20 @@ use tempfile::TempDir;
 use crate::generate::generate;
 use crate::tool::{TARGET, chassis, read};
 
-/// A service as release 0.1.0 made it, committed, with the chassis from this checkout.
-struct Old {
+/// A service as an earlier release made it, committed, with the chassis from this checkout.
+pub(crate) struct Old {
     _place: TempDir,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Old {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
+        Self::of_release("0.1.0", name)
+    }
+
+    fn of_release(version: &str, name: &str) -> Self {
         let place = tempfile::tempdir().expect("a folder");
-        let release = embedded::release("0.1.0").expect("the first release");
+        let release = embedded::release(version).expect("a release");
         let template = place.path().join("template");
         release.unpack("template", &template).expect("a template");
         let path = format!("chassis-path={}", root().display());
@@ -37,16 +41,16 @@ impl Old {
         }
     }
 
-    fn file(&self, path: &str) -> PathBuf {
+    pub(crate) fn file(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
 
-    fn edit(&self, path: &str, from: &str, to: &str) {
+    pub(crate) fn edit(&self, path: &str, from: &str, to: &str) {
         edit(&self.file(path), from, to);
     }
 
     /// Everything that an update could change: the files, the index, the commits.
-    fn state(&self) -> (Contents, String, String) {
+    pub(crate) fn state(&self) -> (Contents, String, String) {
         (
             contents(&self.folder),
             git(&self.folder, &["ls-files", "--stage"]),
@@ -70,7 +74,7 @@ fn edits_a_deleted_file_and_a_conflict_survive_the_update_of_a_first_release() {
         ("tests/service.rs", "//! Starts", "// Ours.\n//! Starts"),
         ("config/default.toml", "[", "# Ours.\n["),
         ("deny.toml", "[", "# Ours.\n["),
-        (".gitignore", "target", "/ours\ntarget"),
+        (".gitignore", "target/\n", "target/\n/ours\n"),
         ("Cargo.toml", "publish = false", "publish = false # Ours."),
         (
             "k8s/base/workload/deployment.yaml",
@@ -305,4 +309,42 @@ fn an_update_that_is_impossible_is_an_error_and_changes_nothing() {
     fs::remove_dir_all(old.file(".git")).expect("a repository");
     let said = said(chassis(&old.folder).arg("update"), 2);
     assert!(said.contains("not in a git repository"), "{said}");
+}
+
+#[test]
+fn an_edited_service_of_every_earlier_release_is_updated_without_a_conflict() {
+    let releases = include_bytes!("../../../../cargo-chassis/releases.tar.lz");
+    let releases = embedded::read_releases(releases).expect("an archive");
+    let mut versions = embedded::versions(&releases);
+    versions.retain(|version| version != VERSION);
+    assert!(versions.len() >= 3, "{versions:?}");
+    for version in versions {
+        let old = Old::of_release(&version, "orders");
+        for (path, from, to) in [
+            ("src/main.rs", "fn main()", "/// Ours.\nfn main()"),
+            (
+                "src/routes.rs",
+                "    service: &'static str",
+                "    // Ours.\n    service: &'static str",
+            ),
+            (".gitignore", "target/\n", "target/\n/ours\n"),
+            ("Cargo.toml", "publish = false", "publish = false # Ours."),
+        ] {
+            old.edit(path, from, to);
+        }
+        commit(&old.folder, "ours");
+        let merged = said(chassis(&old.folder).arg("update"), 0);
+        let from = format!("from {version} to {VERSION}");
+        assert!(merged.contains(&from), "{merged}");
+        assert!(read(&old.file("src/main.rs")).contains("/// Ours."));
+        assert!(old.file("AGENTS.md").exists(), "{version}");
+        assert!(old.file("src/orders.rs").exists(), "{version}");
+        let record = read(&old.file(".chassis.toml"));
+        assert!(record.contains("example = \"yes\""), "{version}: {record}");
+        let mut format = cargo(&old.folder);
+        succeed(format.args(["fmt", "--check"]));
+        let mut build = cargo(&old.folder);
+        build.args(["test", "--no-run", "--quiet"]);
+        succeed(build.env("CARGO_TARGET_DIR", &*TARGET));
+    }
 }
