@@ -20,16 +20,16 @@ pub(crate) struct Old {
 
 impl Old {
     pub(crate) fn new(name: &str) -> Self {
-        Self::of_release("0.1.0", name)
+        Self::of_release("0.1.0", name, &[])
     }
 
-    fn of_release(version: &str, name: &str) -> Self {
+    fn of_release(version: &str, name: &str, answers: &[&str]) -> Self {
         let place = tempfile::tempdir().expect("a folder");
         let release = embedded::release(version).expect("a release");
         let template = place.path().join("template");
         release.unpack("template", &template).expect("a template");
         let path = format!("chassis-path={}", root().display());
-        let define = ["chassis=path", &path, "workspace=own"];
+        let define = [&["chassis=path", &path, "workspace=own"], answers].concat();
         generate(&template, place.path(), name, &define);
         let folder = place.path().join(name);
         fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("a lock file");
@@ -209,6 +209,21 @@ fn a_service_within_a_larger_repository_is_updated_alone() {
 }
 
 #[test]
+fn the_feature_that_exported_traces_becomes_a_crate_and_a_line() {
+    for (answer, dependencies, lines) in [("otlp=yes", 1, 1), ("otlp=no", 0, 0)] {
+        let old = Old::of_release("0.5.0", "traced-orders", &[answer]);
+        assert!(read(&old.file("Cargo.toml")).contains("axum-chassis/otlp"));
+        said(chassis(&old.folder).arg("update"), 0);
+        let manifest = read(&old.file("Cargo.toml"));
+        assert!(!manifest.contains("axum-chassis/otlp"), "{manifest}");
+        let count = |file: &str, text: &str| read(&old.file(file)).matches(text).count();
+        assert_eq!(count("Cargo.toml", "axum-chassis-otlp = {"), dependencies);
+        let line = ".export(axum_chassis_otlp::Traces::from_env)";
+        assert_eq!(count("src/main.rs", line), lines, "{answer}");
+    }
+}
+
+#[test]
 fn a_first_release_that_was_vendored_in_between_is_updated_to_a_vendored_one() {
     let old = Old::new("orders");
     said(chassis(&old.folder).arg("vendor"), 0);
@@ -319,7 +334,7 @@ fn an_edited_service_of_every_earlier_release_is_updated_without_a_conflict() {
     versions.retain(|version| version != VERSION);
     assert!(versions.len() >= 3, "{versions:?}");
     for version in versions {
-        let old = Old::of_release(&version, "orders");
+        let old = Old::of_release(&version, "orders", &[]);
         for (path, from, to) in [
             ("src/main.rs", "fn main()", "/// Ours.\nfn main()"),
             (
