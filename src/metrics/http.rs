@@ -264,8 +264,19 @@ impl Route {
 
 /// The position in [`METHODS`].
 fn index(method: &Method) -> usize {
-    let position = METHODS.iter().position(|known| method == known);
-    position.unwrap_or(METHODS.len() - 1)
+    // A search in `METHODS` would cost each request 18 instructions more.
+    match *method {
+        Method::GET => 0,
+        Method::HEAD => 1,
+        Method::POST => 2,
+        Method::PUT => 3,
+        Method::DELETE => 4,
+        Method::CONNECT => 5,
+        Method::OPTIONS => 6,
+        Method::TRACE => 7,
+        Method::PATCH => 8,
+        _ => METHODS.len() - 1,
+    }
 }
 
 #[cfg(test)]

@@ -172,16 +172,14 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
             }
             self.linger = Some(Box::pin(sleep(LINGER)));
         }
-        let mut unread = [0; 8 * 1024];
         loop {
             let linger = self.linger.as_mut();
             if linger.is_none_or(|linger| linger.as_mut().poll(context).is_ready()) {
                 return Poll::Ready(Ok(()));
             }
-            let mut buffer = ReadBuf::new(&mut unread);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
-            if read.is_err() || buffer.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+            match ready!(transport::poll_discard(&self.stream, context)) {
+                Ok(read) if read > 0 => {}
+                _ => return Poll::Ready(Ok(())),
             }
         }
     }
