@@ -1,20 +1,20 @@
-//! The admin port: probes, metrics, settings and the log filter, on a thread of its own, so that it answers while the
-//! service's runtime is saturated or blocked.
+//! The admin port, with health checks, metrics, settings and the log filter. It runs on a thread of its own, so it also
+//! answers while the service's runtime is saturated or blocked.
 //!
-//! | route | answers |
+//! | route | response |
 //! |---|---|
-//! | `/health/liveness` | 200; 503 when the service's runtime has run no task for `health.stall` |
-//! | `/health/readiness` | 200 or 503, and the checks as JSON; without calling a dependency |
-//! | `/health/startup` | 503 until the service's own start is done |
-//! | `/metrics` | Prometheus text, or OpenMetrics when asked for; gzip when asked for |
+//! | `/health/liveness` | 200; 503 if the service's runtime has run no task for the time `health.stall` |
+//! | `/health/readiness` | 200 or 503, and the last results of the checks as JSON; no dependency is called |
+//! | `/health/startup` | 503 until the service's own start is done, then 200 |
+//! | `/metrics` | Prometheus text; OpenMetrics and gzip if the request accepts them |
 //! | `/config` | the settings in force as JSON, redacted, with their origins |
-//! | `/log` | GET the log filter; PUT another, for an hour, or `?ttl=10m` |
+//! | `/log` | GET returns the log filter; PUT sets another one for an hour, or for the time in `?ttl=10m` |
 //! | `/version` | name, version, commit, build time, compiler |
-//! | `/status` | all that the page shows, as JSON, with the feature `admin-page` |
-//! | `/` | the admin page, for people on call; without the feature a list of the routes |
-//! | others | the service's own (`admin/own_routes.rs`) |
+//! | `/status` | the data of the admin page as JSON; only with the feature `admin-page` |
+//! | `/` | the admin page, for engineers on call; without the feature `admin-page`, a list of the routes |
+//! | others | the service's own routes (`admin/own_routes.rs`) |
 //!
-//! `admin/access.rs` has the rules for access.
+//! The rules for access are in `admin/access.rs`.
 
 mod access;
 mod log;
@@ -85,7 +85,7 @@ impl Default for Settings {
 
 impl Validate for Settings {
     fn validate(&self, errors: &mut ValidationErrors) {
-        /// As many hexadecimal digits are 64 bits: too many to try.
+        /// 16 hexadecimal digits are 64 bits, which are too many to try all of them.
         const SHORTEST: usize = 16;
         let length = |token: &Secret| token.expose().trim().chars().count();
         if let Some(length) = self.token.as_ref().map(length)
@@ -101,9 +101,10 @@ impl Validate for Settings {
 
 /// Timeout for a request to arrive on this listener.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The longest request body in bytes: a filter and a token.
+/// The longest request body in bytes, which is enough for a filter and a token.
 const LONGEST_BODY: usize = 1024;
-/// The maximum number of concurrent expensive responses, such as scrapes: 503 beyond it.
+/// The maximum number of expensive responses, such as scrapes, that are created at the same time. Beyond it, the status
+/// is 503.
 const MOST_WORK: usize = 4;
 
 /// The state that the admin listener shows.
@@ -113,7 +114,7 @@ pub(crate) struct Admin {
     pub(crate) filter: TemporaryFilter,
     effective: RwLock<Effective>,
     page: PageState,
-    /// For answers that take work, of which few are made at a time.
+    /// Limits the number of expensive responses to [`MOST_WORK`].
     work: Semaphore,
 }
 
@@ -135,7 +136,7 @@ impl Admin {
         })
     }
 
-    /// Shows other settings from now on.
+    /// Replaces the settings that are shown.
     pub(crate) fn set_effective(&self, effective: Effective) {
         *self
             .effective
@@ -148,15 +149,15 @@ impl Admin {
         self.page.set_threads(reason);
     }
 
-    /// Makes an answer that takes work, after whatever has less: a probe does not wait for more than a few of these, however
-    /// many are asked for.
+    /// Creates an expensive response, after cheap responses that are waiting. Because the number of expensive responses
+    /// is limited, a health check waits for a few of them at most.
     async fn work(&self, answer: impl FnOnce() -> Response) -> Response {
         let Ok(_permit) = self.work.try_acquire() else {
             let close = [(header::CONNECTION, "close"), (header::RETRY_AFTER, "1")];
             let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("busy with others");
             return (close, busy).into_response();
         };
-        // Requests that have arrived meanwhile, such as probes, go first.
+        // Requests that have already arrived, such as health checks, are answered first.
         tokio::task::yield_now().await;
         answer()
     }
@@ -181,7 +182,7 @@ impl Admin {
 
 /// The chassis's routes.
 fn routes() -> impl Iterator<Item = (&'static str, MethodRouter<Arc<Admin>>)> {
-    // The one route that reads a body.
+    // `/log` is the only route of the chassis that reads a request body.
     let log = guarded(log::show).put(log::change).post(log::change);
     let log = log.layer((from_fn(in_time), DefaultBodyLimit::max(LONGEST_BODY)));
     let routes = [
@@ -196,7 +197,8 @@ fn routes() -> impl Iterator<Item = (&'static str, MethodRouter<Arc<Admin>>)> {
     page::routes().into_iter().chain(routes)
 }
 
-/// Responds 408 to a request that takes too long to arrive, because this listener has few connections.
+/// Responds 408 to a request that takes too long to arrive, so that it does not occupy one of the listener's few
+/// connections.
 async fn in_time(request: Request, next: Next) -> Response {
     let late = "the request did not arrive in time";
     let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT).detail(late);
@@ -204,14 +206,14 @@ async fn in_time(request: Request, next: Next) -> Response {
     answer.map_err(late).into_response()
 }
 
-/// The response to a GET that takes little work. A function pointer, because axum compiles much code for each handler type.
+/// Creates the response to a GET. This is a function pointer, because axum compiles much code for each handler type.
 type Show = fn(&Admin, &HeaderMap) -> Response;
 
 fn get_route(show: Show) -> MethodRouter<Arc<Admin>> {
     get(async move |State(admin): State<Arc<Admin>>, headers: HeaderMap| show(&admin, &headers))
 }
 
-/// A GET with more work, for requests that [`Access`] allows to read.
+/// A GET route with an expensive response, for requests that [`Access`] allows to read.
 fn guarded(show: Show) -> MethodRouter<Arc<Admin>> {
     get(
         async move |State(admin): State<Arc<Admin>>,
@@ -226,7 +228,7 @@ fn guarded(show: Show) -> MethodRouter<Arc<Admin>> {
     )
 }
 
-/// Browsers use the content type of each response, and do not guess another.
+/// Adds the header that makes browsers use the content type of a response instead of guessing another one.
 async fn no_sniffing(mut answer: Response) -> Response {
     let nosniff = HeaderValue::from_static("nosniff");
     answer
@@ -235,7 +237,8 @@ async fn no_sniffing(mut answer: Response) -> Response {
     answer
 }
 
-/// The health routes of the main listener: the same verdicts, from the service's own runtime.
+/// The health routes of the main listener. They have the same results as those of the admin port, but they run on the
+/// service's own runtime.
 pub(crate) fn probes(readiness: Readiness) -> Router {
     let verdict: fn(&Readiness) -> Response = |readiness| match readiness.is_ready() {
         true => status(true, json!({ "status": "ready" })),
@@ -256,7 +259,8 @@ pub(crate) fn invalid_host(readiness: &Readiness) -> Router {
     Router::new().fallback(probe(readiness, refusal))
 }
 
-/// One handler type for the routes that need at most the readiness; see [`Show`].
+/// A route whose response depends only on the readiness. All these routes share one handler type, for the reason at
+/// [`Show`].
 fn probe(
     readiness: &Readiness,
     show: fn(&Readiness) -> Response,

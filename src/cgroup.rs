@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The CPU quota of this process.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Quota {
-    /// In cores: 1.5 is one and a half.
+    /// The quota in cores, such as 1.5.
     pub(crate) cores: f64,
     /// The file that it was read from.
     pub(crate) source: PathBuf,
@@ -42,13 +42,13 @@ pub(crate) struct Cgroup {
 pub(crate) struct Throttling {
     /// Periods in which the quota was enforced.
     pub(crate) periods: u64,
-    /// Periods in which it was used up.
+    /// Periods in which the quota was used up.
     pub(crate) throttled_periods: u64,
     /// The total duration for which the cgroup's threads were stopped.
     pub(crate) throttled_seconds: f64,
 }
 
-/// A controller's directories, from this process's cgroup up to the root that can be seen.
+/// A controller's directories, from that of this process's cgroup up to the visible root.
 #[derive(Clone, Debug)]
 struct Controller {
     version: Version,
@@ -165,8 +165,8 @@ impl Controller {
     }
 }
 
-/// The existing directories from `mount/path` up to `mount`. In a container the path is
-/// often the host's, and the container's own directory is mounted as the root.
+/// The existing directories from `mount/path` up to `mount`. In a container, `path` often exists only on the host, and
+/// the container's own cgroup is mounted at `mount`.
 fn up_from(mount: &Path, path: &str) -> Vec<PathBuf> {
     mount
         .join(path.trim_start_matches('/'))
@@ -177,7 +177,7 @@ fn up_from(mount: &Path, path: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// `None` for v2's `max` and v1's `-1`: no quota.
+/// The quota in cores. `None` without a quota, which is `max` in v2 and `-1` in v1.
 fn ratio(quota: &str, period: &str) -> Option<f64> {
     let quota: f64 = quota.trim().parse().ok()?;
     let period: f64 = period.trim().parse().ok()?;

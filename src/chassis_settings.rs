@@ -66,7 +66,7 @@ impl Validate for ChassisSettings {
         self.admin.in_container = platform == PlatformKind::Container;
         if self.shutdown.delay.is_none() {
             let delay = match platform {
-                // A person who has typed Ctrl-C is waiting, and there is no proxy.
+                // In a terminal, a person who has pressed Ctrl-C is waiting, and no proxy has to notice the shutdown.
                 PlatformKind::Terminal => Duration::from_secs(0),
                 _ => self.shutdown.delay().into(),
             };
@@ -93,7 +93,8 @@ impl Validate for ChassisSettings {
 }
 
 impl ChassisSettings {
-    /// Completes and validates settings made in code, as loading does with those of files and variables.
+    /// Completes and validates settings that were created in code. For settings from files and variables, loading does
+    /// this.
     pub(crate) fn checked(mut self) -> Result<Self, Error> {
         self.complete(&mut Defaults::default());
         let mut errors = ValidationErrors::default();
@@ -105,7 +106,7 @@ impl ChassisSettings {
     }
 }
 
-/// A service's settings as they were loaded: the chassis's sections and its own.
+/// The loaded settings of a service: the chassis's sections and the service's own.
 pub type LoadedSettings<S> = Loaded<ChassisSettings, S>;
 
 /// Loads the settings of a service.
@@ -118,7 +119,7 @@ pub(crate) fn load<S: SettingsSchema>(sources: &Sources) -> Result<LoadedSetting
     }
 }
 
-/// The template's development token is public, so it is valid in development only.
+/// The error for the template's development token, which is public, outside of the environment `dev`.
 fn known_token<S>(loaded: &LoadedSettings<S>, sources: &Sources) -> Option<String> {
     let token = loaded.framework.admin.token.as_ref()?;
     let is_known = token.expose().trim() == "for-development-only";

@@ -60,7 +60,7 @@ pub(crate) struct Arguments {
     sets: Vec<String>,
 }
 
-/// Reads a command line, without the program's name.
+/// Parses the words of a command line, without the program's name.
 pub(crate) fn parse(
     words: impl IntoIterator<Item = OsString>,
     commands: &[CommandInfo],
@@ -79,7 +79,7 @@ pub(crate) fn parse(
                 let given = parser.optional_value();
                 let url = match given {
                     Some(url) => Some(url),
-                    // The URL may stand alone: `--health-check http://...`
+                    // The URL may also be the next argument: `--health-check http://...`
                     None => parser.try_raw_args().and_then(|mut rest| {
                         rest.next_if(|word| !word.to_string_lossy().starts_with('-'))
                     }),
@@ -115,7 +115,7 @@ pub(crate) fn parse(
     Ok(arguments)
 }
 
-/// The sources of the settings, the command line included.
+/// The sources of the settings, including `--set`.
 pub(crate) fn sources(arguments: &Arguments) -> Sources {
     arguments
         .sets
@@ -123,8 +123,8 @@ pub(crate) fn sources(arguments: &Arguments) -> Sources {
         .fold(Sources::from_env(), |sources, set| sources.with_set(set))
 }
 
-/// Runs the operation that a flag selects, and returns its exit code. Returns `None` for the service itself and for its commands,
-/// which are not run here. `check` loads the settings and the configuration of the exporters.
+/// Runs the operation that a flag selects, and returns its exit code. The service itself and its commands are not run
+/// here: for these, the result is `None`. `check` loads the settings and the configuration of the exporters.
 pub(crate) fn answer<B: SettingsSchema>(
     arguments: &Arguments,
     sources: &Sources,
@@ -187,7 +187,7 @@ pub(crate) fn answer<B: SettingsSchema>(
     }
 }
 
-/// The values in force of settings that depend on the machine (memory limit, CPUs), as TOML comments.
+/// The values that result on this machine from settings that depend on its memory limit and CPUs, as TOML comments.
 fn derived(sections: &ChassisSettings) -> String {
     let limits = Limits::new(&sections.limits, sections.server.max_connections).to_string();
     let mut text = String::from("\n# In force here:\n");
@@ -199,7 +199,7 @@ fn derived(sections: &ChassisSettings) -> String {
     text
 }
 
-/// Commands and options.
+/// The part of `--help` that lists commands and options.
 fn help(commands: &[CommandInfo]) -> String {
     if commands.is_empty() {
         return HELP.to_owned();
@@ -220,10 +220,10 @@ pub(crate) fn usage_error(error: &lexopt::Error, commands: &[CommandInfo]) -> Ex
     ExitCode::from(64)
 }
 
-/// Prints an error that occurs before the log exists.
+/// Prints an error that occurs before the log exists, and returns its exit code.
 pub(crate) fn fatal(error: &Error) -> ExitCode {
     complain(&match error {
-        // One line for each error.
+        // Each error has a line of its own.
         Error::Settings(faults) => {
             let faults = faults.to_string().replace('\n', "\n  ");
             format!("error: {error}\n  {faults}\n")
@@ -257,8 +257,9 @@ fn health_check(url: &str) -> ExitCode {
     }
 }
 
-/// Returns the status of a GET request. The probed server is a chassis too, so this minimal HTTP client is enough. It has 35
-/// lines. With `minreq` in its place, each service would compile another crate, and a binary would be 80 kB larger.
+/// Returns the status of a GET request. The server is also a chassis, so this minimal HTTP client of 35 lines is
+/// enough. With `minreq` instead, each service would have to compile one more crate, and its binary would be 80 kB
+/// larger.
 fn ask(url: &str) -> std::io::Result<u16> {
     let wrong =
         |problem: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, problem.to_owned());

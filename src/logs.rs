@@ -117,8 +117,8 @@ pub fn install(settings: &Settings) -> Result<Logs, SetupError> {
     install_beside(settings, None, Vec::new())
 }
 
-/// The same with a `tracing` layer that receives the spans and events that pass the log's filter, such as one that exports
-/// spans. [`Logs::layer`] fits beside layers with filters of their own.
+/// Like [`install`], with an additional `tracing` layer, such as one that exports spans. The layer receives the spans
+/// and events that pass the log's filter. To add layers with filters of their own, use [`Logs::layer`].
 ///
 /// # Errors
 ///
@@ -224,8 +224,8 @@ impl Logs {
     /// # Ok(()) }
     /// ```
     ///
-    /// It has its own filter, which [`Logs::set_filter`] changes; other layers have their own. Records of the `log` crate and
-    /// panics become lines only with [`install`].
+    /// This layer has a filter of its own, which [`Logs::set_filter`] changes. It does not apply to other layers.
+    /// Records of the `log` crate and panics are logged only with [`install`].
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
@@ -253,12 +253,12 @@ impl Logs {
         self.shared.filter.text()
     }
 
-    /// Waits until every line so far is written, at most for `timeout`; false if it ran out.
+    /// Waits until all lines so far are written, but at most for `timeout`. Returns whether they were written.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.shared.queue.flush(timeout)
     }
 
-    /// The number of lines that were produced at `level`, those dropped included.
+    /// The number of lines that were produced at `level`, including dropped ones.
     pub fn lines(&self, level: Level) -> u64 {
         self.shared.queue.lines(level)
     }

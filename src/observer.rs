@@ -12,11 +12,11 @@ use crate::logs::AccessFields;
 use crate::record::FinishedRequest;
 use crate::trace::Ids;
 
-/// Code that runs at the start and at the end of each request: for metrics of your own, for fields of the access line, or
-/// for another system that counts requests.
+/// Code that runs at the start and at the end of each request. Use it for metrics of your own, for fields of the access
+/// line, or to report requests to another system.
 ///
-/// [`Chassis::observe`](crate::Chassis::observe) adds an observer to a service, and
-/// [`RequestLayer::observe`](crate::request::RequestLayer::observe) to a `main` of your own.
+/// [`Chassis::observe`](crate::Chassis::observe) adds an observer to a service. In a program with its own `main`,
+/// [`RequestLayer::observe`](crate::request::RequestLayer::observe) adds one to a layer.
 ///
 /// ```
 /// use axum_chassis::logs::AccessFields;
@@ -49,29 +49,31 @@ use crate::trace::Ids;
 /// # Ok(()) }
 /// ```
 ///
-/// Each request begins once and ends once, however it ends: with its response, with a timeout, a panic or load shedding, with
-/// a client that disconnects, or at the shutdown deadline. An upgraded connection (WebSocket) ends as a request with its
-/// response. Requests to the health routes and to the admin port are not observed, and requests of a
-/// [`RoutePolicy::unlogged`](crate::RoutePolicy::unlogged) route are.
+/// `begin` and `end` are each called once per request. This is so however the request ends: with its response, a
+/// timeout, a panic, load shedding, a disconnected client, or at the shutdown deadline. The request of an upgraded
+/// connection (WebSocket) ends with the response to the upgrade. Requests to a
+/// [`RoutePolicy::unlogged`](crate::RoutePolicy::unlogged) route are observed. Requests to the health routes and to the
+/// admin port are not.
 ///
-/// Both functions run between the request and its response, on a worker of the runtime: they must not block. The IDs of the
-/// request are [current](crate::trace::current) in them. A panic in one of them is logged and counted as others are, and
-/// changes neither the response nor what other observers get; after a panic in `begin`, `end` is not called for that request.
+/// Both functions run on a worker thread of the runtime, where they must not block. While they run, the IDs of the
+/// request are [current](crate::trace::current). A panic in one of them is logged and counted like any other panic. It
+/// changes neither the response nor the calls of other observers, but after a panic in `begin`, `end` is not called for
+/// that request.
 ///
-/// The observers of a request cost it two allocations together, and one each.
+/// For each request, the layer makes two allocations for all observers together, and one more for each observer.
 pub trait RequestObserver: Send + Sync + 'static {
-    /// Data of one request, from its begin to its end; `()` for an observer that has none.
+    /// The data that `begin` passes to `end` of the same request, or `()`.
     type State: Send + 'static;
 
     /// Called with the head of each request, before its handler.
     fn begin(&self, request: &mut RequestHead<'_>) -> Self::State;
 
-    /// Called at the end of the request's response, with the fields that the access line has so far. Metrics may have labels
-    /// with a bounded number of values only, such as a tenant's tier, never the tenant.
+    /// Called at the end of the request's response. `fields` adds fields to the access line. As labels of metrics, use
+    /// only data with a bounded number of values, such as a tenant's tier, but never the tenant.
     fn end(&self, state: Self::State, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>);
 }
 
-/// The head of a request that begins.
+/// The head of a request, before the handler is called.
 pub struct RequestHead<'a> {
     pub(crate) request: &'a mut Request,
     pub(crate) route: &'a str,
@@ -102,8 +104,9 @@ impl RequestHead<'_> {
         self.request.headers()
     }
 
-    /// The extensions, to add something that a handler or a layer of the router extracts. So a layer that authenticates can
-    /// hand over the tenant's tier: `examples/observer.rs` in the repository.
+    /// The request's extensions. The observer can add a value here that a handler or a layer of the router extracts.
+    /// For example, a layer that authenticates can then pass the tenant's tier back to the observer: see
+    /// `examples/observer.rs` in the repository.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         self.request.extensions_mut()
     }
@@ -123,8 +126,8 @@ impl RequestHead<'_> {
         self.ids
     }
 
-    /// Decides whether the trace of the request is recorded, in place of the caller: for an exporter with a sampler. The
-    /// decision is passed on with [`trace::inject`](crate::trace::inject).
+    /// Decides whether the trace of the request is recorded, and overrides the decision of the caller. This is for an
+    /// exporter with a sampler. [`trace::inject`](crate::trace::inject) passes the decision on to other services.
     pub fn set_sampled(&mut self, sampled: bool) {
         self.ids.trace.sampled = sampled;
     }
@@ -132,7 +135,7 @@ impl RequestHead<'_> {
 
 impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the headers, which may contain secrets.
+        // The headers are left out, because they may contain secrets.
         f.debug_struct("RequestHead")
             .field("method", self.method())
             .field("route", &self.route)
@@ -141,17 +144,17 @@ impl fmt::Debug for RequestHead<'_> {
     }
 }
 
-/// An observer, without its type.
+/// Calls the `begin` of an observer whose type is erased.
 type Begin = Arc<dyn Fn(&mut RequestHead<'_>) -> End + Send + Sync>;
-/// An observer and its state of one request.
+/// Calls the `end` of an observer with its state of one request.
 type End = Box<dyn FnOnce(&FinishedRequest<'_>, &mut AccessFields<'_>) + Send>;
 
 /// The observers of a layer. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Observers {
-    /// The service's, which all its layers share.
+    /// The observers of the service, which all its layers share.
     shared: Arc<OnceLock<RwLock<Arc<[Begin]>>>>,
-    /// This layer's own.
+    /// The observers of this layer only.
     own: Arc<[Begin]>,
 }
 
@@ -173,7 +176,7 @@ impl Observers {
         self.own = with(&self.own, observer);
     }
 
-    /// Without observers, this is one atomic load.
+    /// Calls `begin` of all observers. Without observers, this takes one atomic load.
     #[inline]
     pub(crate) fn begin<'a>(
         &self,
@@ -183,14 +186,14 @@ impl Observers {
         if shared.is_none() && self.own.is_empty() {
             return None;
         }
-        // An observer may add others, so none runs under the lock.
+        // The lock is released before the calls, because an observer may add other observers.
         let shared = shared.map(|all| all.read().unwrap_or_else(PoisonError::into_inner).clone());
         let shared = shared.as_deref().unwrap_or_default();
         Some(Observed::begin([shared, &self.own], head()))
     }
 }
 
-/// These observers and one more.
+/// Returns `all` and one more observer.
 fn with(all: &[Begin], observer: impl RequestObserver) -> Arc<[Begin]> {
     let observer = Arc::new(observer);
     let begin = move |request: &mut RequestHead<'_>| -> End {
@@ -210,7 +213,8 @@ impl Observed {
         let count = all.iter().map(|some| some.len()).sum();
         let mut ends = Vec::with_capacity(count);
         for begin in all.into_iter().flatten() {
-            // Entered for each, because the one before may have decided about the trace.
+            // The IDs are entered again for each observer, because the previous one may have changed the sampling
+            // decision.
             let ids = head.ids.clone();
             let end = catch_unwind(AssertUnwindSafe(|| ids.enter(|| begin(&mut head))));
             ends.extend(end);
@@ -218,7 +222,7 @@ impl Observed {
         Box::new(Self(ends))
     }
 
-    /// The request has ended.
+    /// Calls `end` of all observers.
     #[inline(never)]
     pub(crate) fn end(mut self, request: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
         request.ids.enter(|| {

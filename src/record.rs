@@ -1,4 +1,4 @@
-//! The record of a finished request. Its access line and its metrics are made from it, and observers get it.
+//! The record of a finished request, for its access line, its metrics and its observers.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::trace::Ids;
 /// The route of a request that no route matched.
 pub(crate) const UNMATCHED: &str = "unmatched";
 
-/// A request that has ended, as its access line, its metrics and its observers have it.
+/// A request that has ended: the data for its access line, its metrics and its observers.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FinishedRequest<'a> {
@@ -19,14 +19,14 @@ pub struct FinishedRequest<'a> {
     /// The pattern of the route, such as `/orders/{id}`, or `unmatched`. The number of patterns is bounded, so a metric may
     /// have it as a label.
     pub route: &'a str,
-    /// The path as the client sent it, without its query, which may contain secrets. At most 2 KiB of it.
+    /// The path as the client sent it, shortened to 2 KiB. The query is left out, because it may contain secrets.
     pub path: &'a str,
     /// The status of the response. If the client disconnected before the end of the response, 499; if the shutdown
     /// aborted the request, 503; if the response's body failed, 500.
     pub status: StatusCode,
     /// The time from the head of the request to the end of the response.
     pub duration: Duration,
-    /// The end of the response.
+    /// The moment at which the response ended.
     pub ended: Instant,
     /// The number of bytes of the request's body that were read.
     pub request_bytes: u64,

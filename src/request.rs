@@ -1,13 +1,13 @@
 //! The middleware around every route: request ID, limits, outcome, metrics and access log.
 //!
-//! One tower layer does all of it, because each part needs the others' results: an outcome is
-//! decided once, then counted, logged and rendered. Add the layer to a router after all routes, so
-//! that it sees the matched route.
+//! One tower layer contains all of these, because each of them needs the results of the others: the
+//! outcome of a request is decided once, and is then counted, logged and rendered. Add the layer to a
+//! router after all routes, so that it sees the matched route.
 //!
 //! [The list of outcomes and their statuses](https://github.com/axum-chassis/axum-chassis/blob/main/docs/errors.md#problem-details)
-//! is in `docs/errors.md`. Every error response is a problem.
+//! is in `docs/errors.md`. Every error response of the chassis is a problem (RFC 9457).
 //!
-//! A fast request costs no timer, no span and no allocation of its own.
+//! For a request whose handler answers at its first poll, the layer creates no timer, no span and no allocation.
 
 mod in_flight;
 mod nested;
@@ -73,7 +73,7 @@ impl RequestLayer {
     /// A layer with these limits, for a program that keeps its own `main`.
     ///
     /// # Errors
-    /// When the HTTP metrics are registered there already.
+    /// If the HTTP metrics are registered in `metrics` already.
     pub fn new(
         limits: &limits::Settings,
         logs: &Logs,
@@ -114,15 +114,15 @@ impl RequestLayer {
         self
     }
 
-    /// Adds an observer of the requests of this layer, after those of [`Chassis::observe`](crate::Chassis::observe), which
-    /// observe the requests of all layers of a server.
+    /// Adds an observer of the requests of this layer. It is called after the observers of
+    /// [`Chassis::observe`](crate::Chassis::observe), which observe the requests of all layers of a server.
     #[must_use]
     pub fn observe(mut self, observer: impl RequestObserver) -> Self {
         Arc::make_mut(&mut self.0).observers.add_own(observer);
         self
     }
 
-    /// Trusts the forwarding header of these proxies.
+    /// Trusts the forwarding header (`Forwarded` or `X-Forwarded-For`) in requests from these proxies.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: Proxies) -> Self {
         Arc::make_mut(&mut self.0).proxies = proxies;
@@ -146,7 +146,7 @@ impl<S> Layer<S> for RequestLayer {
     }
 }
 
-/// One endpoint of the router with the layer around it.
+/// One endpoint of the router, wrapped in the layer.
 #[derive(Clone)]
 pub struct RequestService<S> {
     inner: S,
@@ -163,14 +163,15 @@ impl<S: fmt::Debug> fmt::Debug for RequestService<S> {
 
 struct Endpoint {
     shared: Arc<LayerState>,
-    /// The metrics of the route this endpoint serves, looked up by the first request.
+    /// The metrics of the endpoint's route, which its first request sets.
     route: OnceLock<Arc<Route>>,
-    /// The same for requests of which axum names no route: what `nest_service` serves, and the fallback.
+    /// The metrics of requests without a `MatchedPath`: those to a `nest_service` and to the fallback.
     unnamed: OnceLock<Arc<Route>>,
 }
 
 impl Endpoint {
-    /// An endpoint nearly always serves one route; for a request of another, that one is returned.
+    /// The metrics of the request's route, unless they are those in `route`. An endpoint nearly always serves one
+    /// route.
     fn other_route(&self, request: &Request) -> Option<Arc<Route>> {
         let http = &self.shared.http;
         let Some(path) = request.extensions().get::<MatchedPath>() else {
@@ -243,7 +244,8 @@ where
                 .retry_after(Duration::from_secs(1));
             let response = busy.render(Some(&ids.request));
             HandlerState::Answered {
-                // Many refusals may come on a connection of HTTP/2, and a body waits for the client's window.
+                // An HTTP/2 connection may get many 503 responses at once, and each body would stay in memory until the
+                // client's flow-control window has room for it.
                 response: Some(match version < Version::HTTP_2 {
                     true => response,
                     false => outcome::without_body(response),
@@ -272,8 +274,8 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         state: HandlerState<F>,
-        // Set once the handler has not answered at once: most do, and need no timer. Boxed, as
-        // this future is moved a few times before it is polled.
+        // Set if the first poll of the handler is pending. Most handlers answer at once and need no timer.
+        // Boxed, because this future is moved a few times before it is polled.
         timeout: Option<Pin<Box<Sleep>>>,
         version: Version,
         in_flight: Option<InFlight>,
@@ -289,7 +291,7 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(in_flight) = this.in_flight.as_mut() else {
-            return Poll::Pending; // polled after it was done
+            return Poll::Pending; // polled after completion
         };
         let response = match this.state.project() {
             HandlerStateProj::Answered { response } => response.take().unwrap_or_default(),
@@ -328,12 +330,12 @@ where
         if status.is_client_error() || status.is_server_error() {
             response = outcome::shape(response, in_flight.ids(), in_flight.error_map());
         }
-        // An upgrade has to keep its `Connection`.
+        // The response to an upgrade has to keep its own `Connection` header.
         let is_over = response.status() != StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         headers.insert(trace::REQUEST_ID, in_flight.ids().request.header());
         if is_over && in_flight.is_draining() && *this.version < Version::HTTP_2 {
-            // The client leaves before the socket does.
+            // With this header, the client closes its connection before the listener closes it.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Poll::Ready(Ok(ResponseBody::watch(

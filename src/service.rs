@@ -1,5 +1,5 @@
-//! A service: [`Service`] runs in `main`, [`Chassis`] is passed to the service's own start and its
-//! commands, and a test holds [`Running`].
+//! [`Service`], which runs in `main`; [`Chassis`], which the service's own start and its commands receive; and
+//! [`Running`], a service that runs inside a test.
 
 mod chassis;
 mod collectors;
@@ -41,24 +41,24 @@ use crate::error::Error;
 use crate::settings::{SettingsSchema, Sources};
 use crate::shared::{Build, UNKNOWN};
 
-/// Builds and runs a service. `S` is the struct of its own settings, or `()`.
+/// Builds and runs a service. `S` is the struct of the service's own settings, or `()`.
 #[must_use = "a service does nothing until it runs"]
 pub struct Service<S = ()> {
     build: Build,
     arguments: Option<Vec<OsString>>,
-    /// The sources that `source` added.
+    /// The sources that [`Service::source`] added.
     sources: Sources,
     commands: Vec<Command<S>>,
     outer: Outer,
     telemetry: Telemetry,
 }
 
-/// A build argument that is missing or empty is unknown.
+/// Returns `unknown` for a build argument that is missing or empty.
 fn known(value: Option<&'static str>) -> &'static str {
     value.filter(|value| !value.is_empty()).unwrap_or(UNKNOWN)
 }
 
-/// Layers around all that the main listener answers, from the innermost.
+/// Layers around all responses of the main listener, the innermost first.
 #[derive(Default)]
 struct Outer(Vec<Box<dyn Fn(Router) -> Router>>);
 
@@ -83,27 +83,28 @@ impl<S: SettingsSchema> Service<S> {
         }
     }
 
-    /// Sets the commit that was built, for `/version` and `build_info`. Give it `option_env!("REVISION")`,
-    /// which the Dockerfiles set.
+    /// Sets the commit that was built, for `/version` and `build_info`. Pass `option_env!("REVISION")`: the Dockerfiles
+    /// set this variable.
     pub fn revision(mut self, revision: impl Into<Option<&'static str>>) -> Self {
         self.build.revision = known(revision.into());
         self
     }
 
-    /// Sets the time of the build, for `/version`. Give it `option_env!("CREATED")`, which the Dockerfiles set.
+    /// Sets the time of the build, for `/version`. Pass `option_env!("CREATED")`: the Dockerfiles set this variable.
     pub fn built_at(mut self, time: impl Into<Option<&'static str>>) -> Self {
         self.build.created = known(time.into());
         self
     }
 
-    /// Parses these flags instead of the process's, for a program with its own command line.
+    /// Parses these arguments instead of those of the process, for a program with its own command line.
     pub fn arguments<I: IntoIterator<Item: Into<OsString>>>(mut self, arguments: I) -> Self {
         self.arguments = Some(arguments.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Adds a layer of settings above the files and below secrets, environment variables and flags. Of
-    /// several, the last wins. It can be a file in another format, for which `config` has features:
+    /// Adds a source of settings. Its values override those of the files, and are overridden by secrets, environment
+    /// variables and flags. Of several sources, the last wins. A source can be a file in another format, for which the
+    /// crate `config` has features:
     ///
     /// ```
     /// use axum_chassis::config::{File, FileFormat};
@@ -147,22 +148,21 @@ impl<S: SettingsSchema> Service<S> {
     /// # Ok::<(), axum_chassis::settings::Invalid>(())
     /// ```
     ///
-    /// Its values are validated like those of other layers, and shown with their origins. The origin of a
-    /// value without one is the source's type. Values whose origin begins with `secret ` are always
-    /// redacted. A key with dots is a path, and text is converted to the type of its key, as in
-    /// environment variables.
+    /// The values of a source are validated like all others, and shown with their origins. If a value has no origin,
+    /// the name of the source's type is shown. Values whose origin begins with `secret ` are always redacted. Dots in a
+    /// key separate sections, and text is converted to the type of its key, as in environment variables.
     ///
-    /// A source that fails is a settings error (exit code 78). While the service runs, files and
-    /// sources are read every five seconds; a failure is logged and counted, and the old settings stay.
-    /// The source runs on a thread of its own, where it may block. The start waits for it, so use a
-    /// timeout. The first line of its error is shown, so keep secrets out of it.
+    /// If a source fails at the start, this is a settings error (exit code 78). While the service runs, files and
+    /// sources are read again every five seconds. If this fails, the failure is logged and counted, and the old
+    /// settings stay in force. A source runs on a thread of its own, where it may block. The start waits for it, so use
+    /// a timeout. The first line of its error is printed or logged, so keep secrets out of the error.
     pub fn source(mut self, source: impl Source + Send + Sync + 'static) -> Self {
         self.sources = self.sources.source(source);
         self
     }
 
-    /// Adds a one-off command, such as a migration, a backfill or a scheduled job: the same program with
-    /// an argument, `orders migrate`.
+    /// Adds a one-off command, such as a migration, a backfill or a scheduled job. It is run by the same program with
+    /// the command's name as its argument, such as `orders migrate`.
     ///
     /// ```no_run
     /// # use axum_chassis::{Chassis, Service};
@@ -175,14 +175,13 @@ impl<S: SettingsSchema> Service<S> {
     ///     });
     /// ```
     ///
-    /// A command has the settings, the log, the stores and the background tasks of the service, and neither
-    /// listeners nor `service.start_timeout`. Its parameters come from settings, so `--set`
-    /// works for them. `--help` lists it.
+    /// A command has the settings, the log, the stores and the background tasks of the service. It has no listeners,
+    /// and `service.start_timeout` does not limit it. Its parameters come from settings, so `--set` works for them.
+    /// `--help` lists all commands.
     ///
-    /// The exit code is 0 once it has returned `Ok`, 78 if the settings are wrong, and 1 if it
-    /// failed. SIGTERM triggers [`Chassis::shutdown`]; at `shutdown.deadline`, or at a
-    /// second signal, it is aborted, and the exit code is 1. Blocking work belongs in
-    /// `spawn_blocking`, because blocking code here cannot be aborted.
+    /// The exit code is 0 if the command returns `Ok`, 1 if it fails, and 78 if the settings are invalid. SIGTERM
+    /// triggers [`Chassis::shutdown`]. At `shutdown.deadline`, or at a second signal, the command is aborted, and the
+    /// exit code is 1. Blocking work belongs in `spawn_blocking`, because blocking code here cannot be aborted.
     pub fn command(
         mut self,
         name: &'static str,
@@ -195,11 +194,11 @@ impl<S: SettingsSchema> Service<S> {
 
     /// Adds middleware around all responses of the main listener: the routes, the health routes, and the chassis's
     /// own responses, such as a 503 of load shedding. Use it for headers that each response
-    /// needs, such as those of CORS. Of several layers, the last is the outermost.
+    /// needs, such as those of CORS. If you add several layers, the last one is the outermost.
     ///
     /// [The order of all layers](https://github.com/axum-chassis/axum-chassis/blob/main/docs/middleware.md) is in
-    /// `docs/middleware.md`. A response of an outer layer itself (to a preflight request) is neither logged nor counted, and has no
-    /// request ID.
+    /// `docs/middleware.md`. A response that an outer layer creates itself (such as that to a preflight request) is
+    /// neither logged nor counted, and has no request ID.
     ///
     /// ```
     /// use axum::response::Response;
@@ -230,7 +229,7 @@ impl<S: SettingsSchema> Service<S> {
         self
     }
 
-    /// Adds a `tracing` layer beside the chassis's log, such as Sentry's or tokio-console's.
+    /// Adds a `tracing` layer in addition to the chassis's log, such as the layer of Sentry or tokio-console.
     ///
     /// ```
     /// use tracing_subscriber::filter::LevelFilter;
@@ -241,9 +240,10 @@ impl<S: SettingsSchema> Service<S> {
     ///     .tracing_layer(sentry.with_filter(LevelFilter::INFO));
     /// ```
     ///
-    /// Give it a filter: `logs.filter` and `PUT /log` decide on the log's lines and exported spans only, and a layer without
-    /// a filter receives every span and event of the process. Access lines, and records of the `log` crate, are not `tracing` events.
-    /// [`Service::start`], for tests, leaves the layers out.
+    /// Give the layer a filter: a layer without a filter receives every span and event of the process, because
+    /// `logs.filter` and `PUT /log` apply to log lines and exported spans only. Access lines and records of the `log`
+    /// crate are not `tracing` events, so the layer does not receive them. [`Service::start`], for tests, ignores these
+    /// layers.
     pub fn tracing_layer(
         mut self,
         layer: impl tracing_subscriber::Layer<Registry> + Send + Sync + 'static,
@@ -254,9 +254,10 @@ impl<S: SettingsSchema> Service<S> {
 
     /// Adds an exporter of telemetry: `.export(axum_chassis_otlp::Traces::from_env)` exports traces.
     ///
-    /// `load` gets the service's name and version. It reads and validates the exporter's configuration, such as environment
-    /// variables: an [`Error::Settings`] is reported together with all other errors in the settings, with exit code 78, and
-    /// also by `--check-config`. Commands export as well. [`Service::start`], for tests, leaves exporters out.
+    /// `load` receives the service's name and version. It reads and validates the exporter's configuration, such as
+    /// environment variables. If it returns an [`Error::Settings`], this is reported together with all other errors in
+    /// the settings, with exit code 78, and also by `--check-config`. Commands export as well. [`Service::start`], for
+    /// tests, ignores exporters.
     pub fn export<E: Exporter>(
         mut self,
         load: impl Fn(&'static str, &'static str) -> Result<E, Error> + 'static,
@@ -265,12 +266,12 @@ impl<S: SettingsSchema> Service<S> {
         self
     }
 
-    /// Runs the whole process: flags, settings, logs, the admin listener, the runtime, `start`, the
+    /// Runs the whole process, in this order: flags, settings, logs, the admin listener, the runtime, `start`, the
     /// main listener, and the graceful shutdown on SIGTERM or SIGINT.
     ///
-    /// `start` runs inside the runtime, while the service is live and not ready, and returns its routes.
-    /// The exit code is 0 after a graceful shutdown, 78 if the settings are invalid, and 1 if the start
-    /// failed or the shutdown had to abort something.
+    /// `start` returns the service's routes. It runs inside the runtime; meanwhile liveness is 200 and readiness is
+    /// 503. The exit code is 0 after a graceful shutdown, 78 if the settings are invalid, and 1 if the start failed or
+    /// the shutdown had to abort something.
     pub fn run(self, start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>) -> ExitCode {
         let given = self
             .arguments
@@ -295,9 +296,9 @@ impl<S: SettingsSchema> Service<S> {
     }
 
     /// Starts the service inside a test: on the test's runtime, with both listeners on free ports of
-    /// localhost, without signals and without a global logger.
+    /// localhost, without signal handlers and without a global logger.
     ///
-    /// The settings are read from `sources`, where a test sets what it needs:
+    /// The settings are read from `sources`, in which a test sets the values that it needs:
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
@@ -313,14 +314,14 @@ impl<S: SettingsSchema> Service<S> {
     /// ```
     ///
     /// # Errors
-    /// The same as those that end a process.
+    /// The same errors with which [`Service::run`] would end the process.
     pub async fn start(
         self,
         sources: Sources,
         start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
     ) -> Result<Running, Error> {
         let sources = ["server", "admin"].into_iter().fold(
-            // As on a terminal, no proxy in front has to notice the shutdown.
+            // The platform `terminal` has no `shutdown.delay`, because no proxy has to notice the shutdown.
             sources
                 .with_sources_of(self.sources)
                 .with_var("APP__SERVICE__PLATFORM", "terminal"),
@@ -367,7 +368,7 @@ impl Running {
         self.admin
     }
 
-    /// Stops the service as SIGTERM would, and waits for it.
+    /// Stops the service as SIGTERM would, and waits until it has stopped.
     pub async fn stop(self) -> Stopped {
         let _ = self.stop.send("test");
         self.stopped().await
@@ -375,14 +376,14 @@ impl Running {
 
     /// Waits until the service stops by itself, with [`Chassis::stop`].
     pub async fn stopped(mut self) -> Stopped {
-        // The other end is gone only if the test's runtime is.
+        // The sender is dropped without a result only if the test's runtime has ended.
         (&mut self.stopped).await.unwrap_or_default()
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // An error if it has stopped already.
+        // This fails if the service has stopped already.
         let _ = self.stop.send("dropped");
     }
 }

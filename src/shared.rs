@@ -16,7 +16,7 @@ use crate::observer::Observers;
 use crate::problem::ErrorMap;
 use crate::shutdown::{Hooks, Shutdown, StopRequest};
 
-/// The parts that the listeners, the service's own code and the shutdown have in common.
+/// The parts that the listeners, the service's own code and the shutdown share.
 pub(crate) struct Shared {
     pub(crate) build: Build,
     pub(crate) logs: Logs,
@@ -45,11 +45,11 @@ pub(crate) struct Build {
     pub(crate) rustc: &'static str,
 }
 
-/// The commit and the build time of a build that does not set them.
+/// The value of the commit and the build time if the build does not set them.
 pub(crate) const UNKNOWN: &str = "unknown";
 
 impl Build {
-    /// A build without its commit and its time.
+    /// A build with an unknown commit and an unknown build time.
     pub(crate) fn new(name: &'static str, version: &'static str) -> Self {
         Self {
             name,

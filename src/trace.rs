@@ -1,7 +1,7 @@
 //! Request IDs and W3C trace context of the current request.
 //!
-//! The request layer sets them while the handler runs, log lines contain them, [`current`]
-//! returns them, and [`inject`] passes them to a service that is called on behalf of the request:
+//! The request layer sets them while the handler runs. Log lines contain them, [`current`] returns them, and [`inject`]
+//! adds them to a request to another service:
 //!
 //! ```
 //! let mut request = http::Request::get("http://stock/items/7").body(())?;
@@ -9,8 +9,8 @@
 //! # Ok::<(), http::Error>(())
 //! ```
 //!
-//! They belong to the task of the request: a task that a handler spawns starts without them,
-//! unless [`scope`] wraps its future.
+//! The IDs belong to the task that handles the request. A task that a handler spawns has no IDs, unless its future is
+//! wrapped with [`scope`].
 
 mod context;
 mod digits;
@@ -31,31 +31,31 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The header for vendor-specific data of a trace context.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The standard requires at least 512.
+/// The longest `tracestate` that is passed on. The standard requires at least 512 characters.
 const MAX_TRACESTATE: usize = 4096;
 
 tokio::task_local! {
     static CURRENT: Ids;
 }
 
-/// The ids of the request that the current task is serving, if it is serving one.
+/// The IDs of the request that the current task is serving. Returns `None` outside of a request.
 pub fn current() -> Option<Ids> {
     CURRENT.try_with(Ids::clone).ok()
 }
 
-/// Lets `read` look at the current ids without cloning them.
+/// Calls `read` with the current IDs, which avoids cloning them. Returns `None` outside of a request.
 pub(crate) fn with_current<R>(read: impl FnOnce(&Ids) -> R) -> Option<R> {
     CURRENT.try_with(read).ok()
 }
 
-/// Puts the current ids into the headers of an outgoing request, as [`Ids::inject`] does.
+/// Sets the headers of an outgoing request to the current IDs, as [`Ids::inject`] does.
 ///
-/// Outside of a request, nothing happens.
+/// Outside of a request, this function does nothing.
 pub fn inject(headers: &mut HeaderMap) {
     with_current(|ids| ids.inject(headers));
 }
 
-/// Runs `future` with `ids` as the current ones; for tasks that outlive their request.
+/// Runs `future` with `ids` as the current IDs, for tasks that outlive their request.
 pub fn scope<F: Future>(ids: Ids, future: F) -> impl Future<Output = F::Output> {
     scoped(ids, future)
 }
@@ -75,17 +75,17 @@ pub struct Ids {
     pub request: RequestId,
     /// The trace the request belongs to, and this service's span in it.
     pub trace: TraceContext,
-    /// The caller's `tracestate`. Boxed, as few requests have one.
+    /// The caller's `tracestate`. Boxed, because few requests have one.
     state: Option<Box<HeaderValue>>,
 }
 
 impl Ids {
-    /// Reads the IDs from a request's headers, and generates missing or malformed ones.
+    /// Reads the IDs from a request's headers. If an ID is missing or malformed, a new one is generated.
     ///
-    /// A request that comes with neither gets one id for both.
+    /// If both are generated, the request ID and the trace ID are the same.
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let (mut request, mut trace) = (None, None);
-        // One look at each header: for the few that a request has, two look-ups would cost more.
+        // One pass over all headers: requests have few headers, so two look-ups would take longer.
         for (name, value) in headers {
             let is = |wanted: &HeaderName| {
                 name.as_str().len() == wanted.as_str().len() && name == wanted
@@ -108,25 +108,25 @@ impl Ids {
                 Self {
                     request: request.unwrap_or(RequestId::of(&trace)),
                     trace,
-                    // Without a valid `traceparent` a `tracestate` means nothing.
+                    // Without a valid `traceparent`, a `tracestate` is ignored, as the standard requires.
                     state: None,
                 }
             }
         }
     }
 
-    /// The caller's `tracestate`, which belongs to its `traceparent`.
+    /// The caller's `tracestate`. `None` if the caller sent none, or no valid `traceparent`.
     pub fn tracestate(&self) -> Option<&HeaderValue> {
         self.state.as_deref()
     }
 
-    /// Calls `run` with these ids as the current ones.
+    /// Calls `run` with these IDs as the current ones.
     pub(crate) fn enter<R>(&self, run: impl FnOnce() -> R) -> R {
         CURRENT.sync_scope(self.clone(), run)
     }
 
-    /// Puts the ids into the headers of a request that is made on behalf of this one:
-    /// `traceparent`, `x-request-id`, and `tracestate` as the caller sent it.
+    /// Sets the headers `traceparent` and `x-request-id` of an outgoing request that belongs to this request, and
+    /// `tracestate` as the caller sent it.
     pub fn inject(&self, headers: &mut HeaderMap) {
         headers.insert(REQUEST_ID, self.request.header());
         if let Ok(value) = HeaderValue::try_from(self.trace.traceparent()) {
@@ -139,7 +139,7 @@ impl Ids {
     }
 }
 
-/// The caller's `tracestate`, which may come as several headers.
+/// The caller's `tracestate`. If it was sent as several headers, they are joined.
 fn tracestate(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut values = headers.get_all(TRACESTATE).iter();
     let first = values.next()?;
@@ -156,7 +156,8 @@ fn tracestate(headers: &HeaderMap) -> Option<HeaderValue> {
         .then_some(joined)
 }
 
-/// The beginning of a text that a client sent, for log lines and spans. Docker and CRI split lines of more than 16 KiB.
+/// The beginning of a text that a client sent, at most `longest` bytes, for log lines and spans. The text is shortened,
+/// because Docker and CRI split log lines of more than 16 KiB.
 pub(crate) fn shortened(text: &str, longest: usize) -> &str {
     if text.len() <= longest {
         return text;

@@ -1,7 +1,7 @@
 //! The HTTP client of the exporting thread: one request at a time, without TLS.
 //!
-//! It uses the hyper that serves the requests, because the usual client would bring 32 crates more.
-//! It runs on the exporting thread alone and shares nothing with the service's runtime.
+//! It uses hyper, which the service contains anyway, because the exporter's usual client would add 32 crates.
+//! It runs on the exporting thread only, and shares nothing with the service's runtime.
 
 use std::future::{Future, ready};
 use std::io;
@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::queue::Spans;
 use crate::text::chain;
 
-/// The maximum size of an answer.
+/// The maximum size of a response's body.
 const LONGEST_ANSWER: usize = 64 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -32,7 +32,7 @@ pub(crate) struct Client {
     runtime: Runtime,
     host: String,
     port: u16,
-    /// For a batch, all attempts together.
+    /// The timeout of a batch, for all its attempts together.
     timeout: Duration,
     stopping: watch::Receiver<bool>,
     spans: Arc<Spans>,
@@ -83,7 +83,8 @@ impl Client {
         self.spans.set_problem(problem);
     }
 
-    /// Retries with exponential backoff, as long as that may help. `last` is the latest result.
+    /// Sends the request, and retries temporary errors with exponential backoff. `last` is set to the result of the
+    /// last attempt.
     async fn attempts(
         &self,
         request: &Request<Bytes>,
@@ -97,7 +98,7 @@ impl Client {
                 Ok(response) => is_temporary(response.status()),
                 Err(_) => true,
             };
-            // A service that stops has no time to wait for a collector that is not there.
+            // During the shutdown there is no time to wait for a collector that is not available.
             if !again || *stopping.borrow() {
                 return result;
             }
@@ -106,7 +107,7 @@ impl Client {
             let jitter = Duration::from_millis(fastrand::u64(..100));
             tokio::select! {
                 () = tokio::time::sleep(asked.unwrap_or(pause).max(pause) + jitter) => {}
-                // An error means that nobody can ask for a stop any more.
+                // An error means that the sender is gone, so no stop can be requested any more.
                 _ = stopping.wait_for(|stopping| *stopping) => {}
             }
             pause *= 2;
@@ -125,7 +126,7 @@ impl Client {
         };
         tokio::select! {
             answer = answer => answer,
-            // Its end without an error may leave an answer to be read.
+            // If the connection ends without an error, the response may still be readable.
             Err(error) = connection => Err(error.into()),
         }
     }
@@ -140,12 +141,13 @@ impl HttpClient for Client {
         'client: 'answer,
         Self: 'answer,
     {
-        // The exporting thread has nothing else to do, and no runtime around it.
+        // This may block: the exporting thread has nothing else to do, and is not a thread of a runtime.
         Box::pin(ready(self.send(request)))
     }
 }
 
-/// With the path alone as its target, on a connection for itself: batches are seconds apart.
+/// Prepares a request for HTTP/1.1: its target is only the path, and it closes its connection, because batches are
+/// seconds apart.
 fn for_the_wire(mut request: Request<Bytes>) -> Request<Bytes> {
     let host = request.uri().authority().map(|host| host.as_str());
     let host = host.and_then(|host| HeaderValue::from_str(host).ok());
@@ -159,7 +161,7 @@ fn for_the_wire(mut request: Request<Bytes>) -> Request<Bytes> {
     request
 }
 
-/// The statuses after which OTLP tries again.
+/// Whether a client of OTLP retries after a response with this status.
 fn is_temporary(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }

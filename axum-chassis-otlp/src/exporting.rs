@@ -21,7 +21,7 @@ use crate::client::Client;
 use crate::queue::{Reporting, SpanQueue, Spans};
 use crate::variables::Variables;
 
-/// An export that is on.
+/// A running export of traces.
 pub(crate) struct Exporting {
     config: Variables,
     pub(crate) queue: SpanQueue,
@@ -32,10 +32,10 @@ pub(crate) struct Exporting {
 }
 
 impl Exporting {
-    /// Starts the exporting thread; it does not connect to the collector yet.
+    /// Starts the exporting thread. The thread connects to the collector later.
     ///
     /// # Errors
-    /// When the operating system refuses what that takes.
+    /// If the operating system refuses a resource that the export needs, such as the thread.
     pub(crate) fn start(
         config: Variables,
         name: &'static str,
@@ -50,7 +50,7 @@ impl Exporting {
             .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
             .with_timeout(config.timeout)
             .with_http_client(client)
-            // The client retries itself, because it can stop when the service stops.
+            // Our client retries instead, because it can stop retrying when the service stops.
             .with_retry_policy(opentelemetry_otlp::RetryPolicy::disabled())
             .build()
             .map_err(io::Error::other)?;
@@ -89,7 +89,7 @@ impl Exporting {
         );
     }
 
-    /// Whether this trace is exported; evaluated once a request.
+    /// Whether this trace is exported. This is called once per request.
     pub(crate) fn samples(&self, trace: &TraceContext) -> bool {
         let (id, _, parent) = trace.as_numbers();
         let parent = parent.map(|_| trace.is_sampled());
@@ -100,7 +100,7 @@ impl Exporting {
     pub(crate) fn layer(&self) -> OpenTelemetryLayer<Registry, SdkTracer> {
         tracing_opentelemetry::layer()
             .with_tracer(self.provider.tracer_with_scope(self.scope.clone()))
-            // Without code locations and threads, which belong into the log.
+            // Code locations and threads are left out, because they belong in the log.
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
@@ -109,7 +109,8 @@ impl Exporting {
     pub(crate) async fn flush(&self, within: Duration) {
         self.stopping.send_replace(true);
         let provider = self.provider.clone();
-        // It blocks. Its own thread goes on alone if the time runs out.
+        // The shutdown of the provider blocks, so it runs on a thread of its own. After the timeout, this thread may
+        // continue.
         let closed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(within));
         let in_time = matches!(tokio::time::timeout(within, closed).await, Ok(Ok(Ok(()))));
         if !in_time {
@@ -122,7 +123,7 @@ impl Exporting {
     }
 }
 
-/// The resource attributes: environment variables take precedence over the build.
+/// The resource attributes. Those in environment variables take precedence over the service's name and version.
 fn resource(config: &Variables, name: &'static str, version: &'static str) -> Resource {
     let own = [("service.name", name), ("service.version", version)];
     let own = own.map(|(key, value)| KeyValue::new(key, value));

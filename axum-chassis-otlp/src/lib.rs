@@ -1,5 +1,5 @@
-//! Exports traces of a service on [`axum_chassis`] with OpenTelemetry's protocol (OTLP): its requests, and the `tracing` spans
-//! of its handlers.
+//! Exports traces of a service on [`axum_chassis`] with OpenTelemetry's protocol (OTLP). A trace contains the service's
+//! requests and the `tracing` spans of its handlers.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -15,11 +15,11 @@
 //! }
 //! ```
 //!
-//! Nothing is exported unless `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector, such as `http://collector:4318`. docs/traces.md
-//! in the repository lists the environment variables and the exported data.
+//! Nothing is exported unless `OTEL_EXPORTER_OTLP_ENDPOINT` is the URL of a collector, such as `http://collector:4318`.
+//! docs/traces.md in the repository lists the environment variables and the exported data.
 //!
-//! A request's span is created at the end of the request, from data that exists anyway. Only its IDs are needed earlier, as
-//! the parent of other spans.
+//! A request's span is created at the end of the request, from data that the service collects anyway. Only the IDs of
+//! the span are needed earlier, because it is the parent of other spans.
 
 #![forbid(unsafe_code)]
 #![warn(
@@ -50,10 +50,10 @@ use tracing_subscriber::registry::Registry;
 use self::exporting::Exporting;
 use self::span::RequestSpans;
 
-/// The export of this process's traces. Cheap to clone; all clones are one.
+/// The export of this process's traces. Cheap to clone; clones share their state.
 ///
-/// A [`Service`](axum_chassis::Service) needs only its line with [`Traces::from_env`]. A program with its own `main` passes it to
-/// the log and to the [`Server`](axum_chassis::Server):
+/// A [`Service`](axum_chassis::Service) needs only the line `.export(Traces::from_env)`. A program with its own `main`
+/// passes this value to the log and to the [`Server`](axum_chassis::Server):
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};
@@ -75,7 +75,7 @@ use self::span::RequestSpans;
 #[derive(Clone)]
 pub struct Traces(Option<Arc<Exporting>>);
 
-/// The numbers of spans so far, by their fate.
+/// The numbers of spans so far, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -88,14 +88,15 @@ pub struct Counts {
 }
 
 impl Traces {
-    /// Starts the export that the standard's environment variables configure, such as `OTEL_EXPORTER_OTLP_ENDPOINT`; without an
-    /// endpoint nothing is exported. `name` and `version` are the defaults of the service's resource attributes.
+    /// Starts the export that OpenTelemetry's environment variables configure, such as `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    /// Without an endpoint, nothing is exported. `name` and `version` are the defaults of the service's resource
+    /// attributes.
     ///
     /// The exporting thread connects to the collector when it has spans to export.
     ///
     /// # Errors
-    /// [`Error::Settings`] with all invalid variables, a line each; [`Error::Runtime`] if the operating system refuses the
-    /// thread.
+    /// [`Error::Settings`] with one line for each invalid variable, and [`Error::Runtime`] if the operating system
+    /// refuses the thread.
     pub fn from_env(name: &'static str, version: &'static str) -> Result<Self, Error> {
         let variables = variables::read(&|name| std::env::var_os(name))
             .map_err(|invalid| Error::Settings(invalid.into()))?;
@@ -130,11 +131,11 @@ impl Traces {
         exporting.map_or_else(Counts::default, |exporting| exporting.spans.counts())
     }
 
-    /// Exports what is left, at most for `within`; nothing is exported any more afterwards. What
-    /// could not be exported in time is logged. A `Service` and a `Server` do this at the end of their shutdown.
+    /// Exports the remaining spans, for at most `within`. After that, nothing is exported any more. If some spans could
+    /// not be exported in time, this is logged. A `Service` and a `Server` call this at the end of their shutdown.
     ///
     /// # Panics
-    /// Outside of a tokio runtime with its time enabled.
+    /// Outside of a tokio runtime with enabled timers.
     pub async fn flush(&self, within: Duration) {
         if let Some(exporting) = &self.0 {
             exporting.flush(within).await;

@@ -11,12 +11,14 @@ use tracing::span::{Attributes, Id};
 use tracing_subscriber::layer::{self, Layer};
 
 thread_local! {
-    /// From the layer before the exporting one to the layer after it, which a thread calls one after the other.
+    /// The guard of the attached context: `Attach` stores it, and `Detach` drops it. A thread calls these layers one
+    /// after the other.
     static ATTACHED: Cell<Option<ContextGuard>> = const { Cell::new(None) };
 }
 
-/// The layer that exports spans, between two that have it find the request. A layer around it would hide it from
-/// `OpenTelemetrySpanExt`, which looks for its type.
+/// Puts the exporting layer between two other layers: `Attach` makes it find the request, and `Detach` undoes this. A
+/// single layer that wraps the exporting layer would hide it from `OpenTelemetrySpanExt`, which looks it up by its
+/// type.
 pub(crate) fn within_requests<S: Subscriber>(exporting: impl Layer<S>) -> impl Layer<S> {
     Attach.and_then(exporting).and_then(Detach)
 }
@@ -24,17 +26,18 @@ pub(crate) fn within_requests<S: Subscriber>(exporting: impl Layer<S>) -> impl L
 /// Makes the request OpenTelemetry's current context while a span is created.
 struct Attach;
 
-/// Restores the context from before.
+/// Restores the context that `Attach` has replaced.
 struct Detach;
 
 impl<S: Subscriber> Layer<S> for Attach {
     fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: layer::Context<'_, S>) {
-        // Within another span, that one is the parent.
+        // Inside another span, this other span is the parent.
         if !attributes.is_contextual() || Context::map_current(|now| now.has_active_span()) {
             return;
         }
         if let Some(ids) = trace::current() {
-            // Even if its trace is not sampled: without a parent, the span would begin a trace.
+            // The request is attached even if its trace is not sampled: without a parent, the span would begin a new
+            // trace.
             let request = Context::new().with_remote_span_context(span_context(&ids));
             ATTACHED.set(Some(request.attach()));
         }
@@ -56,7 +59,7 @@ pub(crate) fn span_context(ids: &Ids) -> SpanContext {
         SpanId::from(span),
         TraceFlags::default().with_sampled(ids.trace.is_sampled()),
         false,
-        // An invalid one is not exported; it is passed on all the same.
+        // An invalid `tracestate` is not exported, although it is passed on to other services.
         state
             .and_then(|state| TraceState::from_str(state).ok())
             .unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The bounded queue of spans for the collector, which counts and reports dropped ones.
+//! The bounded queue of spans for the collector. It counts and reports dropped spans.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use opentelemetry_sdk::trace::{BatchSpanProcessor, Span, SpanData, SpanExporter,
 
 use crate::Counts;
 
-/// The interval of log lines about lost spans.
+/// The minimum time between two log lines about lost spans.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 
 /// The counts of this process's spans.
@@ -69,7 +69,7 @@ impl Spans {
         *lock(&self.problem) = Some(problem);
     }
 
-    /// Takes a place in the queue, if there is one.
+    /// Reserves room for one span in the queue. Returns `false`, and counts the span as dropped, if there is no room.
     fn enter(&self) -> bool {
         let place = self.queued.fetch_add(1, Ordering::Relaxed);
         let room = place < self.room && !self.closed.load(Ordering::Relaxed);
@@ -138,7 +138,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The sending end: never waits, and drops spans while the queue is full.
+/// The sending end of the queue. It never waits: while the queue is full, it drops spans.
 #[derive(Clone, Debug)]
 pub(crate) struct SpanQueue {
     batches: Arc<BatchSpanProcessor>,
@@ -178,7 +178,7 @@ impl SpanProcessor for SpanQueue {
     }
 }
 
-/// The receiving end, on the exporting thread.
+/// The receiving end of the queue, on the exporting thread.
 #[derive(Debug)]
 pub(crate) struct Reporting {
     exporter: opentelemetry_otlp::SpanExporter,

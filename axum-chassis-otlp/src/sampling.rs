@@ -8,7 +8,7 @@ use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
 /// The sampler: selects the traces that are exported.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Sampling {
-    /// Whether the caller decides, if there is one.
+    /// Whether the caller's sampling decision is used, if the request has one.
     by_parent: bool,
     root: Root,
 }
@@ -43,7 +43,7 @@ impl Sampling {
         Some(Self { by_parent, root })
     }
 
-    /// The same decision for spans that are not a request's.
+    /// OpenTelemetry's sampler that makes the same decisions, for spans other than those of requests.
     pub(crate) fn sampler(self) -> Sampler {
         let root = self.root.sampler();
         if self.by_parent {
@@ -53,7 +53,7 @@ impl Sampling {
         }
     }
 
-    /// Whether to export the trace, given what its caller decided, if it has one.
+    /// Whether to export the trace. `parent` is the caller's decision, if the request has one.
     pub(crate) fn decide(self, trace: TraceId, parent: Option<bool>) -> bool {
         if let Some(sampled) = parent.filter(|_| self.by_parent) {
             return sampled;

@@ -21,7 +21,7 @@ const UNMATCHED: &str = "unmatched";
 /// Exports a span for each request of a sampled trace.
 pub(crate) struct RequestSpans(pub(crate) Option<Arc<Exporting>>);
 
-/// Data that is not available any more at the end of the request.
+/// Data from the start of the request that is no longer available at its end.
 pub(crate) struct RecordedSpan {
     exporting: Arc<Exporting>,
     version: Version,
@@ -31,7 +31,8 @@ pub(crate) struct RecordedSpan {
 impl RequestObserver for RequestSpans {
     type State = Option<RecordedSpan>;
 
-    /// Decides whether the trace is exported, which its other spans and services follow.
+    /// Decides whether the trace is exported. The decision applies to all spans of the trace, also in the services that
+    /// this service calls.
     fn begin(&self, request: &mut RequestHead<'_>) -> Self::State {
         let exporting = self.0.as_ref()?;
         let sampled = exporting.samples(&request.ids().trace);
@@ -95,7 +96,7 @@ impl RecordedSpan {
             add("http.route", route.to_owned().into());
         }
         add("url.path", ended.path.to_owned().into());
-        // TLS ends before this service does.
+        // TLS is terminated by a proxy before requests reach this service.
         add("url.scheme", "http".into());
         let status = ended.status.as_u16();
         add("http.response.status_code", i64::from(status).into());
@@ -117,12 +118,12 @@ impl RecordedSpan {
     }
 }
 
-/// The conventions leave out a route if none matched.
+/// The route. `None` if no route matched, because the conventions then leave the attribute out.
 fn matched<'a>(ended: &FinishedRequest<'a>) -> Option<&'a str> {
     (ended.route != UNMATCHED).then_some(ended.route)
 }
 
-/// The methods that the conventions know; others could be any number.
+/// The method, if it is one that the conventions list. Clients can send any number of other methods.
 fn known(method: &Method) -> Option<&'static str> {
     const KNOWN: [&str; 9] = [
         "GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "CONNECT", "TRACE",

@@ -1,4 +1,4 @@
-//! Text of clients and of errors, in the length and form that spans and log lines have.
+//! Shortens texts of clients and formats errors, for spans and log lines.
 
 use std::error::Error;
 

@@ -1,6 +1,6 @@
 //! Parses OpenTelemetry's environment variables, as strictly as the settings.
 //!
-//! The standard has most values that cannot be understood ignored; here they are errors, since a
+//! According to the standard, most invalid values should be ignored. Here they are errors, because a
 //! missing trace gives no hint of the reason.
 
 use std::ffi::OsString;
@@ -33,7 +33,7 @@ pub(crate) struct Variables {
     pub(crate) attributes: Vec<(String, String)>,
 }
 
-/// All invalid variables, a line each.
+/// The errors of all invalid variables, one line for each.
 #[derive(Debug)]
 pub(crate) struct InvalidVariables(Vec<String>);
 
@@ -45,10 +45,10 @@ impl fmt::Display for InvalidVariables {
 
 impl std::error::Error for InvalidVariables {}
 
-/// Reads them through `variable`; `None` if nothing is to be exported.
+/// Parses the variables, which `variable` returns by name. Returns `None` if nothing is to be exported.
 ///
 /// # Errors
-/// All that is wrong with them.
+/// If variables are invalid, with the errors of all of them.
 pub(crate) fn read(
     variable: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Option<Variables>, InvalidVariables> {
@@ -133,7 +133,7 @@ impl VariableReader<'_> {
         }
     }
 
-    /// Reads a variable of which there is one for traces and one for everything.
+    /// Reads a variable that exists in two forms, one for traces and one for all signals.
     fn of_traces(&mut self, name: &str, mut read: impl FnMut(&mut Self, &str, String)) {
         let names = ["OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"];
         for name in names.map(|prefix| format!("{prefix}{name}")) {
@@ -182,7 +182,7 @@ impl VariableReader<'_> {
             .authority()
             .is_some_and(|host| host.as_str().contains('@'))
         {
-            // Not repeated: it holds a password.
+            // The value is not repeated, because it may contain a password.
             self.wrong.push(format!(
                 "environment variable {name}: the URL has a user or password, expected them in OTEL_EXPORTER_OTLP_HEADERS"
             ));
@@ -206,7 +206,7 @@ impl VariableReader<'_> {
         }
     }
 
-    /// The exporter reads the headers itself, and leaves out what it cannot read.
+    /// Validates the headers. The exporter reads them itself, and would ignore invalid ones.
     fn headers(&mut self, name: &str, value: String) {
         for pair in value.split(',').filter(|pair| !pair.trim().is_empty()) {
             let header = pair.split_once('=').and_then(|(key, value)| {

@@ -1,4 +1,5 @@
-//! A test kit for the real binary of a service on [`axum_chassis`], from its start to its exit code: for `[dev-dependencies]`.
+//! A test kit for services on [`axum_chassis`], for `[dev-dependencies]`. A test runs the service's real binary, from
+//! its start to its exit code.
 //!
 //! ```no_run
 //! # macro_rules! env { ($name:literal) => { "orders" } }
@@ -29,20 +30,20 @@
 //! assert!(ended.stderr.contains("store.capacity"), "{}", ended.stderr);
 //! ```
 //!
-//! - [`Program`] describes how to start it: settings, environment variables, arguments. Both listeners get free ports of this
-//!   machine, so any number of tests run side by side.
-//! - [`Process`] is the running process: send requests, read its log, send signals. Dropping it kills it, so a failed test leaves
-//!   nothing behind. Its last output is in the test's output.
-//! - [`Ended`] is the result: its exit code, its log, and the counts of its shutdown.
-//! - [`SettingsTable`] is the table of its settings, for its README.
+//! - [`Program`] describes how to start the binary: settings, environment variables, arguments. Both listeners get free ports of
+//!   this machine, so any number of tests can run in parallel.
+//! - [`Process`] is the running process. A test sends requests to it, reads its log, and sends signals. Dropping it kills the
+//!   process, so a failed test leaves no process behind. After a failure, the process's last output is in the test's output.
+//! - [`Ended`] is the result: the exit code, the log, and the counts of the shutdown.
+//! - [`SettingsTable`] is the table of the service's settings, for its README.
 //!
-//! All of it blocks, and nothing sleeps: the kit waits for lines of the log and for the end of the process, and no
-//! longer than [`Program::timeout`]. On a timeout the kit panics with the awaited event, the process's output
-//! so far, and its exit code if it ended.
+//! All functions block. The kit does not sleep: it waits for lines of the log and for the end of the process, for at
+//! most [`Program::timeout`]. On a timeout, the kit panics with the awaited event, the process's output so far, and its
+//! exit code if it has ended.
 //!
 //! A unit test of the service's own start needs no process: see [`TestChassis`](axum_chassis::TestChassis).
 //!
-//! On systems other than Unix this crate is empty, because it uses Unix processes and signals.
+//! On systems other than Unix, this crate is empty, because it uses Unix processes and signals.
 
 #![cfg(unix)]
 #![forbid(unsafe_code)]
@@ -72,7 +73,8 @@ pub use process::{Ended, HeldOutput, Process};
 pub use rustix::process::Signal;
 pub use settings_table::SettingsTable;
 
-/// Longer than a service's own timeout (`service.start_timeout`, `shutdown.deadline`): its own error is more useful.
+/// The default timeout. It is longer than a service's own timeouts (`service.start_timeout`, `shutdown.deadline`),
+/// because the service's own error is more useful.
 const TIMEOUT: Duration = Duration::from_secs(70);
 
 /// The developer's environment variables that a service would read, by name or prefix.
@@ -94,9 +96,10 @@ type Kept = Vec<Arc<dyn Any + Send + Sync>>;
 
 /// Describes how to start a program.
 ///
-/// The program inherits the environment variables of the test, except for Kubernetes' and those that set a service's
-/// settings (`APP_*`, `RUN_ENV`, `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`, `OTEL_*`), so that tests
-/// behave alike on every machine. Configuration files are read from `config/` in its [folder](Self::folder).
+/// The program inherits the environment variables of the test, except those of Kubernetes and those that set a
+/// service's settings (`APP_*`, `RUN_ENV`, `PORT`, `RUST_LOG`, `LOG_FORMAT`, `DATABASE_URL`, `REDIS_URL`, `OTEL_*`).
+/// Tests therefore behave the same on every machine. Configuration files are read from `config/` in the program's
+/// [folder](Self::folder).
 #[derive(Clone, Debug)]
 #[must_use = "a program does nothing until it starts"]
 pub struct Program {
@@ -109,8 +112,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program at this path, such as `env!("CARGO_BIN_EXE_orders")`: on 127.0.0.1 and free ports, with a log in
-    /// JSON at the level `info`.
+    /// The program at this path, such as `env!("CARGO_BIN_EXE_orders")`. It listens on free ports of 127.0.0.1, and
+    /// logs JSON at the level `info`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let program = Self {
             path: path.into(),
@@ -123,7 +126,7 @@ impl Program {
         program
             .variable("LOG_FORMAT", "json")
             .variable("RUST_LOG", "info")
-            // No proxy in front has to notice the shutdown.
+            // In a test, no proxy has to notice the shutdown.
             .set("shutdown.delay", "0s")
             .set("server.host", "127.0.0.1")
             .set("server.port", 0)
@@ -131,7 +134,7 @@ impl Program {
             .set("admin.port", 0)
     }
 
-    /// Sets a key of the settings, such as `store.capacity`, by its variable `APP__STORE__CAPACITY`.
+    /// Sets a key of the settings, such as `store.capacity`, with its environment variable `APP__STORE__CAPACITY`.
     pub fn set(self, key: &str, value: impl ToString) -> Self {
         let name = format!("APP__{}", key.to_uppercase().replace('.', "__"));
         self.variable(name, value.to_string())
@@ -155,7 +158,8 @@ impl Program {
         self
     }
 
-    /// Sets the working directory, which contains `config/`. The default is the test's: the folder of its package.
+    /// Sets the working directory, which contains `config/`. The default is the working directory of the test, which is
+    /// the folder of its package.
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
@@ -167,16 +171,18 @@ impl Program {
         self
     }
 
-    /// Keeps a value until the process has ended, such as a folder or a database that is deleted when it is dropped.
+    /// Keeps a value until the process has ended, such as the guard of a temporary folder or database, which deletes it
+    /// when dropped.
     pub fn keep(mut self, thing: impl Any + Send + Sync) -> Self {
         self.kept.push(Arc::new(thing));
         self
     }
 
-    /// Starts it, and waits until it is ready.
+    /// Starts the program, and waits until it is ready.
     ///
     /// # Panics
-    /// If it cannot be started, ends, or does not get ready, with the state of its checks.
+    /// If the program cannot be started, ends, or does not become ready. The message then has the state of its
+    /// readiness checks.
     #[must_use]
     #[track_caller]
     pub fn start(self) -> Process {
@@ -185,10 +191,10 @@ impl Program {
         process
     }
 
-    /// Starts it without waiting until it is ready, to observe the start.
+    /// Starts the program without waiting until it is ready, to observe the start.
     ///
     /// # Panics
-    /// If it cannot be started.
+    /// If the program cannot be started.
     #[must_use]
     #[track_caller]
     pub fn launch(self) -> Process {
@@ -198,10 +204,10 @@ impl Program {
         Process::watch(self.name(), child, self.timeout, self.kept)
     }
 
-    /// Runs it to its end: for commands, and flags such as `--print-config`.
+    /// Runs the program until it ends, for commands and for flags such as `--print-config`.
     ///
     /// # Panics
-    /// If it cannot be started, or does not end.
+    /// If the program cannot be started, or does not end.
     #[must_use]
     #[track_caller]
     pub fn output(self) -> Ended {

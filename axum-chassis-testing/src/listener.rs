@@ -1,8 +1,8 @@
-//! A client for one of a process's listeners: HTTP/1.1, each request on a connection of its own.
+//! An HTTP/1.1 client for one of a process's listeners. Each request has a connection of its own.
 //!
-//! It uses the hyper that also serves the requests, in a small runtime for each request. For 60 lines this adds two crates
-//! (`want`, `try-lock`). `ureq` would add four, among them a second `base64`; `minreq` would add one, and has types of its own
-//! for methods and headers in place of those of `http`.
+//! The client uses hyper, which axum-chassis contains anyway, in a small runtime for each request. It has 60 lines and
+//! adds two crates (`want`, `try-lock`). `ureq` would add four crates, among them a second `base64`. `minreq` would add
+//! one crate, but has its own types for methods and headers instead of those of the crate `http`.
 
 use std::net::SocketAddr;
 
@@ -30,9 +30,9 @@ pub struct Listener<'a> {
 pub struct Response {
     /// The status code, such as 200.
     pub status: u16,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Its body, to the end.
+    /// The complete body.
     pub body: Bytes,
 }
 
@@ -43,35 +43,35 @@ impl<'a> Listener<'a> {
         Self { subject, address }
     }
 
-    /// Its address, for other clients.
+    /// The listener's address, for other clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `GET`.
+    /// Sends a `GET` request.
     ///
     /// # Panics
-    /// If there is no answer; and within async code, which must not be blocked.
+    /// If there is no response. Also inside async code, which must not be blocked.
     #[track_caller]
     pub fn get(&self, path: &str) -> Response {
         self.request("GET", path, &[], Bytes::new())
     }
 
-    /// `POST` of JSON: a [`Value`], or any text.
+    /// Sends a `POST` request with a JSON body: a [`Value`], or any text.
     ///
     /// # Panics
-    /// As [`get`](Self::get).
+    /// Like [`get`](Self::get).
     #[track_caller]
     pub fn post(&self, path: &str, json: impl ToString) -> Response {
         let kind = [("content-type", "application/json")];
         self.request("POST", path, &kind, json.to_string())
     }
 
-    /// Any request. A `host` that is not among the headers is added.
+    /// Sends any request. If the headers do not contain a `host`, it is added.
     ///
     /// # Panics
-    /// As [`get`](Self::get), and if this is not a valid request.
+    /// Like [`get`](Self::get), and if the request is invalid.
     #[track_caller]
     pub fn request(
         &self,
@@ -147,10 +147,10 @@ async fn send(to: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Result<R
 // === impl Response ===
 
 impl Response {
-    /// The first header with this name.
+    /// The value of the first header with this name.
     ///
     /// # Panics
-    /// If it is not text.
+    /// If the value is not text.
     #[must_use]
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -158,20 +158,20 @@ impl Response {
         Some(value.unwrap_or_else(|error| panic!("{name}: {error}: {self:?}")))
     }
 
-    /// Its body as text.
+    /// The body as text.
     ///
     /// # Panics
-    /// If it is something else.
+    /// If the body is not text.
     #[must_use]
     #[track_caller]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Its body as JSON.
+    /// The body as JSON.
     ///
     /// # Panics
-    /// If it is something else.
+    /// If the body is not JSON.
     #[must_use]
     #[track_caller]
     pub fn json(&self) -> Value {

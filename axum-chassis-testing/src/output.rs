@@ -1,5 +1,5 @@
-//! Captures the output of a process with threads of their own: a service whose log is not read would drop lines. Each
-//! line, and the end, wakes the waiting test.
+//! Captures the output of a process. Separate threads read it all the time, because a service drops log lines that are
+//! not read. Each new line, and the end of the process, wakes the waiting test.
 
 use std::io::{ErrorKind, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 
-/// The bytes that are kept: many times what a test needs, and less than a machine has.
+/// The maximum number of bytes that are kept. It is far more than a test needs, and less than the memory of a machine.
 const MOST: usize = 64 * 1024 * 1024;
-/// The part of them that a panic shows.
+/// The number of last lines that a panic shows, and the maximum width of each line.
 const TAIL_LINES: usize = 20;
 const TAIL_WIDTH: usize = 500;
 
-/// The output and the end of a process. Cheap to clone; clones share their state.
+/// The output and the exit status of a process. Cheap to clone; clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProcessOutput(Arc<SharedOutput>);
 
@@ -35,7 +35,7 @@ pub(crate) struct OutputState {
     pub(crate) stderr: Vec<u8>,
     /// The part of `stdout` that has been searched for lines.
     taken: usize,
-    /// The number of outputs, of the two, that are still open.
+    /// The number of outputs (standard output and standard error) that are still open.
     open: usize,
     pub(crate) ending: Option<Ending>,
     pub(crate) flooded: bool,
@@ -57,7 +57,7 @@ pub(crate) enum OutputStream {
 // === impl ProcessOutput ===
 
 impl ProcessOutput {
-    /// Reads an output to its end, on a thread.
+    /// Starts a thread that reads an output to its end.
     pub(crate) fn read(&self, stream: OutputStream, mut from: impl Read + Send + 'static) {
         self.lock().open += 1;
         let output = self.clone();
@@ -85,7 +85,7 @@ impl ProcessOutput {
         self.change(|state| state.ending = Some(ending));
     }
 
-    /// Calls the function now and at each change until it returns a value; `None` at the deadline.
+    /// Calls the function now and at each change until it returns a value. Returns `None` at the deadline.
     pub(crate) fn wait_until<T>(
         &self,
         deadline: Instant,
@@ -115,7 +115,7 @@ impl ProcessOutput {
 // === impl OutputState ===
 
 impl OutputState {
-    /// Whether it has ended, and all of its output has been read.
+    /// Whether the process has ended, and all its output has been read.
     pub(crate) fn is_over(&self) -> bool {
         self.ending.is_some() && self.open == 0
     }
@@ -144,7 +144,7 @@ impl OutputState {
     fn close(&mut self, stream: OutputStream) {
         self.open -= 1;
         if stream == OutputStream::Out {
-            // Its last line may be incomplete.
+            // The last line may have no line end.
             self.take_lines(self.stdout.len());
         }
     }
@@ -156,7 +156,7 @@ impl OutputState {
         self.taken = end;
     }
 
-    /// The last lines of its output, and its exit code if it has ended.
+    /// The last lines of the process's output, and its exit code if it has ended.
     pub(crate) fn tail(&self) -> String {
         let state = match self.ending {
             None => "it is still running".to_owned(),

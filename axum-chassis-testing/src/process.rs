@@ -19,9 +19,10 @@ use crate::subject::Subject;
 pub struct Process {
     subject: Subject,
     child: Child,
-    /// Waits for the end, without taking its number from it: until it is reaped, no other process can have that.
+    /// Waits for the end of the process without reaping it. Until the process is reaped, no other process can get its
+    /// ID.
     waiter: Option<JoinHandle<()>>,
-    /// Dropped last, when the process is gone.
+    /// Dropped last, when the process has ended.
     #[expect(dead_code, reason = "kept")]
     kept: Kept,
 }
@@ -30,13 +31,13 @@ pub struct Process {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Ended {
-    /// Its exit code; none if a signal ended it.
+    /// The exit code; `None` if a signal ended the process.
     pub code: Option<i32>,
-    /// The lines of its log, in their order.
+    /// The lines of the log, oldest first.
     pub log: Vec<Value>,
-    /// Its standard output, including the log.
+    /// The standard output, including the log.
     pub stdout: String,
-    /// Its standard error.
+    /// The standard error.
     pub stderr: String,
 }
 
@@ -76,19 +77,19 @@ impl Process {
         }
     }
 
-    /// The main listener, where its routes are; waits until it is there.
+    /// The main listener, which serves the service's routes. Waits until it is open.
     ///
     /// # Panics
-    /// If it does not come, or is a Unix socket.
+    /// If it does not open in time, or is a Unix socket.
     #[track_caller]
     pub fn main(&self) -> Listener<'_> {
         self.listener("main")
     }
 
-    /// The admin listener; waits until it is there, which is before the service's own start.
+    /// The admin listener. Waits until it is open, which is before the service's own start.
     ///
     /// # Panics
-    /// If it does not come.
+    /// If it does not open in time.
     #[track_caller]
     pub fn admin(&self) -> Listener<'_> {
         self.listener("admin")
@@ -106,11 +107,11 @@ impl Process {
         }
     }
 
-    /// Waits until it is ready, according to `/health/readiness` of the admin listener. Checks again at each line of the log,
-    /// where every change leaves one.
+    /// Waits until the service is ready, according to `/health/readiness` of the admin listener. This is requested
+    /// again after each line of the log, because each change of the readiness is logged.
     ///
     /// # Panics
-    /// If it ends instead, or does not get ready, with the state of its checks.
+    /// If the process ends, or does not become ready. The message then has the state of its readiness checks.
     #[track_caller]
     pub fn wait_until_ready(&self) {
         let deadline = self.subject.deadline();
@@ -132,28 +133,28 @@ impl Process {
         }
     }
 
-    /// `GET` on the main listener, for which it waits.
+    /// Waits for the main listener, and sends a `GET` request to it.
     ///
     /// # Panics
-    /// If there is no answer.
+    /// If there is no response.
     #[track_caller]
     pub fn get(&self, path: &str) -> Response {
         self.main().get(path)
     }
 
-    /// `POST` of JSON on the main listener, for which it waits: a [`Value`], or any text.
+    /// Waits for the main listener, and sends a `POST` request with a JSON body: a [`Value`], or any text.
     ///
     /// # Panics
-    /// If there is no answer.
+    /// If there is no response.
     #[track_caller]
     pub fn post(&self, path: &str, json: impl ToString) -> Response {
         self.main().post(path, json)
     }
 
-    /// Any request to the main listener, for which it waits.
+    /// Waits for the main listener, and sends any request to it.
     ///
     /// # Panics
-    /// If there is no answer, or the request is invalid.
+    /// If there is no response, or the request is invalid.
     #[track_caller]
     pub fn request(
         &self,
@@ -165,25 +166,25 @@ impl Process {
         self.main().request(method, path, headers, body)
     }
 
-    /// The lines of its log so far. Lines of standard output that are not JSON objects are not included.
+    /// The lines of the log so far. Lines of standard output that are not JSON objects are not included.
     #[must_use]
     pub fn log(&self) -> Vec<Value> {
         self.subject.output.lock().log.clone()
     }
 
-    /// Waits for a line of its log for which `wanted` returns true, and returns the first such line since the start.
+    /// Waits for a line of the log for which `wanted` returns true, and returns the first such line since the start.
     ///
     /// # Panics
-    /// If it ends without such a line, or the line does not come.
+    /// If the process ends without such a line, or the timeout is over.
     #[track_caller]
     pub fn wait_for_line(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         self.wait_for("log the line that is wanted", wanted)
     }
 
-    /// The first line of its log with this message; waits for it.
+    /// Waits for a line of the log with this message, and returns the first such line since the start.
     ///
     /// # Panics
-    /// If it ends without such a line, or the line does not come.
+    /// If the process ends without such a line, or the timeout is over.
     #[track_caller]
     pub fn wait_for_message(&self, message: &str) -> Value {
         self.wait_for(&format!("log {message:?}"), |line| {
@@ -196,8 +197,8 @@ impl Process {
         let deadline = self.subject.deadline();
         let mut seen = 0;
         loop {
-            // Called outside of the lock, because `wanted` may send a request to the process. One line at a time, because most
-            // wanted lines are among the first of many.
+            // `wanted` is called without the lock, because it may send a request to the process. The lines are cloned
+            // one at a time, because most wanted lines are among the first of many.
             let next = self.subject.output.wait_until(deadline, |state| {
                 let next = state.log.get(seen).cloned();
                 (next.is_some() || state.no_more()).then_some(next)
@@ -212,22 +213,22 @@ impl Process {
         }
     }
 
-    /// Stops reading its output until the guard is dropped, for a test of a service whose log is stuck.
+    /// Stops reading the process's output until the guard is dropped, to test a service whose log is not read.
     #[must_use]
     pub fn hold_output(&self) -> HeldOutput<'_> {
         HeldOutput(self.subject.output.hold())
     }
 
-    /// Its process ID.
+    /// The process ID.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal; nothing happens if it has ended already.
+    /// Sends a signal to the process. Does nothing if the process has ended already.
     ///
     /// # Panics
-    /// If the system refuses to.
+    /// If the operating system refuses to send the signal.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         if let Err(error) = kill_process(Pid::from_child(&self.child), signal) {
@@ -236,29 +237,29 @@ impl Process {
         }
     }
 
-    /// Sends it SIGTERM, as Kubernetes does, for a graceful shutdown.
+    /// Sends SIGTERM to the process, as Kubernetes does for a graceful shutdown.
     ///
     /// # Panics
-    /// If the system refuses to.
+    /// If the operating system refuses to send the signal.
     #[track_caller]
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Stops it gracefully with SIGTERM, and waits until it ends.
+    /// Sends SIGTERM for a graceful shutdown, and waits until the process ends.
     ///
     /// # Panics
-    /// If it does not end.
+    /// If the process does not end in time.
     #[track_caller]
     pub fn stop(self) -> Ended {
         self.terminate();
         self.wait()
     }
 
-    /// Waits until it ends.
+    /// Waits until the process ends.
     ///
     /// # Panics
-    /// If it does not, or if something that it started still holds its output.
+    /// If the process does not end in time, or if a process that it started keeps its output open.
     #[track_caller]
     pub fn wait(self) -> Ended {
         let over = self
@@ -285,7 +286,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if thread::panicking() {
-            // The harness shows it below the panic of the test.
+            // The test harness shows this output below the panic of the test.
             self.subject.show();
         }
         let _ = self.child.kill();
@@ -302,7 +303,7 @@ impl Ended {
     /// The first line of the log with this message.
     ///
     /// # Panics
-    /// Without such a line, with all of the log.
+    /// If there is no such line. The message then has the whole log.
     #[track_caller]
     pub fn message(&self, message: &str) -> &Value {
         let line = self.log.iter().find(|line| line["message"] == message);
@@ -313,7 +314,7 @@ impl Ended {
     /// the deadline, `aborted_tasks`, `failed_hooks`, and `duration_ms`.
     ///
     /// # Panics
-    /// If it did not shut down gracefully, with all of the log.
+    /// If there is no such line, because the process did not complete its shutdown. The message then has the whole log.
     #[track_caller]
     pub fn stopped(&self) -> &Value {
         self.message("stopped")

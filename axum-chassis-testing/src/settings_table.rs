@@ -8,9 +8,10 @@ use serde_json::Value;
 const BEGIN: &str = "<!-- settings: begin -->";
 const END: &str = "<!-- settings: end -->";
 
-/// The settings of a service in Markdown, a row each: its key, its default, and its doc comment.
+/// The settings of a service as a Markdown table. Each setting has a row with its key, its default, and its doc
+/// comment.
 ///
-/// A test can keep it up to date with the binary's own schema:
+/// A test can keep the table up to date with the schema that the binary prints:
 ///
 /// ```no_run
 /// # macro_rules! env { ($name:literal) => { "orders" } }
@@ -28,7 +29,7 @@ const END: &str = "<!-- settings: end -->";
 /// ```
 #[derive(Clone, Debug)]
 pub struct SettingsTable {
-    /// By section and key, as the schema has them.
+    /// The rows, in the order of the schema.
     rows: Vec<Row>,
 }
 
@@ -42,7 +43,7 @@ struct Row {
 // === impl SettingsTable ===
 
 impl SettingsTable {
-    /// All settings in this JSON Schema, which `--config-schema` prints.
+    /// The table of all settings in a JSON Schema that `--config-schema` has printed.
     #[must_use]
     pub fn new(schema: &Value) -> Self {
         let mut rows = Vec::new();
@@ -50,7 +51,7 @@ impl SettingsTable {
         Self { rows }
     }
 
-    /// Only the service's own settings, without the chassis's.
+    /// Removes the settings of the chassis, so that only the service's own remain.
     #[must_use]
     pub fn own(mut self) -> Self {
         let brought = Self::new(&settings::schema::<ChassisSettings, ()>()).rows;
@@ -59,8 +60,8 @@ impl SettingsTable {
         self
     }
 
-    /// The text with this table between the lines `<!-- settings: begin -->` and `<!-- settings: end -->`, or `None`
-    /// where it lacks them.
+    /// Returns `text` with this table between the lines `<!-- settings: begin -->` and `<!-- settings: end -->`.
+    /// Returns `None` if the text does not have these lines.
     #[must_use]
     pub fn fill(&self, text: &str) -> Option<String> {
         let (before, rest) = text.split_once(BEGIN)?;
@@ -88,14 +89,14 @@ impl fmt::Display for Row {
             Value::String(text) => format!("`{text}`"),
             other => format!("`{other}`"),
         };
-        // A line and a bar would end the row and the cell.
+        // A line break would end the row, and a vertical bar would end the cell.
         let [default, description] =
             [&default, &self.description].map(|cell| cell.replace('\n', " ").replace('|', r"\|"));
         write!(f, "| `{}` | {default} | {description} |", self.key)
     }
 }
 
-/// Nested sections have dotted keys.
+/// Collects the rows of a section and of the sections inside it, whose keys contain a dot.
 fn gather(schema: &Value, section: &str, rows: &mut Vec<Row>) {
     for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
         let key = match section {

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use crate::output::ProcessOutput;
 
-/// A process: its name and its output.
+/// The process under test: its name and its output.
 #[derive(Debug)]
 pub(crate) struct Subject {
     name: String,
     pub(crate) output: ProcessOutput,
     /// Timeout of every wait.
     pub(crate) timeout: Duration,
-    /// Whether a panic has shown its output.
+    /// Whether a panic has already shown the output.
     shown: AtomicBool,
 }
 
@@ -55,7 +55,7 @@ impl Subject {
         panic!("{name} {problem}\n{tail}");
     }
 
-    /// Prints its output, unless a panic has done so.
+    /// Prints the output, unless a panic has already shown it.
     pub(crate) fn show(&self) {
         if !self.shown.load(Ordering::Relaxed) {
             eprintln!("{}: {}", self.name, self.output.lock().tail());

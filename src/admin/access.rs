@@ -5,11 +5,12 @@
 //! | `/health/*`, `/metrics`, `/version` | everyone | everyone |
 //! | `/`, `/status`, `/config`, `GET /log` | everyone | requests with the token; everyone with `admin.read = "everyone"` |
 //! | `PUT` and `POST /log` | localhost, outside of containers | requests with the token |
-//! | a service's own routes | as `/status`; other methods than GET, HEAD, OPTIONS and TRACE as `PUT /log` | the same |
+//! | a service's own routes: GET, HEAD, OPTIONS, TRACE | as `/status` | as `/status` |
+//! | a service's own routes: other methods | as `PUT /log` | as `PUT /log` |
 //!
-//! On the routes of all rows but the first, a connection to localhost with another `Host` is rejected. Otherwise a web
-//! page whose name resolves to localhost (DNS rebinding) could read them in the browser of an engineer who forwards
-//! the port.
+//! On all routes except those of the first row, a connection to localhost is rejected unless its `Host` is `localhost`
+//! or an IP address. This protects an engineer who forwards the port. Otherwise, a web page whose name resolves to
+//! localhost (DNS rebinding) could read these routes through the engineer's browser.
 
 mod reason;
 
@@ -54,7 +55,7 @@ pub(super) enum Action {
 /// At most one rejection is logged in this time; the counter includes all of them.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
 
-/// Decides about access. Counts rejections, and logs them at a limited rate.
+/// Decides whether a request has access. Counts rejections, and logs them at a limited rate.
 pub(super) struct Access {
     token: Option<Secret>,
     read: Read,

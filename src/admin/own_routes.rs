@@ -1,6 +1,7 @@
 //! A service's own routes on the admin listener.
 //!
-//! They run on the service's runtime, so that a handler that blocks does not delay probes. The chassis's routes take precedence.
+//! They run on the service's runtime, so that a handler that blocks does not delay health checks. The chassis's routes
+//! take precedence.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -57,7 +58,7 @@ fn matched(router: &Router, path: &'static str) -> Option<String> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = Uri::from_static(path);
     let answer = pin!(router.call(request));
-    // Nothing in it waits.
+    // Nothing is awaited in this middleware, so the first poll is ready.
     let Poll::Ready(Ok(mut answer)) = answer.poll(&mut Context::from_waker(Waker::noop())) else {
         return None;
     };
@@ -82,7 +83,7 @@ pub(super) async fn call(
         return *refusal;
     }
     DefaultBodyLimit::max(LONGEST_BODY).apply(&mut request);
-    // It aborts the handler when the client goes away.
+    // Dropping the set aborts the handler, which happens if the client disconnects.
     let mut handler = JoinSet::new();
     handler.spawn_on(boxed(router.clone().call(request)), service);
     match tokio::time::timeout(DEADLINE, handler.join_next()).await {

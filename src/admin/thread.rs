@@ -74,7 +74,7 @@ impl AdminThread {
         })
     }
 
-    /// Runs a task on the admin thread, which keeps time whatever the service's runtime does.
+    /// Runs a task on the admin thread, whose timers work even if the service's runtime is blocked.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
@@ -90,7 +90,7 @@ impl AdminThread {
 }
 
 impl Drop for AdminThread {
-    /// Stops the listener: the last thing of a stop.
+    /// Stops the listener, which is the last step of a shutdown.
     fn drop(&mut self) {
         self.trigger.advance(crate::shutdown::Phase::Abort);
         if let Some(thread) = self.thread.take() {

@@ -7,7 +7,7 @@ use super::write;
 use crate::record::FinishedRequest;
 use crate::trace;
 
-/// Keys of the line itself.
+/// The keys of the chassis's own fields.
 const KEYS: [&str; 12] = [
     "method",
     "route",

@@ -10,7 +10,7 @@ use super::{Logs, Output, Settings, SetupError, bridge, layer, panics, start};
 /// A layer of another crate, such as Sentry's.
 pub(crate) type TracingLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Installs the log, a `filtered` layer that has its filter, and `others` that have their own.
+/// Installs the log, a layer `filtered` to which the log's filter applies, and layers `others` with their own filters.
 pub(crate) fn install_beside(
     settings: &Settings,
     filtered: Option<TracingLayer>,

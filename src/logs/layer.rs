@@ -19,7 +19,7 @@ use crate::error::Chain;
 /// Writes a line for each event that passes the filter.
 pub(super) struct Lines(pub(super) Arc<LogsState>);
 
-/// The log's filter as the filter of one layer, next to layers with their own filters.
+/// The log's filter as a filter of one layer only, because other layers have their own filters.
 pub(super) struct OwnFilter(pub(super) Arc<LogsState>);
 
 /// The fields of a span, as they are written in each line within it.

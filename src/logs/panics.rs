@@ -13,7 +13,7 @@ use tracing::Level;
 use super::line::{self, Line};
 use super::{LogsState, write};
 
-/// Timeout for writing the last line of a process.
+/// Timeout for writing the log after a panic that ends the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The timeout after a panic that the process may survive.
 const PERHAPS_LAST: Duration = Duration::from_millis(50);

@@ -172,7 +172,7 @@ impl LineQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, QueueState> {
-        // Nothing panics while it holds the lock; and if it did, logs should go on.
+        // No code panics while it holds the lock. If it did, logging should still continue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Limits how often a line is logged, and counts those that are left out.
+//! Limits how often a line is logged, and counts the lines that are left out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -14,7 +14,7 @@ const LONGEST: usize = 16 * 1024;
 /// The number of bytes at the end of a longer line that are kept, because the IDs of its request are there.
 const END: usize = 512;
 
-/// A ring of lines, as they are in the log.
+/// The kept lines, as they are in the log. A new line evicts the oldest ones.
 #[derive(Default)]
 pub(super) struct Recent(Mutex<RecentLines>);
 
@@ -25,7 +25,7 @@ struct RecentLines {
 }
 
 impl super::LogsState {
-    /// Queues a line, and keeps it too if it is a warning or an error.
+    /// Queues a line for the output. A warning or an error is also kept for the admin page.
     pub(super) fn push(&self, level: Level, line: &[u8]) {
         self.recent.push(level, line);
         self.queue.push(level, line);

@@ -1,8 +1,8 @@
 //! HTTP metrics, with OpenTelemetry's names.
 //!
-//! A request is observed without a lock, a hash or an allocation: the layer of a route has its [`Route`], from which
-//! the histogram is a few steps away. The number of series is bounded: the routes are those of the router, and the
-//! methods are the standard ones and `_OTHER`.
+//! A request is counted without a lock, a hash or an allocation. The request layer around a route has the route's
+//! [`Route`], which contains its histograms by method and status. The number of series is bounded: the routes are those
+//! of the router, and the methods are the standard ones and `_OTHER`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -21,8 +21,8 @@ pub(crate) const DURATIONS: &str = "http_server_request_duration_seconds";
 /// The name of the counter of response bytes.
 pub(crate) const RESPONSE_BYTES: &str = "http_server_response_bytes_total";
 
-/// The bounds that OpenTelemetry recommends, in nanoseconds, and two smaller ones: a service in Rust often answers
-/// within the first recommended bucket.
+/// The bounds of the buckets in nanoseconds: those that OpenTelemetry recommends, and two smaller ones, because a
+/// service in Rust often answers within the first recommended bucket.
 pub(crate) const BOUNDS: [u64; 16] = [
     1_000_000,
     2_500_000,
@@ -77,8 +77,8 @@ pub(crate) struct Http {
     response_bytes: Family<Counter, 1>,
 }
 
-/// The number of requests that are being served. It is a gauge, and it is compared with the limit when a request is
-/// admitted.
+/// The number of requests that are being served. It is exported as a gauge, and compared with `limits.concurrency` when
+/// a request arrives.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Active(Arc<AtomicU64>);
 
@@ -91,8 +91,8 @@ pub(crate) struct Route {
     methods: [OnceLock<Box<Series>>; METHODS.len()],
 }
 
-/// The requests of a route and method that ended with one status, in a linked list of the statuses: a route answers
-/// with few different ones.
+/// The requests of a route and method that ended with one status. It is an entry of a linked list, which is short,
+/// because a route responds with few different statuses.
 #[derive(Debug)]
 struct Series {
     status: StatusCode,
@@ -193,7 +193,7 @@ impl Active {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Counts one request less.
+    /// Removes one request from the count.
     pub(crate) fn leave(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! A request in flight, from its head to the end of its response: counts and logs it.
+//! Counts and logs a request in flight, from its head to the end of its response.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -21,7 +21,8 @@ use crate::record::FinishedRequest;
 use crate::trace::{self, Ids};
 use crate::upload::Upload;
 
-/// A request under way. Dropped before its end, the client has gone away.
+/// A request in flight. If it is dropped before `end`, the client has disconnected (499), or the shutdown has aborted
+/// the request (503).
 pub(super) struct InFlight {
     endpoint: Arc<Endpoint>,
     /// The route, if it differs from the endpoint's usual one.
@@ -33,12 +34,12 @@ pub(super) struct InFlight {
     client: Option<IpAddr>,
     begun: Instant,
     upload: Option<Upload>,
-    /// The grant of its route's policies. `None` without policies.
+    /// The combined effect of the route's policies; `None` for a route without policies.
     grant: Option<Box<Grant>>,
-    /// Nothing without observers.
+    /// The observers of this request; `None` if there are no observers.
     observed: Option<Box<Observed>>,
     sent: u64,
-    // One pointer, as this struct is moved a few times.
+    // Boxed, because this struct is moved a few times and is smaller with one pointer.
     error: Option<Box<Cow<'static, str>>>,
     ended: bool,
 }
@@ -99,19 +100,19 @@ impl InFlight {
         self.method == Method::HEAD
     }
 
-    /// The gauge of what waits for clients.
+    /// The gauge of response bytes that wait for their clients.
     pub(super) fn waiting(&self) -> &IntGauge {
         &self.endpoint.shared.http.response_waiting
     }
 
-    /// Whether the body of the request has not arrived in full.
+    /// Whether a part of the request's body is still missing.
     pub(super) fn is_arriving(&self) -> bool {
         self.upload
             .as_ref()
             .is_some_and(|upload| !upload.is_complete())
     }
 
-    /// Has the body take room, as it arrives.
+    /// Counts the request's body, as it arrives, against the limit of buffered bytes.
     pub(super) fn hold_body_within(&self, limits: &Limits) {
         if let Some(upload) = &self.upload {
             upload.hold_within(limits);
@@ -131,7 +132,7 @@ impl InFlight {
         self.endpoint.shared.is_draining()
     }
 
-    /// The deadline of the handler.
+    /// The deadline for the handler's response, from the route's policy or from `limits.request_timeout`.
     pub(super) fn deadline(&self) -> Option<tokio::time::Instant> {
         let own = self.grant.as_ref().and_then(|grant| grant.timeout);
         let timeout = match own {
@@ -141,7 +142,7 @@ impl InFlight {
         Some(self.begun.checked_add(timeout)?.into())
     }
 
-    /// Takes over what a policy of its route gives.
+    /// Applies the grant of a policy of the route.
     pub(super) fn grant(&mut self, grant: Box<Grant>) {
         if grant.is_shed {
             self.endpoint.shared.http.requests_shed.inc();
@@ -152,17 +153,17 @@ impl InFlight {
         }
     }
 
-    /// Notes how much of the body has gone out.
+    /// Records how many bytes of the response's body have been sent.
     pub(super) fn sent(&mut self, bytes: u64) {
         self.sent = bytes;
     }
 
-    /// Notes why the body ended early.
+    /// Records the error that ended the response's body early.
     pub(super) fn fail(&mut self, error: &axum::Error) {
         self.error = Some(Box::new(crate::error::Chain(error).to_string().into()));
     }
 
-    /// The request is over.
+    /// Ends the request: it is counted, observed and logged.
     pub(super) fn end(&mut self, status: StatusCode, sent: u64) {
         self.sent = sent;
         self.settle(status);
@@ -170,7 +171,7 @@ impl InFlight {
 
     fn settle(&mut self, mut status: StatusCode) {
         self.ended = true;
-        // A client that broke its request off gets no response, whatever the handler has returned.
+        // A client that aborted its request's body gets no response, even if the handler has returned one.
         if self.upload.as_ref().is_some_and(Upload::is_broken) {
             status = client_gone();
         }
@@ -178,7 +179,7 @@ impl InFlight {
         let duration = ended.saturating_duration_since(self.begun);
         let LayerState { http, logs, .. } = &*self.endpoint.shared;
         http.active_requests.leave();
-        // Most requests have no body, and a shared counter is not free.
+        // Only for requests with a body: an update of a shared counter takes time, and most requests have no body.
         let mut received = 0;
         if let Some(upload) = &self.upload {
             upload.let_go();
@@ -203,7 +204,7 @@ impl InFlight {
             error: self.error.as_deref().map(AsRef::as_ref),
         };
         route.record(&finished);
-        // The places of its policies are free from here on.
+        // Taking the grant releases its permits of the route's concurrency limits.
         let is_unlogged = self.grant.take().is_some_and(|grant| grant.is_unlogged);
         let mut observe = |fields: &mut AccessFields<'_>| {
             if let Some(observed) = self.observed.take() {
@@ -232,12 +233,12 @@ impl Drop for InFlight {
     }
 }
 
-/// The path as lines and spans have it.
+/// The path as access lines and observers get it: without the query, at most 2 KiB.
 fn shown(path: Option<&PathAndQuery>) -> &str {
     trace::shortened(path.map_or("", PathAndQuery::path), 2048)
 }
 
-/// 499, nginx's word for a client that went away before its answer was complete.
+/// 499, the status that nginx logs if the client disconnects before its response is complete.
 fn client_gone() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }

@@ -16,17 +16,18 @@ use tower::Service;
 #[derive(Clone)]
 struct Path(String);
 
-/// `/files/{*rest}`, for a request with these extensions that `nest_service("/files", …)` has matched.
+/// The route of a request that `nest_service` has matched: for `nest_service("/files", …)`, this is `/files/{*rest}`.
 ///
-/// axum keeps the prefix in the request's extensions for routers further in, and composes their `MatchedPath` of it.
-/// So this calls a router that has only `/`: its `MatchedPath` is the prefix and a slash.
+/// axum stores the prefix `/files` in a private extension of the request. A nested router puts this prefix in front of
+/// its own `MatchedPath`. This function therefore calls a router that has only the route `/`: there, the `MatchedPath`
+/// is the prefix, followed by a slash.
 pub(super) fn route(extensions: &Extensions) -> Option<String> {
     let path = async |path: MatchedPath| Extension(Path(path.as_str().to_owned()));
     let mut router: Router = Router::new().route("/", get(path));
     let mut request = Request::new(Body::empty());
     *request.extensions_mut() = extensions.clone();
     let answer = pin!(router.call(request));
-    // Nothing in it waits.
+    // The handler awaits nothing, so the first poll is ready.
     let Poll::Ready(answer) = answer.poll(&mut Context::from_waker(Waker::noop())) else {
         return None;
     };

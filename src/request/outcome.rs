@@ -47,11 +47,11 @@ pub(super) fn without_body(response: Response) -> Response {
     Response::from_parts(parts, Body::empty())
 }
 
-/// Converts an error response (status 400 or more) to a problem, unless it is a problem already. Such responses are axum's own
-/// and a handler's plain text.
+/// Converts an error response (status 400 or more) to a problem: axum's own responses, and plain text that a handler
+/// returns.
 ///
-/// A body with a content type of its own (JSON, HTML) stays unchanged. If a handler's `?` turned
-/// an error into a problem, the error map decides the status.
+/// A body with another content type (JSON, HTML) stays unchanged. If the response is a problem already, it stays
+/// unchanged too, unless the handler returned an error with `?` that the error map maps to another problem.
 pub(super) fn shape(response: Response, ids: &Ids, error_map: &ErrorMap) -> Response {
     let status = response.status();
     if response.extensions().get::<Rendered>().is_some() {
@@ -64,7 +64,7 @@ pub(super) fn shape(response: Response, ids: &Ids, error_map: &ErrorMap) -> Resp
     let message = message(body);
     let mut problem = Problem::new(status);
     if status.is_server_error() {
-        // The text of a 5xx is about the service's internals, so it is logged and not sent.
+        // The text of a 5xx response may describe the service's internals, so it is logged and not sent.
         if let Some(message) = message {
             problem = problem.cause(anyhow::Error::msg(message));
         }
@@ -90,7 +90,7 @@ fn is_plain(response: &Response) -> bool {
     small && text
 }
 
-/// The text of a body that is in memory already.
+/// The text of a body, if the body is in memory.
 fn message(mut body: Body) -> Option<String> {
     let mut context = Context::from_waker(Waker::noop());
     let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut context) else {

@@ -1,8 +1,9 @@
 //! Policies of single routes: a timeout and a concurrency limit of their own, no access lines.
 //!
-//! The policy stands at the route, and the request layer, which times and logs, around all routes. So while the layer polls a
-//! handler, it collects the policies that the request passes on its way: a thread's slot is open for them meanwhile. A
-//! request of a route without one costs no allocation, and no extension.
+//! A policy is a layer of its route. The request layer, which sets the timer and writes the access line, is around all
+//! routes, so it has to learn of the policy. While the request layer polls the handler, a thread-local slot is open.
+//! Each policy that the request passes puts its grant into this slot, and after the poll the request layer takes the
+//! grants out again. A request to a route without a policy needs neither an allocation nor a request extension.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -20,7 +21,7 @@ use tower::{Layer, Service};
 
 use crate::problem::Problem;
 
-/// The policy of a route, as a layer of it, for a route that needs other limits than those of the settings.
+/// A layer for a route that needs other limits than those in the settings.
 ///
 /// ```
 /// # async fn upload(_: axum::body::Body) {}
@@ -39,9 +40,10 @@ use crate::problem::Problem;
 ///     .route("/events", get(events).layer(RoutePolicy::new().no_timeout().unlogged()));
 /// ```
 ///
-/// It works within a [`RequestLayer`](super::RequestLayer), as in a [`Service`](crate::Service), and on a whole router too. Of two policies around
-/// a route, the inner one decides the timeout; limits of concurrency apply both. The size of a body is the matter of axum's
-/// [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit). `limits.concurrency` counts the requests as well.
+/// A policy needs a [`RequestLayer`](super::RequestLayer) around it, such as that of a [`Service`](crate::Service). It
+/// can also be the layer of a whole router. If a route has two policies, the inner one decides the timeout, and both
+/// limits of concurrency apply. `limits.concurrency` applies in addition. The maximum size of a body is set with axum's
+/// [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit).
 #[derive(Clone, Debug, Default)]
 #[must_use = "a policy works once it is the layer of a route"]
 pub struct RoutePolicy {
@@ -58,36 +60,37 @@ impl RoutePolicy {
         Self::default()
     }
 
-    /// Replaces `limits.request_timeout`, the time until the response begins, with a longer or shorter timeout. After it,
-    /// the response is 504, or 408 if the client has not sent all of its body.
+    /// Replaces `limits.request_timeout`, the maximum time until the response begins, with a longer or shorter time.
+    /// After this time, the response is 504, or 408 if the client has not sent the whole body of its request.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// A request may take any time until its response begins, such as long polling. A stream needs this only if its first byte is
-    /// late: no timeout applies to the body of a response.
+    /// Removes the limit on the time until the response begins, for example for long polling. A stream needs this only
+    /// if its first byte is late: no timeout applies to the body of a response.
     pub fn no_timeout(self) -> Self {
         self.timeout(Duration::MAX)
     }
 
-    /// The maximum number of concurrent requests: 503 with Retry-After beyond it. A request counts until the end of its
-    /// response. All routes that have this policy or its clones share the limit.
+    /// Sets the maximum number of concurrent requests. Beyond it, the response is 503 with `Retry-After`. A request
+    /// counts until the end of its response. All routes that have this policy or a clone of it share the limit.
     ///
     /// # Panics
-    /// With more than [`Semaphore::MAX_PERMITS`].
+    /// If `requests` is more than [`Semaphore::MAX_PERMITS`].
     pub fn concurrency(mut self, requests: usize) -> Self {
         self.slots = Some(Arc::new(Semaphore::new(requests)));
         self
     }
 
-    /// Requests have no access line. Metrics and traces have them, and the causes of 5xx responses are logged.
+    /// Writes no access lines for the requests. Metrics and traces still include them, and the causes of 5xx responses
+    /// are logged.
     pub fn unlogged(mut self) -> Self {
         self.is_unlogged = true;
         self
     }
 
-    /// The grant of a request, and whether the request may proceed.
+    /// The grant for one request, and whether the request may proceed.
     fn grant(&self) -> (Grant, bool) {
         let permit = self.slots.clone().map(Semaphore::try_acquire_owned);
         let is_shed = matches!(permit, Some(Err(_)));
@@ -146,7 +149,7 @@ pin_project! {
         // None if the route is at its limit.
         #[pin]
         handler: Option<F>,
-        // Until the request layer has it.
+        // `None` once the request layer has the grant.
         grant: Option<Grant>,
     }
 }
@@ -177,12 +180,12 @@ pub(super) struct Grant {
     pub(super) timeout: Option<Duration>,
     pub(super) is_unlogged: bool,
     pub(super) is_shed: bool,
-    /// Places among the requests of the route.
+    /// Permits of the concurrency limits, held until the request has ended.
     permits: Vec<OwnedSemaphorePermit>,
 }
 
 impl Grant {
-    /// Adds what a policy further in gives.
+    /// Adds the grant of a policy further inside.
     pub(super) fn add(&mut self, inner: Self) {
         self.timeout = inner.timeout.or(self.timeout);
         self.is_unlogged |= inner.is_unlogged;
@@ -191,25 +194,28 @@ impl Grant {
     }
 }
 
-/// Whether a request layer is there to collect grants, on this thread.
+/// The state of this thread's slot, through which policies pass their grants to the request layer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Slot {
+    /// No request layer is polling a handler.
     Closed,
+    /// A request layer is polling a handler.
     Open,
-    /// There is a grant.
+    /// A policy has put a grant into `GRANT`.
     Full,
 }
 
 thread_local! {
-    // Beside the grant, since what needs no destructor is reached with a few instructions, and each request does it.
+    // Separate from the grant, because each request accesses the state: access to a thread-local value without a
+    // destructor takes only a few instructions.
     static SLOT: Cell<Slot> = const { Cell::new(Slot::Closed) };
     static GRANT: Cell<Option<Box<Grant>>> = const { Cell::new(None) };
 }
 
-/// Collects what policies deliver on this thread until its end.
+/// Collects the grants that policies deliver on this thread between `begin` and `end`.
 #[must_use]
 pub(super) struct Collecting {
-    /// The state for the layer around this one, and what that has collected.
+    /// The state and the grant of the request layer around this one, if there is one. `end` restores both.
     around: Slot,
     grant: Option<Box<Grant>>,
 }

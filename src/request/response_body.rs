@@ -1,16 +1,17 @@
 //! Tracks a response body; a request ends when its response body ends.
 //!
-//! | answer | the request is over | bytes counted |
+//! | response body | the request ends | bytes counted |
 //! |---|---|---|
-//! | none follows: HEAD, 101, 204, 304, an empty one | with the head | 0 |
-//! | in memory, at most 64 KiB, HTTP/1 | with the head: the connection takes both at once | its length |
-//! | of a known length, in memory or a stream | with its last byte | as handed to the connection |
-//! | of no known length | with its end | as handed to the connection |
-//! | not taken to its end | when the connection lets go of it: 499 | as handed to the connection |
+//! | no body (HEAD, 101, 204, 304), or an empty body | with the response's head | 0 |
+//! | HTTP/1, in memory, at most 64 KiB | with the response's head: hyper takes both at once | the body's length |
+//! | HTTP/1, other bodies of a known length | when hyper has taken the last byte | bytes that hyper has taken |
+//! | HTTP/2, or of an unknown length | at the end of the body | bytes that hyper has taken |
+//! | aborted before its end | when hyper drops the body: 499, or 503 at the shutdown deadline | bytes that hyper has taken |
 //!
-//! A connection takes it in pieces, each once it has room: of at most 64 KiB over HTTP/1, and 16 KiB on a stream of HTTP/2,
-//! of which the last has at most 256 bytes. While the client takes nothing of what is left in the connection, that counts as one
-//! request under way (server/socket.rs).
+//! hyper takes the body in chunks, and the next chunk only once the connection has room for it. A chunk has at most 64
+//! KiB in HTTP/1 and 16 KiB in HTTP/2, and the last chunk of an HTTP/2 stream has at most 256 bytes. After that, the
+//! connection may still contain data that the client does not read. This data counts as one request in flight
+//! (`server/socket.rs`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -34,12 +35,12 @@ pub(super) struct ResponseBody {
     in_flight: Option<InFlight>,
     status: StatusCode,
     sent: u64,
-    /// Its length in bytes, if that is known.
+    /// The body's length in bytes, if it is known.
     length: Option<u64>,
     waiting: Waiting,
 }
 
-/// Bytes of a known length that wait for their client.
+/// The bytes of a body of known length that have not been sent yet, counted in a gauge.
 struct Waiting {
     gauge: IntGauge,
     bytes: u64,
@@ -52,7 +53,7 @@ impl ResponseBody {
         in_flight: &mut Option<InFlight>,
         version: Version,
     ) -> Response {
-        // FinishedRequest where it is, if it can be: a copy of it costs more than all decisions here.
+        // The request ends in place if possible, because moving an `InFlight` takes longer than all decisions here.
         let Some(under_way) = in_flight else {
             return response;
         };
@@ -96,7 +97,7 @@ impl ResponseBody {
         }
     }
 
-    /// The next piece, of what there is or of what comes.
+    /// The next chunk: of the frame that is partly sent, or else of the body's next frame.
     fn poll_piece(
         &mut self,
         context: &mut Context<'_>,
@@ -109,7 +110,7 @@ impl ResponseBody {
             return Poll::Ready(Some(Ok(piece)));
         }
         let body = AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(context));
-        // A panic in a stream breaks this response off, and nothing else.
+        // A panic in a stream aborts only this response.
         let frame = match catch_unwind(body) {
             Ok(frame) => ready!(frame),
             Err(_) => Some(Err(axum::Error::new(std::io::Error::other(
@@ -125,7 +126,7 @@ fn content_length(response: &Response) -> Option<u64> {
     length.to_str().ok()?.parse().ok()
 }
 
-/// Whether an answer of this status has a head alone: what follows is another protocol, or nothing.
+/// Whether a response with this status never has a body. After a 101, the bytes of the other protocol follow.
 fn has_no_body(status: StatusCode) -> bool {
     status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
@@ -167,8 +168,8 @@ impl HttpBody for ResponseBody {
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 this.sent += bytes;
                 this.waiting.taken(bytes);
-                // hyper stops polling on HTTP/1 after `content-length` bytes. A stream's last piece may still
-                // wait for room in the window: it has gone when hyper polls for the next one.
+                // In HTTP/1, hyper stops polling after `content-length` bytes. In HTTP/2, the last chunk may still wait
+                // for room in the flow-control window. It has been sent once hyper polls for the next chunk.
                 let is_whole = this.length.is_some_and(|length| this.sent >= length)
                     || (this.chunks.is_empty() && this.body.is_end_stream());
                 // hyper does not poll after trailers.
@@ -188,7 +189,7 @@ impl HttpBody for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Only once the request has ended: hyper stops polling a body once this returns true.
+        // True only once the request has ended, because hyper then stops polling the body.
         self.in_flight.is_none() && self.chunks.is_empty() && self.body.is_end_stream()
     }
 

@@ -39,21 +39,22 @@ impl<S> fmt::Debug for Chassis<S> {
 }
 
 impl<S> Chassis<S> {
-    /// The service's name, as [`Service::new`](crate::Service::new) got it.
+    /// The service's name, as passed to [`Service::new`](crate::Service::new).
     pub fn name(&self) -> &'static str {
         self.shared.build.name
     }
 
-    /// The service's version, as [`Service::new`](crate::Service::new) got it.
+    /// The service's version, as passed to [`Service::new`](crate::Service::new).
     pub fn version(&self) -> &'static str {
         self.shared.build.version
     }
 
-    /// The chassis's sections of the settings, as they were at the start. `limits` and others may be reloaded later.
+    /// The chassis's sections of the settings, as they were at the start. A hot reload (of `limits.*` and
+    /// `logs.filter`) does not change them.
     ///
     /// ```
     /// # fn start(chassis: &axum_chassis::Chassis<()>) {
-    /// // Calls to other services end before the request that they are made for.
+    /// // A call to another service times out before the request that makes the call.
     /// let timeout = *chassis.chassis_settings().limits.request_timeout / 2;
     /// let user_agent = format!("{}/{}", chassis.name(), chassis.version());
     /// # }
@@ -67,12 +68,12 @@ impl<S> Chassis<S> {
         &self.initial
     }
 
-    /// The service's own settings as they change while it runs.
+    /// The service's own settings as a channel, which receives the new settings after each hot reload.
     pub fn watch(&self) -> watch::Receiver<Arc<S>> {
         self.settings.clone()
     }
 
-    /// Applies a part of the service's own settings each time that it changes, such as a password that is
+    /// Calls `apply` each time that a part of the service's own settings changes, such as a password that is
     /// rotated in a mounted secret:
     ///
     /// ```no_run
@@ -92,10 +93,10 @@ impl<S> Chassis<S> {
     /// # }
     /// ```
     ///
-    /// `key` is the setting's, for the log. `read` returns the part, and `apply` is called whenever that
-    /// differs from the one in use, which at first is the one of [`settings`](Self::settings). While `apply`
-    /// fails it is called each second with the newest value; it should leave the old one in use. Each new
-    /// error is logged with the key, so it must not contain a secret.
+    /// `key` is the setting's key, for the log. `read` returns the part. `apply` is called whenever this part differs
+    /// from the value in use, which at first is the value in [`settings`](Self::settings). If `apply` fails, it should
+    /// leave the old value in use; it is called again each second with the newest value until it succeeds. Each new
+    /// error is logged with the key, so the error must not contain a secret.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -135,8 +136,8 @@ impl<S> Chassis<S> {
         &self.shared.shutdown
     }
 
-    /// Asks for a graceful shutdown, as SIGTERM does: for a service that cannot go on, or has nothing left to do. The
-    /// `reason` is logged. Returns at once; [`Chassis::shutdown`] shows how far the shutdown is.
+    /// Requests a graceful shutdown, as SIGTERM does, for a service that cannot continue or has nothing left to do. The
+    /// `reason` is logged. Returns at once; [`Chassis::shutdown`] has the progress of the shutdown.
     ///
     /// ```
     /// # async fn lease_lost() {}
@@ -153,9 +154,9 @@ impl<S> Chassis<S> {
     /// # }
     /// ```
     ///
-    /// The first reason counts. Later calls, and the first signal that follows, change nothing; a second signal aborts
-    /// the shutdown. The exit code is 0 if the shutdown was graceful: to report a failure, let the start or
-    /// a command return an error.
+    /// Of several calls, only the first has an effect. After the call, the first signal has no effect either, and the
+    /// second signal aborts the shutdown. The exit code is 0 if the shutdown was graceful. To report a failure, return
+    /// an error from the start or from a command instead.
     pub fn stop(&self, reason: impl Into<String>) {
         self.shared.stop.send(reason.into());
     }
@@ -172,12 +173,13 @@ impl<S> Chassis<S> {
     /// # Ok(()) }
     /// ```
     ///
-    /// Meanwhile the service is alive and not ready. The first failure is logged as a warning, the
-    /// following ones at debug.
+    /// During the start, liveness is 200 and readiness is 503 meanwhile. The first failure is logged as a warning, the
+    /// following ones at level DEBUG.
     ///
     /// # Errors
-    /// The error of the last attempt, with `name` and the elapsed time, shortly before `service.start_timeout` ends;
-    /// outside of the start, after the same time. Also if the service stops.
+    /// During the start, shortly before `service.start_timeout` is over: the error of the last attempt, with `name` and
+    /// the elapsed time. After the start and in a command, the limit is `service.start_timeout` from the call. Also
+    /// fails if the service stops.
     pub async fn wait_for<T>(
         &self,
         name: &str,
@@ -205,9 +207,8 @@ impl<S> Chassis<S> {
     /// # }
     /// ```
     ///
-    /// `classify` is called with each error of the chain, outermost first, and the first result
-    /// counts. The error itself is logged, never sent. A [`Problem`] that a handler makes itself is
-    /// left alone.
+    /// `classify` is called with the error and each of its causes, outermost first, until it returns a problem. The
+    /// error itself is logged, and never sent to the client. A [`Problem`] that a handler returns is not changed.
     pub fn on_error(
         &self,
         classify: impl Fn(&(dyn std::error::Error + 'static)) -> Option<Problem> + Send + Sync + 'static,
@@ -215,9 +216,9 @@ impl<S> Chassis<S> {
         self.shared.error_map.add(classify);
     }
 
-    /// Sets the text of errors that handlers return with `?` in the log, for example for a driver that adds its own source
-    /// position to each error. The text stands for the error and its causes. Of several functions, the first that returns a
-    /// text decides. Clients never see it.
+    /// Sets the text with which errors that handlers return with `?` are logged, for example if a database driver adds
+    /// a position in its own source code to each error. The text replaces that of the error and of its causes. Of
+    /// several functions, the first that returns a text decides. Clients never receive the text.
     ///
     /// ```
     /// # #[derive(Debug)] struct DriverError { message: String }
@@ -236,8 +237,8 @@ impl<S> Chassis<S> {
         self.shared.error_map.add_text(describe);
     }
 
-    /// Adds an observer of requests: for metrics of your own, and fields of the access line. Several observers run in the order in
-    /// which they were added, for requests that begin from now on.
+    /// Adds an observer of requests, for metrics of your own and for fields of the access line. It observes the
+    /// requests that begin from now on. Several observers run in the order in which they were added.
     ///
     /// ```
     /// use axum_chassis::logs::AccessFields;
@@ -284,12 +285,12 @@ impl<S> Chassis<S> {
     /// }
     /// ```
     ///
-    /// After `Ok` the task is done. When it fails or panics, it is restarted with exponential backoff, after
-    /// one second to a minute. Each end is logged and counted
-    /// (`background_task_ends_total`), and the admin page shows its state.
+    /// A task that returns `Ok` is done. A task that fails or panics is restarted with exponential backoff, from one
+    /// second to one minute. Each end is logged and counted (`background_task_ends_total`), and the admin page shows
+    /// the task's state.
     ///
-    /// A shutdown awaits it before the hooks run. A task that still runs at the deadline is aborted, and the shutdown
-    /// is not graceful.
+    /// The shutdown awaits all tasks before the hooks run. A task that still runs at the deadline is aborted, and the
+    /// shutdown is then not graceful.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -302,7 +303,7 @@ impl<S> Chassis<S> {
         self.shared.tasks.spawn(name.into(), shutdown, work);
     }
 
-    /// Adds routes to the admin listener, such as a page of a team's own, or one that empties a cache.
+    /// Adds routes of your own to the admin listener, such as a route that empties a cache.
     ///
     /// ```
     /// # use axum::{Router, routing::post};
@@ -314,16 +315,17 @@ impl<S> Chassis<S> {
     /// # Ok(()) }
     /// ```
     ///
-    /// The access rules are the chassis's: GET, HEAD, OPTIONS and TRACE need what `/status` needs, other methods need what
-    /// `PUT /log` needs. A body has at most 1 KiB, or what the route's own `DefaultBodyLimit` allows; a response takes at
-    /// most 10 s (504). A panic is a 500. Handlers run on the service's runtime, so that they delay no probe. Requests are neither
-    /// logged nor counted.
+    /// The access rules are those of the chassis's own routes: GET, HEAD, OPTIONS and TRACE need the same access as
+    /// `/status`, and other methods need the same access as `PUT /log`. A request body has at most 1 KiB, unless the
+    /// route has its own `DefaultBodyLimit`. A response takes at most 10 s; after that, the status is 504. A panic is a
+    /// 500. Handlers run on the service's runtime, so that they do not delay health checks. Requests are neither logged
+    /// nor counted.
     ///
-    /// Where a pattern such as `/{page}` fits a path of the chassis too, the chassis answers. A command has no
-    /// listener, and serves none of them.
+    /// If a pattern such as `/{page}` also matches a path of the chassis, the chassis's route takes precedence. A
+    /// command has no admin listener, so it does not serve these routes.
     ///
     /// # Errors
-    /// If a route has a path of the chassis, such as `/config`, or routes were added before.
+    /// If a route has a path of the chassis, such as `/config`, or if `admin_routes` was called before.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -331,9 +333,10 @@ impl<S> Chassis<S> {
         admin::add_routes(&self.shared, routes, Handle::current())
     }
 
-    /// Runs `hook` at shutdown, after the last request; hooks run in reverse order of registration.
+    /// Runs `hook` at shutdown, after the last request and the background tasks. Hooks run in reverse order of
+    /// registration.
     ///
-    /// Each may take `shutdown.hook_timeout`. One that fails is logged, and the rest run.
+    /// Each hook may take `shutdown.hook_timeout`. If a hook fails, this is logged, and the remaining hooks still run.
     pub fn on_stop<F, Fut>(&self, name: impl Into<String>, hook: F)
     where
         F: FnOnce() -> Fut + Send + 'static,

@@ -1,4 +1,4 @@
-//! Metrics whose values other modules have; read at each scrape.
+//! Collects the metrics whose values are in other modules. They are read at each scrape.
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -69,7 +69,7 @@ pub(super) fn register(shared: &Shared) -> Result<(), InvalidMetric> {
     metrics.register(Background::new(tasks.clone())?)
 }
 
-/// Registers the limits on requests, and how much of bodies is in memory.
+/// Registers the limits on requests, and the bytes of request bodies in memory.
 fn limits(metrics: &Metrics, limits: &Limits) -> Result<(), InvalidMetric> {
     type Read = fn(&Limits) -> u64;
     let gauges: [(&str, &str, Read); 3] = [
@@ -96,7 +96,7 @@ fn limits(metrics: &Metrics, limits: &Limits) -> Result<(), InvalidMetric> {
     Ok(())
 }
 
-/// The verdicts of the readiness checks, which the service may add to at any time.
+/// The results of the readiness checks. The service may add checks at any time.
 struct Checks {
     readiness: Readiness,
     up: IntGaugeVec,
@@ -154,8 +154,7 @@ impl Collector for Checks {
     }
 }
 
-/// The background tasks, which the service may add to at any time. Those of one name are counted
-/// together.
+/// The background tasks. The service may add tasks at any time. Tasks with the same name are counted together.
 struct Background {
     tasks: BackgroundTasks,
     running: IntGaugeVec,
@@ -190,7 +189,7 @@ impl Collector for Background {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let tasks = self.tasks.report();
-        // Most services have none.
+        // Most services have no background tasks, and then the metrics are left out.
         if tasks.is_empty() {
             return Vec::new();
         }

@@ -1,4 +1,4 @@
-//! One-off commands of a service: its settings, logs and stores, without listeners.
+//! One-off commands of a service, which have its settings, logs and stores, but no listeners.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -44,7 +44,7 @@ impl<S: SettingsSchema> Command<S> {
     }
 }
 
-/// A whole process, from its settings to its exit code.
+/// Runs the whole process of a command, from its settings to its exit code.
 pub(super) fn run<S: SettingsSchema>(
     build: Build,
     sources: Sources,
@@ -77,7 +77,7 @@ async fn work<S: SettingsSchema>(
     let sections = Arc::new(loaded.framework);
     let mut signals = Signals::listen(shared.stop.clone()).map_err(Error::Runtime)?;
     let initial = Arc::new(loaded.service);
-    // A command's settings never change, so watchers wait.
+    // A command's settings never change. The sender is kept, so that watchers wait instead of failing.
     let settings = watch::Sender::new(initial.clone());
     let mut teardown = Teardown::new(
         shared.clone(),
@@ -110,13 +110,13 @@ async fn work<S: SettingsSchema>(
                 result = tokio::time::timeout(in_time, &mut work) => result.ok(),
                 _ = signals.abort() => None,
             };
-            // One deadline for all of a stop.
+            // The teardown gets only the rest of the time, so that one deadline applies to the whole shutdown.
             let deadline = &mut teardown.settings.deadline;
             *deadline = deadline.saturating_sub(told.elapsed()).into();
             result
         }
     };
-    // An aborted command must not run while its stores are closed.
+    // Dropping the future aborts the command. It must not run any more when the hooks close its stores.
     drop(work);
     let stopped = teardown.run().await;
     let duration_ms = logs::milliseconds(begun.elapsed());

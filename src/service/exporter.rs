@@ -1,4 +1,4 @@
-//! [`Exporter`]: sends telemetry of a service to another system, from its start to its shutdown.
+//! [`Exporter`], which sends telemetry of a service to another system, from the service's start to its shutdown.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,8 +19,9 @@ use crate::shared::Build;
 
 /// Sends telemetry to another system, as the crate `axum-chassis-otlp` does with traces.
 ///
-/// [`Service::export`](crate::Service::export) adds an exporter to a service, and [`Server::export`](crate::Server::export)
-/// to a program with its own `main`. Its functions are called in the order in which they are listed.
+/// [`Service::export`](crate::Service::export) adds an exporter to a service, and
+/// [`Server::export`](crate::Server::export) to a program with its own `main`. The functions of an exporter are called
+/// in the order in which they are listed here.
 ///
 /// ```
 /// use std::time::Duration;
@@ -68,25 +69,27 @@ use crate::shared::Build;
 /// let service = Service::<()>::new("orders", "1.0.0").export(Spans::from_env);
 /// ```
 pub trait Exporter: Send + Sync + 'static {
-    /// Whether the configuration has it export anything. If not, none of the other functions is called.
+    /// Whether the exporter is enabled by its configuration. If not, the other functions are not called.
     fn is_on(&self) -> bool;
 
-    /// The `tracing` layer, which receives the spans and events that pass the log's filter. Called before the log exists.
+    /// The `tracing` layer, which receives the spans and events that pass the log's filter. At this call, the log does
+    /// not exist yet.
     fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync>;
 
-    /// Adds observers of requests, metrics and background tasks, before the service's own start. The log exists.
+    /// Adds observers of requests, metrics and background tasks, before the service's own start. At this call, the log
+    /// exists.
     ///
     /// # Errors
     /// The start fails with the returned error.
     fn attach(&self, chassis: &Chassis<()>) -> anyhow::Result<()>;
 
-    /// Sends everything that is left, at the end of the shutdown: after the last request, the background tasks and the hooks.
-    /// Runs on the thread of the admin port, so it must not block. It has to end after `within`, which is at most
-    /// `shutdown.hook_timeout`; shortly afterwards it is dropped.
+    /// Sends all remaining data at the end of the shutdown, after the last request, the background tasks and the hooks.
+    /// It runs on the thread of the admin port, so it must not block. It has to complete within `within`, which is at
+    /// most `shutdown.hook_timeout`. Shortly after that time, the future is dropped.
     fn flush(&self, within: Duration) -> impl Future<Output = ()> + Send;
 }
 
-/// An [`Exporter`] without its type.
+/// An [`Exporter`] as a trait object.
 trait AnyExporter: Send + Sync {
     fn layer(&self) -> TracingLayer;
     fn attach(&self, chassis: &Chassis<()>) -> anyhow::Result<()>;
@@ -107,10 +110,10 @@ impl<E: Exporter> AnyExporter for E {
     }
 }
 
-/// The time after its own in which an exporter may still log what it could not send.
+/// The additional time after `within` in which an exporter may log that it could not send everything.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// The exporters that are on. Cheap to clone.
+/// The enabled exporters. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Exporters(Vec<Arc<dyn AnyExporter>>);
 
@@ -146,7 +149,7 @@ impl Exporters {
             .try_for_each(|exporter| exporter.attach(&chassis))
     }
 
-    /// Flushes them one after the other.
+    /// Flushes the exporters one after the other, all together within `within`.
     pub(super) async fn flush(&self, within: Duration) {
         let mut left = within;
         for exporter in &self.0 {
@@ -157,10 +160,10 @@ impl Exporters {
     }
 }
 
-/// Reads an exporter's configuration and adds it.
+/// Reads an exporter's configuration and adds the exporter.
 type Load = dyn Fn(&Build, &mut Exporters) -> Result<(), Error>;
 
-/// The exporters and `tracing` layers that a service adds, before its settings are loaded.
+/// The exporters and `tracing` layers that were added to a [`Service`](crate::Service), before its settings are loaded.
 #[derive(Default)]
 pub(super) struct Telemetry {
     exporters: Vec<Box<Load>>,

@@ -1,4 +1,4 @@
-//! Applies a setting again each time that it changes.
+//! Applies a setting each time that it changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use tokio::sync::watch;
 
 use crate::error::Chain;
 
-/// The pause before a value that could not be applied is tried again.
+/// The pause before another attempt to apply a value.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Ends with the service.
+/// Applies changes until the service ends, and with it the sender of its settings.
 pub(super) async fn follow<S, T, F>(
     key: String,
     mut settings: watch::Receiver<Arc<S>>,

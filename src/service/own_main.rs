@@ -1,4 +1,4 @@
-//! [`Server`]: the main listener of a program with its own `main`, and what belongs to it.
+//! [`Server`], the main listener of a program with its own `main`, and the parts that can be added to it.
 
 use std::fmt;
 use std::future::Future;
@@ -40,11 +40,11 @@ use crate::shutdown::Signals;
 /// # Ok(()) }
 /// ```
 ///
-/// The listener is the one that [`Service`](crate::Service) has: timeouts for headers, idle connections and clients that
-/// do not read, a limit of connections, a check of `Host`, and a graceful shutdown on SIGTERM and SIGINT within one
-/// deadline. The defaults are those of [`ChassisSettings`]. All else is added one by one:
+/// The listener is the same as that of a [`Service`](crate::Service). It has timeouts for headers, idle connections and
+/// clients that do not read, a limit of connections, a check of `Host`, and a graceful shutdown on SIGTERM and SIGINT
+/// within one deadline. The defaults are those of [`ChassisSettings`]. All other parts are optional:
 ///
-/// | part | with |
+/// | part | is added with |
 /// |---|---|
 /// | request IDs, limits, access log, HTTP metrics, problem details | [`BoundServer::request_layer`] |
 /// | readiness checks, metrics, background tasks, shutdown hooks | [`BoundServer::chassis`] |
@@ -52,7 +52,8 @@ use crate::shutdown::Signals;
 /// | the admin port: probes, metrics, settings, log filter, admin page | [`Server::admin`] |
 /// | an exporter, such as of traces | [`Server::export`] |
 ///
-/// `examples/parts.rs` has all of them but the exporter, and `docs/own-main.md` has the way there from an existing program.
+/// `examples/parts.rs` has all of these parts except the exporter. `docs/own-main.md` describes how to change an
+/// existing program.
 #[must_use = "it listens once it is bound and served"]
 pub struct Server {
     build: Build,
@@ -66,7 +67,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with the default settings. Name and version are the program's: `env!("CARGO_PKG_NAME")` and
+    /// A server with the default settings. Pass the program's name and version: `env!("CARGO_PKG_NAME")` and
     /// `env!("CARGO_PKG_VERSION")`.
     pub fn new(name: &'static str, version: &'static str) -> Self {
         Self {
@@ -81,28 +82,30 @@ impl Server {
         }
     }
 
-    /// Uses these settings: those of [`settings::load`](crate::settings::load), or the defaults with changes. The section
-    /// `logs` and the key `service.threads` have no effect, because the log and the runtime are the program's own.
+    /// Uses these settings, which are the result of [`settings::load`](crate::settings::load), or the defaults with
+    /// changes. The section `logs` and the key `service.threads` have no effect, because the program sets up the log
+    /// and the runtime itself.
     pub fn settings(mut self, settings: ChassisSettings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Shows these settings on the admin port, with their origins: `effective` of [`settings::load`](crate::settings::load).
+    /// Shows these settings on the admin port, with their origins. Pass the field `effective` of the result of
+    /// [`settings::load`](crate::settings::load).
     pub fn effective(mut self, effective: Effective) -> Self {
         self.effective = effective;
         self
     }
 
-    /// Writes access lines to this log, and shows its warnings and its filter on the admin port. Without it, there are no
-    /// access lines.
+    /// Writes access lines to this log, and shows the log's warnings and its filter on the admin port. Without a log,
+    /// there are no access lines.
     pub fn logs(mut self, logs: &Logs) -> Self {
         self.logs = Some(logs.clone());
         self
     }
 
-    /// Serves this socket in place of `server.host` and `server.port`: tokio's `TcpListener` or `UnixListener`, or the one
-    /// that systemd has passed ([`ListenSocket::inherited`]).
+    /// Serves this socket instead of binding `server.host` and `server.port`. Pass tokio's `TcpListener` or
+    /// `UnixListener`, or the socket that systemd has passed to the process ([`ListenSocket::inherited`]).
     pub fn listener(mut self, listener: impl Into<ListenSocket>) -> Self {
         self.socket = Some(listener.into());
         self
@@ -114,14 +117,15 @@ impl Server {
         self
     }
 
-    /// Adds an exporter, such as that of `axum-chassis-otlp`: with spans of requests, its metrics, and the last export at
-    /// the end of the shutdown. Give its layer to the log with [`logs::install_with_layer`](crate::logs::install_with_layer).
+    /// Adds an exporter, such as that of `axum-chassis-otlp`. The server then adds the exporter's spans of requests and
+    /// its metrics, and runs its last export at the end of the shutdown. Pass the exporter's layer to
+    /// [`logs::install_with_layer`](crate::logs::install_with_layer).
     pub fn export(mut self, exporter: impl Exporter) -> Self {
         self.exporters.add(exporter);
         self
     }
 
-    /// Starts the graceful shutdown when `signal` completes, in place of SIGTERM and SIGINT.
+    /// Starts the graceful shutdown when `signal` completes. SIGTERM and SIGINT are then not handled.
     pub fn with_graceful_shutdown(
         mut self,
         signal: impl Future<Output = ()> + Send + 'static,
@@ -130,8 +134,8 @@ impl Server {
         self
     }
 
-    /// Binds the address. Clients are refused until [`BoundServer::serve`]; the admin port answers at once, and is not ready.
-    /// SIGTERM and SIGINT keep their default action until then, which ends the process.
+    /// Binds the address. Connections are refused until [`BoundServer::serve`]. The admin port answers at once, with
+    /// readiness 503. Until `serve`, SIGTERM and SIGINT keep their default action, which ends the process.
     ///
     /// # Errors
     /// [`Error::Settings`] if settings are invalid, [`Error::Bind`] if an address cannot be bound, [`Error::Runtime`] if
@@ -141,7 +145,7 @@ impl Server {
     /// Outside of a tokio runtime.
     pub fn bind(self) -> Result<BoundServer, Error> {
         let mut settings = self.settings;
-        // A port that is not opened may have the number of the other.
+        // A port that is not opened cannot conflict with the other one, so its number is not validated.
         if self.socket.is_some() {
             settings.server.port = 0;
         }
@@ -188,7 +192,7 @@ impl Server {
         let chassis = Chassis {
             shared,
             chassis_settings: settings.clone(),
-            // Settings of its own do not change.
+            // The server has no settings of its own, so no change is ever sent.
             settings: watch::Sender::new(initial.clone()).subscribe(),
             initial,
             retry_limit: RetryLimit::of_start(*settings.service.start_timeout),
@@ -205,7 +209,7 @@ impl Server {
     }
 }
 
-/// Logs that go nowhere.
+/// Logs that are written nowhere.
 pub(super) fn no_logs() -> Result<Logs, Error> {
     let settings = logs::Settings {
         filter: "off".to_owned(),
@@ -239,11 +243,11 @@ impl fmt::Debug for Server {
     }
 }
 
-/// A [`Server`] with its address, before it serves. Dropping it aborts its background tasks.
+/// A [`Server`] that has bound its address and does not serve yet. Dropping it aborts its background tasks.
 #[must_use = "clients are refused until it serves"]
 pub struct BoundServer {
     bound: Bound,
-    /// In place of SIGTERM and SIGINT.
+    /// The stop requests of [`Server::with_graceful_shutdown`], in place of SIGTERM and SIGINT.
     own_signal: Option<Signals>,
     /// Tasks that end with the server.
     helpers: JoinSet<()>,
@@ -263,36 +267,36 @@ impl BoundServer {
         self.admin.as_ref().map(|admin| admin.address)
     }
 
-    /// Readiness checks, metrics, background tasks, shutdown hooks, admin routes: the same API as in the start of a
+    /// The API for readiness checks, metrics, background tasks, shutdown hooks and admin routes, as in the start of a
     /// [`Service`](crate::Service). Cheap to clone.
     pub fn chassis(&self) -> &Chassis<()> {
         &self.chassis
     }
 
-    /// The middleware around routes. Add it after all routes that it is for: `app.layer(server.request_layer())`.
+    /// The middleware around routes. Add it after all routes to which it applies: `app.layer(server.request_layer())`.
     ///
-    /// Its limits, trusted proxies and metrics are this server's. While the server shuts down, it has clients of HTTP/1 leave,
-    /// with `Connection: close`.
+    /// The layer has the limits, trusted proxies and metrics of this server. During the shutdown, it adds
+    /// `Connection: close` to HTTP/1 responses, so that clients close their connections.
     pub fn request_layer(&self) -> RequestLayer {
         request_layer(&self.chassis.shared, &self.chassis.chassis_settings.server)
     }
 
-    /// `/health/liveness` and `/health/readiness`, for the health checks of proxies. Merge them after adding layers, so that
-    /// they are neither logged nor limited: `app.layer(..).merge(server.health_routes())`.
+    /// The routes `/health/liveness` and `/health/readiness`, for the health checks of proxies. Merge them after adding
+    /// layers, so that health checks are neither logged nor limited: `app.layer(..).merge(server.health_routes())`.
     pub fn health_routes(&self) -> Router {
         admin::probes(self.chassis.readiness().clone())
     }
 
-    /// Serves the router until the shutdown is over: on SIGTERM or SIGINT, [`Server::with_graceful_shutdown`]'s signal, or
-    /// [`Chassis::stop`].
+    /// Serves the router until the shutdown is complete. The shutdown begins on SIGTERM or SIGINT, on the signal of
+    /// [`Server::with_graceful_shutdown`], or with [`Chassis::stop`].
     ///
-    /// The shutdown is the one of a [`Service`](crate::Service), with its phases: readiness 503, `shutdown.delay`, no new
-    /// connections, requests and background tasks finish, hooks run. Everything left at `shutdown.deadline` is aborted.
-    /// When this future is dropped, everything is aborted at once.
+    /// The shutdown has the phases of that of a [`Service`](crate::Service): readiness 503, `shutdown.delay`, no new
+    /// connections, requests and background tasks finish, hooks run. Everything that still runs at `shutdown.deadline`
+    /// is aborted. If this future is dropped, everything is aborted at once.
     ///
     /// # Errors
-    /// [`Error::Bind`] if another process has begun to listen there, and [`Error::Runtime`] if the operating system refuses
-    /// a signal handler or the shutdown panicked.
+    /// [`Error::Bind`] if another process listens on the address by now, and [`Error::Runtime`] if the operating system
+    /// refuses a signal handler or the shutdown panicked.
     pub async fn serve(self, router: Router) -> Result<Stopped, Error> {
         let layer = self.request_layer();
         let _helpers = self.helpers;
@@ -305,7 +309,8 @@ impl BoundServer {
             router,
             invalid_host: invalid_host(&shared, layer),
         };
-        // Not before: a signal that nothing handles would be lost.
+        // The signal handlers are installed only now. Installed earlier, they would swallow a signal that arrives
+        // before anything reacts to it.
         let stop = shared.stop.clone();
         let signals = match (self.own_signal, &self.admin) {
             (Some(signals), _) => Ok(signals),
@@ -325,9 +330,9 @@ impl BoundServer {
         let Some(admin) = self.admin else {
             return Ok(stopping.await);
         };
-        // The admin thread keeps the time of the shutdown, even if a handler blocks this one.
+        // On the admin thread, timers of the shutdown work even if a handler blocks this thread.
         let stopped = admin.spawn(stopping).await;
-        // Its thread is joined.
+        // Dropping it joins its thread, which blocks.
         let _ = tokio::task::spawn_blocking(|| drop(admin)).await;
         stopped.map_err(|panic| Error::Runtime(std::io::Error::other(panic)))
     }

@@ -1,7 +1,7 @@
-//! The life of a process, from its settings to its exit code; also within a test.
+//! The life of a process, from its settings to its exit code, and that of a service inside a test.
 //!
-//! Signals and deadlines are handled on the admin thread: while every worker of the service's runtime is blocked, that
-//! runtime handles neither.
+//! Signals and deadlines are handled on the admin thread. The service's runtime could not handle them while all its
+//! worker threads are blocked.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::shared::Build;
 use crate::shutdown::Signals;
 use crate::threads;
 
-/// A whole process, from its settings to its exit code.
+/// Runs the whole process of a service, from its settings to its exit code.
 pub(super) fn run<S: SettingsSchema>(
     build: Build,
     sources: Sources,
@@ -30,7 +30,7 @@ pub(super) fn run<S: SettingsSchema>(
     outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<ExitCode, Error> {
-    // First: it changes the environment, which no other thread may read meanwhile.
+    // This comes first, because it changes the environment while no other thread exists that could read it.
     let inherited = Inherited::take().map_err(Error::bind("main", "LISTEN_FDS"))?;
     let load_again = sources.clone();
     logged(
@@ -45,8 +45,8 @@ pub(super) fn run<S: SettingsSchema>(
     )
 }
 
-/// Reads the settings, and has `work` done under a log that is flushed at the end. Errors up to the
-/// log are the caller's to tell.
+/// Loads the settings, installs the log, calls `work`, and flushes the log. An error of `work` is logged and decides
+/// the exit code. Earlier errors are returned, because there is no log yet.
 pub(super) fn logged<S: SettingsSchema>(
     build: &Build,
     sources: &Sources,
@@ -109,12 +109,12 @@ fn process<S: SettingsSchema>(
         }
     };
     let stopped = teardown::block_on(runtime, Box::pin(life));
-    // The admin listener answers to the last.
+    // The admin listener answers until everything else has ended.
     drop(admin);
     stopped
 }
 
-/// The same inside a test.
+/// Starts a service inside a test.
 pub(super) async fn start<S: SettingsSchema>(
     build: Build,
     sources: Sources,
@@ -142,7 +142,7 @@ pub(super) async fn start<S: SettingsSchema>(
     let ended = admin.spawn(service.until_stopped());
     tokio::spawn(async move {
         let _ = report.send(ended.await.unwrap_or_default());
-        // Its thread is joined: not a matter for the test's runtime.
+        // Dropping it joins its thread, which would block the test's runtime.
         tokio::task::spawn_blocking(|| drop(admin));
     });
     Ok(Running {

@@ -10,9 +10,10 @@ use crate::error::Error;
 use crate::metrics::{Counter, Family, Gauge, InvalidMetric};
 use crate::settings::{self, Effective, Fault, Invalid, SettingsSchema, Sources};
 
-/// The chassis's keys that take effect at once. So do all of the service's own, by its watch.
+/// The keys (or their prefixes) of the chassis that take effect without a restart. The service's own keys all do,
+/// through [`Chassis::watch`](super::Chassis::watch).
 const RELOADABLE: [&str; 2] = ["logs.filter", "limits."];
-/// The sections whose keys are the chassis's.
+/// The sections of the chassis. All other keys are the service's own.
 const SECTIONS: [&str; 7] = [
     "server.",
     "admin.",
@@ -23,7 +24,7 @@ const SECTIONS: [&str; 7] = [
     "service.",
 ];
 
-/// Watches the settings' directories for as long as it lives.
+/// Watches the sources of the settings until it is dropped.
 #[derive(Default)]
 pub(super) struct Reload {
     _watcher: Option<settings::Watcher>,
@@ -123,7 +124,7 @@ impl<S: SettingsSchema> Current<S> {
             return;
         }
         self.admin.shared.limits.set(&loaded.framework.limits);
-        // It has been checked with the rest of the settings.
+        // This cannot fail, because the filter was validated with the rest of the settings.
         let _ = self.admin.filter.set_base(&loaded.framework.logs.filter);
         if now.iter().any(|key| !is_of_the_chassis(key)) {
             self.service.send_replace(Arc::new(loaded.service.clone()));

@@ -1,4 +1,4 @@
-//! Retries a dependency at the start until it is available or the time is over.
+//! Retries a connection to a dependency until it succeeds or the time is over.
 
 use std::time::Duration as StdDuration;
 
@@ -10,16 +10,16 @@ use crate::settings::Duration;
 const FIRST_PAUSE: StdDuration = StdDuration::from_millis(100);
 const LONGEST_PAUSE: StdDuration = StdDuration::from_secs(5);
 
-/// The longest wait for a dependency.
+/// The limit of the time that is spent waiting for a dependency.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RetryLimit {
     limit: StdDuration,
-    /// The deadline of the start; `None` without a limit.
+    /// The deadline during the start; `None` in a command, or if the limit is too long to compute a deadline.
     deadline: Option<Instant>,
 }
 
 impl RetryLimit {
-    /// Ends before the start's timeout, so that the error can name the dependency.
+    /// The deadline is a little earlier than the timeout of the start, so that the error can name the dependency.
     pub(super) fn of_start(limit: StdDuration) -> Self {
         let margin = (limit / 20).min(StdDuration::from_secs(1));
         Self {
@@ -41,7 +41,7 @@ impl RetryLimit {
     }
 }
 
-/// Calls `attempt` until it succeeds or the time is over. Without `until` it waits without a limit.
+/// Calls `attempt` until it succeeds, or until the time `until`. Without `until` there is no limit.
 pub(super) async fn until<T>(
     name: &str,
     until: Option<Instant>,

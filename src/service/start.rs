@@ -30,7 +30,7 @@ use crate::settings::{SettingsSchema, Sources};
 use crate::shared::{Build, Shared};
 use crate::shutdown::{self, Signals, StopCause, StopRequest, Trigger};
 
-/// All there is before the service's own start.
+/// The parts that exist before the service's own start.
 pub(super) struct ServiceParts<S> {
     sources: Sources,
     pub(super) loaded: LoadedSettings<S>,
@@ -40,7 +40,7 @@ pub(super) struct ServiceParts<S> {
     pub(super) admin: Arc<Admin>,
 }
 
-/// The parts of a service or a command, and the trigger of its shutdown.
+/// Creates the parts of a service or a command, and the trigger of its shutdown.
 pub(super) fn share(
     build: Build,
     sections: &ChassisSettings,
@@ -70,7 +70,7 @@ pub(super) fn share(
 /// The result of a start.
 pub(super) enum StartOutcome {
     Serving(Box<Serving>),
-    /// A request to stop came first.
+    /// A request to stop came before the start was complete.
     Stopped(StopCause, Stopped),
 }
 
@@ -107,7 +107,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
         Ok(running)
     }
 
-    /// Binds, unless it has inherited a socket, runs the service's own start, and serves.
+    /// Binds the main port (or uses the inherited socket), runs the service's own start, and serves.
     pub(super) async fn begin(
         self,
         admin: &admin::AdminThread,
@@ -144,9 +144,9 @@ impl<S: SettingsSchema> ServiceParts<S> {
         };
         tracing::info!(reason = limits_line(&shared.limits), "limits sized");
         admin.spawn(follow(shared.limits.clone()));
-        // From here on, so that a change during a long start is not missed.
+        // The watch begins before the service's own start, so that a change during a long start is not missed.
         let reload = Reload::watch(self.sources, self.loaded.effective, self.admin, settings)?;
-        // Inside the task, so that it is the admin thread that keeps this time.
+        // The timer is created inside the task, so that it belongs to the admin thread's runtime.
         let too_late = admin.spawn(async move { tokio::time::sleep(limit).await });
         let start = async {
             exporters.attach(&chassis)?;
@@ -180,11 +180,12 @@ impl<S: SettingsSchema> ServiceParts<S> {
 
 /// The routes with all layers.
 ///
-/// Not generic, so that the request layer is compiled once, in this crate. A second copy, in the service's crate, would keep the
-/// compiler from inlining its functions: 170 instructions a request.
+/// This function is not generic, so that the request layer is compiled once, in this crate. With a second copy, in the
+/// service's crate, the compiler would not inline the layer's functions, which takes 170 instructions more per request.
 fn routers(shared: &Shared, settings: &server::Settings, router: Router, outer: &Outer) -> Routers {
     let layer = request_layer(shared, settings);
-    // The probes first: of two default fallbacks, merging keeps the second.
+    // `merge` keeps the second of two default fallbacks. This must be that of the service's router, which has the
+    // layer.
     let router = admin::probes(shared.readiness.clone()).merge(router.layer(layer.clone()));
     Routers {
         router: outer.around(router),
@@ -197,12 +198,12 @@ pub(super) fn request_layer(shared: &Shared, settings: &server::Settings) -> Req
     RequestLayer::of(shared, settings.proxies())
 }
 
-/// A request without a valid Host never meets a route.
+/// The router for requests without a valid `Host`, which never reach the service's routes.
 pub(super) fn invalid_host(shared: &Shared, layer: RequestLayer) -> Router {
     admin::invalid_host(&shared.readiness).layer(layer)
 }
 
-/// Has the limits follow the memory limit of the container.
+/// Resizes the limits whenever the memory limit of the container changes.
 pub(super) async fn follow(limits: Limits) {
     /// The interval of this check.
     const PAUSE: Duration = Duration::from_secs(10);

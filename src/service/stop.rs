@@ -24,10 +24,11 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Listens only now: before that connections are refused, so that clients try another replica.
+    /// Listens on the bound address and serves. Before this call, connections are refused, so that clients try another
+    /// replica.
     ///
     /// # Errors
-    /// If another process has begun to listen there. Then the teardown has run.
+    /// If another process listens on the address by now. In this case, the teardown has already run.
     pub(super) async fn begin(
         bound: Bound,
         routers: Routers,
@@ -64,7 +65,7 @@ impl Serving {
         }))
     }
 
-    /// Waits for the request to stop, and stops in order. Runs on the admin thread.
+    /// Waits for a request to stop, and runs the graceful shutdown. Runs on the admin thread.
     pub(super) async fn until_stopped(mut self: Box<Self>) -> Stopped {
         let cause = self.signals.stop().await;
         let began = Instant::now();
@@ -134,7 +135,7 @@ impl Serving {
             reason,
             "aborting the remaining requests"
         );
-        // A task that has ended must not be awaited again.
+        // The handle must not be polled again once it has returned its result.
         if !self.server.is_finished() {
             let _ = tokio::time::timeout(LAST_MOMENT, &mut self.server).await;
         }

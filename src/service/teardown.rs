@@ -16,8 +16,8 @@ use crate::shutdown::{Hooks, Phase, Settings, Trigger};
 /// The time for aborted work to end.
 pub(super) const LAST_MOMENT: Duration = Duration::from_millis(500);
 
-/// Runs a whole process on its runtime, then gives aborted work a moment to end. Boxed: tokio's
-/// machinery is large, and is compiled once for services and commands.
+/// Runs a whole process on its runtime, then gives aborted work a moment to end. The future is boxed, so that tokio's
+/// large `block_on` is compiled only once, for services and commands.
 pub(super) fn block_on(
     runtime: Runtime,
     whole: Pin<Box<dyn Future<Output = Result<Stopped, Error>> + '_>>,
@@ -32,7 +32,7 @@ pub(super) struct Teardown {
     pub(super) trigger: Trigger,
     pub(super) settings: Settings,
     exporters: Exporters,
-    /// The runtime of the hooks.
+    /// The runtime on which the hooks run.
     service: Handle,
 }
 
@@ -58,8 +58,8 @@ impl Teardown {
         hooks.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The part of the deadline that requests and tasks may use. The rest is kept for the hooks
-    /// and the exporters.
+    /// The part of `shutdown.deadline` that requests and tasks may use. The rest is reserved for the hooks
+    /// and the exporters, if there are any.
     pub(super) fn time_before(&self) -> Duration {
         let Settings {
             deadline,
@@ -73,7 +73,7 @@ impl Teardown {
         }
     }
 
-    /// Runs the whole teardown, if there are no requests to wait for.
+    /// Runs the whole teardown of a service or a command that does not serve requests.
     pub(super) async fn run(&self) -> Stopped {
         self.trigger.advance(Phase::Closing);
         let begun = Instant::now();
@@ -90,7 +90,7 @@ impl Teardown {
         }
     }
 
-    /// Aborts the tasks that still run, and returns how many.
+    /// Aborts the tasks that still run, and returns their number.
     pub(super) async fn abort_tasks(&self) -> usize {
         let tasks = &self.shared.tasks;
         let aborted = tasks.abort_all();
@@ -101,7 +101,8 @@ impl Teardown {
         aborted
     }
 
-    /// Runs the hooks, then flushes the exporters, which may take as long as one hook. Returns how many hooks failed.
+    /// Runs the hooks, then flushes the exporters, which may take as long as one hook. Returns the number of failed
+    /// hooks.
     pub(super) async fn finish(&self, deadline: Instant) -> usize {
         let hooks = std::mem::take(&mut *self.hooks());
         let each = *self.settings.hook_timeout;
@@ -113,7 +114,7 @@ impl Teardown {
 }
 
 impl Drop for Teardown {
-    /// Without a teardown, tasks would outlive the service. After one, there are none left.
+    /// Aborts the tasks if the teardown has not run: otherwise they would outlive the service.
     fn drop(&mut self) {
         self.shared.tasks.abort_all();
     }

@@ -48,8 +48,9 @@ use crate::shared::Build;
 /// # Ok(()) }
 /// ```
 ///
-/// The router has no layer of the chassis, so there are no limits, and an error is answered as the router does it. For a whole
-/// service within a test, with both ports, use [`Service::start`](crate::Service::start).
+/// The router has no layers of the chassis, so there are no limits, and errors are not mapped with
+/// [`Chassis::on_error`]. To run a whole service inside a test, with both ports, use
+/// [`Service::start`](crate::Service::start).
 #[must_use = "dropping it stops the background tasks"]
 pub struct TestChassis<S> {
     chassis: Chassis<S>,
@@ -66,7 +67,7 @@ impl<S> fmt::Debug for TestChassis<S> {
 }
 
 impl<S> TestChassis<S> {
-    /// A chassis of a service named `test` with these settings of its own, and with the default settings of the chassis.
+    /// A chassis of a service named `test`. `settings` are the service's own; those of the chassis have their defaults.
     ///
     /// # Panics
     /// Outside of a tokio runtime, and if the operating system refuses the thread of the log.
@@ -74,19 +75,20 @@ impl<S> TestChassis<S> {
         Self::with_chassis_settings(settings, ChassisSettings::default())
     }
 
-    /// The same with these settings of the chassis. `service.platform` is a terminal, unless it is set.
+    /// Like [`TestChassis::new`], with these settings of the chassis. If `service.platform` is `auto`, it becomes
+    /// `terminal`.
     ///
     /// # Panics
-    /// As [`TestChassis::new`], and if the settings are invalid.
+    /// Like [`TestChassis::new`], and if the settings are invalid.
     pub fn with_chassis_settings(settings: S, mut chassis: ChassisSettings) -> Self {
-        // The same on each machine.
+        // Detecting the platform would make tests depend on the machine.
         if chassis.service.platform == PlatformKind::Auto {
             chassis.service.platform = PlatformKind::Terminal;
         }
         let build = Build::new("test", "0.0.0");
         let parts = chassis.checked().and_then(|chassis| {
             let (shared, trigger) = share(build, &chassis, no_logs()?)?;
-            // As in a service, where their names are taken.
+            // Registered as in a service, so that a test finds a metric whose name is already taken.
             collectors::register(&shared)?;
             shared.metrics.runtime(&tokio::runtime::Handle::current())?;
             Ok((chassis, shared, trigger))
@@ -114,7 +116,7 @@ impl<S> TestChassis<S> {
         }
     }
 
-    /// The chassis, to give to the service's start.
+    /// The chassis, to pass to the service's start.
     pub fn chassis(&self) -> Chassis<S>
     where
         S: Clone,
@@ -127,13 +129,13 @@ impl<S> TestChassis<S> {
         self.settings.send_replace(Arc::new(settings));
     }
 
-    /// Waits until the service asks for its own stop with [`Chassis::stop`], and returns the reason.
+    /// Waits until the service calls [`Chassis::stop`], and returns the reason.
     pub async fn stop_requested(&self) -> String {
         self.chassis.shared.stop.reason().await
     }
 
-    /// Stops in the order of a service: [`Chassis::shutdown`] completes, background tasks are awaited, and the hooks run.
-    /// The deadline is `shutdown.deadline`.
+    /// Runs the graceful shutdown in the same order as a service: the signal of [`Chassis::shutdown`] is sent,
+    /// background tasks are awaited, and the hooks run. The deadline is `shutdown.deadline`.
     pub async fn stop(self) -> Stopped {
         self.teardown.run().await
     }

@@ -10,7 +10,7 @@ use crate::boxed::{Boxed, boxed};
 
 type Act = Box<dyn FnOnce() -> Boxed<anyhow::Result<()>> + Send>;
 
-/// The shutdown hooks, which run after the last request.
+/// The registered hooks, in the order of their registration.
 #[derive(Default)]
 pub(crate) struct Hooks(Vec<(String, Act)>);
 
@@ -27,17 +27,18 @@ impl Hooks {
         self.0.is_empty()
     }
 
-    /// Runs the hooks, last registered first, each for at most `each` and none past `deadline`.
+    /// Runs the hooks in reverse order of registration. Each may take at most the time `each`, and all end at
+    /// `deadline`.
     ///
-    /// If a hook fails, panics or takes too long, this is logged, and the next hook runs. Returns the number of these
-    /// hooks.
+    /// If a hook fails, panics or takes too long, this is logged, and the next hook runs. Returns the number of hooks
+    /// that failed in one of these ways.
     ///
-    /// The hooks run on the runtime of `service`; their timeouts run on the caller's.
+    /// The hooks run on the runtime `service`, their timeouts on the runtime of the caller.
     pub(crate) async fn run(self, each: Duration, deadline: Instant, service: &Handle) -> usize {
         let mut failed = 0;
         for (hook, act) in self.0.into_iter().rev() {
             let until = deadline.min(Instant::now() + each);
-            // A task of its own, so that a panic is one hook's failure.
+            // Each hook runs as a task of its own, so that a panic fails only this hook.
             let mut task = service.spawn(boxed(async move { act().await }));
             let problem = match tokio::time::timeout_at(until, &mut task).await {
                 Ok(Ok(Ok(()))) => continue,

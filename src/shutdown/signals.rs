@@ -1,4 +1,4 @@
-//! The requests to stop: signals, and the program's own.
+//! Requests to stop the service: signals, and [`StopRequest`] from within the program.
 
 use tokio::sync::{mpsc, watch};
 
@@ -9,7 +9,7 @@ use crate::boxed::boxed;
 pub(crate) struct StopRequest(watch::Sender<Option<String>>);
 
 impl StopRequest {
-    /// Requests the shutdown. Of several requests, the reason of the first counts.
+    /// Requests the shutdown. Of several requests, the reason of the first is kept.
     pub(crate) fn send(&self, reason: String) {
         self.0.send_if_modified(|first| {
             let is_first = first.is_none();
@@ -31,9 +31,9 @@ impl StopRequest {
 /// The cause of a shutdown.
 #[derive(Debug)]
 pub(crate) enum StopCause {
-    /// A signal of this name.
+    /// A signal with this name.
     Signal(&'static str),
-    /// The program, for this reason.
+    /// A request of the program, with its reason.
     Program(String),
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Replaces the default action of the signals, which is to end the process at once.
+    /// Handles the signals from now on, instead of their default action, which ends the process at once.
     ///
     /// # Errors
     /// If the operating system rejects this.
@@ -88,7 +88,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Signals that are sent from within this process: by name, with the returned sender.
+    /// Signals that this process sends itself, by name, through the returned sender. The real signals are not handled.
     pub(crate) fn channel(program: StopRequest) -> (mpsc::UnboundedSender<&'static str>, Self) {
         let (send, receive) = mpsc::unbounded_channel();
         let signals = Self {
@@ -99,7 +99,7 @@ impl Signals {
         (send, signals)
     }
 
-    /// The first request to stop.
+    /// Waits for the first request to stop.
     pub(crate) async fn stop(&mut self) -> StopCause {
         let program = self.program.clone();
         tokio::select! {
@@ -109,9 +109,9 @@ impl Signals {
         }
     }
 
-    /// Waits for the signal that aborts the shutdown, which is the second one. This is so even if the program itself
-    /// requested the shutdown: the first signal may then come from an orchestrator that does not know this, and only
-    /// wants a graceful shutdown.
+    /// Waits for the second signal, which aborts the shutdown. Two signals are needed even if the program itself
+    /// requested the shutdown. In this case, the first signal may come from an orchestrator that does not know about
+    /// that request and only wants a graceful shutdown.
     pub(crate) async fn abort(&mut self) -> &'static str {
         if !self.is_signalled {
             let signal = self.next().await;
@@ -120,7 +120,7 @@ impl Signals {
         self.next().await
     }
 
-    /// The next signal's name. Never completes once no signal can come any more.
+    /// Waits for the next signal, and returns its name. If no more signals can be sent, this never completes.
     async fn next(&mut self) -> &'static str {
         match self.received.recv().await {
             Some(name) => {

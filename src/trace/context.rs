@@ -4,24 +4,24 @@ use std::fmt;
 
 use super::digits::{Digits, digits, hex, unhex};
 
-/// A place in a distributed trace, after [W3C Trace Context](https://www.w3.org/TR/trace-context/).
+/// A position in a distributed trace, as [W3C Trace Context](https://www.w3.org/TR/trace-context/) defines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     trace: u128,
     span: u64,
     parent: Option<u64>,
     pub(crate) sampled: bool,
-    /// Whether the trace's id was made at random, which level 2 of the standard passes on.
+    /// Whether the trace's ID is random. Level 2 of the standard passes this on as a flag.
     random: bool,
 }
 
 impl TraceContext {
-    /// Reads a `traceparent` header: the caller's span becomes the parent of a new one.
+    /// Parses a `traceparent` header. The caller's span becomes the parent of a new span.
     ///
-    /// `None` for anything the standard calls invalid.
+    /// Returns `None` for a header that is invalid according to the standard.
     pub fn parse(header: &[u8]) -> Option<Self> {
         let version = *unhex(header.get(..2)?)?.to_be_bytes().last()?;
-        // A later version may append fields; this one may not.
+        // A later version of the format may append fields. Version 0 may not.
         let ends_well = match header.len() {
             55 => true,
             56.. => version > 0 && header[55] == b'-',
@@ -46,7 +46,7 @@ impl TraceContext {
     /// The root of a new trace, not sampled.
     pub fn random() -> Self {
         Self {
-            // Bringing all numbers into a range would cost more than to leave out 0.
+            // Only 0 is invalid, and `max` replaces it faster than a random number from a range could be generated.
             trace: fastrand::u128(..).max(1),
             span: nonzero(),
             parent: None,
@@ -55,7 +55,7 @@ impl TraceContext {
         }
     }
 
-    /// The `traceparent` for a request that is made on behalf of this one.
+    /// The `traceparent` for an outgoing request that belongs to this request.
     pub fn traceparent(&self) -> String {
         format!(
             "00-{:032x}-{:016x}-{:02x}",
@@ -65,7 +65,7 @@ impl TraceContext {
         )
     }
 
-    /// The trace's id as 32 hexadecimal digits.
+    /// The trace's ID as 32 hexadecimal digits.
     pub fn trace_id(&self) -> impl fmt::Display + use<> {
         Digits(hex(self.trace))
     }
@@ -75,18 +75,18 @@ impl TraceContext {
         Digits(digits(self.span))
     }
 
-    /// The trace's id as ASCII digits, for the hot path.
+    /// The trace's ID as ASCII digits, for the hot path.
     pub(crate) fn trace_digits(&self) -> [u8; 32] {
         hex(self.trace)
     }
 
-    /// The numbers behind the ids: trace, span, and the caller's span.
+    /// The IDs as numbers: trace, span, and the caller's span.
     pub fn as_numbers(&self) -> (u128, u64, Option<u64>) {
         (self.trace, self.span, self.parent)
     }
 
-    /// Whether this trace is recorded: the decision of the caller, or of an observer
-    /// ([`RequestHead::set_sampled`](crate::request::RequestHead::set_sampled)), such as an exporter with its sampler.
+    /// Whether this trace is recorded. The caller decides this, or an observer such as an exporter with a sampler,
+    /// through [`RequestHead::set_sampled`](crate::request::RequestHead::set_sampled).
     pub fn is_sampled(&self) -> bool {
         self.sampled
     }

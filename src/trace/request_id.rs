@@ -11,8 +11,8 @@ use super::digits::hex;
 
 const MAX_REQUEST_ID: usize = 128;
 
-/// A request ID: 1 to 128 visible ASCII characters other than `"` and `\`, so that it can go
-/// into a header or a log line as it is.
+/// A request ID: 1 to 128 visible ASCII characters other than `"` and `\`, so that it can be written
+/// into a header or a log line without escaping.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestId(Id);
 
@@ -23,7 +23,7 @@ enum Id {
 }
 
 impl RequestId {
-    /// The id in a header, if it is one we pass on.
+    /// The request ID in a header, if it is valid.
     pub fn from_header(value: &HeaderValue) -> Option<Self> {
         let bytes = value.as_bytes();
         let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
@@ -36,12 +36,12 @@ impl RequestId {
         Self(Id::Ours(hex(fastrand::u128(..))))
     }
 
-    /// The ID of a request without one, in a new trace: both have the same number.
+    /// The ID for a request without an ID that begins a new trace. It has the same number as the trace's ID.
     pub(super) fn of(trace: &TraceContext) -> Self {
         Self(Id::Ours(trace.trace_digits()))
     }
 
-    /// The id's characters.
+    /// The ID's characters.
     pub fn as_str(&self) -> &str {
         // Only visible ASCII gets into a `RequestId`.
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
@@ -54,10 +54,10 @@ impl RequestId {
         }
     }
 
-    /// The id as a header's value.
+    /// The ID as the value of a header.
     pub fn header(&self) -> HeaderValue {
         thread_local! {
-            // Values are cut from a page, so that most of them allocate nothing.
+            // The values are parts of a larger buffer, so that most of them need no allocation.
             static PAGE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
         }
         let digits = match &self.0 {

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use crate::admin::{self, Admin};
 use crate::shared::Build;
 
-/// Nothing: only the page has state.
+/// Empty, because without the page there is no state to keep.
 pub(crate) struct PageState;
 
 impl PageState {

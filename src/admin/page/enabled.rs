@@ -1,5 +1,6 @@
-//! The admin page, to open first during an incident. The server renders it from the data of `/status`, so it works
-//! without JavaScript; `page.js` updates it in place. A content security policy forbids resources from other hosts.
+//! The admin page, which engineers open first during an incident. The server renders it from the data of `/status`, so
+//! it works without JavaScript. `page.js` updates it in place. A content security policy forbids resources from other
+//! hosts.
 
 mod draw;
 mod html;
@@ -91,7 +92,7 @@ fn answer(kind: &'static str, body: Body) -> Response {
     for (name, value) in [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        // The next response may have other data, or come from another version of the service.
+        // Each response must be fresh: the data change, and so does the page with another version of the service.
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "same-origin"),
     ] {

@@ -1,4 +1,4 @@
-//! The page as HTML: its order, and everything that is not a table.
+//! Renders the page as HTML: the order of its sections, and everything except the tables.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use super::resources::Resource;
 use super::status::{Point, Status, Stop};
 
 pub(super) fn page(status: &Status<'_>) -> String {
-    // Most of the page is log lines, in which each quotation mark becomes six characters. Growing the buffer would take the
-    // memory of several pages, and reserved memory that is not written takes none.
+    // Log lines are the largest part of the page, and each quotation mark in them becomes six characters. If the buffer
+    // had to grow, this would need the memory of several pages. Memory that is reserved but never written is not used.
     let lines: usize = status.log.iter().map(|line| line.line.len()).sum();
     let about = 32 * 1024 + 600 * status.routes.len() + 2 * lines;
     let mut page = Page(String::with_capacity(about));
@@ -125,7 +125,7 @@ impl Page {
         ));
     }
 
-    /// Lines over the same time, from the left to now; what there is nothing of is left out.
+    /// A chart with several lines over the same period, which ends now at the right edge. Missing values are left out.
     fn chart(&mut self, title: &str, unit: &str, lines: &[Vec<Option<f64>>]) {
         let most = lines
             .iter()

@@ -24,7 +24,7 @@ impl Page {
         }
     }
 
-    /// Begins a table by the words of its columns; those that end in `#` hold numbers.
+    /// Begins a table with the titles of its columns. A column whose title ends in `#` contains numbers.
     #[inline(never)]
     pub(super) fn table(&mut self, id: &str, columns: &[&str]) {
         self.put(format_args!(
@@ -47,7 +47,7 @@ impl Page {
         self.put(format_args!("</tbody></table></div></section>"));
     }
 
-    /// A cell with a number and its unit; empty if it is not a number.
+    /// A cell with a number and its unit. For NaN, the cell is empty.
     #[inline(never)]
     pub(super) fn number(&mut self, value: f64, unit: &str) {
         if value.is_nan() {
@@ -75,7 +75,8 @@ pub(super) fn duration(seconds: f64) -> Duration {
     Duration::from_secs(seconds as u64)
 }
 
-/// A whole number whole; of another three digits, or all before its point.
+/// Formats a number: a whole number without decimals, and any other number with about three significant digits, but
+/// never fewer than those before its decimal point.
 pub(super) struct Rounded(pub(super) f64);
 
 impl fmt::Display for Rounded {
@@ -92,7 +93,7 @@ impl fmt::Display for Rounded {
     }
 }
 
-/// A number, and the unit behind it, of a [`Resource`](super::status::Resource).
+/// The number and the unit of a [`Resource`](super::status::Resource), as the page shows them.
 pub(super) fn amount(value: Option<f64>, unit: &'static str) -> (f64, &'static str) {
     let value = value.unwrap_or(f64::NAN);
     match unit {
@@ -102,7 +103,7 @@ pub(super) fn amount(value: Option<f64>, unit: &'static str) -> (f64, &'static s
     }
 }
 
-/// A JSON value as people write it: a string without quotes.
+/// Formats a JSON value for people: a string has no quotes.
 pub(super) struct Shown<'a>(pub(super) &'a Value);
 
 impl fmt::Display for Shown<'_> {
@@ -115,7 +116,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Text as HTML.
+/// Formats text as HTML, with all special characters escaped.
 pub(super) struct HtmlText<'a>(pub(super) &'a str);
 
 impl fmt::Display for HtmlText<'_> {

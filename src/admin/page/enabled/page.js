@@ -1,5 +1,6 @@
-// Draws the page again in place, every two seconds while somebody looks: each section as the server has it now, but for
-// one that somebody is in the midst of. Tables can be sorted, lines filtered; both last over a refresh.
+// Updates the page in place every two seconds while it is visible: replaces each section with the server's current one,
+// except a section in which somebody is selecting text or typing. Tables can be sorted and lines can be filtered, and
+// both are kept when the page is updated.
 const PERIOD = 2000;
 const sorted = new Map();
 let wanted = "";
@@ -43,7 +44,7 @@ function busy(section) {
   return selecting || typing;
 }
 
-// Where the keyboard is in a section that is drawn again: the same table's same column.
+// Returns a function that restores the keyboard focus after the section is replaced: to the same column of the same table.
 function focused(section) {
   const head = document.activeElement?.closest("th");
   if (!head || !section.contains(head)) return () => {};

@@ -12,7 +12,7 @@ pub(super) struct Resource {
     pub(super) name: String,
     pub(super) value: f64,
     pub(super) limit: Option<f64>,
-    /// `bytes`, `cores`, or nothing for a count.
+    /// `bytes`, `cores`, or an empty text for a count.
     pub(super) unit: &'static str,
     /// The reason for the value, if it was computed.
     pub(super) why: Option<String>,

@@ -1,6 +1,7 @@
 //! Metrics of the last ten minutes, sampled every few seconds, in bounded memory.
 //!
-//! Nothing here is on a request's path. A sample is what a scrape would read, so its sums are those of Prometheus.
+//! Requests run no code of this module. A sample contains the values that a scrape would read, so its sums are the same
+//! as those in Prometheus.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,29 +13,30 @@ use crate::metrics::http::{BOUNDS, DURATIONS, RESPONSE_BYTES};
 
 /// The time between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
-/// Samples of all requests: ten minutes of them.
+/// The number of samples of all requests that are kept: ten minutes.
 const SAMPLES: usize = 121;
-/// The interval, in samples, of those with the figures of each route.
+/// The number of samples from one with the figures of each route to the next.
 const APART: usize = 12;
-/// Samples of each route: ten minutes, too.
+/// The number of samples with the figures of each route that are kept: ten minutes, too.
 const ROUTE_SAMPLES: usize = 11;
 /// The number of routes that are counted separately.
 const ROUTES: usize = 100;
 /// The name of the sum of all other routes.
 const OTHERS: &str = "(other routes)";
 
-/// Requests up to a moment, or within a time. Numbers wrap around, which differences within ten minutes tolerate.
+/// The requests since the start of the process, or those between two moments. The numbers wrap around, but differences
+/// over ten minutes are still correct.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestCounts {
     /// The number of requests with a 5xx response.
     pub(super) errors: u32,
     /// Bytes of response bodies.
     pub(super) bytes: u64,
-    /// The number of requests in each bucket: those that took up to its bound, and longer than the bound before it.
+    /// The number of requests in each bucket: those that took at most its bound, and longer than the previous bound.
     buckets: [u32; BOUNDS.len() + 1],
 }
 
-/// Everything that is measured, at a moment.
+/// The values of all metrics at one moment.
 pub(super) struct Snapshot {
     pub(super) at: Instant,
     families: Vec<MetricFamily>,
@@ -84,7 +86,7 @@ impl RequestCounts {
         self
     }
 
-    /// Adds a series of the family of durations.
+    /// Adds one series of the histogram of request durations.
     fn add(&mut self, metric: &Metric) {
         let histogram = metric.get_histogram();
         let total = histogram.get_sample_count();
@@ -105,7 +107,7 @@ impl RequestCounts {
         let rank = share * f64::from(self.total());
         let (mut seen, mut lower) = (0.0, 0.0);
         for (at, &count) in self.buckets.iter().enumerate() {
-            // Requests above the last bound count as if they took exactly that.
+            // Requests that took longer than the last bound count as if they took exactly this bound.
             let upper = BOUNDS.get(at).map_or(lower, |bound| *bound as f64 / 1e6);
             let count = f64::from(count);
             if count > 0.0 && seen + count >= rank {
@@ -145,7 +147,8 @@ impl Snapshot {
         series.reduce(|sum, value| sum + value)
     }
 
-    /// The series of all gauges whose names begin so, each with its name and labels as Prometheus writes them.
+    /// The series of all gauges whose names begin with `prefix`, each with its name and labels in Prometheus's
+    /// notation.
     pub(super) fn gauges(&self, prefix: &str) -> Vec<(String, f64)> {
         let families = self.families.iter().filter(|family| {
             family.name().starts_with(prefix) && family.get_field_type() == MetricType::GAUGE
@@ -162,7 +165,7 @@ impl Snapshot {
         series.collect()
     }
 
-    /// The requests of each route of `names`, which grows with the routes that are new.
+    /// The requests of each route in `names`. New routes are added to `names`.
     fn by_route(&self, names: &mut Vec<String>) -> Vec<RequestCounts> {
         let mut routes = vec![RequestCounts::default(); names.len()];
         for metric in self.family(DURATIONS) {
@@ -236,7 +239,8 @@ impl Samples {
         self.taken += 1;
     }
 
-    /// The change between each two samples, oldest first; the last one ends with `now`.
+    /// The changes between consecutive samples, oldest first. The last change is that between the last sample and
+    /// `now`.
     pub(super) fn intervals(&self, now: &Snapshot) -> Vec<Interval> {
         let now = now.totals();
         let later = self.totals.iter().skip(1).chain([&now]);
@@ -245,7 +249,7 @@ impl Samples {
             .collect()
     }
 
-    /// The requests of each route within the last ten minutes, and how many seconds those are so far.
+    /// The seconds that the samples cover (at most about ten minutes), and the requests of each route in this time.
     pub(super) fn routes(&self, now: &Snapshot) -> (f64, Vec<(String, RequestCounts)>) {
         let mut names = self.names.clone();
         let mut routes = now.by_route(&mut names);
@@ -272,7 +276,8 @@ fn push<T>(ring: &mut VecDeque<T>, value: T, bound: usize) {
 // === impl Totals ===
 
 impl Totals {
-    /// `None` for two that are too near to each other to divide by the time between them.
+    /// The change between two samples. `None` if they are less than a second apart: dividing by so short a time would
+    /// not be accurate.
     fn between(one: &Self, other: &Self) -> Option<Interval> {
         let seconds = (other.at - one.at).as_secs_f64();
         (seconds >= 1.0).then(|| Interval {

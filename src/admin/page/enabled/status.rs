@@ -16,7 +16,8 @@ use crate::settings::redact_secrets;
 use crate::shared::Build;
 use crate::shutdown::Phase;
 
-/// The share of failed requests of a route from which it is reported: ten times the error budget of the alerts' SLO.
+/// A route is reported as a problem if this share of its requests failed: ten times the error budget of the alerts'
+/// SLO.
 const MANY_ERRORS: f64 = 0.01;
 /// The p99 limit of the alerts' SLO.
 const SLOW_SECONDS: f64 = 0.5;
@@ -29,7 +30,7 @@ pub(super) struct Status<'a> {
     /// `starting`, `ready`, `not ready` or `stopping`.
     pub(super) state: &'static str,
     pub(super) state_seconds: u64,
-    /// The time since the service's runtime has last run a task, if it is stalled.
+    /// The time since the service's runtime last ran a task, if the runtime is stalled.
     pub(super) stalled_seconds: Option<f64>,
     /// Current problems, a sentence each.
     pub(super) findings: Vec<String>,
@@ -276,7 +277,7 @@ fn log(admin: &Admin) -> Vec<LogLine> {
     lines.collect()
 }
 
-/// Text without the colours of a terminal.
+/// Removes the colours of a terminal from a text.
 fn plain(line: String) -> String {
     if !line.contains('\u{1b}') {
         return line;

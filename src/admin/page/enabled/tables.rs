@@ -5,7 +5,8 @@ use super::resources::Resource;
 use super::status::{CheckStatus, LogLine, Setting, Status, TaskStatus};
 use crate::health::Role;
 
-/// The start of a JSON line, the key of the backtrace, which is collapsed, and the key after it.
+/// Parts of a JSON log line: its start, the key of the backtrace (which the page collapses), and the key that follows
+/// the backtrace.
 const TIME: &str = "{\"timestamp\":\"";
 const BACKTRACE: &str = ",\"backtrace\":\"";
 const IDS: &str = "\",\"request_id\"";
