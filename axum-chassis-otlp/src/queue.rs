@@ -69,7 +69,8 @@ impl Spans {
         *lock(&self.problem) = Some(problem);
     }
 
-    /// Reserves room for one span in the queue. Returns `false`, and counts the span as dropped, if there is no room.
+    /// Reserves room for one span in the queue. Returns `false`, and counts the span as dropped, if there is no room or
+    /// the queue is closed.
     fn enter(&self) -> bool {
         let place = self.queued.fetch_add(1, Ordering::Relaxed);
         let room = place < self.room && !self.closed.load(Ordering::Relaxed);
@@ -122,7 +123,7 @@ impl Spans {
                     tracing::warn!(
                         lost = new,
                         error,
-                        "spans dropped: the collector rejects them"
+                        "spans dropped: the export failed"
                     );
                 }
             }

@@ -74,7 +74,7 @@ pub(crate) fn read(
             reader.fault(
                 name,
                 &value,
-                "`http/protobuf`, which collectors take on port 4318: there is no other here",
+                "`http/protobuf`, the only supported protocol (collectors accept it on port 4318)",
             );
         }
     });
@@ -194,8 +194,8 @@ impl VariableReader<'_> {
                 self.fault(
                     name,
                     &value,
-                    "a URL that begins with http://, as the export has no TLS: send to a collector \
-                     beside the service, which sends on with TLS",
+                    "a URL that begins with http://, because the export has no TLS: send to a \
+                     collector beside the service, and let that collector forward with TLS",
                 );
                 None
             }
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(reading(&unset).expect("right"), None);
         let disabled = [(ENDPOINT, "http://a"), ("OTEL_SDK_DISABLED", "TRUE")];
         assert_eq!(reading(&disabled).expect("right"), None);
-        // After the standard everything but `true` is false.
+        // According to the standard, every value except `true` means false.
         let enabled = [(ENDPOINT, "http://a"), ("OTEL_SDK_DISABLED", "1")];
         right(&enabled);
     }

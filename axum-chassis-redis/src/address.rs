@@ -60,15 +60,14 @@ fn check(text: &str) -> Result<ConnectionInfo, &'static str> {
         .all(|(name, _)| parameters.contains(&&*name))
     {
         return Err(
-            "after the `?` it takes none but `protocol=resp2` and `protocol=resp3` \
-                    (of a socket also db, user and pass)",
+            "after the `?`, only `protocol=resp2` and `protocol=resp3` are allowed \
+                    (for a Unix socket also db, user and pass)",
         );
     }
     let says_protocol = url.query_pairs().any(|(name, _)| name == "protocol");
     // The parser's message may quote the URL.
     let info = url.into_connection_info().map_err(|_| {
-        "what follows the host is the number of a database, and then at most \
-         `?protocol=resp2` or `?protocol=resp3`"
+        "after the host, only the number of a database may follow, and then `?protocol=resp2` or `?protocol=resp3`"
     })?;
     if says_protocol {
         return Ok(info);
@@ -133,12 +132,12 @@ mod tests {
             ("redis://cache/hunter2", "the number of a database"),
             (
                 "redis://cache/?password=hunter2",
-                "none but `protocol=resp2`",
+                "only `protocol=resp2`",
             ),
             ("redis://cache/?protocol=hunter2", "`?protocol=resp2`"),
             ("redis://:hunter2@", "the host is missing"),
             #[cfg(not(feature = "tls"))]
-            ("rediss://:hunter2@cache", "TLS is the feature `tls`"),
+            ("rediss://:hunter2@cache", "TLS needs the feature `tls`"),
         ] {
             let said = read(&url.into()).expect_err(url);
             assert!(said.contains(helps), "{url}: {said}");

@@ -7,7 +7,7 @@ use crate::Validate;
 pub struct Defaults(pub(crate) Vec<(String, String)>);
 
 impl Defaults {
-    /// Adds the reason for the value of a key, such as `"pool.size"`, `"two for each processor"`. In a debug build, a
+    /// Adds the reason for the value of a key. For example, the key is `"pool.size"` and the reason `"two for each processor"`. In a debug build, a
     /// key that the settings do not have causes a warning.
     pub fn add(&mut self, key: impl Into<String>, reason: impl Into<String>) {
         self.0.push((key.into(), reason.into()));

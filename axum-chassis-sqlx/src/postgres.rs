@@ -50,10 +50,14 @@ async fn connect<S>(
     settings: &Settings,
 ) -> anyhow::Result<(PgPool, Probe)> {
     let upkeep = Upkeep::default();
-    let probe = Probe::new(ways(name, settings)?, upkeep.clone());
+    let ways = ways(name, settings)?;
+    let timeout = ways.timeout;
+    let probe = Probe::new(ways, upkeep.clone());
     warn_of_weakness(name, settings);
     wait(chassis, name, settings, &probe).await?;
-    warn_without_timeout(name, settings, &probe).await;
+    if let Some(wanted) = timeout {
+        warn_without_timeout(name, settings, wanted, &probe).await;
+    }
 
     let noted = upkeep.clone();
     chassis.on_error(move |error| {
@@ -101,19 +105,21 @@ fn ways(name: &str, settings: &Settings) -> anyhow::Result<Ways> {
     let url = read(name, settings)?;
     let plain = url.options(name);
     let mut full = plain.clone();
-    // A `statement_timeout` in the URL or in PGOPTIONS takes precedence over the setting, which may be only the
+    // A `statement_timeout` in the URL or in PGOPTIONS takes precedence over the setting, because the setting may be just its
     // default.
     let is_given = plain
         .get_options()
         .is_some_and(|given| given.contains("statement_timeout"));
-    if !settings.statement_timeout.is_zero() && !is_given {
-        let milliseconds = settings.statement_timeout.as_millis();
-        full = full.options([("statement_timeout", milliseconds)]);
+    let timeout = settings.statement_timeout;
+    let timeout = (!timeout.is_zero() && !is_given).then_some(timeout);
+    if let Some(timeout) = timeout {
+        full = full.options([("statement_timeout", timeout.as_millis())]);
     }
     let needs_writes = url.needs_writes;
     Ok(Ways {
         full,
         plain,
+        timeout,
         needs_writes,
     })
 }
@@ -128,19 +134,18 @@ fn read(name: &str, settings: &Settings) -> anyhow::Result<Box<PostgresUrl>> {
     }
 }
 
-/// Logs a warning if the server's `statement_timeout` is longer than the setting. A pooler may ignore the parameter, or
-/// reject it; after a rejection, the pool connects without it.
-async fn warn_without_timeout(name: &str, settings: &Settings, probe: &Probe) {
-    let wanted = settings.statement_timeout;
+/// Logs a warning if the server's `statement_timeout` is longer than `wanted`, or off. A pooler may ignore the parameter, or
+/// reject it; after a rejection, the service connects without it.
+async fn warn_without_timeout(name: &str, settings: &Settings, wanted: Duration, probe: &Probe) {
     let limit = *settings.acquire_timeout;
     let Ok(Ok(actual)) = tokio::time::timeout(limit, probe.statement_timeout()).await else {
         return;
     };
-    if !wanted.is_zero() && (actual.is_zero() || actual > *wanted) {
+    if actual.is_zero() || actual > *wanted {
         tracing::warn!(
             database = name,
-            "statements have no time limit of {wanted}: a pooler between here and PostgreSQL does not pass \
-             statement_timeout on. Give it to the role instead: ALTER ROLE ... SET statement_timeout = '{wanted}'"
+            "the statement timeout of {wanted} is not in force: a pooler between this service and PostgreSQL does not \
+             forward statement_timeout. Set it for the role instead: ALTER ROLE ... SET statement_timeout = '{wanted}'"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The program under test: its name, its output, and the panics of waits that fail.
+//! The program under test: its name and its output. A wait that fails panics here, with the output.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! `/log`: returns the log filter, and changes it for a limited time, with PUT or the form of the page.
+//! `/log`: returns the log filter. A PUT, or the form on the admin page, changes the filter for a limited time.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,8 @@ const USUAL: StdDuration = StdDuration::from_secs(60 * 60);
 /// The maximum duration of a change.
 const LONGEST: StdDuration = StdDuration::from_secs(24 * 60 * 60);
 
-/// The effective log filter, and that of the settings to revert to. Clones share their state.
+/// The log filter in force, and the settings' filter, which applies again when a temporary change ends. Clones share their
+/// state.
 #[derive(Clone)]
 pub(crate) struct TemporaryFilter {
     logs: Logs,
@@ -48,7 +49,7 @@ impl TemporaryFilter {
     pub(super) fn new(logs: Logs, metrics: &Metrics) -> Result<Self, InvalidMetric> {
         let changes = metrics.counter_with(
             "log_filter_changes_total",
-            "Changes of the log filter by the admin listener, and their ends.",
+            "Changes of the log filter through the admin listener, by result: changed, invalid (rejected), or reverted at its end.",
             ["result"],
         )?;
         for result in ["changed", "reverted", "invalid"] {
@@ -157,7 +158,7 @@ pub(super) fn show(admin: &Admin, _: &HeaderMap) -> Response {
     Json(admin.filter.to_json()).into_response()
 }
 
-/// Handles a PUT, and the POST of the page's form, which makes the same change and returns the page.
+/// Handles a PUT, and the POST of the page's form, which makes the same change and redirects to the page.
 pub(super) async fn change(
     State(admin): State<Arc<Admin>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,

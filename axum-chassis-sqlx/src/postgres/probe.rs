@@ -30,6 +30,8 @@ pub(super) struct Ways {
     pub(super) full: PgConnectOptions,
     /// Without the startup parameter `options`, which poolers refuse.
     pub(super) plain: PgConnectOptions,
+    /// The statement timeout in `full`, if it is that of the settings.
+    pub(super) timeout: Option<Duration>,
     /// Whether a read-only server counts as unavailable.
     pub(super) needs_writes: bool,
 }

@@ -9,7 +9,7 @@ use crate::secrets::{has_no_password, shows_no_password};
 use crate::servers::in_state;
 use crate::{acknowledged, program, run, take};
 
-const WARNING: &str = "statements have no time limit";
+const WARNING: &str = "the statement timeout of 200ms is not in force";
 
 /// A database with the tables of the service.
 fn migrated() -> Postgres {

@@ -218,6 +218,24 @@ fn a_statement_that_takes_too_long_is_cancelled_with_503() {
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
+fn a_statement_timeout_in_the_url_is_in_force_and_causes_no_warning() {
+    let fixture = Fixture::new();
+    let url = format!("{}?options[statement_timeout]=300ms", fixture.postgres.url());
+    let service = fixture
+        .program()
+        .variable("DATABASE_URL", url)
+        .set("database.statement_timeout", "100ms")
+        .start();
+    let held = fixture.postgres.lock_orders();
+    let answer = take(service.main().address(), 1).expect("an answer");
+    assert!(answer.is_unavailable(), "{answer:?}");
+    drop(held);
+    let said = service.stop().stdout;
+    assert!(!said.contains("the statement timeout of"), "{said}");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
 fn a_killed_redis_causes_503s_only_while_it_is_down() {
     let mut fixture = Fixture::new();
     let service = fixture.program().set("redis.pool_size", "3").start();
