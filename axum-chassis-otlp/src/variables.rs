@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(reading(&unset).expect("right"), None);
         let disabled = [(ENDPOINT, "http://a"), ("OTEL_SDK_DISABLED", "TRUE")];
         assert_eq!(reading(&disabled).expect("right"), None);
-        // After the standard everything but `true` is false.
+        // According to the standard, every value except `true` is false.
         let enabled = [(ENDPOINT, "http://a"), ("OTEL_SDK_DISABLED", "1")];
         right(&enabled);
     }

@@ -67,7 +67,7 @@ enum Remedy {
     },
 }
 
-/// Prints the parts; the exit code is 1 if one of them is behind, unsupported or vulnerable.
+/// Prints the parts. The exit code is 1 if one of them is outdated, unsupported or vulnerable.
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let known = advisories::known(args.advisories.as_deref())?;
     let (folder, saved) = project()?;
