@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         .run(start)
 }
 
-/// The example's own settings, beside those of the chassis.
+/// The example's own settings, in addition to those of the chassis.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Settings {

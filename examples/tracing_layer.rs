@@ -1,5 +1,5 @@
-//! A `tracing` layer beside the log. It sends each error to an error tracker, with the name of the span in which the
-//! error happened.
+//! A `tracing` layer in addition to the log. It sends each error to an error tracker, with the name of the span in
+//! which the error happened.
 //!
 //! ```sh
 //! cargo run --example tracing_layer

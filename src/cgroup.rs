@@ -233,7 +233,7 @@ mod tests {
             ("memory.max", "134217728\n"),
             ("memory.current", "1048576\n"),
         ]);
-        // The path is the host's, and does not exist in here.
+        // This path exists only on the host, not in the container.
         let cgroup = Cgroup::at(&mount.0, "0::/kubepods/pod1/container\n");
         let quota = cgroup.cpu_quota().expect("a quota");
         assert_eq!(quota.cores, 1.5);

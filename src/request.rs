@@ -7,7 +7,8 @@
 //! [The list of outcomes and their statuses](https://github.com/axum-chassis/axum-chassis/blob/main/docs/errors.md#problem-details)
 //! is in `docs/errors.md`. Every error response of the chassis is a problem (RFC 9457).
 //!
-//! For a request whose handler answers at its first poll, the layer creates no timer, no span and no allocation.
+//! For a typical request, whose handler answers at its first poll with a small response, the layer creates no timer, no
+//! span and no allocation.
 
 mod in_flight;
 mod nested;

@@ -374,7 +374,7 @@ impl Running {
         self.stopped().await
     }
 
-    /// Waits until the service stops by itself, with [`Chassis::stop`].
+    /// Waits until the service has stopped because it called [`Chassis::stop`].
     pub async fn stopped(mut self) -> Stopped {
         // The sender is dropped without a result only if the test's runtime has ended.
         (&mut self.stopped).await.unwrap_or_default()

@@ -90,14 +90,14 @@ mod tests {
         }
     }
 
-    /// The IDs of a request whose caller does or does not record its trace.
+    /// The IDs of a request whose caller records the trace, or does not.
     fn ids(flags: &str) -> Ids {
         let parent = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
         let parent = HeaderValue::from_str(&parent).expect("a header");
         Ids::from_headers(&HeaderMap::from_iter([(trace::TRACEPARENT, parent)]))
     }
 
-    /// Runs `work` within a request: the exported spans, each with its trace and its parent.
+    /// Runs `work` within a request. Returns the exported spans, each with its trace and its parent.
     fn export(ids: &Ids, work: impl AsyncFnOnce()) -> Vec<(String, TraceId, SpanId)> {
         let exported = Exported::default();
         let provider = SdkTracerProvider::builder()
@@ -128,7 +128,7 @@ mod tests {
             outer_id = outer.context().span().span_context().span_id();
             outer.in_scope(|| drop(info_span!("inner")));
             drop(info_span!("beside"));
-            // It is created here, and entered in a task that does not have the request's IDs.
+            // The span is created here, and entered in a task that does not have the request's IDs.
             let spawned = async {}.instrument(info_span!("spawned"));
             tokio::spawn(spawned).await.expect("no panic");
             drop(info_span!(parent: None, "apart"));

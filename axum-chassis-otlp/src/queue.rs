@@ -120,11 +120,7 @@ impl Spans {
                 Err(error) => {
                     let problem = lock(&self.problem).take();
                     let error = problem.unwrap_or_else(|| error.to_string());
-                    tracing::warn!(
-                        lost = new,
-                        error,
-                        "spans dropped: the export failed"
-                    );
+                    tracing::warn!(lost = new, error, "spans dropped: the export failed");
                 }
             }
         } else if result.is_ok() && reports.failing {

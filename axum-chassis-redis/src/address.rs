@@ -130,10 +130,7 @@ mod tests {
             ("redis://user:12?hunter2@cache", "%3F"),
             ("redis://user:12#hunter2@cache", "%23"),
             ("redis://cache/hunter2", "the number of a database"),
-            (
-                "redis://cache/?password=hunter2",
-                "only `protocol=resp2`",
-            ),
+            ("redis://cache/?password=hunter2", "only `protocol=resp2`"),
             ("redis://cache/?protocol=hunter2", "`?protocol=resp2`"),
             ("redis://:hunter2@", "the host is missing"),
             #[cfg(not(feature = "tls"))]

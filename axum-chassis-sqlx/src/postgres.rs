@@ -136,7 +136,12 @@ fn read(name: &str, settings: &Settings) -> anyhow::Result<Box<PostgresUrl>> {
 
 /// Logs a warning if the server's `statement_timeout` is longer than `wanted`, or off. A pooler may ignore the parameter, or
 /// reject it; after a rejection, the service connects without it.
-async fn warn_without_timeout(name: &str, settings: &Settings, wanted: Duration, probe: &Probe) {
+async fn warn_without_timeout(
+    name: &str,
+    settings: &Settings,
+    wanted: axum_chassis::settings::Duration,
+    probe: &Probe,
+) {
     let limit = *settings.acquire_timeout;
     let Ok(Ok(actual)) = tokio::time::timeout(limit, probe.statement_timeout()).await else {
         return;

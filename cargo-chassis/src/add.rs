@@ -78,7 +78,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let rendered = Template::unpack(&current)?.render(scratch.path(), &project.bin, &answers)?;
     let mut files = Archive::default();
     let parts = assets.iter().flat_map(|asset| asset.files());
-    // Without manifests, rules and dashboard are in compose/.
+    // Without Kubernetes manifests, the alert rules and the dashboard are in compose/.
     for part in parts.filter(|part| manifests || !part.starts_with("k8s")) {
         files
             .add(&rendered.join(part), part)
@@ -93,7 +93,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
             files.insert(file, text.into());
         }
     }
-    // The template takes a package to have the name of its binary.
+    // The template assumes that the package has the same name as its binary, so the package's actual name is filled in.
     let [expected, actual] =
         [&project.bin, &project.package].map(|name| format!("ARG PACKAGE={name} "));
     for dockerfile in ["Dockerfile", "Dockerfile.distroless"] {
@@ -140,7 +140,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 }
 
 impl Asset {
-    /// Its files and folders in a generated service.
+    /// The files and folders of this part in a generated service.
     fn files(self) -> &'static [&'static str] {
         match self {
             Self::Images => &["Dockerfile", "Dockerfile.distroless", ".dockerignore"],
@@ -150,7 +150,8 @@ impl Asset {
                 "docs/runbooks",
                 "config/kustomization.yaml",
             ],
-            // It builds the image, and shows what a cluster would; its alerts lead to the pages.
+            // Compose builds the image from the Dockerfile, and has the same alerts and dashboard as a cluster. The
+            // alerts link to the runbooks.
             Self::Compose => &[
                 "docker-compose.yml",
                 "compose",
@@ -165,7 +166,7 @@ impl Asset {
         }
     }
 
-    /// The remaining steps.
+    /// The steps that remain for the user.
     fn next(self, project: &Project) -> Vec<String> {
         let mut lines = Vec::new();
         match self {

@@ -1,6 +1,6 @@
-//! `cargo chassis doctor`: lists the parts of a project that are behind, each with its remedy.
+//! `cargo chassis doctor`: lists the outdated parts of a project, each with its remedy.
 //!
-//! A part is compared with the newest template, which is inside the tool, so that no network is needed.
+//! Each part is compared with the newest template. The tool contains this template, so no network is needed.
 
 mod advisories;
 mod crates;
@@ -35,9 +35,9 @@ pub(crate) struct Args {
 struct Part {
     name: String,
     version: String,
-    /// The newest version that the tool knows.
+    /// The newest version in the tool's data.
     newest: String,
-    /// The files that name it, relative to the project if they are in it.
+    /// The files that name the part. The paths are relative to the project if the files are in it.
     files: Vec<PathBuf>,
     state: State,
     /// Empty if the part is current.
@@ -45,11 +45,11 @@ struct Part {
     remedy: Option<Remedy>,
 }
 
-/// The state of a part. All but the first two fail the command.
+/// The state of a part. With any state except the first two, the command fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Current,
-    /// A newer release exists, and the project may take it or not.
+    /// A newer release exists, but the project does not need to use it.
     Newer,
     Behind,
     Unsupported,
@@ -60,14 +60,14 @@ enum State {
 #[derive(Clone, Debug)]
 enum Remedy {
     Command(String),
-    /// An edit in all files of the part.
+    /// A replacement of text in all files of the part.
     Replace {
         from: String,
         to: String,
     },
 }
 
-/// Prints the parts; the exit code is 1 if one of them is behind, unsupported or vulnerable.
+/// Prints the parts. The exit code is 1 if one of them is outdated, unsupported or vulnerable.
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let known = advisories::known(args.advisories.as_deref())?;
     let (folder, saved) = project()?;
@@ -115,7 +115,7 @@ fn project() -> anyhow::Result<(PathBuf, Option<SavedAnswers>)> {
     Ok((folder.to_owned(), None))
 }
 
-/// The text of a file, or none if it cannot be read as text.
+/// The text of a file, or `None` if the file cannot be read as text.
 fn text(file: &Path) -> Option<String> {
     fs::read_to_string(file).ok()
 }

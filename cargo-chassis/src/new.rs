@@ -108,7 +108,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     Ok(Outcome::success(report))
 }
 
-/// The servers that a service needs, which `--run` does not start, and the commands to prepare them.
+/// The commands that start and prepare the servers that a service needs, such as PostgreSQL. `--run` does not run them.
 fn before_its_start(answers: &Answers) -> Vec<String> {
     let chosen = |name: &str, answer: &str| answers.get(name).is_some_and(|given| given == answer);
     let postgres = chosen("database", "postgres").then_some("postgres");
@@ -127,7 +127,8 @@ fn before_its_start(answers: &Answers) -> Vec<String> {
     first
 }
 
-/// Renders the template for a service called `name` into `parent`, with the crate in it if that is the answer.
+/// Renders the template for a service called `name` into `parent`. If the answer to `chassis` is `vendored`, the
+/// service also contains the crate.
 pub(crate) fn make(
     current: &Archive,
     template: &Template,
@@ -138,17 +139,18 @@ pub(crate) fn make(
     let source = answers
         .entry("chassis".to_owned())
         .or_insert_with(|| "auto".to_owned());
-    // Of what `auto` may become, cargo-generate cannot do this one.
+    // `auto` means `vendored` here, because this tool contains the crate's files. cargo-generate alone cannot do this.
     if source == "auto" {
         *source = "vendored".to_owned();
     }
     let vendored = source == "vendored";
-    // The first release does not support such a path.
+    // The template of the first release does not offer `vendored`, so it gets the path of the vendored crate.
     if vendored && !template.offers("chassis", "vendored") {
         answers.insert("chassis".to_owned(), "path".to_owned());
         answers.insert("chassis-path".to_owned(), VENDORED.to_owned());
     }
-    // Its release profiles count, and a Cargo.toml further up does not.
+    // The service is a workspace of its own, so that its release profiles apply and a Cargo.toml in a folder above does
+    // not.
     answers
         .entry("workspace".to_owned())
         .or_insert_with(|| "own".to_owned());
@@ -159,7 +161,7 @@ pub(crate) fn make(
     Ok(folder)
 }
 
-/// Starts a repository, as `cargo new` does: unless there is one around the folder already.
+/// Creates a git repository, as `cargo new` does, unless the folder is already inside one.
 fn git_init(folder: &Path) {
     let git = |arguments: &[&str]| {
         let git = Command::new("git")

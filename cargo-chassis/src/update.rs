@@ -1,8 +1,8 @@
 //! `cargo chassis update`: merges changes of the template into a project.
 //!
-//! The template of then and that of now are rendered with the project's answers; the difference between the two is
-//! what a commit of git's own would be, and `git cherry-pick` brings it into the working tree. Both come from inside
-//! the tool, so neither a network nor the project's history is needed.
+//! The project's template and the newest template are rendered with the project's answers. The difference between the
+//! two is stored as a commit, and `git cherry-pick` merges this commit into the working tree. The tool contains both
+//! templates, so neither a network nor the project's history is needed.
 
 mod git;
 
@@ -83,14 +83,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         let edited = git.files_unlike(&tree)?;
         then.push((edited, name, tree));
     }
-    // A service that was renamed here and there only is still closer to its old name.
+    // A service may have been renamed in some files only. The name for which fewer files differ from the template is
+    // used.
     then.sort_by_key(|(edited, ..)| *edited);
     let (_, name, then) = then.swap_remove(0);
     let now = embedded::current()?;
     let parent = scratch.path().join("now");
     std::fs::create_dir(&parent)?;
     let mut answers = record.answers.clone();
-    // The new template stands on the new crate.
+    // The new template needs the new version of the crate, not the saved one.
     answers.remove("chassis-version");
     let made = new::make(&now, &Template::unpack(&now)?, &parent, &name, answers)?;
     let now = git.tree_of(&made)?;
@@ -135,7 +136,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     })
 }
 
-/// The versions, with the files by what happened to them: `added`, `changed`, `deleted`, `conflict`, `left_out`.
+/// The JSON report: the versions, and the lists of files `added`, `changed`, `deleted`, `conflict` and `left_out`.
 fn report(merge: &Merge, left_out: &[String], mut report: Value) -> Value {
     for kind in ["Added", "Changed", "Deleted", "Conflict"] {
         let files = merge.done.iter().filter(|(verb, _)| *verb == kind);
@@ -146,7 +147,7 @@ fn report(merge: &Merge, left_out: &[String], mut report: Value) -> Value {
     report
 }
 
-/// The nearest folder from here upwards with a service of the template's.
+/// The nearest folder, from the working directory upwards, with a service that was generated from the template.
 pub(crate) fn project() -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir()?;
     let found = here.ancestors().find(|folder| {

@@ -188,7 +188,8 @@ fn given(headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(pair[colon + 1..].to_vec())
 }
 
-/// Not all of 127.0.0.0/8 counts: behind a sidecar of Istio, every caller has the address 127.0.0.6.
+/// Whether the client is on this machine. Not all of 127.0.0.0/8 counts as such, because every client of a service with
+/// an Istio sidecar has the address 127.0.0.6.
 fn is_localhost(client: IpAddr) -> bool {
     client == Ipv4Addr::LOCALHOST || client == Ipv6Addr::LOCALHOST
 }

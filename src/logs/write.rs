@@ -347,14 +347,14 @@ mod tests {
     }
 
     proptest! {
-        // Up to 31 years, because a float has fifteen digits.
+        // The durations are at most 31 years, because a float has only fifteen exact digits.
         #[test]
         fn a_duration_is_milliseconds_to_the_microsecond_and_nothing_more(micros in 0..1_000_000_000_000_000_u64, nanos in 0..1000_u64) {
             let duration = Duration::from_micros(micros) + Duration::from_nanos(nanos);
             let (whole, part) = (micros / 1000, micros % 1000);
             let exact = format!("{whole}.{part:03}");
             prop_assert_eq!(written(|out| milliseconds(out, duration)), exact.as_str());
-            // The same for fields that `tracing` accepts only as floats: without trailing zeros.
+            // A field that `tracing` accepts only as a float has the same digits, without trailing zeros.
             let short = match exact.trim_end_matches('0') {
                 short if short.ends_with('.') => format!("{short}0"),
                 short => short.to_owned(),

@@ -173,8 +173,8 @@ impl<S> Chassis<S> {
     /// # Ok(()) }
     /// ```
     ///
-    /// During the start, liveness is 200 and readiness is 503 meanwhile. The first failure is logged as a warning, the
-    /// following ones at level DEBUG.
+    /// While it waits during the start, liveness is 200 and readiness is 503. The first failure is logged as a warning,
+    /// the following ones at level DEBUG.
     ///
     /// # Errors
     /// During the start, shortly before `service.start_timeout` is over: the error of the last attempt, with `name` and

@@ -51,7 +51,7 @@ use crate::shared::Build;
 ///
 ///     fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
 /// # let layer = tracing_subscriber::layer::Identity::new();
-///         Box::new(layer) // one that queues spans
+///         Box::new(layer) // a layer that queues spans
 ///     }
 ///
 ///     fn attach(&self, chassis: &Chassis<()>) -> anyhow::Result<()> {

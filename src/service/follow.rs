@@ -100,7 +100,7 @@ mod tests {
         give("wrong");
         assert_eq!(next().await, ("wrong", true));
         assert_eq!(next().await, ("wrong", true), "tried again");
-        // Back to the one in use: nothing is left to apply.
+        // The setting is changed back to the value in use, so nothing is left to apply.
         give("second");
         tokio::time::sleep(10 * PAUSE).await;
         give("late");

@@ -295,8 +295,8 @@ impl BoundServer {
     /// is aborted. If this future is dropped, everything is aborted at once.
     ///
     /// # Errors
-    /// [`Error::Bind`] if another process listens on the address by now, and [`Error::Runtime`] if the operating system
-    /// refuses a signal handler or the shutdown panicked.
+    /// [`Error::Bind`] if another process has started to listen on the address, and [`Error::Runtime`] if the operating
+    /// system refuses a signal handler or the shutdown panicked.
     pub async fn serve(self, router: Router) -> Result<Stopped, Error> {
         let layer = self.request_layer();
         let _helpers = self.helpers;

@@ -28,7 +28,7 @@ impl Serving {
     /// replica.
     ///
     /// # Errors
-    /// If another process listens on the address by now. In this case, the teardown has already run.
+    /// If another process has started to listen on the address. In this case, the teardown has already run.
     pub(super) async fn begin(
         bound: Bound,
         routers: Routers,

@@ -54,6 +54,7 @@ pub async fn migrate<S>(
     let ways = Ways {
         full: plain.clone().options(marked),
         plain,
+        timeout: None,
         needs_writes: true,
     };
     let probe = Probe::new(ways, Upkeep::default());

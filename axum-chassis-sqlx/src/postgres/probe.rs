@@ -31,7 +31,7 @@ pub(super) struct Ways {
     /// Without the startup parameter `options`, which poolers refuse.
     pub(super) plain: PgConnectOptions,
     /// The statement timeout in `full`, if it is that of the settings.
-    pub(super) timeout: Option<Duration>,
+    pub(super) timeout: Option<axum_chassis::settings::Duration>,
     /// Whether a read-only server counts as unavailable.
     pub(super) needs_writes: bool,
 }

@@ -1,4 +1,4 @@
-//! Reads package, binary and port of an existing Cargo project.
+//! Reads the package, the binary and the port of an existing Cargo project.
 
 use std::fmt;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::cargo::cargo;
 /// The project to add files to.
 #[derive(Debug)]
 pub(super) struct Project {
-    /// Of the workspace: images are built from there.
+    /// The root of the workspace, because images are built from there.
     pub(super) root: PathBuf,
     pub(super) package: String,
     pub(super) bin: String,
@@ -64,7 +64,7 @@ impl Project {
             root.display()
         );
 
-        // In the folder of a package, choose that package.
+        // If the command runs in the folder of a package, this package is chosen.
         let inner = all
             .iter()
             .filter(|program| here.starts_with(&program.folder));
@@ -189,7 +189,7 @@ fn programs(metadata: &Value) -> Vec<Program> {
 }
 
 impl Port {
-    /// The port in the settings, a Dockerfile or the sources; otherwise 8080.
+    /// Finds the port in the settings, in a Dockerfile or in the sources. If there is none, it is 8080.
     fn found(root: &Path, program: &Program) -> anyhow::Result<Self> {
         for file in ["config/default.toml", "config/production.toml"] {
             let Ok(text) = fs::read_to_string(program.folder.join(file)) else {

@@ -1,4 +1,4 @@
-//! Security advisories for the crates of the chassis, with the keys of RustSec's format.
+//! Parses security advisories for the crates of the chassis. They have the keys of RustSec's format.
 
 use std::fs;
 use std::path::Path;

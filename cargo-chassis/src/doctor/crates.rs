@@ -1,4 +1,4 @@
-//! The template's version and the crates of the chassis.
+//! Checks the version of the project's template, and the crates of the chassis that the project uses.
 
 use std::path::{Path, PathBuf};
 
@@ -91,13 +91,13 @@ struct UsedCrate {
     version: String,
     /// The file that has the version.
     file: PathBuf,
-    /// The command that takes the newest version from the same source.
+    /// The command that updates the crate to the newest version from the same source.
     renewal: String,
 }
 
 fn crates(folder: &Path) -> Vec<UsedCrate> {
     let table = |file: &Path| text(file)?.parse::<Table>().ok();
-    // In a workspace, the lock file is further up.
+    // In a workspace, the lock file is in a folder above.
     let mut around = folder.ancestors().map(|folder| folder.join("Cargo.lock"));
     let lock = around.find(|file| file.is_file()).unwrap_or_default();
     let locked = table(&lock).unwrap_or_default();
@@ -117,7 +117,8 @@ fn crates(folder: &Path) -> Vec<UsedCrate> {
             );
             continue;
         }
-        // Before the first build, the lock file also has packages that the service does not use.
+        // Before the first build, the lock file also has packages that the service does not use. The manifest therefore
+        // decides.
         let mut sections = ["dependencies", "dev-dependencies"].into_iter();
         let dependency = sections.find_map(|section| manifest.get(section)?.get(name));
         let packages = locked.get("package").and_then(Value::as_array);

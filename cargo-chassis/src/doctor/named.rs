@@ -1,4 +1,4 @@
-//! Compares the parts that a project's files name with those of the newest template.
+//! Compares the third-party parts that a project's files name with those of the newest template.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use crate::answers::SavedAnswers;
 use crate::calendar::{day, newest_rust, today};
 use crate::embedded::{self, VERSION};
 
-/// Releases of Debian in the names of images: the last day of full support, and the newest release to use in its place.
-/// docs/maintained.md has the sources.
+/// Releases of Debian in the names of images. Each has the last day of its full support, and the newest release, which
+/// replaces it. docs/maintained.md has the sources.
 const DEBIANS: [(&str, &str, &str); 6] = [
     ("debian11", "2024-08-14", "debian13"),
     ("debian12", "2026-08-09", "debian13"),
@@ -22,7 +22,8 @@ const DEBIANS: [(&str, &str, &str); 6] = [
 
 pub(super) fn parts(folder: &Path, saved: Option<&SavedAnswers>) -> anyhow::Result<Vec<Part>> {
     let newest = references::of_template(&embedded::current()?);
-    // If the files name a part as this template did, an update changes them.
+    // The parts in the project's own template. If the project still has such a part unchanged, `cargo chassis update`
+    // updates it.
     let then = saved.filter(|saved| saved.template != VERSION);
     let then = then.and_then(|saved| embedded::release(&saved.template).ok());
     let then = then.map_or_else(Vec::new, |release| references::of_template(&release));
@@ -44,8 +45,8 @@ pub(super) fn parts(folder: &Path, saved: Option<&SavedAnswers>) -> anyhow::Resu
     Ok(parts)
 }
 
-/// The references of the project, in groups of the same text. They are in its folder, and in the folders around it up
-/// to the repository's, which has the workflows.
+/// The references of the project, in groups with the same text. They are read from its folder and from the folders
+/// above, up to the folder of the repository, which contains the workflows.
 fn grouped(folder: &Path) -> Vec<Vec<Reference>> {
     let depth = folder
         .ancestors()
@@ -69,7 +70,8 @@ fn grouped(folder: &Path) -> Vec<Vec<Reference>> {
     groups
 }
 
-/// The state of a part. None if the template has no such part, and it is not on an old release of Debian.
+/// Compares a part. Returns `None` if the template does not have this part, and the part is not based on an old release
+/// of Debian.
 fn compare(found: &Reference, newest: &[Reference]) -> Option<Part> {
     let same = newest
         .iter()
@@ -92,7 +94,8 @@ fn compare(found: &Reference, newest: &[Reference]) -> Option<Part> {
     if let Some(known) = known.filter(|known| is_older(found, known)) {
         part.state = State::Behind;
         if found.kind == Kind::Image {
-            // Locally, a server has the version of the one in production, which the team decides.
+            // An image of a server for local use should have the version of the server in production, which the team
+            // decides.
             part.state = State::Newer;
         }
         part.reason = format!("the template of {VERSION} has {}", known.version);
@@ -149,7 +152,7 @@ fn newer_rust(found: &Reference) -> Option<String> {
     (is_older && (is_image || found.kind == Kind::Rust)).then(|| format!("1.{newest}"))
 }
 
-/// The release of Debian of an image, if its support has ended.
+/// The entry of `DEBIANS` for an image's release of Debian, if the support of this release has ended.
 fn old_debian(found: &Reference) -> Option<(&'static str, &'static str, &'static str)> {
     let mut named = DEBIANS
         .into_iter()
@@ -159,7 +162,7 @@ fn old_debian(found: &Reference) -> Option<(&'static str, &'static str, &'static
     named.next().filter(|_| is_old)
 }
 
-/// The text with another version. A digest is removed, because it is that of the old version.
+/// The reference's text with another version. A digest is removed, because it belongs to the old version.
 fn with_version(found: &Reference, version: &str) -> String {
     let text = match found.kind {
         Kind::Base | Kind::Image => without_digest(&found.text),

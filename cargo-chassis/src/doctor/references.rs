@@ -11,26 +11,26 @@ use crate::archive::Archive;
 pub(super) struct Reference {
     pub(super) kind: Kind,
     pub(super) name: String,
-    /// Only the number, such as `1.95` of `rust:1.95-slim-trixie`, if there is one.
+    /// Only the number, if there is one, such as `1.95` of `rust:1.95-slim-trixie`.
     pub(super) version: String,
     /// The text in the file.
     pub(super) text: String,
     pub(super) file: PathBuf,
 }
 
-/// The kinds of parts.
+/// The kind of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// In a `FROM` of a Dockerfile.
+    /// A base image, from a `FROM` line of a Dockerfile.
     Base,
-    /// In a compose file, a workflow or a manifest.
+    /// An image of a compose file, a workflow or a Kubernetes manifest.
     Image,
     Action,
     Rust,
     Api,
 }
 
-/// In the files of a folder. Paths are relative to it.
+/// Finds the references in the files of a folder. Their paths are relative to this folder.
 pub(super) fn of_folder(folder: &Path) -> Vec<Reference> {
     let mut files = Vec::new();
     list(folder, Path::new(""), &mut files);
@@ -39,7 +39,7 @@ pub(super) fn of_folder(folder: &Path) -> Vec<Reference> {
     files.iter().filter_map(read).flatten().collect()
 }
 
-/// In a template, whose files have not been rendered.
+/// Finds the references in a template, whose files have not been rendered.
 pub(super) fn of_template(release: &Archive) -> Vec<Reference> {
     let template = release.folder("template");
     let files = template.paths().filter(|path| is_read(path));
@@ -66,7 +66,7 @@ fn list(root: &Path, below: &Path, files: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(root.join(below)).into_iter().flatten();
     for entry in entries.flatten() {
         let path = below.join(entry.file_name());
-        // A link to a folder could lead back to it.
+        // A symbolic link is not followed, because it could lead to a loop.
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let is_listed =
             |folder: &&str| Path::new(folder).starts_with(&path) || path.starts_with(folder);
@@ -106,7 +106,7 @@ fn in_file(file: &Path, text: &str) -> Vec<Reference> {
             let base = words.find(|word| !word.starts_with("--"));
             found.extend(base.and_then(|base| image(Kind::Base, base)));
         } else if name.starts_with("rust-toolchain") {
-            // The file without a suffix may contain the release alone.
+            // The file `rust-toolchain` without a suffix may contain only the release.
             let release = value("channel").map(|rest| rest.trim_start_matches(['=', ' ']));
             found.extend(rust(line, release.unwrap_or(line)));
         } else if let Some(action) = value("uses:") {
@@ -146,7 +146,7 @@ fn name_and_tag(image: &str) -> Option<(&str, &str)> {
     (!tag.contains('/')).then_some((name, tag))
 }
 
-/// The name and the release of an action: its comment after a commit, otherwise its tag.
+/// The name and the release of an action. The release is in the comment after a commit's hash, otherwise in the tag.
 fn name_and_release(action: &str) -> Option<(&str, &str)> {
     let (name, version) = action.split_once('@')?;
     let (tag, comment) = version.split_once('#').unwrap_or((version, ""));
@@ -170,7 +170,7 @@ fn number(text: &str) -> &str {
 // === impl Reference ===
 
 impl Reference {
-    /// The version's numbers, to compare. Of an API, `v1beta1` is lower than `v1`.
+    /// The numbers of the version, for comparisons. For a Kubernetes API, `v1beta1` is lower than `v1`.
     pub(super) fn numbers(&self) -> Vec<u64> {
         let version = match self.kind {
             Kind::Api if self.version.contains("alpha") => self.version.replace("alpha", ".0."),

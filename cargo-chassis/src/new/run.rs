@@ -21,7 +21,7 @@ pub(super) fn run(name: &str, folder: &Path, has_example: bool) -> anyhow::Resul
     let main = free_port(8080, &[])?;
     let admin = free_port(9090, &[main])?;
 
-    // Before the service starts, so that no signal falls between the two.
+    // The handlers are installed before the service starts, so that no signal is missed in between.
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     status("Starting", name);
     let mut service = cargo(folder)
@@ -29,8 +29,8 @@ pub(super) fn run(name: &str, folder: &Path, has_example: bool) -> anyhow::Resul
         .env("APP__SERVER__PORT", main.to_string())
         .env("APP__ADMIN__PORT", admin.to_string())
         .stdin(Stdio::null())
-        // A group of its own: Ctrl-C reaches it once, through us, and not a second time from the
-        // terminal, which would abort its shutdown.
+        // In a process group of its own, the service gets the signal of Ctrl-C only once, forwarded by this program. In
+        // the same group, the terminal would send it too, and the second signal would abort the shutdown.
         .process_group(0)
         .spawn()
         .context("cannot start cargo")?;
@@ -38,7 +38,7 @@ pub(super) fn run(name: &str, folder: &Path, has_example: bool) -> anyhow::Resul
     thread::spawn(move || {
         for signal in signals.forever() {
             if let Some(signal) = Signal::from_named_raw(signal) {
-                // Fails only when the service is gone already.
+                // This fails only if the service has already ended.
                 let _ = kill_process(pid, signal);
             }
         }
@@ -52,7 +52,7 @@ pub(super) fn run(name: &str, folder: &Path, has_example: bool) -> anyhow::Resul
     Ok(exit_code(service.wait()?))
 }
 
-/// `Some` if the service ended before it was ready.
+/// Waits until the service is ready. Returns `Some` if the service ended before that.
 fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -81,7 +81,8 @@ fn show(name: &str, main: u16, admin: u16, has_example: bool) {
     if has_example {
         urls.insert(1, (main, "/orders"));
     }
-    // All are asked first, so that the log of it does not get between the lines.
+    // All requests are sent before the first line is printed, so that the service's access lines are not printed in
+    // between.
     let shown = urls.into_iter().map(|(port, path)| {
         let url = format!("http://localhost:{port}{path}");
         match get(port, path) {
@@ -103,7 +104,7 @@ fn show(name: &str, main: u16, admin: u16, has_example: bool) {
     eprintln!("Everything else is on http://localhost:{admin}/. Ctrl-C stops the service.");
 }
 
-/// The first line, cut to a screen's width, and how many follow.
+/// The first line of a body, shortened to the width of a screen, and the number of lines that follow.
 fn summary(body: &str) -> String {
     let mut lines = body.lines();
     let first = lines.next().unwrap_or_default();
@@ -117,7 +118,7 @@ fn summary(body: &str) -> String {
     }
 }
 
-/// The wanted port, or the next one that is free.
+/// The wanted port, or the next port above it that is free.
 fn free_port(wanted: u16, taken: &[u16]) -> anyhow::Result<u16> {
     let free = (wanted..wanted.saturating_add(100))
         .filter(|port| !taken.contains(port))
@@ -132,7 +133,8 @@ fn free_port(wanted: u16, taken: &[u16]) -> anyhow::Result<u16> {
     Ok(free)
 }
 
-/// `minreq`, as in `cargo chassis check`: one crate, without dependencies, in place of a client made by hand for each.
+/// Sends a GET request with `minreq`, as `cargo chassis check` does. It is one crate without dependencies, so neither
+/// needs an HTTP client of its own.
 fn get(port: u16, path: &str) -> anyhow::Result<(u16, String)> {
     let request = minreq::get(format!("http://127.0.0.1:{port}{path}"));
     let response = request
@@ -142,7 +144,7 @@ fn get(port: u16, path: &str) -> anyhow::Result<(u16, String)> {
     Ok((response.status_code, response.as_str()?.to_owned()))
 }
 
-/// The service's own code; as a shell would put it if a signal ended the service.
+/// The service's exit code. If a signal ended the service, it is 128 plus the signal's number, as in a shell.
 fn exit_code(ended: ExitStatus) -> ExitCode {
     let code = ended
         .code()

@@ -1,4 +1,4 @@
-//! The folder of a new service: whether it can be used, and writing the files to it.
+//! The folder of a new service: checks whether it can be used, and writes the files to it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,22 +10,22 @@ use crate::archive::Archive;
 use crate::rust;
 use crate::template::{Answers, Template};
 
-/// Files that a forge creates with a new repository, without their extension, in capitals.
+/// Files that GitHub or GitLab create in a new repository: their names in capitals, without the extension.
 const OF_A_NEW_REPOSITORY: [&str; 5] = ["README", "LICENSE", "LICENCE", "COPYING", "NOTICE"];
 
-/// The folder of a service to be.
+/// The folder for a new service.
 pub(super) struct Target {
     pub(super) name: String,
     parent: PathBuf,
-    /// A new, empty repository, which was cloned.
+    /// Whether the folder is a clone of a new repository without code.
     is_clone: bool,
 }
 
 impl Target {
-    /// Checks a path that does not exist yet, an empty folder, or a fresh clone.
+    /// Accepts a path that does not exist yet, an empty folder, or a fresh clone.
     pub(super) fn parse(path: &Path) -> anyhow::Result<Self> {
         let path = std::path::absolute(path)?;
-        // Resolves a `..` that the path ends with.
+        // This resolves a `..` at the end of the path.
         let path = path.canonicalize().unwrap_or(path);
         let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
             bail!(
@@ -71,7 +71,7 @@ impl Target {
         let scratch = tempfile::tempdir()?;
         let made = super::make(current, template, scratch.path(), &self.name, answers)?;
         self.can_be_compiled(&made)?;
-        // The versions that the template was tested with.
+        // The lock file has the versions of the crates with which the template was tested.
         if let Some(lock) = current.get("Cargo.lock") {
             std::fs::write(made.join("Cargo.lock"), lock)?;
         }
@@ -83,7 +83,8 @@ impl Target {
     /// Fails, before anything is written, if the compiler is older than the service's `rust-version`.
     fn can_be_compiled(&self, made: &Path) -> anyhow::Result<()> {
         let manifest = std::fs::read_to_string(made.join("Cargo.toml"))?;
-        // Where the folder will be, since a `rust-toolchain.toml` further up chooses the compiler.
+        // The compiler is run in the nearest existing folder above the service, because a `rust-toolchain.toml` in a
+        // folder above selects it.
         let mut around = self.parent.ancestors();
         let around = around.find(|folder| folder.is_dir()).unwrap_or(made);
         match rust::version_in(&manifest)
@@ -94,18 +95,19 @@ impl Target {
         }
     }
 
-    /// Files of the clone that `write` replaces. They are committed, so git has them.
+    /// The files of the clone that `write` replaces. They are committed, so git can restore them.
     pub(super) fn replaced(&self, files: &Archive) -> Vec<PathBuf> {
         let folder = self.path();
         let paths = files.paths().filter(|path| folder.join(path).exists());
         paths.map(Path::to_owned).collect()
     }
 
-    /// Creates the folder with all files, or does nothing. A clone gets one file or folder after the other; git undoes that.
+    /// Writes all files. A new folder is created with all its files, or not at all. In a clone, files and folders are
+    /// moved one after the other; if this fails midway, git can undo it.
     pub(super) fn write(&self, files: &Archive) -> anyhow::Result<()> {
         std::fs::create_dir_all(&self.parent)
             .with_context(|| format!("cannot create {}", self.parent.display()))?;
-        // Within one file system, so that the last step is one step.
+        // The files are first written to a folder in the same file system, so that the last step is only a rename.
         let beside = tempfile::Builder::new()
             .prefix(&format!(".{}-", self.name))
             .tempdir_in(&self.parent)
@@ -166,13 +168,13 @@ fn is_fresh_clone(folder: &Path) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Fails if a Cargo.toml further up has a workspace that would include the folder: Cargo rejects a workspace within another,
-/// for every package of the outer one.
+/// Fails if the folder would be a member of a workspace in a folder above. Cargo rejects a workspace inside another
+/// workspace, and this would be an error for every package of the outer one.
 fn refuse_workspace_around(folder: &Path) -> anyhow::Result<()> {
     for around in folder.ancestors().skip(1) {
         let file = around.join("Cargo.toml");
         let manifest = std::fs::read_to_string(&file).unwrap_or_default();
-        // Cargo reports an invalid one.
+        // An invalid manifest is ignored here, because Cargo reports it.
         let manifest: toml::Table = toml::from_str(&manifest).unwrap_or_default();
         let (Some(workspace), Ok(inner)) = (manifest.get("workspace"), folder.strip_prefix(around))
         else {
@@ -197,13 +199,14 @@ fn refuse_workspace_around(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The entry of `members` that includes the folder, and whether it is a pattern. `exclude` only has an effect on patterns.
+/// The entry of `members` that includes the folder, and whether this entry is a pattern. `exclude` has an effect only
+/// on folders that a pattern includes.
 fn membership(workspace: &toml::Value, folder: &Path) -> Option<(String, bool)> {
     let list = |key: &str| {
         let list = workspace.get(key).and_then(toml::Value::as_array);
         list.into_iter().flatten().filter_map(toml::Value::as_str)
     };
-    // Without `./` in front and `/` at the end.
+    // Removes `./` at the start and `/` at the end of a path.
     let plain = |path: &str| -> PathBuf {
         let parts = Path::new(path).components();
         let parts = parts.filter(|part| *part != std::path::Component::CurDir);

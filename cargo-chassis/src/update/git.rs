@@ -1,5 +1,5 @@
-//! The git commands of a merge. All but the last step write only unreferenced objects, so an interrupted update changes
-//! nothing.
+//! Runs the git commands of a merge. All steps except the last one write only unreferenced objects, so an update that
+//! is interrupted before changes nothing.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -14,11 +14,11 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub(super) struct Git {
     top: PathBuf,
-    /// The repository itself.
+    /// The repository's git directory.
     folder: PathBuf,
-    /// The project's folder below the top; empty if it is the top.
+    /// The path of the project's folder, relative to `top`. Empty if both are the same.
     prefix: String,
-    /// For index files of our own.
+    /// A temporary folder for index files.
     scratch: TempDir,
 }
 
@@ -27,14 +27,14 @@ pub(super) struct Git {
 pub(super) struct Change {
     base: String,
     commit: String,
-    /// Files that the template changed and the project has deleted.
+    /// Files that the template has changed and the project has deleted. They stay deleted.
     pub(super) left_deleted: Vec<String>,
 }
 
 /// The result of a merge.
 #[derive(Debug)]
 pub(super) struct Merge {
-    /// A verb and a path from the project's folder for each file.
+    /// A verb and a path for each file. The path is relative to the project's folder.
     pub(super) done: Vec<(&'static str, String)>,
     pub(super) conflicts: bool,
 }
@@ -82,7 +82,7 @@ impl Git {
             .collect())
     }
 
-    /// A tree of the repository's last commit with `project` in place of the project's folder.
+    /// The tree of the repository's last commit, in which the files in `project` replace the project's folder.
     pub(super) fn tree_of(&self, project: &Path) -> anyhow::Result<String> {
         let index = self.scratch.path().join("project");
         let _ = fs::remove_file(&index);
@@ -104,9 +104,10 @@ impl Git {
             .count())
     }
 
-    /// The difference between two trees of the project's folder.
+    /// Creates a commit with the difference between two trees of the project's folder.
     pub(super) fn change(&self, then: &str, now: &str, subject: &str) -> anyhow::Result<Change> {
-        // Git would ask about a file that the project deleted and the template changed.
+        // If the template changed a file that the project has deleted, git would report a conflict. Such files are left
+        // out of both trees.
         let mut left_deleted = Vec::new();
         let head = self.project_of("HEAD")?;
         let deleted = self.ask([
@@ -144,14 +145,14 @@ impl Git {
         merge.arg(format!("--merge-base={}", change.base));
         merge.args(["HEAD", &change.commit]);
         let output = merge.output().context("cannot start git")?;
-        // 1: with conflicts.
+        // The exit code 1 means that there are conflicts.
         ensure!(
             matches!(output.status.code(), Some(0 | 1)),
             "{merge:?} failed:\n{}",
             said(&output)
         );
         let text = String::from_utf8(output.stdout)?;
-        // The merged tree, the files with conflicts, an empty field, and messages.
+        // The output has the merged tree, the files with conflicts, an empty field, and messages.
         let mut fields = text.split('\0');
         let tree = fields.next().context("git merge-tree printed no tree")?;
         let unmerged: Vec<&str> = fields.take_while(|path| !path.is_empty()).collect();
@@ -159,11 +160,12 @@ impl Git {
         Ok(self.listed(&status, &unmerged))
     }
 
-    /// Brings a change into the working tree.
+    /// Merges a change into the working tree.
     pub(super) fn merge(&self, change: &Change) -> anyhow::Result<Merge> {
         let mut pick = self.command(["cherry-pick", "--no-commit", &change.commit]);
-        // The last step, and the only one that changes something: interrupting this program does not stop it
-        // midway, and its output goes to a file, which exists even after the terminal has closed.
+        // This last step is the only one that changes something, so it must not stop midway. It runs in a process group
+        // of its own, which Ctrl-C does not reach. Its output goes to a file, which exists even if the terminal is
+        // closed.
         let words = self.scratch.path().join("picked");
         let picked = pick
             .process_group(0)
@@ -192,7 +194,7 @@ impl Git {
         Ok(self.listed(&status, &unmerged))
     }
 
-    /// The files of `git diff --name-status -z`, and those with conflicts.
+    /// Parses the output of `git diff --name-status -z`, and adds the files with conflicts.
     fn listed(&self, status: &str, unmerged: &[&str]) -> Merge {
         let mut fields = status.split_terminator('\0');
         let mut done = Vec::new();
@@ -223,7 +225,7 @@ impl Git {
         self.ask(["rev-parse", "--verify", &format!("{commit}:{folder}")])
     }
 
-    /// The tree without some files.
+    /// The tree without the files in `paths`.
     fn without(&self, tree: &str, paths: &[&str]) -> anyhow::Result<String> {
         let index = self.scratch.path().join("without");
         let _ = fs::remove_file(&index);
@@ -235,7 +237,7 @@ impl Git {
         succeed(&mut self.with_index(&index, ["write-tree"]))
     }
 
-    /// A commit that nothing refers to, of HEAD's tree with `tree` in place of the project's folder.
+    /// Creates an unreferenced commit. It has HEAD's tree, in which `tree` replaces the project's folder.
     fn commit(&self, tree: &str, parent: Option<&str>, subject: &str) -> anyhow::Result<String> {
         let index = self.scratch.path().join("commit");
         let _ = fs::remove_file(&index);
@@ -279,7 +281,7 @@ impl Git {
     }
 }
 
-/// The output of a command.
+/// Runs a command and returns its output. Fails if the command fails.
 fn succeed(command: &mut Command) -> anyhow::Result<String> {
     let output = command.output().context("cannot start git")?;
     ensure!(

@@ -92,7 +92,7 @@ fn answer(kind: &'static str, body: Body) -> Response {
     for (name, value) in [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        // Each response must be fresh: the data change, and so does the page with another version of the service.
+        // Responses are not stored: the data changes, and another version of the service may have another page.
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "same-origin"),
     ] {

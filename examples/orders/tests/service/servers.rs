@@ -220,7 +220,10 @@ fn a_statement_that_takes_too_long_is_cancelled_with_503() {
 #[ignore = "needs PostgreSQL and Redis"]
 fn a_statement_timeout_in_the_url_is_in_force_and_causes_no_warning() {
     let fixture = Fixture::new();
-    let url = format!("{}?options[statement_timeout]=300ms", fixture.postgres.url());
+    let url = format!(
+        "{}?options[statement_timeout]=300ms",
+        fixture.postgres.url()
+    );
     let service = fixture
         .program()
         .variable("DATABASE_URL", url)

@@ -32,7 +32,7 @@ pub(super) struct Status<'a> {
     pub(super) state_seconds: u64,
     /// The time since the service's runtime last ran a task, if the runtime is stalled.
     pub(super) stalled_seconds: Option<f64>,
-    /// Current problems, a sentence each.
+    /// The current problems, one sentence for each.
     pub(super) findings: Vec<String>,
     pub(super) stop: Option<Stop>,
     pub(super) checks: Vec<CheckStatus>,
