@@ -49,8 +49,7 @@
     clippy::return_self_not_must_use
 )]
 
-// The groups below are the layers of ARCHITECTURE.md, the lowest first. A module never imports from a higher layer, and
-// modules of the same layer never import from each other.
+// The groups below follow the layers of ARCHITECTURE.md, the lowest first. That page has the rule of who may import whom.
 mod backoff;
 mod boxed;
 mod cgroup;
