@@ -38,6 +38,24 @@ impl<S> fmt::Debug for Chassis<S> {
     }
 }
 
+impl Chassis<()> {
+    /// A chassis without settings of a service. Nothing sends a change of them.
+    pub(super) fn without_settings(
+        shared: Arc<Shared>,
+        chassis_settings: Arc<ChassisSettings>,
+        retry_limit: RetryLimit,
+    ) -> Self {
+        let initial = Arc::new(());
+        Self {
+            shared,
+            chassis_settings,
+            settings: watch::Sender::new(initial.clone()).subscribe(),
+            initial,
+            retry_limit,
+        }
+    }
+}
+
 impl<S> Chassis<S> {
     /// The service's name, as passed to [`Service::new`](crate::Service::new).
     pub fn name(&self) -> &'static str {

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::Layer;
@@ -136,14 +135,11 @@ impl Exporters {
     }
 
     pub(super) fn attach<S>(&self, chassis: &Chassis<S>) -> anyhow::Result<()> {
-        let initial = Arc::new(());
-        let chassis = Chassis {
-            shared: chassis.shared.clone(),
-            chassis_settings: chassis.chassis_settings.clone(),
-            settings: watch::Sender::new(initial.clone()).subscribe(),
-            initial,
-            retry_limit: chassis.retry_limit,
-        };
+        let chassis = Chassis::without_settings(
+            chassis.shared.clone(),
+            chassis.chassis_settings.clone(),
+            chassis.retry_limit,
+        );
         self.0
             .iter()
             .try_for_each(|exporter| exporter.attach(&chassis))

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::exporter::{Exporter, Exporters};
@@ -188,15 +187,8 @@ impl Server {
             settings.shutdown.clone(),
             self.exporters.clone(),
         );
-        let initial = Arc::new(());
-        let chassis = Chassis {
-            shared,
-            chassis_settings: settings.clone(),
-            // The server has no settings of its own, so no change is ever sent.
-            settings: watch::Sender::new(initial.clone()).subscribe(),
-            initial,
-            retry_limit: RetryLimit::of_start(*settings.service.start_timeout),
-        };
+        let retry_limit = RetryLimit::of_start(*settings.service.start_timeout);
+        let chassis = Chassis::without_settings(shared, settings.clone(), retry_limit);
         self.exporters.attach(&chassis).map_err(Error::Start)?;
         Ok(BoundServer {
             bound,
