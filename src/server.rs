@@ -198,7 +198,7 @@ impl ListenerState {
                     self.spawn(stream, peer, slot, tasks);
                 }
                 // The client disconnected while it waited, which is not an error of the listener.
-                Err(error) if is_of_the_client(&error) => self.http.accept_errors.inc(),
+                Err(error) if is_of_the_client(&error) => {}
                 // No file descriptors or no memory: wait until others are released.
                 Err(error) => {
                     self.http.accept_errors.inc();
