@@ -57,15 +57,13 @@ mod chunks;
 mod error;
 mod platform;
 mod problem;
-mod record;
-pub mod trace;
+mod rate_limit;
 
 mod threads;
 
 pub mod client_ip;
 pub mod health;
 pub mod limits;
-pub mod logs;
 pub mod metrics;
 pub mod shutdown;
 
@@ -97,6 +95,8 @@ pub use service::{BoundServer, Chassis, Exporter, Running, Server, Service, Stop
 
 #[cfg(feature = "openapi")]
 pub use aide;
+#[doc(inline)]
+pub use axum_chassis_logs::{self as logs, trace};
 #[doc(inline)]
 pub use axum_chassis_settings as settings;
 pub use axum_chassis_settings::config;

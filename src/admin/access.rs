@@ -28,9 +28,10 @@ use subtle::ConstantTimeEq;
 use tracing::Level;
 
 use self::reason::Reason;
-use crate::logs::{Logs, RateLimit};
+use crate::logs::Logs;
 use crate::metrics::{Counter, Family, InvalidMetric, Metrics};
 use crate::platform;
+use crate::rate_limit::RateLimit;
 use crate::settings::Secret;
 
 /// The requests that may read `/`, `/status`, `/config` and `/log` once `admin.token` is set.

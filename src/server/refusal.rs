@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::error::Chain;
-use crate::logs::RateLimit;
 use crate::metrics::{Counter, Family};
+use crate::rate_limit::RateLimit;
 
 /// At most one line is logged in this time. The next line contains the number of rejections in between.
 const LOG_PERIOD: Duration = Duration::from_secs(10);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::limits::Limits;
-use crate::logs::RateLimit;
 use crate::metrics::http::Http;
+use crate::rate_limit::RateLimit;
 
 /// At most one warning is logged in this time.
 const WARNING_PERIOD: Duration = Duration::from_secs(60);
