@@ -52,8 +52,6 @@
 // The groups below follow the layers of ARCHITECTURE.md, the lowest first. That page has the rule of who may import whom.
 mod backoff;
 mod boxed;
-mod cgroup;
-mod chunks;
 mod error;
 mod platform;
 mod problem;
@@ -73,7 +71,6 @@ mod background;
 mod observer;
 #[cfg(feature = "openapi")]
 pub mod openapi;
-mod upload;
 
 mod shared;
 
