@@ -55,15 +55,12 @@ mod boxed;
 mod error;
 mod platform;
 mod problem;
-mod record;
-pub mod trace;
 
 mod threads;
 
 pub mod client_ip;
 pub mod health;
 pub mod limits;
-pub mod logs;
 pub mod metrics;
 pub mod shutdown;
 
@@ -94,6 +91,8 @@ pub use service::{BoundServer, Chassis, Exporter, Running, Server, Service, Stop
 
 #[cfg(feature = "openapi")]
 pub use aide;
+#[doc(inline)]
+pub use axum_chassis_logs::{self as logs, trace};
 #[doc(inline)]
 pub use axum_chassis_settings as settings;
 pub use axum_chassis_settings::config;

@@ -38,13 +38,13 @@ pub use self::policy::{RoutePolicy, RoutePolicyFuture, RoutePolicyService};
 use self::response_body::ResponseBody;
 use crate::client_ip::{self, Proxies};
 use crate::limits;
+pub use crate::logs::FinishedRequest;
 use crate::logs::Logs;
 use crate::metrics::http::{Http, Route, UNMATCHED};
 use crate::metrics::{InvalidMetric, Metrics};
 use crate::observer::Observers;
 pub use crate::observer::{RequestHead, RequestObserver};
 use crate::problem::{ErrorMap, Problem};
-pub use crate::record::FinishedRequest;
 use crate::shared::Shared;
 use crate::shutdown::{Phase, Shutdown};
 use crate::trace::{self, Ids};
@@ -234,7 +234,7 @@ where
             // A handler that is not async runs in `call` already.
             match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
                 Ok(future) => HandlerState::Running {
-                    future: trace::scoped(ids, future),
+                    future: trace::scope(ids, future),
                 },
                 Err(_) => HandlerState::Answered {
                     response: Some(outcome::panicked(&ids)),

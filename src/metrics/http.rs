@@ -14,8 +14,10 @@ use prometheus::IntGauge;
 
 use super::Metrics;
 use super::handles::{Counter, Family, Histogram, InvalidMetric};
-use crate::record::FinishedRequest;
-pub(crate) use crate::record::UNMATCHED;
+use crate::logs::FinishedRequest;
+
+/// The route of a request that no route matched.
+pub(crate) const UNMATCHED: &str = "unmatched";
 
 /// The name of the histogram of request durations.
 pub(crate) const DURATIONS: &str = "http_server_request_duration_seconds";

@@ -202,10 +202,8 @@ impl Server {
 
 /// Logs that are written nowhere.
 pub(super) fn no_logs() -> Result<Logs, Error> {
-    let settings = logs::Settings {
-        filter: "off".to_owned(),
-        ..logs::Settings::default()
-    };
+    let mut settings = logs::Settings::default();
+    settings.filter = "off".to_owned();
     let output = logs::Output::to(std::io::sink());
     logs::start(&settings, output).map_err(|error| Error::Logs(error.into()))
 }

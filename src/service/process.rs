@@ -60,7 +60,7 @@ pub(super) fn logged<S: SettingsSchema>(
 ) -> Result<ExitCode, Error> {
     let (loaded, exporters) = telemetry.load::<S>(build, sources)?;
     let layer = exporters.layer();
-    let logs = logs::install_beside(&loaded.framework.logs, layer, telemetry.layers)
+    let logs = logs::install_with_layers(&loaded.framework.logs, layer, telemetry.layers)
         .map_err(|error| Error::Logs(error.into()))?;
     tracing::info!(
         name = build.name,

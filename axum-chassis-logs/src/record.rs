@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 
-use crate::trace::Ids;
+use super::trace::{Ids, shortened};
 
 /// The route of a request that no route matched.
-pub(crate) const UNMATCHED: &str = "unmatched";
+const UNMATCHED: &str = "unmatched";
+/// The longest path, in bytes.
+const LONGEST_PATH: usize = 2048;
 
 /// A request that has ended: the data for its access line, its metrics and its observers.
 #[derive(Clone, Copy, Debug)]
@@ -38,4 +40,32 @@ pub struct FinishedRequest<'a> {
     pub ids: &'a Ids,
     /// The error that ended the response early. A client that disconnects is not an error.
     pub error: Option<&'a str>,
+}
+
+impl<'a> FinishedRequest<'a> {
+    /// The record of a request whose response has just ended, without a body, a client and an error, of the route `unmatched`. Set the
+    /// other fields afterwards.
+    #[inline]
+    pub fn new(
+        ids: &'a Ids,
+        method: &'a Method,
+        path: &'a str,
+        status: StatusCode,
+        begun: Instant,
+    ) -> Self {
+        let ended = Instant::now();
+        Self {
+            method,
+            route: UNMATCHED,
+            path: shortened(path, LONGEST_PATH),
+            status,
+            duration: ended.saturating_duration_since(begun),
+            ended,
+            request_bytes: 0,
+            response_bytes: 0,
+            client: None,
+            ids,
+            error: None,
+        }
+    }
 }

@@ -30,8 +30,7 @@ const LONGEST: usize = 2048;
 /// A field that is named like one of the chassis's (`status`, `client`, `request_id`) is written as `field.NAME`. Of several
 /// fields with the same name, the first is written. Texts are escaped. Nothing is redacted, so keep secrets out of fields.
 ///
-/// If the line is not written, because of `logs.access`, `logs.filter` or
-/// [`RoutePolicy::unlogged`](crate::RoutePolicy::unlogged), fields are ignored.
+/// If the line is not written, because of `logs.access`, `logs.filter` or the route (`RoutePolicy::unlogged`), fields are ignored.
 pub struct AccessFields<'a>(Option<&'a mut Line>);
 
 // === impl AccessFields ===
@@ -42,7 +41,7 @@ impl<'a> AccessFields<'a> {
     }
 
     /// The fields of a line that is not written.
-    pub(crate) fn ignored() -> Self {
+    pub fn ignored() -> Self {
         Self(None)
     }
 
@@ -56,7 +55,7 @@ impl<'a> AccessFields<'a> {
     /// Adds a whole number, of any integer type.
     ///
     /// ```
-    /// # fn end(fields: &mut axum_chassis::logs::AccessFields<'_>) {
+    /// # fn end(fields: &mut axum_chassis_logs::AccessFields<'_>) {
     /// let rows = ["a", "b"];
     /// fields.integer("rows", rows.len());
     /// # }

@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use axum_chassis::logs::{self, Format, Logs, Settings};
-use axum_chassis::settings::Size;
+use axum_chassis_logs::{self as logs, Format, Logs, Settings};
+use axum_chassis_settings::Size;
 use serde_json::Value;
 use tracing::{Level, info};
 
@@ -271,12 +271,7 @@ fn a_panic_is_one_line_and_the_process_goes_on() {
     assert_eq!(panic["target"], "panic");
     assert_eq!(panic["message"], "panicked: no luck\nwith 7");
     assert_eq!(panic["thread"], "worker-7");
-    assert!(
-        panic["location"]
-            .as_str()
-            .unwrap()
-            .contains("logs_process.rs:")
-    );
+    assert!(panic["location"].as_str().unwrap().contains("process.rs:"));
     assert!(
         panic["backtrace"]
             .as_str()

@@ -1,16 +1,61 @@
-//! Structured logging: flat JSON for machines, text for people, written by a dedicated thread.
+//! Structured logs of a process, written by a dedicated thread, so that logging never waits for the output.
 //!
-//! A line is formatted by the thread that logs, into a reused buffer, and copied into a bounded queue.
-//! Logging never waits for the output: lines that do not fit into the queue are dropped, counted, and
-//! reported when there is room again.
+//! [`install`] writes everything that goes through `tracing` or `log`, and panics, to the standard output: flat JSON for machines, text for
+//! people. [`start`] writes to any other [`Output`].
 //!
-//! In JSON each key occurs once. First come `timestamp`, `level`, `target` and `message`, then the
-//! event's fields, then those of its spans (inner spans override outer ones); lines of a request end
-//! with its `request_id`, `trace_id` and `span_id`. A field with the name of one of these keys is
-//! written as `field.NAME`.
+//! ```
+//! # fn main() -> Result<(), axum_chassis_logs::SetupError> {
+//! let logs = axum_chassis_logs::install(&axum_chassis_logs::Settings::default())?;
+//! tracing::info!(orders = 7, "loaded"); // {"timestamp":"…","level":"INFO","target":"app","message":"loaded","orders":7}
+//! logs.set_filter("info,sqlx=debug").expect("a valid filter");
+//! # Ok(()) }
+//! ```
+//!
+//! The thread that logs formats a line into a reused buffer, and copies the line into a bounded queue. Lines that do not fit into the queue
+//! are dropped, counted, and reported when there is room again.
+//!
+//! In JSON each key occurs once. First come `timestamp`, `level`, `target` and `message`, then the event's fields, then those of its spans
+//! (inner spans override outer ones). Lines of a request end with its `request_id`, `trace_id` and `span_id`. A field with the name of one
+//! of these keys is written as `field.NAME`.
+//!
+//! # Requests
+//!
+//! [`trace`] has the IDs of the request that a task serves. [`Logs::access`] writes the access line of a request.
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use axum_chassis_logs::trace::{self, Ids};
+//! use axum_chassis_logs::{FinishedRequest, Logs};
+//! use http::{Request, Response, StatusCode};
+//!
+//! async fn serve(request: Request<()>, logs: &Logs) -> Response<()> {
+//!     let begun = Instant::now();
+//!     let ids = Ids::from_headers(request.headers());
+//!     let response = trace::scope(ids.clone(), async {
+//!         tracing::info!("has the IDs of the request");
+//!         Response::new(())
+//!     });
+//!     let response = response.await;
+//!     let path = request.uri().path();
+//!     let finished = FinishedRequest::new(&ids, request.method(), path, response.status(), begun);
+//!     logs.access(&finished, |fields| fields.text("tier", "gold"));
+//!     response
+//! }
+//! ```
+
+#![forbid(unsafe_code)]
+// Public types can grow without a breaking change, and each one has `Debug`.
+#![warn(
+    missing_debug_implementations,
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    clippy::return_self_not_must_use
+)]
 
 mod access;
 mod bridge;
+mod chain;
 mod filter;
 mod install;
 mod layer;
@@ -19,6 +64,8 @@ mod output;
 mod panics;
 mod queue;
 mod recent;
+mod record;
+pub mod trace;
 mod write;
 mod writer;
 
@@ -27,6 +74,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{self, Arc};
 use std::time::Duration;
 
+use axum_chassis_settings::{Size, Validate, ValidationErrors};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{Level, Subscriber};
@@ -34,15 +82,15 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
 pub use self::access::{AccessFields, Integer};
+pub use self::chain::Chain;
 use self::filter::Filter;
 pub use self::filter::{InvalidFilter, check as check_filter};
-pub(crate) use self::install::{TracingLayer, install_beside};
+pub use self::install::{TracingLayer, install_with_layers};
 use self::line::{Line, Style};
 pub use self::output::Output;
 use self::queue::LineQueue;
 use self::recent::Recent;
-use crate::record::FinishedRequest;
-use crate::settings::{Size, Validate, ValidationErrors};
+pub use self::record::FinishedRequest;
 
 /// The section `logs` of the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -112,11 +160,11 @@ struct LogsState {
 /// If the filter cannot be read, the writer thread cannot be started, or another subscriber or logger is installed in this
 /// process.
 pub fn install(settings: &Settings) -> Result<Logs, SetupError> {
-    install_beside(settings, None, Vec::new())
+    install_with_layers(settings, None, Vec::new())
 }
 
 /// Like [`install`], with an additional `tracing` layer, such as one that exports spans. The layer receives the spans
-/// and events that pass the log's filter. To add layers with filters of their own, use [`Logs::layer`].
+/// and events that pass the log's filter. To add layers with filters of their own, use [`install_with_layers`].
 ///
 /// # Errors
 ///
@@ -125,7 +173,7 @@ pub fn install_with_layer(
     settings: &Settings,
     layer: impl Layer<Registry> + Send + Sync + 'static,
 ) -> Result<Logs, SetupError> {
-    install_beside(settings, Some(layer.boxed()), Vec::new())
+    install_with_layers(settings, Some(layer.boxed()), Vec::new())
 }
 
 /// Starts logs that write to `output`, and does not install them for the process.
@@ -164,8 +212,8 @@ pub fn start(settings: &Settings, output: Output) -> Result<Logs, SetupError> {
 ///
 /// ```
 /// let took = std::time::Duration::from_nanos(782_117);
-/// tracing::info!(duration_ms = axum_chassis::logs::milliseconds(took), "sent");
-/// # assert_eq!(axum_chassis::logs::milliseconds(took), 0.782);
+/// tracing::info!(duration_ms = axum_chassis_logs::milliseconds(took), "sent");
+/// # assert_eq!(axum_chassis_logs::milliseconds(took), 0.782);
 /// ```
 pub fn milliseconds(duration: Duration) -> f64 {
     // This division returns the `f64` that is nearest to the decimal number, so its text is the shortest.
@@ -211,7 +259,7 @@ impl Logs {
     /// The layer that writes lines, for a `main` of your own with other layers:
     ///
     /// ```
-    /// use axum_chassis::logs::{self, Output};
+    /// use axum_chassis_logs::{self as logs, Output};
     /// use tracing_subscriber::layer::SubscriberExt;
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -271,22 +319,20 @@ impl Logs {
         self.shared.panics.load(Ordering::Relaxed)
     }
 
-    /// The last warnings and errors as they are in the log, newest first.
-    #[cfg_attr(
-        not(feature = "admin-page"),
-        expect(dead_code, reason = "for the admin page")
-    )]
-    pub(crate) fn recent(&self) -> Vec<(Level, String)> {
+    /// The last warnings and errors as they are in the log, newest first: at most 200 lines and 128 KiB. The messages of panics are left
+    /// out, because they may contain secrets.
+    #[cfg(feature = "recent")]
+    pub fn recent(&self) -> Vec<(Level, String)> {
         self.shared.recent.newest_first()
     }
 
     /// Whether access lines are written at present: `logs.access` is true, and the filter passes the target `access` at INFO.
-    pub(crate) fn access_enabled(&self) -> bool {
+    fn access_enabled(&self) -> bool {
         self.shared.access && self.shared.filter.wants_access()
     }
 
-    /// Writes a line that no filter drops.
-    pub(crate) fn always(
+    /// Writes a line that no filter drops, such as the record of a change of the filter.
+    pub fn always(
         &self,
         level: Level,
         target: &str,
@@ -308,11 +354,7 @@ impl Logs {
     }
 
     /// Writes the line of a request that has ended. `add` is called once, even if the line is not written.
-    pub(crate) fn access(
-        &self,
-        request: &FinishedRequest<'_>,
-        add: impl FnOnce(&mut AccessFields<'_>),
-    ) {
+    pub fn access(&self, request: &FinishedRequest<'_>, add: impl FnOnce(&mut AccessFields<'_>)) {
         if !self.access_enabled() {
             return add(&mut AccessFields::ignored());
         }

@@ -7,11 +7,16 @@ use tracing_subscriber::registry::Registry;
 
 use super::{Logs, Output, Settings, SetupError, bridge, layer, panics, start};
 
-/// A layer of another crate, such as Sentry's.
-pub(crate) type TracingLayer = Box<dyn Layer<Registry> + Send + Sync>;
+/// A `tracing` layer of another crate, such as Sentry's.
+pub type TracingLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Installs the log, a layer `filtered` to which the log's filter applies, and layers `others` with their own filters.
-pub(crate) fn install_beside(
+/// Like [`install`](super::install), with additional `tracing` layers. The log's filter applies to the layer `filtered`. The layers
+/// `others` have filters of their own.
+///
+/// # Errors
+///
+/// The same as [`install`](super::install).
+pub fn install_with_layers(
     settings: &Settings,
     filtered: Option<TracingLayer>,
     mut others: Vec<TracingLayer>,

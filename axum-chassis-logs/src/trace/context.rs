@@ -10,7 +10,7 @@ pub struct TraceContext {
     trace: u128,
     span: u64,
     parent: Option<u64>,
-    pub(crate) sampled: bool,
+    sampled: bool,
     /// Whether the trace's ID is random. Level 2 of the standard passes this on as a flag.
     random: bool,
 }
@@ -85,10 +85,14 @@ impl TraceContext {
         (self.trace, self.span, self.parent)
     }
 
-    /// Whether this trace is recorded. The caller decides this, or an observer such as an exporter with a sampler,
-    /// through [`RequestHead::set_sampled`](crate::request::RequestHead::set_sampled).
+    /// Whether this trace is recorded. The caller decides this, unless [`set_sampled`](Self::set_sampled) overrides the decision.
     pub fn is_sampled(&self) -> bool {
         self.sampled
+    }
+
+    /// Decides whether this trace is recorded, such as by a sampler. [`inject`](super::inject) passes the decision on to other services.
+    pub fn set_sampled(&mut self, sampled: bool) {
+        self.sampled = sampled;
     }
 }
 

@@ -12,9 +12,9 @@ use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::LogsState;
+use super::chain::Chain;
 use super::line::{Line, with_ids};
 use super::write;
-use crate::error::Chain;
 
 /// Writes a line for each event that passes the filter.
 pub(super) struct Lines(pub(super) Arc<LogsState>);

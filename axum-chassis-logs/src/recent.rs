@@ -1,4 +1,4 @@
-//! Keeps the last warnings and errors for the admin page.
+//! Keeps the last warnings and errors, for a page that shows them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -25,7 +25,7 @@ struct RecentLines {
 }
 
 impl super::LogsState {
-    /// Queues a line for the output. A warning or an error is also kept for the admin page.
+    /// Queues a line for the output. A warning or an error is also kept for [`recent`](super::Logs::recent).
     pub(super) fn push(&self, level: Level, line: &[u8]) {
         self.recent.push(level, line);
         self.queue.push(level, line);
@@ -35,9 +35,9 @@ impl super::LogsState {
 // === impl Recent ===
 
 impl Recent {
-    /// Keeps a line, if it is a warning or worse and there is a page to show it.
+    /// Keeps a line, if it is a warning or worse and somebody can read it.
     pub(super) fn push(&self, level: Level, line: &[u8]) {
-        if level > Level::WARN || cfg!(not(feature = "admin-page")) {
+        if level > Level::WARN || cfg!(not(feature = "recent")) {
             return;
         }
         let line = shortened(line.trim_ascii_end());
@@ -53,6 +53,7 @@ impl Recent {
     }
 
     /// The kept lines, newest first.
+    #[cfg(any(feature = "recent", test))]
     pub(super) fn newest_first(&self) -> Vec<(Level, String)> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();

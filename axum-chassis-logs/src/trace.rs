@@ -1,11 +1,11 @@
 //! Request IDs and W3C trace context of the current request.
 //!
-//! The request layer sets them while the handler runs. Log lines contain them, [`current`] returns them, and [`inject`]
-//! adds them to a request to another service:
+//! They are set while a handler runs: by the request layer of `axum-chassis`, or with [`scope`]. Log lines contain them, [`current`] returns
+//! them, and [`inject`] adds them to a request to another service:
 //!
 //! ```
 //! let mut request = http::Request::get("http://stock/items/7").body(())?;
-//! axum_chassis::trace::inject(request.headers_mut());
+//! axum_chassis_logs::trace::inject(request.headers_mut());
 //! # Ok::<(), http::Error>(())
 //! ```
 //!
@@ -21,7 +21,7 @@ use std::future::Future;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use self::context::TraceContext;
-pub(crate) use self::digits::digits;
+pub(super) use self::digits::digits;
 pub use self::request_id::RequestId;
 
 /// The header of a request ID, in requests and responses.
@@ -44,7 +44,7 @@ pub fn current() -> Option<Ids> {
 }
 
 /// Calls `read` with the current IDs, which avoids cloning them. Returns `None` outside of a request.
-pub(crate) fn with_current<R>(read: impl FnOnce(&Ids) -> R) -> Option<R> {
+pub(super) fn with_current<R>(read: impl FnOnce(&Ids) -> R) -> Option<R> {
     CURRENT.try_with(read).ok()
 }
 
@@ -56,16 +56,13 @@ pub fn inject(headers: &mut HeaderMap) {
 }
 
 /// Runs `future` with `ids` as the current IDs, for tasks that outlive their request.
-pub fn scope<F: Future>(ids: Ids, future: F) -> impl Future<Output = F::Output> {
-    scoped(ids, future)
-}
-
-/// The type that [`scope`] returns.
-pub(crate) type Scoped<F> = tokio::task::futures::TaskLocalFuture<Ids, F>;
-
-pub(crate) fn scoped<F: Future>(ids: Ids, future: F) -> Scoped<F> {
+#[inline]
+pub fn scope<F: Future>(ids: Ids, future: F) -> Scoped<F> {
     CURRENT.scope(ids, future)
 }
+
+/// The future that [`scope`] returns.
+pub type Scoped<F> = tokio::task::futures::TaskLocalFuture<Ids, F>;
 
 /// The IDs of one request, for logs and for calls to other services.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +118,7 @@ impl Ids {
     }
 
     /// Calls `run` with these IDs as the current ones.
-    pub(crate) fn enter<R>(&self, run: impl FnOnce() -> R) -> R {
+    pub fn enter<R>(&self, run: impl FnOnce() -> R) -> R {
         CURRENT.sync_scope(self.clone(), run)
     }
 
@@ -158,7 +155,7 @@ fn tracestate(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// The beginning of a text that a client sent, at most `longest` bytes, for log lines and spans. The text is shortened,
 /// because Docker and CRI split log lines of more than 16 KiB.
-pub(crate) fn shortened(text: &str, longest: usize) -> &str {
+pub(super) fn shortened(text: &str, longest: usize) -> &str {
     if text.len() <= longest {
         return text;
     }
