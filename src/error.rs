@@ -4,6 +4,8 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use axum_chassis_server::BindError;
+
 pub(crate) use crate::logs::Chain;
 
 /// The error that ended a service or one of its commands, or prevented its start.
@@ -50,12 +52,11 @@ impl Error {
         }
     }
 
-    pub(crate) fn bind(
-        listener: &'static str,
-        address: impl fmt::Display,
-    ) -> impl FnOnce(std::io::Error) -> Self {
-        let address = address.to_string();
-        move |source| Self::Bind {
+    /// The error of the listener with this name.
+    pub(crate) fn bind(listener: &'static str) -> impl FnOnce(BindError) -> Self {
+        move |BindError {
+                  address, source, ..
+              }| Self::Bind {
             listener,
             address,
             source,

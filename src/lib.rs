@@ -52,12 +52,9 @@
 // The groups below follow the layers of ARCHITECTURE.md, the lowest first. That page has the rule of who may import whom.
 mod backoff;
 mod boxed;
-mod cgroup;
-mod chunks;
 mod error;
 mod platform;
 mod problem;
-mod rate_limit;
 
 mod threads;
 
@@ -71,7 +68,6 @@ mod background;
 mod observer;
 #[cfg(feature = "openapi")]
 pub mod openapi;
-mod upload;
 
 mod shared;
 

@@ -18,6 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::response::Response;
+use axum_chassis_server::RateLimit;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::uri::Authority;
@@ -31,7 +32,6 @@ use self::reason::Reason;
 use crate::logs::Logs;
 use crate::metrics::{Counter, Family, InvalidMetric, Metrics};
 use crate::platform;
-use crate::rate_limit::RateLimit;
 use crate::settings::Secret;
 
 /// The requests that may read `/`, `/status`, `/config` and `/log` once `admin.token` is set.

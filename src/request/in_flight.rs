@@ -6,19 +6,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::Request;
+use axum_chassis_server::{Limits, Upload};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use prometheus::IntGauge;
 
 use super::policy::Grant;
 use super::{Endpoint, LayerState};
-use crate::limits::Limits;
 use crate::logs::{AccessFields, FinishedRequest};
 use crate::metrics::http::Route;
 use crate::observer::{Observed, RequestHead};
 use crate::problem::ErrorMap;
 use crate::trace::Ids;
-use crate::upload::Upload;
 
 /// A request in flight. If it is dropped before `end`, the client has disconnected (499), or the shutdown has aborted
 /// the request (503).

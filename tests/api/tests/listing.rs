@@ -1,4 +1,4 @@
-//! The public APIs of the crates in `listing.txt`, `logs.txt`, `otlp.txt`, `settings.txt` and `testing.txt`: reviewers see every change of them.
+//! The public APIs of the crates in `listing.txt`, `logs.txt`, `otlp.txt`, `server.txt`, `settings.txt` and `testing.txt`: reviewers see every change of them.
 //! `UPDATE_SNAPSHOTS=1 cargo test --package api -- --ignored` writes it.
 
 use std::collections::BTreeSet;
@@ -58,11 +58,12 @@ const FOREIGN: [(&str, &[&str]); 18] = [
     ),
 ];
 /// The crates of the language, and ours.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "alloc",
     "axum_chassis",
     "axum_chassis_logs",
     "axum_chassis_otlp",
+    "axum_chassis_server",
     "axum_chassis_settings",
     "axum_chassis_testing",
     "core",
@@ -114,6 +115,7 @@ fn the_public_api_equals_its_listing() {
         ("axum-chassis", "listing.txt"),
         ("axum-chassis-logs", "logs.txt"),
         ("axum-chassis-otlp", "otlp.txt"),
+        ("axum-chassis-server", "server.txt"),
         ("axum-chassis-settings", "settings.txt"),
         ("axum-chassis-testing", "testing.txt"),
     ]

@@ -78,6 +78,7 @@ fn the_vendored_crates_are_what_cargo_package_would_ship() {
         "axum-chassis-logs",
         "axum-chassis-otlp",
         "axum-chassis-redis",
+        "axum-chassis-server",
         "axum-chassis-settings",
         "axum-chassis-sqlx",
         "axum-chassis-testing",

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::events::Events;
 use crate::limits::Limits;
-use crate::metrics::http::Http;
 use crate::rate_limit::RateLimit;
 
 /// At most one warning is logged in this time.
@@ -32,7 +32,7 @@ impl Slots {
     }
 
     /// Adjusts the number of slots to the limit. Surplus slots in use are removed when their connections have ended.
-    pub(super) fn resize(&mut self, http: &Http) {
+    pub(super) fn resize(&mut self, events: &dyn Events) {
         let limit = self.limits.connections().min(Semaphore::MAX_PERMITS);
         if limit == self.number {
             return;
@@ -43,18 +43,17 @@ impl Slots {
         } else {
             self.number -= self.semaphore.forget_permits(self.number - limit);
         }
-        http.connections_limit
-            .set(i64::try_from(limit).unwrap_or(i64::MAX));
+        events.connections_limited(limit);
     }
 
     /// Warns that all slots are taken. `limit` names the setting that limits them.
-    pub(super) fn warn(&self, limit: &str, http: &Http) {
+    pub(super) fn warn(&self, limit: &str) {
         let Some(others) = self.warning_limit.admit() else {
             return;
         };
         tracing::warn!(
-            connections = http.connections.get(),
-            limit = http.connections_limit.get(),
+            connections = self.number,
+            limit = self.limits.connections(),
             others,
             "at {limit}: the connection that has been idle longest makes room for each new one"
         );

@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use tokio::task::futures::TaskLocalFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::metrics::Counter;
+use crate::events::Events;
 
 tokio::task_local! {
     /// The wait of the task's stream.
@@ -70,19 +70,19 @@ pin_project! {
         answer: TaskLocalFuture<Wait, F>,
         wait: Wait,
         limit: Duration,
-        timeouts: Counter,
+        events: Arc<dyn Events>,
         timer: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<F: Future<Output = ()>> TimedStream<F> {
-    pub(super) fn new(answer: F, limit: Duration, timeouts: Counter) -> Self {
+    pub(super) fn new(answer: F, limit: Duration, events: Arc<dyn Events>) -> Self {
         let wait = Wait::new();
         Self {
             answer: WAIT.scope(wait.clone(), answer),
             wait,
             limit,
-            timeouts,
+            events,
             timer: None,
         }
     }
@@ -108,7 +108,7 @@ impl<F: Future<Output = ()>> Future for TimedStream<F> {
         }
         match timer.as_mut().poll(context) {
             Poll::Ready(()) => {
-                this.timeouts.inc();
+                this.events.send_timed_out();
                 Poll::Ready(())
             }
             Poll::Pending => Poll::Pending,

@@ -155,7 +155,7 @@ impl<Slot: Send + Sync + 'static> Connection<Slot> {
                     }
                     Some((limit, _)) => {
                         if limit == TimeLimit::Send {
-                            server.http.send_timeouts.inc();
+                            server.events.send_timed_out();
                         }
                         return Poll::Ready(Ok(()));
                     }

@@ -4,26 +4,28 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 /// The largest chunk for HTTP/1, in bytes: a connection buffers as much anyway.
-pub(crate) const HTTP1: usize = 64 * 1024;
+pub const HTTP1: usize = 64 * 1024;
 /// The largest chunk for an HTTP/2 stream, in bytes: the size of its frames.
-pub(crate) const HTTP2: usize = 16 * 1024;
+pub const HTTP2: usize = 16 * 1024;
 
 /// The last chunk of an HTTP/2 stream, in bytes. At most this much still waits for the client after the request has
 /// ended.
 const END: usize = 256;
 
 /// The rest of a frame that is larger than the largest chunk.
-#[derive(Default)]
-pub(crate) struct Chunks(Bytes);
+#[derive(Debug, Default)]
+pub struct Chunks(Bytes);
 
 impl Chunks {
     /// The next chunk of the rest.
-    pub(crate) fn next(&mut self, longest: usize) -> Option<Frame<Bytes>> {
+    #[inline]
+    pub fn next(&mut self, longest: usize) -> Option<Frame<Bytes>> {
         (!self.0.is_empty()).then(|| Frame::data(self.0.split_to(longest.min(self.0.len()))))
     }
 
     /// The first chunk of a frame, or the whole frame if it is small enough.
-    pub(crate) fn split(&mut self, frame: Frame<Bytes>, longest: usize) -> Frame<Bytes> {
+    #[inline]
+    pub fn split(&mut self, frame: Frame<Bytes>, longest: usize) -> Frame<Bytes> {
         match frame.into_data() {
             Ok(mut data) if data.len() > longest => {
                 self.0 = data.split_off(longest);
@@ -39,7 +41,8 @@ impl Chunks {
     /// As soon as the client's window has room for one byte, hyper takes a whole chunk and polls for the next. The
     /// body therefore ends only when the window has room for the last chunk too, so all chunks before it have been
     /// sent.
-    pub(crate) fn keep_end(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+    #[inline]
+    pub fn keep_end(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         let length = frame.data_ref().map_or(0, Bytes::len);
         match self.0.is_empty() && length > END {
             true => self.split(frame, length - END),
@@ -48,7 +51,7 @@ impl Chunks {
     }
 
     /// The remaining size of a body: the rest here, plus that of the inner body.
-    pub(crate) fn size_hint(&self, body: &impl Body) -> SizeHint {
+    pub fn size_hint(&self, body: &impl Body) -> SizeHint {
         let mut hint = body.size_hint();
         let left = self.0.len() as u64;
         // The upper bound first, because it must not be less than the lower one.
@@ -59,7 +62,8 @@ impl Chunks {
         hint
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    #[inline]
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Admits one line in each period.
 #[derive(Debug)]
-pub(crate) struct RateLimit {
+pub struct RateLimit {
     period: Duration,
     state: Mutex<State>,
 }
@@ -17,7 +17,8 @@ struct State {
 }
 
 impl RateLimit {
-    pub(crate) const fn new(period: Duration) -> Self {
+    /// Admits one line in each `period`.
+    pub const fn new(period: Duration) -> Self {
         Self {
             period,
             state: Mutex::new(State {
@@ -28,7 +29,7 @@ impl RateLimit {
     }
 
     /// If a line may be logged now, the number of lines left out since the last one.
-    pub(crate) fn admit(&self) -> Option<u64> {
+    pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }
 

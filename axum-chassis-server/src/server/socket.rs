@@ -15,7 +15,6 @@ use super::ListenerState;
 use super::activity::Activity;
 use super::refusal::RefusalKind;
 use super::transport::{self, Transport};
-use crate::metrics::http::Held;
 
 /// Responses up to this length, in bytes, are written in one piece.
 const SMALL: usize = 1024;
@@ -32,7 +31,7 @@ pub(super) struct Socket<Slot> {
     is_new: bool,
     linger: Option<Pin<Box<Sleep>>>,
     /// A response that its client has not read counts as a request in flight, although the request itself has ended.
-    answer_left: Option<Held>,
+    answer_left: bool,
     _slot: Slot,
 }
 
@@ -45,8 +44,7 @@ impl<Slot> Socket<Slot> {
         peer: SocketAddr,
         slot: Slot,
     ) -> Self {
-        server.http.connections.inc();
-        server.http.connections_total.inc();
+        server.events.connection_opened();
         Self {
             stream,
             server,
@@ -54,7 +52,7 @@ impl<Slot> Socket<Slot> {
             peer,
             is_new: true,
             linger: None,
-            answer_left: None,
+            answer_left: false,
             _slot: slot,
         }
     }
@@ -62,8 +60,9 @@ impl<Slot> Socket<Slot> {
     #[cold]
     fn note_left(&mut self) {
         let is_left = self.activity.has_answer_left();
-        if is_left != self.answer_left.is_some() {
-            self.answer_left = is_left.then(|| self.server.http.active_requests.hold());
+        if is_left != self.answer_left {
+            self.answer_left = is_left;
+            self.server.events.response_left(is_left);
         }
     }
 
@@ -85,7 +84,10 @@ impl<Slot> Socket<Slot> {
 
 impl<Slot> Drop for Socket<Slot> {
     fn drop(&mut self) {
-        self.server.http.connections.dec();
+        if self.answer_left {
+            self.server.events.response_left(false);
+        }
+        self.server.events.connection_closed();
     }
 }
 

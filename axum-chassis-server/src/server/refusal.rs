@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Chain;
-use crate::metrics::{Counter, Family};
+use crate::causes::causes;
+use crate::events::Events;
 use crate::rate_limit::RateLimit;
 
 /// At most one line is logged in this time. The next line contains the number of rejections in between.
@@ -37,7 +38,7 @@ impl RefusalKind {
 
     /// The kind of an error of hyper. `None` if the client has only closed the connection.
     pub(super) fn of_error(error: &(dyn Error + 'static)) -> Option<Self> {
-        let kind = anyhow::Chain::new(error).find_map(|error| {
+        let kind = causes(error).find_map(|error| {
             if let Some(error) = error.downcast_ref::<h2::Error>() {
                 // An error that the client has sent is not counted.
                 return Some((error.is_library() && !error.is_io()).then_some(Self::Http2));
@@ -83,14 +84,14 @@ impl RefusalKind {
 
 /// Counts and logs rejected requests.
 pub(super) struct Refusals {
-    counter: Family<Counter, 1>,
+    events: Arc<dyn Events>,
     log_limit: RateLimit,
 }
 
 impl Refusals {
-    pub(super) fn new(counter: Family<Counter, 1>) -> Self {
+    pub(super) fn new(events: Arc<dyn Events>) -> Self {
         Self {
-            counter,
+            events,
             log_limit: RateLimit::new(LOG_PERIOD),
         }
     }
@@ -102,17 +103,23 @@ impl Refusals {
         peer: SocketAddr,
         error: Option<&(dyn Error + 'static)>,
     ) {
-        self.counter.with([kind.label()]).inc();
+        self.events.refused(kind.label());
         let Some(others) = self.log_limit.admit() else {
             return;
         };
         tracing::warn!(
             client = %peer.ip(),
             reason = kind.label(),
-            error = error.map(|error| tracing::field::display(Chain(error))),
+            error = error.map(|error| tracing::field::display(line(error))),
             others,
             "request refused: {}",
             kind.remedy()
         );
     }
+}
+
+/// An error and its causes in one line.
+fn line(error: &(dyn Error + 'static)) -> String {
+    let causes: Vec<String> = causes(error).map(ToString::to_string).collect();
+    causes.join(": ")
 }

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use axum_chassis_settings::{Duration, Network, Validate, ValidationErrors};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::client_ip::{AcceptIds, ForwardedHeader, Proxies};
-use crate::settings::{Duration, Network, Validate, ValidationErrors};
 
 /// hyper's default maximum number of headers. hyper has a table of this size on the stack; for any other maximum, it
 /// allocates a table for each request.

@@ -5,47 +5,51 @@ use std::path::{Path, PathBuf};
 
 /// The CPU quota of this process.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Quota {
+#[non_exhaustive]
+pub struct Quota {
     /// The quota in cores, such as 1.5.
-    pub(crate) cores: f64,
+    pub cores: f64,
     /// The file that it was read from.
-    pub(crate) source: PathBuf,
+    pub source: PathBuf,
 }
 
 /// The CPU quota, if there is one: the smallest of this cgroup and its parents.
-pub(crate) fn cpu_quota() -> Option<Quota> {
+pub fn cpu_quota() -> Option<Quota> {
     Cgroup::current().cpu_quota()
 }
 
 /// The memory limit of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MemoryLimit {
-    pub(crate) bytes: u64,
+#[non_exhaustive]
+pub struct MemoryLimit {
+    /// The limit in bytes.
+    pub bytes: u64,
     /// The file that it was read from.
-    pub(crate) source: PathBuf,
+    pub source: PathBuf,
 }
 
 /// The memory limit, if there is one: the smallest of this cgroup and its parents.
-pub(crate) fn memory_limit() -> Option<MemoryLimit> {
+pub fn memory_limit() -> Option<MemoryLimit> {
     Cgroup::current().memory_limit()
 }
 
 /// The cgroup of this process, and its directories.
 #[derive(Clone, Debug)]
-pub(crate) struct Cgroup {
+pub struct Cgroup {
     cpu: Controller,
     memory: Controller,
 }
 
 /// CPU throttling of this cgroup by its quota.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Throttling {
+#[non_exhaustive]
+pub struct Throttling {
     /// Periods in which the quota was enforced.
-    pub(crate) periods: u64,
+    pub periods: u64,
     /// Periods in which the quota was used up.
-    pub(crate) throttled_periods: u64,
+    pub throttled_periods: u64,
     /// The total duration for which the cgroup's threads were stopped.
-    pub(crate) throttled_seconds: f64,
+    pub throttled_seconds: f64,
 }
 
 /// A controller's directories, from that of this process's cgroup up to the visible root.
@@ -65,7 +69,7 @@ enum Version {
 
 impl Cgroup {
     /// The cgroup of this process.
-    pub(crate) fn current() -> Self {
+    pub fn current() -> Self {
         let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         Self::at(Path::new("/sys/fs/cgroup"), &membership)
     }
@@ -78,7 +82,7 @@ impl Cgroup {
         }
     }
 
-    pub(crate) fn cpu_quota(&self) -> Option<Quota> {
+    pub fn cpu_quota(&self) -> Option<Quota> {
         let quotas = self.cpu.directories.iter().filter_map(|directory| {
             let (cores, source) = match self.cpu.version {
                 Version::V2 => {
@@ -99,7 +103,7 @@ impl Cgroup {
         quotas.min_by(|a, b| a.cores.total_cmp(&b.cores))
     }
 
-    pub(crate) fn throttling(&self) -> Option<Throttling> {
+    pub fn throttling(&self) -> Option<Throttling> {
         let stat = fs::read_to_string(self.cpu.directories.first()?.join("cpu.stat")).ok()?;
         let throttled_seconds = match self.cpu.version {
             Version::V2 => keyed(&stat, "throttled_usec")? as f64 / 1e6,
@@ -112,7 +116,7 @@ impl Cgroup {
         })
     }
 
-    pub(crate) fn memory_limit(&self) -> Option<MemoryLimit> {
+    pub fn memory_limit(&self) -> Option<MemoryLimit> {
         let file = match self.memory.version {
             Version::V2 => "memory.max",
             Version::V1 => "memory.limit_in_bytes",
@@ -130,7 +134,7 @@ impl Cgroup {
     }
 
     /// Bytes in use, including the page cache: the kernel compares this number with the limit.
-    pub(crate) fn memory_usage(&self) -> Option<u64> {
+    pub fn memory_usage(&self) -> Option<u64> {
         let file = match self.memory.version {
             Version::V2 => "memory.current",
             Version::V1 => "memory.usage_in_bytes",

@@ -1,21 +1,19 @@
 //! Listening sockets: TCP, Unix, and those that the process has inherited.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 use listenfd::ListenFd;
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
 
+use super::socket_file::{self, SocketFile};
 use super::transport::Transport;
-use crate::error::Error;
 
+/// The variable that names inherited sockets, in errors.
+const LISTEN_FDS: &str = "LISTEN_FDS";
 /// The maximum number of connections that wait in the kernel while the listener is at its own limit.
 const BACKLOG: u32 = 1024;
 /// The address that stands for the peer of a Unix socket, which has no address. Like a peer with 127.0.0.1, it is on
@@ -24,8 +22,8 @@ const LOCAL_PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LO
 
 /// A socket that listens already: one that the program has opened, or one that it has inherited.
 ///
-/// Pass it to [`Server::listener`](crate::Server::listener), which also accepts tokio's `TcpListener` and
-/// `UnixListener`.
+/// [`Bound::listening`] takes it, and also tokio's `TcpListener` and `UnixListener`. In a program on axum-chassis, pass it to
+/// `axum_chassis::Server::listener`.
 #[derive(Debug)]
 pub struct ListenSocket(SocketOrigin);
 
@@ -48,7 +46,9 @@ pub(super) enum Acceptor {
 
 /// The address of a listening socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ListenAddress {
+#[non_exhaustive]
+pub enum ListenAddress {
+    /// The host and the port.
     Tcp(SocketAddr),
     /// The path, unless the socket has none.
     Unix(Option<PathBuf>),
@@ -56,7 +56,7 @@ pub(crate) enum ListenAddress {
 
 /// A bound address without a listener: connections are refused until it listens.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub struct Bound {
     socket: BoundKind,
     address: ListenAddress,
 }
@@ -69,13 +69,14 @@ enum BoundKind {
     Listening(Acceptor),
 }
 
-/// The file of a Unix socket that this process has bound. The file is removed when this value is dropped, unless
-/// another process has replaced the file meanwhile.
+/// An address that cannot be bound, or on which the socket cannot listen. Its `source` is the operating system's error.
 #[derive(Debug)]
-pub(super) struct SocketFile {
-    path: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
+#[non_exhaustive]
+pub struct BindError {
+    /// The address as it was configured, or the origin of the socket.
+    pub address: String,
+    /// The operating system's error.
+    pub source: io::Error,
 }
 
 // === impl ListenSocket ===
@@ -89,13 +90,13 @@ impl ListenSocket {
     /// no other thread may read the environment.
     ///
     /// ```
-    /// use axum_chassis::server::ListenSocket;
+    /// use axum_chassis_server::ListenSocket;
     ///
-    /// fn main() -> anyhow::Result<()> {
+    /// fn main() -> std::io::Result<()> {
     ///     let socket = ListenSocket::inherited()?;
     ///     tokio::runtime::Runtime::new()?.block_on(serve(socket))
     /// }
-    /// # async fn serve(_: Option<ListenSocket>) -> anyhow::Result<()> { Ok(()) }
+    /// # async fn serve(_: Option<ListenSocket>) -> std::io::Result<()> { Ok(()) }
     /// ```
     ///
     /// # Errors
@@ -117,6 +118,27 @@ impl From<UnixListener> for ListenSocket {
     /// The socket's file stays when the server stops.
     fn from(listener: UnixListener) -> Self {
         Self(SocketOrigin::Program(Acceptor::Unix(listener, None)))
+    }
+}
+
+// === impl BindError ===
+
+impl BindError {
+    fn of(address: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
+        let address = address.to_string();
+        move |source| Self { address, source }
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot bind {}", self.address)
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
     }
 }
 
@@ -151,7 +173,7 @@ impl Acceptor {
 
 /// An inherited socket that is not registered with a runtime yet.
 #[derive(Debug)]
-pub(crate) enum Inherited {
+enum Inherited {
     Tcp(std::net::TcpListener),
     Unix(std::os::unix::net::UnixListener),
 }
@@ -159,7 +181,7 @@ pub(crate) enum Inherited {
 impl Inherited {
     /// The socket that the process was started with. Removes its variables from the environment, so that child processes
     /// do not take it for theirs.
-    pub(crate) fn take() -> io::Result<Option<Self>> {
+    fn take() -> io::Result<Option<Self>> {
         let mut sockets = ListenFd::from_env();
         match sockets.len() {
             0 => return Ok(None),
@@ -220,7 +242,7 @@ impl Inherited {
 
 impl ListenAddress {
     /// Host and port, unless it is a Unix socket.
-    pub(crate) fn tcp(&self) -> Option<SocketAddr> {
+    pub fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
             Self::Unix(_) => None,
@@ -228,7 +250,7 @@ impl ListenAddress {
     }
 
     /// Host and port. A Unix socket counts as port 0 of 127.0.0.1, as its peers do.
-    pub(crate) fn socket_address(&self) -> SocketAddr {
+    pub fn socket_address(&self) -> SocketAddr {
         self.tcp().unwrap_or(LOCAL_PEER)
     }
 }
@@ -246,11 +268,14 @@ impl fmt::Display for ListenAddress {
 // === impl Bound ===
 
 impl Bound {
-    /// Binds `host:port`. `name` is the listener's name in errors.
+    /// Binds `host:port`. Port 0 lets the system choose.
     ///
     /// # Errors
-    /// [`Error::Bind`] with the address, if it cannot be resolved or bound.
-    pub(crate) fn tcp(name: &'static str, host: &str, port: u16) -> Result<Self, Error> {
+    /// If the address cannot be resolved or bound.
+    ///
+    /// # Panics
+    /// For this and the following methods: outside of a tokio runtime.
+    pub fn tcp(host: &str, port: u16) -> Result<Self, BindError> {
         let bind = || {
             // A name such as `localhost` may resolve to several addresses. The first that works is used.
             let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
@@ -266,51 +291,51 @@ impl Bound {
             }
             Err(refused)
         };
-        bind().map_err(Error::bind(name, format_args!("{host}:{port}")))
+        bind().map_err(BindError::of(format_args!("{host}:{port}")))
     }
 
     /// Binds the address in the settings.
     ///
     /// # Errors
-    /// [`Error::Bind`] with the address.
-    pub(crate) fn main(settings: &super::Settings) -> Result<Self, Error> {
+    /// If it cannot be bound.
+    pub fn from_settings(settings: &super::Settings) -> Result<Self, BindError> {
         let Some(path) = &settings.unix_socket else {
-            return Self::tcp("main", &settings.host, settings.port);
+            return Self::tcp(&settings.host, settings.port);
         };
         let address = ListenAddress::Unix(Some(path.clone()));
-        let bound = bind_unix(path, settings.unix_socket_mode());
-        let (socket, file) = bound.map_err(Error::bind("main", &address))?;
+        let bound = socket_file::bind(path, settings.unix_socket_mode());
+        let (socket, file) = bound.map_err(BindError::of(&address))?;
         Ok(Self {
             socket: BoundKind::Unix(socket, file),
             address,
         })
     }
 
-    /// The socket that the process was started with. It listens already.
-    pub(crate) fn inherited(socket: Inherited) -> Result<Self, Error> {
-        let bound = Self::listening(ListenSocket(SocketOrigin::Inherited(socket)));
-        bound.map_err(Error::bind("main", "LISTEN_FDS"))
-    }
-
-    /// A socket that listens already.
-    pub(crate) fn listening(socket: ListenSocket) -> io::Result<Self> {
-        let acceptor = match socket.0 {
-            SocketOrigin::Program(acceptor) => acceptor,
-            SocketOrigin::Inherited(socket) => socket.listen()?,
+    /// Takes a socket that listens already.
+    ///
+    /// # Errors
+    /// If the operating system does not return the socket's address, or rejects the socket.
+    pub fn listening(socket: impl Into<ListenSocket>) -> Result<Self, BindError> {
+        let (acceptor, origin) = match socket.into().0 {
+            SocketOrigin::Program(acceptor) => (Ok(acceptor), "the program's listener"),
+            SocketOrigin::Inherited(socket) => (socket.listen(), LISTEN_FDS),
         };
-        Ok(Self {
-            address: acceptor.address()?,
-            socket: BoundKind::Listening(acceptor),
-        })
+        let bound = acceptor.and_then(|acceptor| {
+            Ok(Self {
+                address: acceptor.address()?,
+                socket: BoundKind::Listening(acceptor),
+            })
+        });
+        bound.map_err(BindError::of(origin))
     }
 
     /// The bound address, with the actual port for port 0.
-    pub(crate) fn address(&self) -> &ListenAddress {
+    pub fn address(&self) -> &ListenAddress {
         &self.address
     }
 
     /// Makes the socket listen.
-    pub(super) fn acceptor(self, name: &'static str) -> Result<Acceptor, Error> {
+    pub(super) fn acceptor(self) -> Result<Acceptor, BindError> {
         let listen = || {
             Ok(match self.socket {
                 BoundKind::Tcp(socket) => Acceptor::Tcp(socket.listen(BACKLOG)?),
@@ -327,7 +352,7 @@ impl Bound {
                 BoundKind::Listening(acceptor) => acceptor,
             })
         };
-        listen().map_err(Error::bind(name, self.address))
+        listen().map_err(BindError::of(self.address))
     }
 }
 
@@ -339,63 +364,4 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpSocket> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
-}
-
-fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<(UnixSocket, SocketFile)> {
-    remove_stale(path)?;
-    let socket = UnixSocket::new_stream()?;
-    socket.bind(path)?;
-    let file = SocketFile {
-        identity: identity(path)?,
-        path: path.to_owned(),
-    };
-    // This is early enough: nobody can connect before the socket listens.
-    if let Some(mode) = mode {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    }
-    Ok((socket, file))
-}
-
-/// Removes the socket file of a process that was killed. The file of a process that still listens stays.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let is_socket = match fs::symlink_metadata(path) {
-        Ok(file) => file.file_type().is_socket(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if !is_socket {
-        let message = "there is a file that is not a socket";
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
-    }
-    // One poll is enough: a connection to a listening socket succeeds at once, or waits for room in the socket's queue.
-    let connect = pin!(UnixStream::connect(path));
-    match connect.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path)
-        }
-        Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-        _ => {
-            let message = "another process listens there";
-            Err(io::Error::new(io::ErrorKind::AddrInUse, message))
-        }
-    }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let file = fs::symlink_metadata(path)?;
-    Ok((file.dev(), file.ino()))
-}
-
-impl SocketFile {
-    fn is_ours(&self) -> bool {
-        identity(&self.path).is_ok_and(|identity| identity == self.identity)
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if self.is_ours() {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
 }

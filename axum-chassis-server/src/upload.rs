@@ -13,13 +13,14 @@ use bytes::Bytes;
 use http::Request;
 use http_body::{Frame, SizeHint};
 
+use crate::causes::causes;
 use crate::limits::Limits;
 
 /// The state of a request body. Cheap to clone; clones share their state.
-#[derive(Clone)]
-pub(crate) struct Upload(Arc<UploadState>);
+#[derive(Clone, Debug)]
+pub struct Upload(Arc<UploadState>);
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct UploadState {
     received: AtomicU64,
     /// The limits that the body's bytes count towards, once the limits are set.
@@ -56,7 +57,7 @@ const FREE: u64 = 16 * 1024;
 impl Upload {
     /// Tracks the body of a request, if there is one. A second call for the same request returns the same state.
     #[inline]
-    pub(crate) fn watch(request: &mut Request<Body>) -> Option<Self> {
+    pub fn watch(request: &mut Request<Body>) -> Option<Self> {
         match request.body().is_end_stream() {
             true => None,
             false => Some(Self::of(request)),
@@ -80,12 +81,14 @@ impl Upload {
 
     /// Counts the bytes that are read towards `limits.buffered`. They count until they are dropped. Those that are held
     /// at the end of the body count until [`let_go`](Self::let_go).
-    pub(crate) fn hold_within(&self, limits: &Limits) {
+    #[inline]
+    pub fn hold_within(&self, limits: &Limits) {
         let _ = self.0.limits.set(limits.clone());
     }
 
     /// Records that the request has ended, and releases its memory.
-    pub(crate) fn let_go(&self) {
+    #[inline]
+    pub fn let_go(&self) {
         self.0.has_ended.store(true, Ordering::Relaxed);
         self.0.let_go(u64::MAX);
     }
@@ -96,22 +99,26 @@ impl Upload {
     }
 
     /// Whether the body was rejected because of `limits.buffered`.
-    pub(crate) fn is_refused(&self) -> bool {
+    #[inline]
+    pub fn is_refused(&self) -> bool {
         self.0.stage.load(Ordering::Relaxed) == NO_ROOM
     }
 
     /// The number of bytes that have been read.
-    pub(crate) fn received(&self) -> u64 {
+    #[inline]
+    pub fn received(&self) -> u64 {
         self.0.received.load(Ordering::Relaxed)
     }
 
     /// Whether all of the body has been read.
-    pub(crate) fn is_complete(&self) -> bool {
+    #[inline]
+    pub fn is_complete(&self) -> bool {
         self.0.stage.load(Ordering::Relaxed) == COMPLETE
     }
 
     /// Whether the client aborted the body.
-    pub(crate) fn is_broken(&self) -> bool {
+    #[inline]
+    pub fn is_broken(&self) -> bool {
         self.0.stage.load(Ordering::Relaxed) == BROKEN
     }
 
@@ -263,7 +270,7 @@ impl Error for NoRoom {}
 /// Whether the client aborted a body: it closed the connection or reset the stream.
 fn is_gone(error: &(dyn Error + 'static)) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    let is_gone = anyhow::Chain::new(error).find_map(|error| {
+    let is_gone = causes(error).find_map(|error| {
         if let Some(error) = error.downcast_ref::<h2::Error>() {
             return Some(error.is_io() || error.is_remote());
         }

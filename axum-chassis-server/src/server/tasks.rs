@@ -1,13 +1,14 @@
 //! The tasks of a server: connections and HTTP/2 streams.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::rt::Executor;
 use tokio::sync::watch;
 
 use super::stream::TimedStream;
-use crate::metrics::Counter;
+use crate::events::Events;
 
 /// Spawns and tracks the tasks of connections and HTTP/2 streams. Each task holds a receiver of `running`
 /// until the task has ended, and with it all its requests. Each socket holds one too, until the socket is closed.
@@ -15,16 +16,16 @@ use crate::metrics::Counter;
 pub(super) struct ConnectionTasks {
     running: watch::Sender<()>,
     send_timeout: Duration,
-    /// Counts streams that were reset after `send_timeout`.
-    timeouts: Counter,
+    /// Receives the number of streams that were reset after `send_timeout`.
+    events: Arc<dyn Events>,
 }
 
 impl ConnectionTasks {
-    pub(super) fn new(send_timeout: Duration, timeouts: Counter) -> Self {
+    pub(super) fn new(send_timeout: Duration, events: Arc<dyn Events>) -> Self {
         Self {
             running: watch::Sender::new(()),
             send_timeout,
-            timeouts,
+            events,
         }
     }
 
@@ -56,7 +57,7 @@ where
         self.spawn(TimedStream::new(
             future,
             self.send_timeout,
-            self.timeouts.clone(),
+            self.events.clone(),
         ));
     }
 }
