@@ -221,7 +221,7 @@ impl ListenerState {
                     self.spawn(stream, peer, slot, tasks);
                 }
                 // The client disconnected while it waited, which is not an error of the listener.
-                Err(error) if is_of_the_client(&error) => self.events.accept_failed(),
+                Err(error) if is_of_the_client(&error) => {}
                 // No file descriptors or no memory: wait until others are released.
                 Err(error) => {
                     self.events.accept_failed();
