@@ -1,8 +1,7 @@
 //! Signature verification with ring, for jsonwebtoken.
 //!
 //! jsonwebtoken has two providers of its own. aws-lc-rs would be a second cryptography library next to ring, which rustls
-//! uses in this workspace. The `rsa` crate of the other provider has a [known timing
-//! side channel](https://rustsec.org/advisories/RUSTSEC-2023-0071.html), and adds 50 crates.
+//! uses in this workspace. The crates of RustCrypto would add more than 60 crates.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::ErrorKind;

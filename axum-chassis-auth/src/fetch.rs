@@ -1,12 +1,12 @@
 //! The HTTP client for keys: `GET` over TLS, without redirects, with bounded size and time.
 //!
-//! It uses hyper, which the service contains anyway. reqwest would add 60 crates, for one request every ten minutes.
+//! It uses hyper, which the service contains anyway. reqwest would add dozens of crates, for one request every ten minutes.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -56,26 +56,33 @@ pub(crate) enum Reach {
 }
 
 pub(crate) struct Client {
-    /// `None` if no certificate authorities were found.
-    tls: Option<TlsConnector>,
+    /// The error if no certificate authorities were found.
+    tls: Result<TlsConnector, String>,
     timeout: Duration,
 }
 
 impl Client {
     /// A client that trusts the system's certificate authorities, or those in the file that `SSL_CERT_FILE` names.
     pub(crate) fn new(timeout: Duration) -> anyhow::Result<Self> {
+        let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let tls = match roots.is_empty() {
-            true => None,
-            false => {
-                let provider = Arc::new(rustls::crypto::ring::default_provider());
-                let config = rustls::ClientConfig::builder_with_provider(provider)
-                    .with_safe_default_protocol_versions()?
-                    .with_root_certificates(roots)
-                    .with_no_client_auth();
-                Some(TlsConnector::from(Arc::new(config)))
-            }
+        roots.add_parsable_certificates(found.certs);
+        let tls = if roots.is_empty() {
+            let errors: String = found
+                .errors
+                .iter()
+                .map(|error| format!("; {error}"))
+                .collect();
+            Err(format!(
+                "no certificate authorities found: install ca-certificates, or set SSL_CERT_FILE{errors}"
+            ))
+        } else {
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()?
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            Ok(TlsConnector::from(Arc::new(config)))
         };
         Ok(Self { tls, timeout })
     }
@@ -111,9 +118,7 @@ impl Client {
         if !is_tls {
             return send(stream, request).await;
         }
-        let tls = self.tls.as_ref().context(
-            "no certificate authorities found: install ca-certificates, or set SSL_CERT_FILE",
-        )?;
+        let tls = self.tls.as_ref().map_err(|error| anyhow!("{error}"))?;
         let name = ServerName::try_from(host.to_owned())?;
         send(tls.connect(name, stream).await?, request).await
     }
@@ -139,7 +144,7 @@ async fn send(
         );
         let body = Limited::new(body, MAX_BODY).collect().await;
         // The error is that of the limit or of the connection.
-        Ok(body.map_err(|error| anyhow::anyhow!(error))?.to_bytes())
+        Ok(body.map_err(|error| anyhow!(error))?.to_bytes())
     };
     tokio::select! {
         biased;

@@ -13,8 +13,9 @@ use crate::archive::Archive;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The crates that are in an archive, and the folders that have them.
-pub const CRATES: [(&str, &str); 6] = [
+pub const CRATES: [(&str, &str); 7] = [
     ("axum-chassis", "crate"),
+    ("axum-chassis-auth", "axum-chassis-auth"),
     ("axum-chassis-otlp", "axum-chassis-otlp"),
     ("axum-chassis-redis", "axum-chassis-redis"),
     ("axum-chassis-settings", "axum-chassis-settings"),

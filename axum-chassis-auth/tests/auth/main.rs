@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod keys;
+mod measure;
 mod program;
 mod provider;
 mod responses;
-mod speed;
 mod start;
+mod tls;
 mod tokens;

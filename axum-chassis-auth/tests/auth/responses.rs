@@ -33,7 +33,6 @@ fn two_tokens_in_one_request_are_a_400() {
     let service = service(&issuer).start();
     let token = format!("Bearer {}", issuer.token("orders").sign());
     let headers = [("authorization", &*token), ("authorization", &*token)];
-    // The kit's client merges headers with the same name only if it is told to.
     let response = raw(&service, &headers);
     assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
     assert!(response.contains("error=\"invalid_request\""), "{response}");

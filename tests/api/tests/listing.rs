@@ -1,4 +1,4 @@
-//! The public APIs of the crates in `listing.txt`, `otlp.txt`, `settings.txt` and `testing.txt`: reviewers see every change of them.
+//! The public APIs of the crates in `listing.txt`, `auth.txt`, `otlp.txt`, `settings.txt` and `testing.txt`: reviewers see every change of them.
 //! `UPDATE_SNAPSHOTS=1 cargo test --package api -- --ignored` writes it.
 
 use std::collections::BTreeSet;
@@ -57,9 +57,10 @@ const FOREIGN: [(&str, &[&str]); 18] = [
     ),
 ];
 /// The crates of the language, and ours.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "alloc",
     "axum_chassis",
+    "axum_chassis_auth",
     "axum_chassis_otlp",
     "axum_chassis_settings",
     "axum_chassis_testing",
@@ -110,6 +111,7 @@ fn crates(line: &str) -> impl Iterator<Item = &str> {
 fn the_public_api_equals_its_listing() {
     let listings = [
         ("axum-chassis", "listing.txt"),
+        ("axum-chassis-auth", "auth.txt"),
         ("axum-chassis-otlp", "otlp.txt"),
         ("axum-chassis-settings", "settings.txt"),
         ("axum-chassis-testing", "testing.txt"),
