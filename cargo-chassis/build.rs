@@ -34,10 +34,12 @@ fn main() -> Result<()> {
 }
 
 /// The other crates, which lie beside `axum-chassis` in a service's `vendor/`.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 8] = [
     "axum-chassis-auth",
+    "axum-chassis-logs",
     "axum-chassis-otlp",
     "axum-chassis-redis",
+    "axum-chassis-server",
     "axum-chassis-settings",
     "axum-chassis-sqlx",
     "axum-chassis-testing",
