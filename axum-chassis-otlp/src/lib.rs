@@ -33,6 +33,7 @@ mod client;
 mod exporting;
 mod parent;
 mod queue;
+mod resource;
 mod sampling;
 mod span;
 mod text;
@@ -98,7 +99,7 @@ impl Traces {
     /// [`Error::Settings`] with one line for each invalid variable, and [`Error::Runtime`] if the operating system
     /// refuses the thread.
     pub fn from_env(name: &'static str, version: &'static str) -> Result<Self, Error> {
-        let variables = variables::read(&|name| std::env::var_os(name))
+        let variables = variables::traces(&|name| std::env::var_os(name))
             .map_err(|invalid| Error::Settings(invalid.into()))?;
         let exporting = variables.map(|variables| Exporting::start(variables, name, version));
         let exporting = exporting.transpose().map_err(Error::Runtime)?;
