@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -73,6 +73,18 @@ impl Client {
         // The error of the last attempt is more useful than the timeout.
         sent.unwrap_or_else(|_| {
             Err(last.unwrap_or_else(|| format!("no response within {} ms", timeout.as_millis())))
+        })
+    }
+
+    /// Waits for a point in time or for the stop. Returns whether the export stops.
+    pub(crate) fn wait_until(&self, time: Instant) -> bool {
+        let mut stopping = self.stopping.clone();
+        self.runtime.block_on(async {
+            tokio::select! {
+                () = tokio::time::sleep_until(time.into()) => false,
+                // An error means that the sender is gone, and with it the program's use of the export.
+                _ = stopping.wait_for(|stopping| *stopping) => true,
+            }
         })
     }
 

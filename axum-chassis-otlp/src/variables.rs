@@ -19,6 +19,7 @@ const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 #[derive(Clone, Copy, Debug)]
 enum Signal {
     Traces,
+    Metrics,
 }
 
 /// The collector of a signal, and how to send to it.
@@ -50,6 +51,17 @@ pub(crate) struct TraceVariables {
     pub(crate) batch: usize,
     /// The time a span waits for others of its batch.
     pub(crate) delay: Duration,
+}
+
+/// The parsed variables of the export of metrics.
+#[derive(Debug, PartialEq)]
+pub(crate) struct MetricVariables {
+    pub(crate) collector: Collector,
+    pub(crate) resource: ResourceVariables,
+    /// The time from one export to the next.
+    pub(crate) interval: Duration,
+    /// Whether counters and histograms are sent as the difference to the previous export.
+    pub(crate) is_delta: bool,
 }
 
 /// The errors of all invalid variables, one line for each.
@@ -97,11 +109,54 @@ pub(crate) fn traces(
     reader.finish(Some(variables))
 }
 
+/// Parses the variables of the export of metrics, like [`traces`].
+///
+/// # Errors
+/// If variables are invalid, with the errors of all of them.
+pub(crate) fn metrics(
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Option<MetricVariables>, InvalidVariables> {
+    let mut reader = VariableReader::new(variable, Signal::Metrics);
+    let Some(mut collector) = reader.collector() else {
+        return reader.finish(None);
+    };
+    let timeout = reader.millis("OTEL_METRIC_EXPORT_TIMEOUT", 30_000);
+    collector.timeout = collector.timeout.min(timeout);
+    let name = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+    if let Some(value) = reader.text(name)
+        && value != "explicit_bucket_histogram"
+    {
+        reader.fault(
+            name,
+            &value,
+            "`explicit_bucket_histogram`, the only supported aggregation",
+        );
+    }
+    let name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    let temporality = reader.text(name).map(|value| value.to_lowercase());
+    let is_delta = match temporality.as_deref() {
+        None | Some("cumulative") => false,
+        Some("delta") => true,
+        Some(value) => {
+            reader.fault(name, value, "`cumulative` or `delta`");
+            false
+        }
+    };
+    let variables = MetricVariables {
+        collector,
+        resource: reader.resource(),
+        interval: reader.millis("OTEL_METRIC_EXPORT_INTERVAL", 60_000),
+        is_delta,
+    };
+    reader.finish(Some(variables))
+}
+
 impl Signal {
     /// The signal in the names of variables.
     fn name(self) -> &'static str {
         match self {
             Self::Traces => "TRACES",
+            Self::Metrics => "METRICS",
         }
     }
 
@@ -109,6 +164,7 @@ impl Signal {
     fn path(self) -> &'static str {
         match self {
             Self::Traces => "v1/traces",
+            Self::Metrics => "v1/metrics",
         }
     }
 }
@@ -455,6 +511,61 @@ mod tests {
         assert_eq!(headers["authorization"], "Bearer x==");
         assert_eq!(headers["b"], "c=d");
         assert!(!format!("{given:?}").contains("Bearer"), "{given:?}");
+    }
+
+    #[test]
+    fn metrics_have_variables_of_their_own() {
+        let read = |variables: &[(&str, &str)]| {
+            let given = metrics(&|name| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            });
+            given.map_err(|invalid| invalid.to_string())
+        };
+        let temporality = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+        let aggregation = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+        let plain = read(&[(ENDPOINT, "http://a"), ("OTEL_TRACES_EXPORTER", "none")]);
+        let plain = plain.expect("right").expect("an export");
+        assert_eq!(plain.collector.endpoint.to_string(), "http://a/v1/metrics");
+        assert_eq!(plain.collector.timeout, Duration::from_secs(10));
+        assert_eq!(plain.interval, Duration::from_secs(60));
+        assert!(!plain.is_delta);
+        let some = read(&[
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://a/x"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
+            ("OTEL_METRIC_EXPORT_TIMEOUT", "2000"),
+            (temporality, "Delta"),
+            (aggregation, "explicit_bucket_histogram"),
+        ]);
+        let some = some.expect("right").expect("an export");
+        assert_eq!(some.collector.endpoint.to_string(), "http://a/x");
+        assert_eq!(some.collector.timeout, Duration::from_secs(2));
+        assert_eq!(some.interval, Duration::from_secs(5));
+        assert!(some.is_delta);
+        for off in [
+            ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_SDK_DISABLED", "true"),
+        ] {
+            assert_eq!(read(&[(ENDPOINT, "http://a"), off]), Ok(None));
+        }
+        for (name, value, expected) in [
+            (temporality, "lowmemory", "`cumulative` or `delta`"),
+            (
+                aggregation,
+                "base2_exponential_bucket_histogram",
+                "the only supported",
+            ),
+            ("OTEL_METRICS_EXPORTER", "prometheus", "`otlp` or `none`"),
+            (
+                "OTEL_METRIC_EXPORT_INTERVAL",
+                "60s",
+                "a whole number from 1",
+            ),
+        ] {
+            let error = read(&[(ENDPOINT, "http://a"), (name, value)]).expect_err(name);
+            let named = error.contains(name) && error.contains(value);
+            assert!(named && error.contains(expected), "{error}");
+        }
     }
 
     #[test]

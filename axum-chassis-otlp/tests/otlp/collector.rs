@@ -1,7 +1,7 @@
 //! Collectors: a real one, to check spans, and listeners with scripted behavior.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -12,9 +12,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::{Setup, eventually};
 
-/// Has the service export at once what it has to.
+/// Has the service export at once what it has to, without metrics.
 pub(crate) fn exporting(endpoint: &str) -> Setup {
     Setup::default()
+        .variable("OTEL_METRICS_EXPORTER", "none")
         .variable("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         .variable("OTEL_BSP_SCHEDULE_DELAY", 50)
 }
@@ -51,7 +52,14 @@ impl Collector {
     fn at(http: SocketAddr, grpc: SocketAddr) -> Option<Self> {
         let child = Command::new("rotel")
             .args(["start", "--exporter", "blackhole", "--disable-batching"])
-            .args(["--debug-log", "traces", "--debug-log-verbosity", "detailed"])
+            .args([
+                "--debug-log",
+                "traces",
+                "--debug-log",
+                "metrics",
+                "--debug-log-verbosity",
+                "detailed",
+            ])
             .args(["--otlp-http-endpoint", &http.to_string()])
             .args(["--otlp-grpc-endpoint", &grpc.to_string()])
             .stdout(Stdio::piped())
@@ -72,6 +80,14 @@ impl Collector {
 
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Stops it: the names of all the metrics that it took.
+    pub(crate) fn metrics(mut self) -> BTreeSet<String> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a process that runs");
+        let lines = BufReader::new(self.child.stdout.take().unwrap()).lines();
+        let name = |line: String| Some(line.trim().strip_prefix("-> Name: ")?.to_owned());
+        lines.map(Result::unwrap).filter_map(name).collect()
     }
 
     /// Stops it: all the spans that it took, in order.
