@@ -167,9 +167,15 @@ impl Client {
     ) -> Result<Response<Bytes>, Box<dyn Error + Send + Sync>> {
         let endpoint = &self.collector.endpoint;
         let host = endpoint.host().unwrap_or_default().trim_matches(['[', ']']);
-        let stream = TcpStream::connect((host, endpoint.port_u16().unwrap_or(80))).await?;
+        let tls = self.collector.tls.as_ref();
+        let port = if tls.is_some() { 443 } else { 80 };
+        let port = endpoint.port_u16().unwrap_or(port);
+        let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
-        exchange(stream, request).await
+        match tls {
+            Some(tls) => exchange(tls.connect(host, stream).await?, request).await,
+            None => exchange(stream, request).await,
+        }
     }
 }
 

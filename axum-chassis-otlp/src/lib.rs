@@ -40,6 +40,8 @@ mod resource;
 mod sampling;
 mod span;
 mod text;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 mod variables;
 
 use std::fmt;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::sampling::Sampling;
+use crate::tls::Tls;
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
@@ -30,6 +31,15 @@ pub(crate) struct Collector {
     pub(crate) gzip: bool,
     /// Timeout of an export, with all its attempts.
     pub(crate) timeout: Duration,
+    /// For an `https://` endpoint.
+    pub(crate) tls: Option<Tls>,
+}
+
+/// A variable that is set.
+#[derive(Debug)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
 /// The resource attributes in environment variables.
@@ -209,7 +219,7 @@ impl<'a> VariableReader<'a> {
             self.fault(&exporter_name, &exporter, "`otlp` or `none`");
         }
         let endpoint = self.endpoint(&signal_endpoint, given);
-        if let Some((name, value)) = self.of_signal("PROTOCOL")
+        if let Some(Variable { name, value }) = self.of_signal("PROTOCOL")
             && value != "http/protobuf"
         {
             self.fault(
@@ -219,21 +229,24 @@ impl<'a> VariableReader<'a> {
             );
         }
         let compression = self.of_signal("COMPRESSION");
-        if let Some((name, value)) = &compression
+        if let Some(Variable { name, value }) = &compression
             && !["gzip", "none"].contains(&&**value)
         {
             self.fault(name, value, "`gzip` or `none`");
         }
         let headers = self.of_signal("HEADERS");
-        let headers = headers.map(|(name, value)| self.headers(&name, &value));
+        let headers = headers.map(|given| self.headers(&given.name, &given.value));
         let timeout = match self.of_signal("TIMEOUT") {
-            Some((name, _)) => self.millis(&name, 10_000),
+            Some(given) => self.millis(&given.name, 10_000),
             None => Duration::from_secs(10),
         };
+        let is_tls = endpoint.as_ref().and_then(Uri::scheme_str) == Some("https");
+        let tls = if is_tls { self.tls() } else { None };
         Some(Collector {
+            tls,
             endpoint: endpoint.unwrap_or_default(),
             headers: headers.unwrap_or_default(),
-            gzip: compression.is_some_and(|(_, value)| value == "gzip"),
+            gzip: compression.is_some_and(|given| given.value == "gzip"),
             timeout,
         })
     }
@@ -258,13 +271,13 @@ impl<'a> VariableReader<'a> {
         }
     }
 
-    /// The name and the value of a variable that exists in two forms, one for the signal and one for all signals.
-    fn of_signal(&mut self, name: &str) -> Option<(String, String)> {
+    /// A variable that exists in two forms, one for the signal and one for all signals.
+    fn of_signal(&mut self, name: &str) -> Option<Variable> {
         let for_signal = format!("OTEL_EXPORTER_OTLP_{}_{name}", self.signal.name());
         let names = [for_signal, format!("OTEL_EXPORTER_OTLP_{name}")];
         names.into_iter().find_map(|name| {
             let value = self.text(&name)?;
-            Some((name, value))
+            Some(Variable { name, value })
         })
     }
 
@@ -319,20 +332,42 @@ impl<'a> VariableReader<'a> {
         }
         match uri.scheme_str() {
             Some("http") => Some(uri),
+            Some("https") if Tls::IS_SUPPORTED => Some(uri),
             Some("https") => {
                 self.fault(
                     name,
                     &value,
-                    "a URL that begins with http://, because the export has no TLS: send to a \
-                     collector beside the service, and let that collector forward with TLS",
+                    "a URL that begins with http://, because this program has no TLS: enable the feature `tls` of \
+                     axum-chassis-otlp, or send to a collector beside the service, and let that collector forward \
+                     with TLS",
                 );
                 None
             }
             _ => {
-                self.fault(name, &value, "a URL that begins with http://");
+                self.fault(name, &value, "a URL that begins with http:// or https://");
                 None
             }
         }
+    }
+
+    fn tls(&mut self) -> Option<Tls> {
+        let authority = self.of_signal("CERTIFICATE");
+        let certificate = self.of_signal("CLIENT_CERTIFICATE");
+        let key = self.of_signal("CLIENT_KEY");
+        let client = match (&certificate, &key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (Some(alone), None) | (None, Some(alone)) => {
+                self.wrong.push(format!(
+                    "environment variable {}: set alone, expected the client certificate in \
+                     OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and its key in OTEL_EXPORTER_OTLP_CLIENT_KEY",
+                    alone.name
+                ));
+                return None;
+            }
+        };
+        let tls = Tls::new(authority.as_ref(), client);
+        tls.map_err(|error| self.wrong.push(error)).ok()
     }
 
     fn headers(&mut self, name: &str, value: &str) -> HeaderMap {
@@ -511,6 +546,17 @@ mod tests {
         assert_eq!(headers["authorization"], "Bearer x==");
         assert_eq!(headers["b"], "c=d");
         assert!(!format!("{given:?}").contains("Bearer"), "{given:?}");
+    }
+
+    #[test]
+    #[cfg(not(feature = "tls"))]
+    fn an_https_endpoint_without_the_feature_for_tls_is_an_error() {
+        let error = reading(&[(ENDPOINT, "https://a")]).expect_err("no TLS");
+        let error = error.to_string();
+        assert!(
+            error.contains(ENDPOINT) && error.contains("the feature `tls`"),
+            "{error}"
+        );
     }
 
     #[test]

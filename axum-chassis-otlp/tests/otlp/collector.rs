@@ -230,7 +230,7 @@ impl Answering {
         let seen = received.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let Ok(request) = read(&stream) else {
+                let Ok(request) = receive(&stream) else {
                     continue;
                 };
                 let mut seen = seen.lock().unwrap();
@@ -266,7 +266,7 @@ impl Answering {
     }
 }
 
-fn read(stream: &TcpStream) -> std::io::Result<Received> {
+pub(crate) fn receive(stream: impl Read) -> std::io::Result<Received> {
     let mut reader = BufReader::new(stream);
     let mut head = Vec::new();
     loop {

@@ -13,6 +13,8 @@ mod own_main;
 #[path = "../../../tests/service/program.rs"]
 #[allow(dead_code)]
 mod program;
+#[cfg(feature = "tls")]
+mod tls;
 mod variables;
 
 use axum_chassis::Service;

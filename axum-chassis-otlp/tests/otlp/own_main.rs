@@ -167,7 +167,7 @@ fn without_an_endpoint_nothing_is_exported_and_the_rest_works() {
 #[test]
 fn all_errors_in_the_variables_are_one_error() {
     let output = run(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://collector:4318"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "api key=hunter2"),
         ("OTEL_TRACES_SAMPLER", "sometimes"),
     ]);
