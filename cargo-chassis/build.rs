@@ -34,9 +34,11 @@ fn main() -> Result<()> {
 }
 
 /// The other crates, which lie beside `axum-chassis` in a service's `vendor/`.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 7] = [
+    "axum-chassis-logs",
     "axum-chassis-otlp",
     "axum-chassis-redis",
+    "axum-chassis-server",
     "axum-chassis-settings",
     "axum-chassis-sqlx",
     "axum-chassis-testing",
