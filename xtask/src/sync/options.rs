@@ -42,7 +42,7 @@ pub(super) fn translate(source: &str) -> anyhow::Result<Option<String>> {
 }
 
 /// Code that depends on answers: a statement, a field or an item, with its attributes and comments.
-struct Part<'a> {
+struct Conditional<'a> {
     condition: String,
     lines: &'a [&'a str],
 }
@@ -100,7 +100,7 @@ fn conditions_until_blank_line<'a>(mut after: &'a [&'a str]) -> anyhow::Result<V
 }
 
 /// The part at the beginning of the lines, and the lines after it.
-fn part<'a>(lines: &'a [&'a str]) -> anyhow::Result<Option<(Part<'a>, &'a [&'a str])>> {
+fn part<'a>(lines: &'a [&'a str]) -> anyhow::Result<Option<(Conditional<'a>, &'a [&'a str])>> {
     let Some(cfg) = lines.first().and_then(|line| {
         let cfg = line.trim_start().strip_prefix("#[cfg(")?;
         cfg.strip_suffix(")]").filter(|cfg| *cfg != "test")
@@ -111,7 +111,7 @@ fn part<'a>(lines: &'a [&'a str]) -> anyhow::Result<Option<(Part<'a>, &'a [&'a s
     let lines = &lines[1..];
     let end = end(lines).with_context(|| format!("#[cfg({cfg})] has no code after it"))?;
     let (lines, after) = lines.split_at(end);
-    Ok(Some((Part { condition, lines }, after)))
+    Ok(Some((Conditional { condition, lines }, after)))
 }
 
 /// The number of lines of the statement, field or item at the beginning, as rustfmt indents it.
