@@ -16,7 +16,7 @@ use crate::source::Source;
 
 pub(crate) struct KeyStore {
     source: Source,
-    state: watch::Sender<State>,
+    state: watch::Sender<KeyState>,
     /// Requests the background task to refresh the keys now.
     wanted: Notify,
     interval: Duration,
@@ -29,7 +29,7 @@ pub(crate) struct KeyStore {
 }
 
 #[derive(Clone)]
-struct State {
+struct KeyState {
     keys: Arc<KeySet>,
     /// The time of the last successful fetch.
     fetched: Instant,
@@ -51,7 +51,7 @@ pub(crate) enum MissingKey {
 impl KeyStore {
     pub(crate) fn new(source: Source, keys: KeySet, settings: &Settings) -> Self {
         let now = Instant::now();
-        let state = State {
+        let state = KeyState {
             keys: Arc::new(keys),
             fetched: now,
             attempted: now,
@@ -104,7 +104,7 @@ impl KeyStore {
 
     fn known(
         &self,
-        state: &State,
+        state: &KeyState,
         id: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<Option<Arc<Key>>, MissingKey> {
@@ -173,7 +173,7 @@ impl KeyStore {
     }
 }
 
-impl State {
+impl KeyState {
     fn missing(&self) -> MissingKey {
         match self.error {
             // The provider may have a new key, so the token may be valid.
