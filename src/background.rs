@@ -248,14 +248,15 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::shutdown::{Phase, Trigger};
+    use crate::shutdown::{self, Phase};
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_fails_or_panics_is_restarted_until_it_is_done() {
-        let (tasks, trigger) = (BackgroundTasks::default(), Trigger::new());
+        let tasks = BackgroundTasks::default();
+        let (_trigger, shutdown) = shutdown::channel();
         let runs = Arc::new(AtomicU32::new(0));
         let counted = runs.clone();
-        tasks.spawn("outbox".to_owned(), trigger.watch(), move |_| {
+        tasks.spawn("outbox".to_owned(), shutdown.clone(), move |_| {
             let run = counted.fetch_add(1, Ordering::Relaxed);
             async move {
                 match run {
@@ -288,16 +289,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_shutdown_ends_the_backoff_and_remaining_tasks_can_be_aborted() {
-        let (tasks, trigger) = (BackgroundTasks::default(), Trigger::new());
+        let tasks = BackgroundTasks::default();
+        let (trigger, shutdown) = shutdown::channel();
         let fails = async |_| anyhow::bail!("no");
-        tasks.spawn("fails".to_owned(), trigger.watch(), fails);
+        tasks.spawn("fails".to_owned(), shutdown.clone(), fails);
         let hangs = async |_| std::future::pending().await;
-        tasks.spawn("hangs".to_owned(), trigger.watch(), hangs);
+        tasks.spawn("hangs".to_owned(), shutdown.clone(), hangs);
         let polite = async |shutdown: Shutdown| {
             shutdown.stopping().await;
             Ok(())
         };
-        tasks.spawn("polite".to_owned(), trigger.watch(), polite);
+        tasks.spawn("polite".to_owned(), shutdown.clone(), polite);
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert_eq!(tasks.running(), 3);
         trigger.advance(Phase::Closing);

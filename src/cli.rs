@@ -7,11 +7,11 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use axum_chassis_server::Limits;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::chassis_settings::{ChassisSettings, LoadedSettings};
 use crate::error::{Chain, Error};
-use crate::limits::Limits;
 use crate::settings::{self, SettingsSchema, Sources};
 use crate::shared::Build;
 use crate::threads;

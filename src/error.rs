@@ -4,6 +4,10 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use axum_chassis_server::BindError;
+
+pub(crate) use crate::logs::Chain;
+
 /// The error that ended a service or one of its commands, or prevented its start.
 ///
 /// Its `Display` is one line that names the stage; the cause is its `source`.
@@ -48,12 +52,11 @@ impl Error {
         }
     }
 
-    pub(crate) fn bind(
-        listener: &'static str,
-        address: impl fmt::Display,
-    ) -> impl FnOnce(std::io::Error) -> Self {
-        let address = address.to_string();
-        move |source| Self::Bind {
+    /// The error of the listener with this name.
+    pub(crate) fn bind(listener: &'static str) -> impl FnOnce(BindError) -> Self {
+        move |BindError {
+                  address, source, ..
+              }| Self::Bind {
             listener,
             address,
             source,
@@ -97,74 +100,8 @@ impl std::error::Error for Error {
     }
 }
 
-/// An error and its causes in one line, outermost first. A cause is left out if the text before it already ends with
-/// it.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
-
-impl Chain<'_> {
-    /// The same line. If `describe` returns a text for an error, this text replaces the error and its causes.
-    pub(crate) fn described(
-        &self,
-        describe: impl Fn(&(dyn std::error::Error + 'static)) -> Option<String>,
-    ) -> String {
-        let mut line = String::new();
-        let mut words = None::<String>;
-        let mut next = Some(self.0);
-        while let Some(error) = next {
-            let described = describe(error);
-            next = error.source().filter(|_| described.is_none());
-            let more = described.unwrap_or_else(|| error.to_string());
-            if words.as_ref().is_some_and(|words| words.ends_with(&more)) {
-                continue;
-            }
-            if words.is_some() {
-                line.push_str(": ");
-            }
-            line.push_str(&more);
-            words = Some(more);
-        }
-        line
-    }
-}
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.described(|_| None))
-    }
-}
-
 /// Converts an error and its causes to text within the task that failed. `Display` may panic, so it must not be called
 /// in another task later.
 pub(crate) fn in_words(error: anyhow::Error) -> anyhow::Error {
     anyhow::Error::msg(Chain(error.as_ref()).to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_that_its_error_message_contains_is_not_repeated() {
-        #[derive(Debug)]
-        struct Wraps(std::io::Error);
-
-        impl fmt::Display for Wraps {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "no connection: {}", self.0)
-            }
-        }
-
-        impl std::error::Error for Wraps {
-            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-                Some(&self.0)
-            }
-        }
-
-        let error = anyhow::Error::new(Wraps(std::io::Error::other("timed out")));
-        let error = error.context("order 7");
-        assert_eq!(
-            Chain(error.as_ref()).to_string(),
-            "order 7: no connection: timed out"
-        );
-    }
 }

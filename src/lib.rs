@@ -52,20 +52,15 @@
 // The groups below follow the layers of ARCHITECTURE.md, the lowest first. That page has the rule of who may import whom.
 mod backoff;
 mod boxed;
-mod cgroup;
-mod chunks;
 mod error;
 mod platform;
 mod problem;
-mod record;
-pub mod trace;
 
 mod threads;
 
 pub mod client_ip;
 pub mod health;
 pub mod limits;
-pub mod logs;
 pub mod metrics;
 pub mod shutdown;
 
@@ -73,7 +68,6 @@ mod background;
 mod observer;
 #[cfg(feature = "openapi")]
 pub mod openapi;
-mod upload;
 
 mod shared;
 
@@ -97,6 +91,8 @@ pub use service::{BoundServer, Chassis, Exporter, Running, Server, Service, Stop
 
 #[cfg(feature = "openapi")]
 pub use aide;
+#[doc(inline)]
+pub use axum_chassis_logs::{self as logs, trace};
 #[doc(inline)]
 pub use axum_chassis_settings as settings;
 pub use axum_chassis_settings::config;

@@ -8,8 +8,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use axum::extract::Request;
 use http::{Extensions, HeaderMap, Method, Uri, Version};
 
-use crate::logs::AccessFields;
-use crate::record::FinishedRequest;
+use crate::logs::{AccessFields, FinishedRequest};
 use crate::trace::Ids;
 
 /// Code that runs at the start and at the end of each request. Use it for metrics of your own, for fields of the access
@@ -129,7 +128,7 @@ impl RequestHead<'_> {
     /// Decides whether the trace of the request is recorded, and overrides the decision of the caller. This is for an
     /// exporter with a sampler. [`trace::inject`](crate::trace::inject) passes the decision on to other services.
     pub fn set_sampled(&mut self, sampled: bool) {
-        self.ids.trace.sampled = sampled;
+        self.ids.trace.set_sampled(sampled);
     }
 }
 

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::response::Response;
+use axum_chassis_server::{Limits, Upload};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
@@ -35,19 +36,18 @@ use tower::{Layer, Service};
 use self::in_flight::InFlight;
 pub use self::policy::{RoutePolicy, RoutePolicyFuture, RoutePolicyService};
 use self::response_body::ResponseBody;
-use crate::client_ip::Proxies;
-use crate::limits::{self, Limits};
+use crate::client_ip::{self, Proxies};
+use crate::limits;
+pub use crate::logs::FinishedRequest;
 use crate::logs::Logs;
 use crate::metrics::http::{Http, Route, UNMATCHED};
 use crate::metrics::{InvalidMetric, Metrics};
 use crate::observer::Observers;
 pub use crate::observer::{RequestHead, RequestObserver};
 use crate::problem::{ErrorMap, Problem};
-pub use crate::record::FinishedRequest;
 use crate::shared::Shared;
 use crate::shutdown::{Phase, Shutdown};
 use crate::trace::{self, Ids};
-use crate::upload::Upload;
 
 /// The middleware. Add it to a router with [`axum::Router::layer`], last.
 #[derive(Clone)]
@@ -206,7 +206,7 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let none;
         let mut ids = Ids::from_headers(
-            match self.endpoint.shared.proxies.accepts_ids_of(&request) {
+            match client_ip::accepts_ids(&self.endpoint.shared.proxies, &request) {
                 true => request.headers(),
                 false => {
                     none = HeaderMap::new();
@@ -214,7 +214,7 @@ where
                 }
             },
         );
-        let client = self.endpoint.shared.proxies.identify(&mut request);
+        let client = client_ip::identify(&self.endpoint.shared.proxies, &mut request);
         let upload = Upload::watch(&mut request);
         let has_body = upload.is_some();
         let in_flight = InFlight::begin(
@@ -234,7 +234,7 @@ where
             // A handler that is not async runs in `call` already.
             match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
                 Ok(future) => HandlerState::Running {
-                    future: trace::scoped(ids, future),
+                    future: trace::scope(ids, future),
                 },
                 Err(_) => HandlerState::Answered {
                     response: Some(outcome::panicked(&ids)),

@@ -3,12 +3,12 @@
 use std::sync::{Mutex, OnceLock};
 
 use axum::Router;
+use axum_chassis_server::Limits;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
 use crate::background::BackgroundTasks;
 use crate::health::{Heartbeat, Readiness};
-use crate::limits::Limits;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::metrics::http::Http;

@@ -1,8 +1,8 @@
 //! Chooses the number of worker threads, and logs the reason.
 
+use axum_chassis_server::cgroup;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cgroup;
 use crate::error::Error;
 
 /// The service's runtime, and the reason for its number of threads, for the log.

@@ -342,7 +342,7 @@ fn files_stay_short() {
     }
 }
 
-/// A reader gets through a crate in an afternoon. The chassis itself, in the root, is larger.
+/// A reader gets through a crate in an afternoon. The chassis itself, in the root, takes longer.
 #[test]
 fn crates_stay_small() {
     for package in packages() {
@@ -351,9 +351,10 @@ fn crates_stay_small() {
             .map(|file| code(file))
             .sum();
         println!("{:5} {}", lines, package.display());
+        let most = if package == root() { 8500 } else { 3500 };
         assert!(
-            lines <= 3500 || package == root(),
-            "{} has {lines} lines of code",
+            lines <= most,
+            "{} has {lines} lines of code, more than {most}",
             package.display()
         );
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
+use zeroize::Zeroizing;
 
 use crate::redact::REDACTED;
 
@@ -16,12 +16,12 @@ use crate::redact::REDACTED;
 #[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(from = "String")]
 #[schemars(inline, description = "", extend("writeOnly" = true))]
-pub struct Secret(#[schemars(with = "String")] SecretString);
+pub struct Secret(#[schemars(with = "String")] Zeroizing<String>);
 
 impl Secret {
     /// The secret itself. Review each call of this method.
     pub fn expose(&self) -> &str {
-        self.0.expose_secret()
+        &self.0
     }
 
     /// Whether the secret is the empty string.
@@ -42,7 +42,7 @@ impl From<String> for Secret {
 
 impl From<&str> for Secret {
     fn from(secret: &str) -> Self {
-        Self(secret.into())
+        secret.to_owned().into()
     }
 }
 

@@ -18,6 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::response::Response;
+use axum_chassis_server::RateLimit;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::uri::Authority;
@@ -28,7 +29,7 @@ use subtle::ConstantTimeEq;
 use tracing::Level;
 
 use self::reason::Reason;
-use crate::logs::{Logs, RateLimit};
+use crate::logs::Logs;
 use crate::metrics::{Counter, Family, InvalidMetric, Metrics};
 use crate::platform;
 use crate::settings::Secret;

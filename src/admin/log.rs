@@ -6,10 +6,9 @@ use std::time::Duration as StdDuration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, FromRequest, Query, Request, State};
+use axum::extract::{ConnectInfo, FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::Level;
@@ -149,11 +148,6 @@ impl TemporaryFilter {
     }
 }
 
-#[derive(Default, Deserialize)]
-struct For {
-    ttl: Option<String>,
-}
-
 pub(super) fn show(admin: &Admin, _: &HeaderMap) -> Response {
     Json(admin.filter.to_json()).into_response()
 }
@@ -185,7 +179,7 @@ pub(super) async fn change(
                 form(&body).ok_or_else(|| Problem::bad_request("a form has `filter` and `ttl`"))?;
             (filter, Some(ttl))
         } else {
-            let Query(For { ttl }) = Query::try_from_uri(&head.uri).unwrap_or_default();
+            let ttl = field(head.uri.query().unwrap_or_default(), "ttl");
             let filter = String::from_utf8(body.into())
                 .map_err(|_| Problem::bad_request("a filter is text"))?;
             (filter, ttl)
@@ -226,9 +220,11 @@ fn lasting(ttl: Option<&str>) -> Result<StdDuration, Problem> {
 
 /// The fields of the page's form: a filter and its duration.
 fn form(body: &[u8]) -> Option<(String, String)> {
-    let field = |wanted| {
-        let mut fields = form_urlencoded::parse(body);
-        Some(fields.find(|(name, _)| name == wanted)?.1.into_owned())
-    };
-    Some((field("filter")?, field("ttl")?))
+    Some((field(body, "filter")?, field(body, "ttl")?))
+}
+
+/// The first field of that name in a form or in a query.
+fn field(encoded: impl AsRef<[u8]>, wanted: &str) -> Option<String> {
+    let mut fields = form_urlencoded::parse(encoded.as_ref());
+    Some(fields.find(|(name, _)| name == wanted)?.1.into_owned())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use axum_chassis_server::{Bound, Limits, Routers, limits};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -12,10 +13,8 @@ use super::page::PageState;
 use super::{Admin, Settings, invalid_host};
 use crate::boxed::boxed;
 use crate::error::Error;
-use crate::limits::{self, Limits};
-use crate::metrics::Metrics;
-use crate::server::{self, Bound, Routers};
-use crate::shutdown::Trigger;
+use crate::server;
+use crate::shutdown::{self, Trigger};
 
 /// The maximum number of connections of this listener.
 const MAX_CONNECTIONS: usize = 256;
@@ -40,27 +39,23 @@ impl AdminThread {
             .map_err(Error::Runtime)?;
         let (address, listening) = {
             let _within = runtime.enter();
-            let bound = Bound::tcp("admin", &settings.host, settings.port)?;
+            let bound = Bound::tcp(&settings.host, settings.port).map_err(Error::bind("admin"))?;
             let address = bound.address().socket_address();
-            (address, bound.listen("admin")?.for_probes())
+            let listening = bound.listen().map_err(Error::bind("admin"))?;
+            (address, listening.for_probes())
         };
         let handle = runtime.handle().clone();
-        // Requests to the admin port are not counted: these metrics are in a registry that is never scraped.
-        let uncounted = Metrics::new().http()?;
-        let trigger = Trigger::new();
-        let shutdown = trigger.watch();
-        let routers = Routers {
-            router: admin.clone().router(),
-            invalid_host: invalid_host(&admin.shared.readiness),
-        };
+        let (trigger, shutdown) = shutdown::channel();
+        let routers = Routers::new(admin.clone().router())
+            .invalid_host(invalid_host(&admin.shared.readiness));
         runtime.spawn(boxed(PageState::sample(admin)));
         let serve = move || {
-            let settings = server::Settings {
-                send_timeout: SEND_TIMEOUT.into(),
-                ..server::Settings::default()
-            };
+            let mut settings = server::Settings::default();
+            settings.send_timeout = SEND_TIMEOUT.into();
             let limits = Limits::new(&limits::Settings::default(), Some(MAX_CONNECTIONS));
-            runtime.block_on(listening.serve(routers, settings, limits, shutdown, uncounted));
+            // Connections to the admin port are not counted.
+            let events = Arc::new(());
+            runtime.block_on(listening.serve(routers, settings, limits, shutdown, events));
         };
         let thread = thread::Builder::new()
             .name("admin".to_owned())
@@ -92,7 +87,7 @@ impl AdminThread {
 impl Drop for AdminThread {
     /// Stops the listener, which is the last step of a shutdown.
     fn drop(&mut self) {
-        self.trigger.advance(crate::shutdown::Phase::Abort);
+        self.trigger.advance(shutdown::Phase::Abort);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

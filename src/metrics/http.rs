@@ -9,12 +9,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::http::{Method, StatusCode};
+use axum_chassis_server::Events;
 use prometheus::IntGauge;
 
 use super::Metrics;
 use super::handles::{Counter, Family, Histogram, InvalidMetric};
-use crate::record::FinishedRequest;
-pub(crate) use crate::record::UNMATCHED;
+use crate::logs::FinishedRequest;
+
+/// The route of a request that no route matched.
+pub(crate) const UNMATCHED: &str = "unmatched";
 
 /// The name of the histogram of request durations.
 pub(crate) const DURATIONS: &str = "http_server_request_duration_seconds";
@@ -185,6 +188,48 @@ impl Http {
     }
 }
 
+impl Events for Http {
+    fn connection_opened(&self) {
+        self.connections.inc();
+        self.connections_total.inc();
+    }
+
+    fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    fn connections_limited(&self, limit: usize) {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.connections_limit.set(limit);
+    }
+
+    fn connection_evicted(&self) {
+        self.connections_evicted.inc();
+    }
+
+    fn accept_failed(&self) {
+        self.accept_errors.inc();
+    }
+
+    fn send_timed_out(&self) {
+        self.send_timeouts.inc();
+    }
+
+    fn refused(&self, reason: &'static str) {
+        self.refused.with([reason]).inc();
+    }
+
+    /// A response that its client has not read counts as a request in flight, although the request itself has ended.
+    fn response_left(&self, is_left: bool) {
+        match is_left {
+            true => {
+                self.active_requests.enter();
+            }
+            false => self.active_requests.leave(),
+        }
+    }
+}
+
 // === impl Active ===
 
 impl Active {
@@ -198,24 +243,9 @@ impl Active {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts one more request until the guard is dropped.
-    pub(crate) fn hold(&self) -> Held {
-        self.enter();
-        Held(self.clone())
-    }
-
     /// The current number.
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Counts as a request in flight until it is dropped.
-pub(crate) struct Held(Active);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.leave();
     }
 }
 

@@ -3,11 +3,11 @@
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use axum_chassis_server::cgroup::Cgroup;
 use prometheus::proto::MetricType::{self, COUNTER, GAUGE};
 use tokio::runtime::{Handle, RuntimeMetrics};
 
 use super::{InvalidMetric, Metrics};
-use crate::cgroup::Cgroup;
 
 type Result = std::result::Result<(), InvalidMetric>;
 

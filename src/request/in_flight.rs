@@ -6,20 +6,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::Request;
+use axum_chassis_server::{Limits, Upload};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use prometheus::IntGauge;
 
 use super::policy::Grant;
 use super::{Endpoint, LayerState};
-use crate::limits::Limits;
-use crate::logs::AccessFields;
+use crate::logs::{AccessFields, FinishedRequest};
 use crate::metrics::http::Route;
 use crate::observer::{Observed, RequestHead};
 use crate::problem::ErrorMap;
-use crate::record::FinishedRequest;
-use crate::trace::{self, Ids};
-use crate::upload::Upload;
+use crate::trace::Ids;
 
 /// A request in flight. If it is dropped before `end`, the client has disconnected (499), or the shutdown has aborted
 /// the request (503).
@@ -175,8 +173,6 @@ impl InFlight {
         if self.upload.as_ref().is_some_and(Upload::is_broken) {
             status = client_gone();
         }
-        let ended = Instant::now();
-        let duration = ended.saturating_duration_since(self.begun);
         let LayerState { http, logs, .. } = &*self.endpoint.shared;
         http.active_requests.leave();
         // Only for requests with a body: an update of a shared counter takes time, and most requests have no body.
@@ -190,19 +186,13 @@ impl InFlight {
             }
         }
         let route = self.endpoint.route(self.route.as_ref());
-        let finished = FinishedRequest {
-            method: &self.method,
-            route: route.pattern(),
-            path: shown(self.path.as_ref()),
-            status,
-            duration,
-            ended,
-            request_bytes: received,
-            response_bytes: self.sent,
-            client: self.client,
-            ids: &self.ids,
-            error: self.error.as_deref().map(AsRef::as_ref),
-        };
+        let path = self.path.as_ref().map_or("", PathAndQuery::path);
+        let mut finished = FinishedRequest::new(&self.ids, &self.method, path, status, self.begun);
+        finished.route = route.pattern();
+        finished.request_bytes = received;
+        finished.response_bytes = self.sent;
+        finished.client = self.client;
+        finished.error = self.error.as_deref().map(AsRef::as_ref);
         route.record(&finished);
         // Taking the grant releases its permits of the route's concurrency limits.
         let is_unlogged = self.grant.take().is_some_and(|grant| grant.is_unlogged);
@@ -231,11 +221,6 @@ impl Drop for InFlight {
         };
         self.settle(status);
     }
-}
-
-/// The path as access lines and observers get it: without the query, at most 2 KiB.
-fn shown(path: Option<&PathAndQuery>) -> &str {
-    trace::shortened(path.map_or("", PathAndQuery::path), 2048)
 }
 
 /// 499, the status that nginx logs if the client disconnects before its response is complete.

@@ -19,13 +19,13 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
+use axum_chassis_server::chunks::{self, Chunks};
 use bytes::Bytes;
 use http::{StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
 use prometheus::IntGauge;
 
 use super::in_flight::InFlight;
-use crate::chunks::{self, Chunks};
 
 /// A response body whose end is the request's end.
 pub(super) struct ResponseBody {

@@ -1,12 +1,12 @@
 //! Collects the metrics whose values are in other modules. They are read at each scrape.
 
+use axum_chassis_server::Limits;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 
 use crate::background::{BackgroundTasks, RunEnd, TaskState};
 use crate::health::Readiness;
-use crate::limits::Limits;
 use crate::metrics::{InvalidMetric, Metrics};
 use crate::shared::Shared;
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum_chassis_server::{Bound, ListenSocket, Routers};
 use tokio::task::JoinSet;
 
 use super::exporter::{Exporter, Exporters};
@@ -21,7 +22,6 @@ use crate::chassis_settings::ChassisSettings;
 use crate::error::Error;
 use crate::logs::{self, Logs};
 use crate::request::RequestLayer;
-use crate::server::{Bound, ListenSocket, Routers};
 use crate::settings::Effective;
 use crate::shared::{Build, Shared};
 use crate::shutdown::Signals;
@@ -153,11 +153,10 @@ impl Server {
         }
         let settings = Arc::new(settings.checked()?);
         let bound = match self.socket {
-            Some(socket) => {
-                Bound::listening(socket).map_err(Error::bind("main", "the program's listener"))?
-            }
-            None => Bound::main(&settings.server)?,
+            Some(socket) => Bound::listening(socket),
+            None => Bound::from_settings(&settings.server),
         };
+        let bound = bound.map_err(Error::bind("main"))?;
         let logs = match self.logs {
             Some(logs) => logs,
             None => no_logs()?,
@@ -203,10 +202,8 @@ impl Server {
 
 /// Logs that are written nowhere.
 pub(super) fn no_logs() -> Result<Logs, Error> {
-    let settings = logs::Settings {
-        filter: "off".to_owned(),
-        ..logs::Settings::default()
-    };
+    let mut settings = logs::Settings::default();
+    settings.filter = "off".to_owned();
     let output = logs::Output::to(std::io::sink());
     logs::start(&settings, output).map_err(|error| Error::Logs(error.into()))
 }
@@ -297,10 +294,7 @@ impl BoundServer {
             chassis_settings: settings,
             ..
         } = self.chassis;
-        let routers = Routers {
-            router,
-            invalid_host: invalid_host(&shared, layer),
-        };
+        let routers = Routers::new(router).invalid_host(invalid_host(&shared, layer));
         // The signal handlers are installed only now. Installed earlier, they would swallow a signal that arrives
         // before anything reacts to it.
         let stop = shared.stop.clone();

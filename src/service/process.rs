@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
+use axum_chassis_server::ListenSocket;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -16,7 +17,6 @@ use super::{Chassis, Outer, Running, Stopped, reload, teardown};
 use crate::chassis_settings::{ChassisSettings, LoadedSettings};
 use crate::error::{Chain, Error};
 use crate::logs::{self, Logs};
-use crate::server::Inherited;
 use crate::settings::{self, SettingsSchema, Sources};
 use crate::shared::Build;
 use crate::shutdown::Signals;
@@ -31,7 +31,11 @@ pub(super) fn run<S: SettingsSchema>(
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<ExitCode, Error> {
     // This comes first, because it changes the environment while no other thread exists that could read it.
-    let inherited = Inherited::take().map_err(Error::bind("main", "LISTEN_FDS"))?;
+    let inherited = ListenSocket::inherited().map_err(|source| Error::Bind {
+        listener: "main",
+        address: "LISTEN_FDS".to_owned(),
+        source,
+    })?;
     let load_again = sources.clone();
     logged(
         &build.clone(),
@@ -56,7 +60,7 @@ pub(super) fn logged<S: SettingsSchema>(
 ) -> Result<ExitCode, Error> {
     let (loaded, exporters) = telemetry.load::<S>(build, sources)?;
     let layer = exporters.layer();
-    let logs = logs::install_beside(&loaded.framework.logs, layer, telemetry.layers)
+    let logs = logs::install_with_layers(&loaded.framework.logs, layer, telemetry.layers)
         .map_err(|error| Error::Logs(error.into()))?;
     tracing::info!(
         name = build.name,
@@ -83,7 +87,7 @@ pub(super) fn logged<S: SettingsSchema>(
 
 fn process<S: SettingsSchema>(
     parts: ServiceParts<S>,
-    inherited: Option<Inherited>,
+    inherited: Option<ListenSocket>,
     outer: Outer,
     start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
 ) -> Result<Stopped, Error> {

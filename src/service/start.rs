@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum_chassis_server::{Bound, Limits, ListenSocket, Routers};
 use tokio::sync::watch;
 
 use super::exporter::Exporters;
@@ -19,13 +20,12 @@ use crate::boxed::boxed;
 use crate::chassis_settings::{ChassisSettings, LoadedSettings};
 use crate::error::Error;
 use crate::health::{Heartbeat, Readiness};
-use crate::limits::Limits;
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
 use crate::observer::Observers;
 use crate::problem::ErrorMap;
 use crate::request::RequestLayer;
-use crate::server::{self, Bound, Inherited, Routers};
+use crate::server;
 use crate::settings::{SettingsSchema, Sources};
 use crate::shared::{Build, Shared};
 use crate::shutdown::{self, Signals, StopCause, StopRequest, Trigger};
@@ -112,7 +112,7 @@ impl<S: SettingsSchema> ServiceParts<S> {
         self,
         admin: &admin::AdminThread,
         mut signals: Signals,
-        inherited: Option<Inherited>,
+        inherited: Option<ListenSocket>,
         outer: Outer,
         start: impl AsyncFnOnce(Chassis<S>) -> anyhow::Result<Router>,
     ) -> Result<StartOutcome, Error> {
@@ -121,9 +121,10 @@ impl<S: SettingsSchema> ServiceParts<S> {
         let sections = Arc::new(self.loaded.framework);
         tokio::spawn(boxed(shared.heartbeat.clone().beat()));
         let bound = match inherited {
-            Some(socket) => Bound::inherited(socket)?,
-            None => Bound::main(&sections.server)?,
+            Some(socket) => Bound::listening(socket),
+            None => Bound::from_settings(&sections.server),
         };
+        let bound = bound.map_err(Error::bind("main"))?;
 
         let initial = Arc::new(self.loaded.service);
         let settings = watch::Sender::new(initial.clone());
@@ -187,10 +188,7 @@ fn routers(shared: &Shared, settings: &server::Settings, router: Router, outer: 
     // `merge` keeps the second of two default fallbacks. This must be that of the service's router, which has the
     // layer.
     let router = admin::probes(shared.readiness.clone()).merge(router.layer(layer.clone()));
-    Routers {
-        router: outer.around(router),
-        invalid_host: outer.around(invalid_host(shared, layer)),
-    }
+    Routers::new(outer.around(router)).invalid_host(outer.around(invalid_host(shared, layer)))
 }
 
 /// The layer around the routes of the main listener.

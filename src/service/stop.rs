@@ -1,8 +1,10 @@
 //! The order of a graceful shutdown under one deadline: readiness 503, stop accepting, finish or abort requests and
 //! tasks, run the hooks.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use axum_chassis_server::{Bound, ListenAddress, Routers};
 use tokio::task::JoinHandle;
 
 use super::Stopped;
@@ -11,7 +13,7 @@ use super::teardown::{LAST_MOMENT, Teardown};
 use crate::boxed::boxed;
 use crate::error::Error;
 use crate::logs;
-use crate::server::{self, Bound, ListenAddress, Routers};
+use crate::server;
 use crate::shutdown::{Phase, Signals};
 
 /// A service that serves.
@@ -38,11 +40,11 @@ impl Serving {
         reload: Reload,
     ) -> Result<Box<Self>, Error> {
         let address = bound.address().clone();
-        let listening = match bound.listen("main") {
+        let listening = match bound.listen() {
             Ok(listening) => listening,
             Err(error) => {
                 teardown.run().await;
-                return Err(error);
+                return Err(Error::bind("main")(error));
             }
         };
         let shared = &teardown.shared;
@@ -51,7 +53,7 @@ impl Serving {
             settings.clone(),
             shared.limits.clone(),
             shared.shutdown.clone(),
-            shared.http.clone(),
+            Arc::new(shared.http.clone()),
         );
         let server = tokio::spawn(boxed(served));
         shared.readiness.set_started();

@@ -132,7 +132,7 @@ stage() {
 {%- endif %}
   say "deploying $1 to $idle, which is not live"
   change set image "deployment/$name-$idle" "app=$1"
-  wait_for "$name-$idle" || fail "$idle did not become ready; the live color was not changed"
+  wait_for "$name-$idle" || fail "$idle did not become ready; the live colour was not changed"
   say "$idle is ready: try Service/$name-preview, then switch"
 }
 

@@ -1,4 +1,4 @@
-//! The public APIs of the crates in `listing.txt`, `otlp.txt`, `settings.txt` and `testing.txt`: reviewers see every change of them.
+//! The public APIs of the crates in `listing.txt`, `auth.txt`, `logs.txt`, `otlp.txt`, `server.txt`, `settings.txt` and `testing.txt`: reviewers see every change of them.
 //! `UPDATE_SNAPSHOTS=1 cargo test --package api -- --ignored` writes it.
 
 use std::collections::BTreeSet;
@@ -44,12 +44,13 @@ const FOREIGN: [(&str, &[&str]); 18] = [
     ("tokio", &[]),
     ("tower_layer", &[]),
     ("tower_service", &[]),
-    ("tracing_core", &["axum_chassis::logs::Logs::"]),
+    ("tracing_core", &["axum_chassis_logs::Logs::"]),
     (
         "tracing_subscriber",
         &[
-            "axum_chassis::logs::Logs::layer",
-            "axum_chassis::logs::install_with_layer",
+            "axum_chassis_logs::Logs::layer",
+            "axum_chassis_logs::install_with_layer",
+            "axum_chassis_logs::TracingLayer",
             "::Exporter::layer(&self)",
             "::Traces::layer(&self)",
             "::tracing_layer(self",
@@ -57,10 +58,13 @@ const FOREIGN: [(&str, &[&str]); 18] = [
     ),
 ];
 /// The crates of the language, and ours.
-const OWN: [&str; 8] = [
+const OWN: [&str; 11] = [
     "alloc",
     "axum_chassis",
+    "axum_chassis_auth",
+    "axum_chassis_logs",
     "axum_chassis_otlp",
+    "axum_chassis_server",
     "axum_chassis_settings",
     "axum_chassis_testing",
     "core",
@@ -110,7 +114,9 @@ fn crates(line: &str) -> impl Iterator<Item = &str> {
 fn the_public_api_equals_its_listing() {
     let listings = [
         ("axum-chassis", "listing.txt"),
+        ("axum-chassis-logs", "logs.txt"),
         ("axum-chassis-otlp", "otlp.txt"),
+        ("axum-chassis-server", "server.txt"),
         ("axum-chassis-settings", "settings.txt"),
         ("axum-chassis-testing", "testing.txt"),
     ]

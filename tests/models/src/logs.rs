@@ -8,7 +8,7 @@ use tracing::Level;
 
 use self::queue::LineQueue;
 
-#[path = "../../../src/logs/queue.rs"]
+#[path = "../../../axum-chassis-logs/src/queue.rs"]
 #[allow(dead_code)]
 mod queue;
 

@@ -9,7 +9,7 @@ use loom::thread;
 
 use self::activity::{Activity, TimeLimits, UnderWay};
 
-#[path = "../../../src/server/activity.rs"]
+#[path = "../../../axum-chassis-server/src/server/activity.rs"]
 #[allow(dead_code)]
 mod activity;
 

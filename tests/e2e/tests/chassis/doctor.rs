@@ -283,7 +283,7 @@ fn an_advisory_for_a_vendored_crate_fails_until_an_update_has_the_fix() {
         fs::write(&file, entry).expect("a file");
     };
     let arguments = ["--advisories", advisories.as_str()];
-    for name in ["axum-chassis", "axum-chassis-settings"] {
+    for name in ["axum-chassis", "axum-chassis-logs", "axum-chassis-settings"] {
         plant(name, ">= 99.0.0");
         let found = parts(&folder, &arguments, 1);
         assert_eq!(behind(&found), [format!("crate {name}")]);

@@ -16,6 +16,7 @@ mod openapi;
 mod place;
 mod refusals;
 mod release;
+mod rendering;
 mod reports;
 mod stores;
 mod tool;

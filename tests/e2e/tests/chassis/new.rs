@@ -75,8 +75,10 @@ fn the_vendored_crates_are_what_cargo_package_would_ship() {
     said(new.env("CARGO", "true"), 0);
     for name in [
         "axum-chassis",
+        "axum-chassis-logs",
         "axum-chassis-otlp",
         "axum-chassis-redis",
+        "axum-chassis-server",
         "axum-chassis-settings",
         "axum-chassis-sqlx",
         "axum-chassis-testing",

@@ -46,6 +46,8 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
     for before in [
         "",
         "axum-chassis = { path = \".\", ",
+        "axum-chassis-logs = { path = \"axum-chassis-logs\", ",
+        "axum-chassis-server = { path = \"axum-chassis-server\", ",
         "axum-chassis-settings = { path = \"axum-chassis-settings\", ",
         "axum-chassis-testing = { path = \"axum-chassis-testing\", ",
         "cargo-chassis-check = { path = \"cargo-chassis/check\", ",
