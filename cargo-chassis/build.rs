@@ -34,7 +34,8 @@ fn main() -> Result<()> {
 }
 
 /// The other crates, which lie beside `axum-chassis` in a service's `vendor/`.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
+    "axum-chassis-auth",
     "axum-chassis-logs",
     "axum-chassis-otlp",
     "axum-chassis-redis",
@@ -121,8 +122,13 @@ fn standing_alone(manifest: &str, workspace: &Item) -> Result<String> {
     }
     package.remove("include");
     if let Some(tests) = manifest["dev-dependencies"].as_table_mut() {
-        // Only tests need these: the crate itself with another feature, the test kit, and `stores`, which is not shipped.
-        for name in ["axum-chassis", "axum-chassis-testing", "stores"] {
+        // Only tests need these: a crate itself with another feature, the test kit, and `stores`, which is not shipped.
+        for name in [
+            "axum-chassis",
+            "axum-chassis-auth",
+            "axum-chassis-testing",
+            "stores",
+        ] {
             tests.remove(name);
         }
     }

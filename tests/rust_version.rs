@@ -44,6 +44,7 @@ fn no_dependency_requires_a_newer_rust_than_its_package() {
         .collect();
     for package in [
         "axum-chassis",
+        "axum-chassis-auth",
         "axum-chassis-logs",
         "axum-chassis-otlp",
         "axum-chassis-redis",

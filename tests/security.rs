@@ -83,7 +83,7 @@ const TESTS: [(&str, &str); 34] = [
     ("| begins HTTP/2", FLOOD),
     ("| requests `/metrics` in gzip", FLOOD),
     (
-        "Prometheus' pods connect",
+        "therefore allow only Prometheus' pods to connect",
         "e2e/tests/manifests/security.rs only_prometheus_pods_connect_to_the_admin_port",
     ),
     (

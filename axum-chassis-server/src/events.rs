@@ -3,6 +3,7 @@
 /// Receives the events of a server. Every method does nothing by default, and `()` ignores all events.
 ///
 /// The methods are called by the tasks of connections, so they have to return at once.
+#[expect(unused_variables, reason = "a method ignores its event by default")]
 pub trait Events: Send + Sync + 'static {
     /// A connection was accepted.
     fn connection_opened(&self) {}
@@ -11,9 +12,7 @@ pub trait Events: Send + Sync + 'static {
     fn connection_closed(&self) {}
 
     /// The maximum number of open connections is now `limit`.
-    fn connections_limited(&self, limit: usize) {
-        let _ = limit;
-    }
+    fn connections_limited(&self, limit: usize) {}
 
     /// A connection was closed to make room for another one.
     fn connection_evicted(&self) {}
@@ -26,15 +25,11 @@ pub trait Events: Send + Sync + 'static {
 
     /// A connection had no valid request, for this reason: `malformed`, `head_too_large`, `http2`, `proxy_protocol`,
     /// `tls` or `no_http2`.
-    fn refused(&self, reason: &'static str) {
-        let _ = reason;
-    }
+    fn refused(&self, reason: &'static str) {}
 
     /// The rest of a response begins (`true`) or ends (`false`) to wait for its client in the connection's buffer,
     /// although the body has ended.
-    fn response_left(&self, is_left: bool) {
-        let _ = is_left;
-    }
+    fn response_left(&self, is_left: bool) {}
 }
 
 impl Events for () {}

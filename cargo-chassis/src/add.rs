@@ -75,7 +75,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         ("port", &port),
     ];
     let answers = Answers::from(answers.map(|(name, answer)| (name.into(), answer.into())));
-    let rendered = Template::unpack(&current)?.render(scratch.path(), &project.bin, &answers)?;
+    let rendered = Template::read(&current)?.render(scratch.path(), &project.bin, &answers)?;
     let mut files = Archive::default();
     let parts = assets.iter().flat_map(|asset| asset.files());
     // Without Kubernetes manifests, the alert rules and the dashboard are in compose/.

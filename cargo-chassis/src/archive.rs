@@ -52,9 +52,17 @@ impl Archive {
         self.0.insert(path.into(), file);
     }
 
-    /// Removes a file.
+    /// Removes a file, or all files of a folder.
     pub fn remove(&mut self, path: &Path) {
-        self.0.remove(path);
+        self.0.retain(|file, _| !file.starts_with(path));
+    }
+
+    /// Renames a file. Returns whether it exists.
+    pub fn rename(&mut self, from: &Path, to: PathBuf) -> bool {
+        let file = self.0.remove(from);
+        let exists = file.is_some();
+        self.0.extend(file.map(|file| (to, file)));
+        exists
     }
 
     /// Changes the text of a file, if the file exists.
@@ -62,6 +70,21 @@ impl Archive {
         if let Some(file) = self.0.get_mut(Path::new(path)) {
             file.contents = change(&String::from_utf8_lossy(&file.contents)).into_bytes();
         }
+    }
+
+    /// Changes the contents of every file.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `change`.
+    pub fn edit_all<E>(
+        &mut self,
+        mut change: impl FnMut(&Path, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (path, file) in &mut self.0 {
+            change(path, &mut file.contents)?;
+        }
+        Ok(())
     }
 
     /// Writes the files below `folder` into the folder `to`, which is created if it is missing.

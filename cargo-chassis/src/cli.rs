@@ -9,7 +9,7 @@ use serde_json::json;
 #[cfg(feature = "check")]
 use crate::check;
 use crate::outcome::Outcome;
-use crate::{add, doctor, new, template, update, vendor};
+use crate::{add, doctor, new, update, vendor};
 
 /// Generates, checks and updates axum-chassis services.
 #[derive(Parser)]
@@ -42,13 +42,6 @@ pub fn run() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|first| first == "chassis") {
         arguments.remove(1);
-    }
-    if arguments
-        .get(1)
-        .is_some_and(|first| first == template::RENDER)
-    {
-        let rest: Vec<String> = std::env::args().skip(2).collect();
-        return ExitCode::from(u8::from(!template::run_apart(&rest)));
     }
     let command = Cli::parse_from(arguments).command;
     let json = command.json();

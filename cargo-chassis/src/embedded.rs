@@ -13,8 +13,9 @@ use crate::archive::Archive;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The crates that are in an archive, and the folders that have them.
-pub const CRATES: [(&str, &str); 8] = [
+pub const CRATES: [(&str, &str); 9] = [
     ("axum-chassis", "crate"),
+    ("axum-chassis-auth", "axum-chassis-auth"),
     ("axum-chassis-logs", "axum-chassis-logs"),
     ("axum-chassis-otlp", "axum-chassis-otlp"),
     ("axum-chassis-redis", "axum-chassis-redis"),

@@ -9,7 +9,7 @@
 //! - [`embedded`]: the templates and the crate embedded in the tool; [`archive`]: their format
 //! - `rust`: checks the compiler's version
 //! - `outcome`: the exit code and the report of a command
-//! - `template`: the questions, and rendering; `answers`: the answers in a project
+//! - [`template`]: the questions, and rendering; `answers`: the answers in a project
 
 mod add;
 mod answers;

@@ -45,8 +45,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let target = Target::parse(&args.path)?;
     let current = embedded::current()?;
-    let template = Template::unpack(&current)?;
-    let mut answers = template.read(&args.define)?;
+    let template = Template::read(&current)?;
+    let mut answers = template.parse(&args.define)?;
     template.complete(&mut answers)?;
 
     let folder = target.path();

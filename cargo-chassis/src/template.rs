@@ -1,68 +1,92 @@
 //! A template: its questions, and the project that it renders from the answers.
 //!
-//! cargo-generate renders it. It runs in a separate process with few environment variables and without the user's
-//! configuration, so that the result depends only on the template and the answers. In this process, it would also print
-//! its own messages.
+//! The tool renders the template by itself: cargo-generate, for which the template is written too, would more than
+//! double the time that the tool takes to compile. `tests/e2e` compares the files that the two write.
+
+mod liquid;
+mod name;
+mod questions;
+mod rules;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
-use cargo_generate::{GenerateArgs, TemplatePath, Vcs};
-use dialoguer::{Input, Select};
-use regex::Regex;
-use tempfile::TempDir;
+use questions::Question;
+use rules::Rules;
 
 use crate::archive::Archive;
 
 /// Answers by the name of the question.
 pub type Answers = BTreeMap<String, String>;
 
-/// A template in a folder of its own.
+/// The questions, and the files of a project before they are rendered.
 #[derive(Debug)]
 pub struct Template {
-    folder: TempDir,
+    files: Archive,
+    /// Liquid renders these files, and the others are copied. The patterns have the syntax of `.gitignore`, without
+    /// wildcards.
+    include: Vec<String>,
     questions: Vec<Question>,
-}
-
-/// The template's questions.
-#[derive(Debug)]
-struct Question {
-    name: String,
-    /// The question's text, in one line.
-    prompt: String,
-    default: String,
-    /// The possible answers; empty if the answer is free text.
-    choices: Vec<String>,
-    pattern: Option<Regex>,
-    /// The question is asked only if another question has this answer.
-    when: Option<(String, String)>,
+    rules: Rules,
 }
 
 // === impl Template ===
 
 impl Template {
-    /// Unpacks the template in the tool's archive to a temporary folder.
+    /// Reads the template in the folder `template` of an archive.
     ///
     /// # Errors
     ///
-    /// If it cannot be written, or is not a template.
-    pub fn unpack(current: &Archive) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        current
-            .unpack("template", folder.path())
-            .context("cannot unpack the template")?;
-        let config = fs::read_to_string(folder.path().join("cargo-generate.toml"))?;
-        let config = toml::from_str(&config).context("cargo-generate.toml is not TOML")?;
-        let questions = questions(&config)?;
-        Ok(Self { folder, questions })
+    /// If its `cargo-generate.toml` or `hooks/rules.toml` is not valid.
+    pub fn read(archive: &Archive) -> anyhow::Result<Self> {
+        let template = archive.folder("template");
+        let config: toml::Table =
+            table(&template, CONFIG)?.with_context(|| format!("the template has no {CONFIG}"))?;
+        let list = |table: &str, key: &str| -> Vec<String> {
+            let list = config.get(table).and_then(|table| table.get(key));
+            let list = list.and_then(toml::Value::as_array).into_iter().flatten();
+            list.filter_map(toml::Value::as_str)
+                .map(str::to_owned)
+                .collect()
+        };
+        let include = list("template", "include");
+        for pattern in &include {
+            check_pattern(pattern).with_context(|| format!("{CONFIG}: include"))?;
+        }
+        let rules = Rules::read(table(&template, rules::FILE)?)?;
+
+        // As in cargo-generate, neither its configuration nor the hooks are files of the project.
+        let mut files = template;
+        let hooks = ["init", "pre", "post"].map(|when| list("hooks", when));
+        let left_out = hooks.into_iter().chain([list("template", "ignore")]);
+        for path in left_out.flatten() {
+            files.remove(Path::new(&path));
+        }
+        files.remove(Path::new(CONFIG));
+        let liquid = |path: &&Path| path.extension().is_some_and(|it| it == "liquid");
+        let named: Vec<PathBuf> = files.paths().filter(liquid).map(Path::to_owned).collect();
+        for path in named {
+            files.rename(&path, path.with_extension(""));
+        }
+        Ok(Self {
+            files,
+            include,
+            questions: questions::read(&config)?,
+            rules,
+        })
+    }
+
+    /// The questions with a choice of answers, and these answers.
+    pub fn choices(&self) -> impl Iterator<Item = (&str, &[String])> {
+        let questions = self.questions.iter();
+        let questions = questions.filter(|question| !question.choices.is_empty());
+        questions.map(|question| (&*question.name, &*question.choices))
     }
 
     /// Whether a question has this among its choices.
-    pub(crate) fn offers(&self, name: &str, choice: &str) -> bool {
+    pub fn offers(&self, name: &str, choice: &str) -> bool {
         let question = self.questions.iter().find(|question| question.name == name);
         question.is_some_and(|question| question.choices.iter().any(|offered| offered == choice))
     }
@@ -72,7 +96,7 @@ impl Template {
     /// # Errors
     ///
     /// If there is no question of that name, or the value is not a valid answer.
-    pub fn read(&self, defines: &[String]) -> anyhow::Result<Answers> {
+    pub fn parse(&self, defines: &[String]) -> anyhow::Result<Answers> {
         let mut answers = Answers::new();
         for define in defines {
             let (name, value) = define
@@ -117,6 +141,10 @@ impl Template {
     /// If the terminal is closed.
     pub fn complete(&self, answers: &mut Answers) -> anyhow::Result<()> {
         let ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        self.answer_rest(answers, ask)
+    }
+
+    fn answer_rest(&self, answers: &mut Answers, ask: bool) -> anyhow::Result<()> {
         for question in &self.questions {
             let wanted = question
                 .when
@@ -135,155 +163,209 @@ impl Template {
     }
 
     /// Creates the project `name` in the folder `parent`, which must not contain this name yet, and returns its path.
+    /// Questions without an answer get their defaults.
     ///
     /// # Errors
     ///
-    /// If the template refuses the name or an answer.
+    /// If the name or an answer is not valid, or a file of the template is not.
     pub fn render(&self, parent: &Path, name: &str, answers: &Answers) -> anyhow::Result<PathBuf> {
-        let mut apart = Command::new(std::env::current_exe().context("cannot find this program")?);
-        apart
-            .arg(RENDER)
-            .arg(self.folder.path())
-            .arg(parent)
-            .arg(name)
-            .args(
-                answers
-                    .iter()
-                    .map(|(name, value)| format!("{name}={value}")),
-            )
-            .env_clear()
-            // cargo-generate requires an author, even for a template that does not name one.
-            .env("CARGO_NAME", "axum-chassis")
-            .stdin(Stdio::null());
-        for kept in ["HOME", "PATH", "TMPDIR"] {
-            apart.envs(std::env::var_os(kept).map(|value| (kept, value)));
-        }
-        let output = apart.output().context("cannot start this program again")?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        ensure!(output.status.success(), "{}", said.trim());
-        Ok(parent.join(name))
+        let folder = parent.join(name);
+        ensure!(!folder.try_exists()?, "{} already exists", folder.display());
+        self.files(name, answers)?
+            .unpack("", &folder)
+            .with_context(|| format!("cannot write to {}", folder.display()))?;
+        Ok(folder)
     }
-}
 
-// === impl Question ===
-
-/// The questions, in the order of the configuration.
-fn questions(config: &toml::Table) -> anyhow::Result<Vec<Question>> {
-    let mut questions = Vec::new();
-    let mut add = |asked: Option<&toml::Value>, when: Option<(String, String)>| {
-        for (name, question) in asked.and_then(toml::Value::as_table).into_iter().flatten() {
-            let text = |key: &str| question.get(key).and_then(toml::Value::as_str);
-            let choices = question.get("choices").and_then(toml::Value::as_array);
-            questions.push(Question {
-                name: name.clone(),
-                prompt: text("prompt").unwrap_or_default().to_owned(),
-                default: text("default").unwrap_or_default().to_owned(),
-                choices: choices
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|choice| choice.as_str().map(str::to_owned))
-                    .collect(),
-                pattern: text("regex").map(Regex::new).transpose()?,
-                when: when.clone(),
-            });
-        }
-        anyhow::Ok(())
-    };
-    add(config.get("placeholders"), None)?;
-    let conditional = config.get("conditional").and_then(toml::Value::as_table);
-    for (condition, more) in conditional.into_iter().flatten() {
-        let (name, value) = condition.split_once(" == ").with_context(|| {
-            format!("the condition `{condition}` is not of the form `name == \"value\"`")
-        })?;
-        let when = (name.to_owned(), value.trim_matches('"').to_owned());
-        add(more.get("placeholders"), Some(when))?;
-    }
-    Ok(questions)
-}
-
-impl Question {
-    fn check(&self, answer: &str) -> Result<(), String> {
-        if !self.choices.is_empty() && !self.choices.iter().any(|choice| choice == answer) {
-            return Err(format!("expected one of {}", self.choices.join(", ")));
-        }
-        match &self.pattern {
-            Some(pattern) if !pattern.is_match(answer) => {
-                Err(format!("expected a match of the pattern {pattern}"))
+    /// The files of the project `name`.
+    fn files(&self, name: &str, answers: &Answers) -> anyhow::Result<Archive> {
+        name::check(name)?;
+        let mut values = answers.clone();
+        self.answer_rest(&mut values, false)?;
+        for question in &self.questions {
+            if let Some(answer) = values.get(&question.name) {
+                question.check(answer).map_err(|wrong| {
+                    anyhow::anyhow!("invalid answer `{answer}` to `{}`: {wrong}", question.name)
+                })?;
             }
-            _ => Ok(()),
         }
+        if let Some(path) = values.get_mut("chassis-path") {
+            *path = path.replace('\\', "/");
+        }
+        name::add_to(&mut values, name);
+        self.rules.complete(&mut values)?;
+
+        let mut files = self.files.clone();
+        self.rules.choose(&mut files, &values)?;
+        files.edit_all(|path, contents| {
+            if !self.is_liquid(path) {
+                return Ok(());
+            }
+            let text = str::from_utf8(contents).map_err(anyhow::Error::from);
+            let rendered = text.and_then(|text| Ok(liquid::render(text, &values)?));
+            *contents = rendered.with_context(|| path.display().to_string())?.into();
+            anyhow::Ok(())
+        })?;
+        Ok(files)
     }
 
-    fn ask(&self) -> anyhow::Result<String> {
-        if self.choices.is_empty() {
-            return Ok(Input::<String>::new()
-                .with_prompt(&self.prompt)
-                .default(self.default.clone())
-                .validate_with(|answer: &String| self.check(answer))
-                .interact_text()?);
+    /// Whether `include` lists the file. As in `.gitignore`, the last pattern that matches decides.
+    fn is_liquid(&self, path: &Path) -> bool {
+        let mut included = false;
+        for pattern in &self.include {
+            let (includes, pattern) = match pattern.strip_prefix('!') {
+                Some(pattern) => (false, pattern),
+                None => (true, &**pattern),
+            };
+            let matches = match pattern.strip_prefix('/') {
+                Some(from_root) => path.starts_with(from_root),
+                None => path.file_name().is_some_and(|name| name == pattern),
+            };
+            if matches {
+                included = includes;
+            }
         }
-        let default = self
-            .choices
-            .iter()
-            .position(|choice| *choice == self.default);
-        let chosen = Select::new()
-            .with_prompt(&self.prompt)
-            .items(&self.choices)
-            .default(default.unwrap_or_default())
-            .interact()?;
-        Ok(self.choices[chosen].clone())
+        included
     }
 }
 
-// === the process apart ===
+/// The name of cargo-generate's configuration.
+const CONFIG: &str = "cargo-generate.toml";
 
-/// The argument that starts the separate process. It is not for users.
-pub(crate) const RENDER: &str = "render-template";
-
-/// Runs `render-template TEMPLATE PARENT NAME NAME=VALUE...`. Prints errors to stdout.
-pub(crate) fn run_apart(arguments: &[String]) -> bool {
-    let [template, parent, name, define @ ..] = arguments else {
-        println!("`{RENDER}` is for this program itself");
-        return false;
+/// A TOML file of the template.
+fn table(template: &Archive, file: &str) -> anyhow::Result<Option<toml::Table>> {
+    let Some(contents) = template.get(file) else {
+        return Ok(None);
     };
-    let rendered = render_here(Path::new(template), Path::new(parent), name, define);
-    if let Err(error) = &rendered {
-        // The message of a hook's `abort` ends with its position in the hook, which users do not need.
-        let reason = error.root_cause().to_string();
-        let reason = reason.strip_prefix("Runtime error: ").unwrap_or(&reason);
-        println!("{}", reason.split(" (line ").next().unwrap_or(reason));
-    }
-    rendered.is_ok()
+    let text = str::from_utf8(contents).with_context(|| format!("{file} is not UTF-8"))?;
+    toml::from_str(text).with_context(|| format!("{file} is not TOML"))
 }
 
-/// Renders the template in a folder, within this process. cargo-generate prints messages to stderr, and reads values
-/// from environment variables.
+/// Accepts `/path` and `/folder/`, from the template's root, and `name`, in any folder.
+fn check_pattern(pattern: &str) -> anyhow::Result<()> {
+    let plain = pattern.strip_prefix('!').unwrap_or(pattern);
+    ensure!(
+        (plain.starts_with('/') || !plain.contains('/')) && !plain.contains(['*', '?', '[', '\\']),
+        "unsupported pattern `{pattern}`: expected `/path`, `/folder/` or `name`, without wildcards"
+    );
+    Ok(())
+}
+
+/// Renders the template in a folder.
 ///
 /// # Errors
 ///
-/// The errors of cargo-generate.
+/// If the template, the name or an answer is not valid.
 pub fn render_here(
     template: &Path,
     parent: &Path,
     name: &str,
     define: &[String],
 ) -> anyhow::Result<PathBuf> {
-    cargo_generate::generate(GenerateArgs {
-        template_path: TemplatePath {
-            path: Some(template.display().to_string()),
-            ..TemplatePath::default()
-        },
-        name: Some(name.to_owned()),
-        destination: Some(parent.to_owned()),
-        // Ignores the user's configuration.
-        config: Some("/dev/null".into()),
-        // Keeps the name as it is. The template rejects invalid names.
-        force: true,
-        silent: true,
-        no_workspace: true,
-        no_fmt: true,
-        vcs: Some(Vcs::None),
-        define: define.to_vec(),
-        ..GenerateArgs::default()
-    })
+    let mut archive = Archive::default();
+    archive.add(template, "template")?;
+    let mut answers = Answers::new();
+    for define in define {
+        let (name, value) = define.split_once('=').context("expected NAME=VALUE")?;
+        answers.insert(name.to_owned(), value.to_owned());
+    }
+    Template::read(&archive)?.render(parent, name, &answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = r#"
+        [template]
+        include = ["/README.md", "/docs/", "!figure.svg"]
+        ignore = ["hooks/rules.toml"]
+        [hooks]
+        init = ["hooks/name.rhai"]
+        [placeholders.tea]
+        choices = ["green", "black"]
+        default = "black"
+    "#;
+
+    const RULES: &str = r#"
+        [values]
+        drink = "{{tea}} tea"
+        [[files]]
+        when = 'tea == "black"'
+        rename = { "milk" = "docs/milk" }
+        remove = ["lemons"]
+    "#;
+
+    /// Renders the template with these files in place of its own.
+    fn rendered(files: &[(&str, &str)]) -> Result<Archive, String> {
+        let mut archive = Archive::default();
+        let own = [
+            (CONFIG, EXAMPLE),
+            (rules::FILE, RULES),
+            ("hooks/name.rhai", ""),
+            ("Cargo.toml.liquid", "{{name}}"),
+            ("README.md", "{{project-name}}: {{drink}}\n"),
+            ("docs/a/figure.svg", "{{x}}"),
+            ("lemons/one", ""),
+            ("milk", "{{package}}"),
+        ];
+        for (path, text) in own.iter().chain(files) {
+            archive.insert(&format!("template/{path}"), (*text).into());
+        }
+        let template = Template::read(&archive);
+        let files = template.and_then(|template| template.files("a_b", &Answers::new()));
+        files.map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn rules_choose_the_files_and_liquid_runs_in_those_that_include_lists() {
+        let files = rendered(&[]).expect("files");
+        let text = |path: &str| String::from_utf8_lossy(files.get(path).expect(path)).into_owned();
+        let paths = ["Cargo.toml", "README.md", "docs/a/figure.svg", "docs/milk"];
+        assert_eq!(files.paths().collect::<Vec<_>>(), paths.map(Path::new));
+        assert_eq!(
+            paths.map(text),
+            ["{{name}}", "a-b: black tea\n", "{{x}}", "a_b"]
+        );
+    }
+
+    #[test]
+    fn an_error_in_a_template_names_the_file_and_what_is_wrong() {
+        for (file, text, expected) in [
+            (
+                "README.md",
+                "\n{{pot}}",
+                "README.md: line 2: unknown name `pot`",
+            ),
+            (
+                CONFIG,
+                "[template]\ninclude = [\"/docs/*.md\"]",
+                "cargo-generate.toml: include: unsupported pattern `/docs/*.md`",
+            ),
+            (CONFIG, "[template", "cargo-generate.toml is not TOML"),
+            (
+                rules::FILE,
+                "[values]\ndrink = \"\\n{{pot}}\"",
+                "hooks/rules.toml: values.drink: line 2: unknown name `pot`",
+            ),
+            (
+                rules::FILE,
+                "[[files]]\nwhen = 'tea'",
+                "hooks/rules.toml: when: invalid condition `tea`",
+            ),
+            (
+                rules::FILE,
+                "[[files]]\nwhen = 'tea != \"\"'\nrename = { \"sugar\" = \"x\" }",
+                "hooks/rules.toml: rename: the template has no file sugar",
+            ),
+            (
+                rules::FILE,
+                "[[files]]\nif = ''",
+                "invalid hooks/rules.toml: unknown key `if`, expected one of when, rename, remove",
+            ),
+        ] {
+            let error = rendered(&[(file, text)]).expect_err(text);
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
 }

@@ -71,7 +71,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     );
 
     let scratch = tempfile::tempdir()?;
-    let template = Template::unpack(&from)?;
+    let template = Template::read(&from)?;
     let mut names = vec![record.name.clone()];
     names.extend(renamed(&folder, &record.name));
     let mut then = Vec::new();
@@ -93,7 +93,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let mut answers = record.answers.clone();
     // The new template needs the new version of the crate, not the saved one.
     answers.remove("chassis-version");
-    let made = new::make(&now, &Template::unpack(&now)?, &parent, &name, answers)?;
+    let made = new::make(&now, &Template::read(&now)?, &parent, &name, answers)?;
     let now = git.tree_of(&made)?;
 
     status(

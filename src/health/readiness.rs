@@ -171,10 +171,14 @@ impl Readiness {
         let was_up = check.up;
         check.record(&self.0.settings, outcome, took);
         let (up, error) = (check.up, check.error.clone());
+        // A new check is down before its first run, so its first failures are not a change.
+        let was_never_up = check.changes.len() == 1;
+        let fails_from_the_start =
+            was_never_up && check.failures_total == u64::from(self.0.settings.failures);
         drop(checks);
         if up && !was_up {
             tracing::info!(check = name, "readiness check is up");
-        } else if was_up && !up {
+        } else if !up && (was_up || fails_from_the_start) {
             tracing::warn!(check = name, error, "readiness check is down");
         }
         up

@@ -39,7 +39,7 @@ fresh orders-dev databases
 
 # === The commands of docs/kubernetes.md ===
 
-section=$(sed -n '/^## From nothing to a cluster/,/^## What/p' docs/kubernetes.md)
+section=$(sed -n '/^## From nothing to a cluster/,/^## Contents/p' docs/kubernetes.md)
 mapfile -t commands < <(sed '1,/^.``sh$/d; /^.``$/,$d' <<<"$section")
 [ ${#commands[@]} -gt 0 ] && [ ${#commands[@]} -le 10 ] || fail "docs/kubernetes.md has ${#commands[@]} commands, expected 1 to 10"
 done=0

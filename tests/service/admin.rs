@@ -40,6 +40,28 @@ fn liveness_notices_a_stalled_runtime_and_its_recovery() {
 }
 
 #[test]
+fn a_dependency_that_is_down_from_the_start_is_logged_once() {
+    let process = Setup::default()
+        .set("subject.down", true)
+        .set("health.interval", "10ms")
+        .set("health.failures", 2)
+        .launch();
+    let line = process.wait_for_message("readiness check is down");
+    assert_eq!(
+        (&line["level"], &line["check"], &line["error"]),
+        (&"WARN".into(), &"dependency".into(), &"refused".into())
+    );
+    process.wait_for_message("started");
+    assert_eq!(process.get("/health/readiness").status, 503);
+    process.request("POST", "/dependency/0", &[], "");
+    process.wait_for_message("readiness check is up");
+    let ended = process.stop();
+    let down = ended.log.iter();
+    let down = down.filter(|line| line["message"] == "readiness check is down");
+    assert_eq!(down.count(), 1);
+}
+
+#[test]
 fn a_hanging_dependency_makes_it_unready_and_delays_no_probe() {
     let program = Setup::default()
         .set("health.interval", "50ms")

@@ -112,6 +112,8 @@ struct Subject {
     start: Human,
     /// Whether the start fails.
     broken: bool,
+    /// Whether the dependency fails from the start.
+    down: bool,
     /// Why the program asks for its own stop during the start.
     stop: Option<String>,
     /// The hooks to register, such as `fine,hangs`.
@@ -136,6 +138,7 @@ async fn start(chassis: Chassis<Settings>) -> anyhow::Result<Router> {
     if subject.broken {
         return Err(anyhow::anyhow!("connection refused").context("the store cannot be opened"));
     }
+    DEPENDENCY.store(subject.down.into(), Ordering::Relaxed);
     chassis.readiness().check("dependency", async || {
         match DEPENDENCY.load(Ordering::Relaxed) {
             0 => Ok(()),

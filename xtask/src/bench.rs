@@ -5,6 +5,7 @@
 //! `--gate` compares only this number, with `bench/baseline`.
 
 mod chart;
+mod first;
 mod growth;
 mod idle_connections;
 mod load;
@@ -33,6 +34,7 @@ pub(crate) const GROWTH: &str = "growth";
 pub(crate) const IDLE_CONNECTIONS: &str = "idle-connections";
 pub(crate) const PAGE: &str = "page";
 pub(crate) const PROFILES: &str = "profiles";
+pub(crate) const FIRST: &str = "first-command";
 /// The rate, in requests a second, at which latency is measured: well below the maximum of each program.
 const RATE: u32 = 2000;
 
@@ -57,6 +59,9 @@ pub(crate) struct Args {
     /// Measure only the cost of the admin page, which takes eleven minutes.
     #[arg(long)]
     page: bool,
+    /// Measure only README's first command, and compare it with an earlier revision, such as v0.5.0.
+    #[arg(long, value_name = "REVISION")]
+    first: Option<String>,
     /// Measure only servers with two threads, on the processors that the load uses too.
     #[arg(long)]
     two_threads: bool,
@@ -80,6 +85,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     if args.page {
         return write_measured(PAGE, &page::measure()?);
+    }
+    if let Some(earlier) = &args.first {
+        return write_measured(FIRST, &first::measure(earlier, args.rounds.min(3))?);
     }
     if args.two_threads {
         return write_two_threads(&args);

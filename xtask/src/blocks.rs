@@ -49,6 +49,7 @@ mod tests {
             crate::bench::IDLE_CONNECTIONS,
             crate::bench::PAGE,
             crate::bench::PROFILES,
+            crate::bench::FIRST,
             crate::footprint::FOOTPRINT,
         ] {
             replace(page, name, "").expect(name);

@@ -34,7 +34,7 @@ pub(crate) struct Args {
 enum Which {
     /// The newest in any of Debian's suites
     Newest,
-    /// The oldest that Debian's mirrors still have at or above the tool's `rust-version`
+    /// The oldest that Debian's mirrors still have at or above the `rust-version` of the tests
     Oldest,
     /// The newest, for arm64: a service is run under qemu
     Arm64,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use regex::Regex;
+use regex_lite::Regex;
 use serde_json::Value;
 
 use crate::cargo::cargo;

@@ -1,4 +1,4 @@
-//! The public APIs of the crates in `listing.txt`, `logs.txt`, `otlp.txt`, `server.txt`, `settings.txt` and `testing.txt`: reviewers see every change of them.
+//! The public APIs of the crates in `listing.txt`, `auth.txt`, `logs.txt`, `otlp.txt`, `server.txt`, `settings.txt` and `testing.txt`: reviewers see every change of them.
 //! `UPDATE_SNAPSHOTS=1 cargo test --package api -- --ignored` writes it.
 
 use std::collections::BTreeSet;
@@ -58,9 +58,10 @@ const FOREIGN: [(&str, &[&str]); 18] = [
     ),
 ];
 /// The crates of the language, and ours.
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     "alloc",
     "axum_chassis",
+    "axum_chassis_auth",
     "axum_chassis_logs",
     "axum_chassis_otlp",
     "axum_chassis_server",

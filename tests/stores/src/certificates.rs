@@ -43,7 +43,7 @@ impl Certificates {
     }
 
     /// The server's certificate and key.
-    pub(crate) fn server(&self) -> [PathBuf; 2] {
+    pub fn server(&self) -> [PathBuf; 2] {
         ["server.pem", "server.key"].map(|name| self.0.path().join(name))
     }
 }

@@ -1,4 +1,4 @@
-# The oldest Rust at or above the tool's rust-version that Debian's mirrors still have, as packages of no suite any more.
+# The oldest Rust at or above the rust-version of the tests that Debian's mirrors still have, as packages of no suite any more.
 FROM debian:trixie-slim
 RUN printf 'deb http://deb.debian.org/debian sid main\n' >/etc/apt/sources.list.d/sid.list \
     && printf 'Acquire::Check-Valid-Until "false";\n' >/etc/apt/apt.conf.d/90oldest

@@ -1,9 +1,12 @@
 //! `cargo chassis` and plain cargo-generate from outside: what they make, add, merge and refuse.
 
+mod act;
 mod add;
 mod agents;
 mod check;
+mod common_changes;
 mod deploy;
+mod devcontainer;
 mod doctor;
 mod example;
 mod generate;
@@ -13,6 +16,7 @@ mod openapi;
 mod place;
 mod refusals;
 mod release;
+mod rendering;
 mod reports;
 mod stores;
 mod tool;

@@ -126,7 +126,7 @@ fn an_old_compiler_is_reported_before_cargo_lists_packages() {
         2,
     );
     assert!(
-        told.starts_with("error: cargo chassis needs Rust 1.94 or newer"),
+        told.starts_with("error: cargo chassis needs Rust 1.90 or newer"),
         "{told}"
     );
     assert_eq!(told.lines().count(), 1, "{told}");

@@ -1,0 +1,63 @@
+//! Fields of the access line: the caller, or the reason why a token was rejected.
+
+use std::sync::{Arc, OnceLock};
+
+use axum_chassis::logs::AccessFields;
+use axum_chassis::request::{FinishedRequest, RequestHead, RequestObserver};
+use http::Extensions;
+
+use crate::outcome::Outcome;
+
+/// The maximum length of `sub` in the line, in characters.
+const MAX_SUBJECT: usize = 200;
+
+/// Adds `sub` to the access line of a request with a valid token, and `auth` to that of a rejected one. The line has
+/// nothing of a rejected token.
+pub(crate) struct AccessLine {
+    pub(crate) with_subject: bool,
+}
+
+/// An extension of each request, which the layer fills in.
+#[derive(Clone, Default)]
+pub(crate) struct Checked(Arc<CheckedParts>);
+
+#[derive(Default)]
+struct CheckedParts {
+    subject: OnceLock<String>,
+    rejected: OnceLock<Outcome>,
+}
+
+impl RequestObserver for AccessLine {
+    type State = Checked;
+
+    fn begin(&self, request: &mut RequestHead<'_>) -> Checked {
+        // If a service checks the tokens of two issuers, both observers share the extension.
+        let extensions = request.extensions_mut();
+        extensions.get_or_insert_default::<Checked>().clone()
+    }
+
+    fn end(&self, Checked(parts): Checked, _: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
+        if let Some(subject) = parts.subject.get().filter(|_| self.with_subject) {
+            fields.text("sub", subject);
+        }
+        if let Some(outcome) = parts.rejected.get() {
+            fields.text("auth", outcome.word());
+        }
+    }
+}
+
+/// Notes the caller of a request.
+pub(crate) fn note_subject(extensions: &Extensions, subject: &str) {
+    if let Some(Checked(parts)) = extensions.get() {
+        parts
+            .subject
+            .get_or_init(|| subject.chars().take(MAX_SUBJECT).collect());
+    }
+}
+
+/// Notes that a request is rejected.
+pub(crate) fn note_rejected(extensions: &Extensions, outcome: Outcome) {
+    if let Some(Checked(parts)) = extensions.get() {
+        parts.rejected.get_or_init(|| outcome);
+    }
+}
