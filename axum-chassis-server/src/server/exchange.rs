@@ -168,42 +168,48 @@ impl Future for Responding {
                 answer
             }
         };
-        let mut under_way = this.under_way.take();
-        let pieces = this.is_http2.then(Pieces::begin).flatten();
-        if let (Some(_), Some(under_way)) = (&pieces, &mut under_way) {
-            under_way.set_waits(true);
-        }
-        Poll::Ready(Ok(answer.map(|body| Tracked {
-            body,
-            pieces,
-            under_way,
+        let wait = match this.is_http2 {
+            true => Wait::current(),
+            false => None,
+        };
+        let under_way = this.under_way.take();
+        Poll::Ready(Ok(answer.map(|body| {
+            let mut tracked = Tracked {
+                body,
+                chunks: Chunks::default(),
+                wait,
+                under_way,
+            };
+            tracked.set_waits(true);
+            tracked
         })))
     }
 }
 
-/// A response's body that keeps its request in flight.
+/// A response's body that keeps its request in flight. It is passed to hyper in chunks:
+///
+/// - Over HTTP/1, hyper copies each chunk into the buffer of the connection.
+/// - Over HTTP/2, hyper polls for the next chunk once the client's window has room for it. A body that is passed at once would wait in
+///   hyper's buffer, where no timeout applies.
 pub(super) struct Tracked {
     body: Body,
-    /// The chunks of an HTTP/2 response.
-    pieces: Option<Box<Pieces>>,
+    chunks: Chunks,
+    /// The wait of an HTTP/2 stream.
+    wait: Option<Wait>,
     under_way: Option<UnderWay>,
 }
 
-/// Passes a body to an HTTP/2 stream in chunks: hyper polls for the next chunk once the client's window has room for
-/// it. A body that is passed at once would wait in hyper's buffer, where no timeout applies.
-struct Pieces {
-    chunks: Chunks,
-    wait: Wait,
-}
-
-impl Pieces {
-    fn begin() -> Option<Box<Self>> {
-        let wait = Wait::current()?;
-        wait.begin();
-        Some(Box::new(Self {
-            chunks: Chunks::default(),
-            wait,
-        }))
+impl Tracked {
+    /// Records whether an HTTP/2 stream waits for its client from this time on.
+    fn set_waits(&mut self, waits: bool) {
+        let Some(wait) = &self.wait else { return };
+        match waits {
+            true => wait.begin(),
+            false => wait.end(),
+        }
+        if let Some(under_way) = &mut self.under_way {
+            under_way.set_waits(waits);
+        }
     }
 }
 
@@ -216,46 +222,66 @@ impl HttpBody for Tracked {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        let body = Pin::new(&mut this.body);
-        let Some(Pieces { chunks, wait }) = this.pieces.as_deref_mut() else {
-            return body.poll_frame(context);
+        let longest = match this.wait {
+            Some(_) => chunks::HTTP2,
+            None => chunks::HTTP1,
         };
-        let mut set_waits = |waits| {
-            match waits {
-                true => wait.begin(),
-                false => wait.end(),
-            }
-            if let Some(under_way) = &mut this.under_way {
-                under_way.set_waits(waits);
-            }
-        };
-        set_waits(false);
-        let frame = match chunks.next(chunks::HTTP2) {
+        this.set_waits(false);
+        let frame = match this.chunks.next(longest) {
             Some(piece) => Some(Ok(piece)),
-            None => ready!(body.poll_frame(context))
-                .map(|frame| frame.map(|frame| chunks.split(frame, chunks::HTTP2))),
+            None => ready!(Pin::new(&mut this.body).poll_frame(context))
+                .map(|frame| frame.map(|frame| this.chunks.split(frame, longest))),
         };
+        if this.wait.is_none() {
+            return Poll::Ready(frame);
+        }
         if frame.is_some() {
-            set_waits(true);
+            this.set_waits(true);
         }
         let may_be_last = this.body.size_hint().exact().is_none_or(|left| left == 0);
         Poll::Ready(frame.map(|frame| {
             frame.map(|frame| match may_be_last {
-                true => chunks.keep_end(frame),
+                true => this.chunks.keep_end(frame),
                 false => frame,
             })
         }))
     }
 
     fn is_end_stream(&self) -> bool {
-        let pieces = self.pieces.as_deref();
-        pieces.is_none_or(|pieces| pieces.chunks.is_empty()) && self.body.is_end_stream()
+        self.chunks.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.pieces {
-            Some(pieces) => pieces.chunks.size_hint(&self.body),
-            None => self.body.size_hint(),
+        self.chunks.size_hint(&self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn hyper_gets_a_large_response_over_http_1_in_chunks() {
+        let mut tracked = Tracked {
+            body: Body::from(vec![0; 3 * chunks::HTTP1 - 1]),
+            chunks: Chunks::default(),
+            wait: None,
+            under_way: None,
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        for (length, is_last) in [
+            (chunks::HTTP1, false),
+            (chunks::HTTP1, false),
+            (chunks::HTTP1 - 1, true),
+        ] {
+            let polled = Pin::new(&mut tracked).poll_frame(&mut context);
+            let Poll::Ready(Some(Ok(frame))) = polled else {
+                panic!("{polled:?}");
+            };
+            assert_eq!(frame.data_ref().map(Bytes::len), Some(length));
+            assert_eq!(tracked.is_end_stream(), is_last);
         }
     }
 }
