@@ -12,8 +12,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use archive::Archive;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use toml_edit::{DocumentMut, Item, value};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -22,11 +20,10 @@ fn main() -> Result<()> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let checkout = here.join("..");
-    let current = out.join("current.tar.gz");
+    let current = out.join("current.tar");
     if checkout.join("template/cargo-generate.toml").is_file() {
         let archive = pack(&checkout)?;
-        let out = GzEncoder::new(Vec::new(), Compression::best());
-        fs::write(&current, archive.write(out)?.finish()?)?;
+        fs::write(&current, archive.write(Vec::new())?)?;
     } else {
         fs::write(&current, "")?;
     }

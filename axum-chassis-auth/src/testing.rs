@@ -32,7 +32,7 @@ use serde_json::{Map, Value, json};
 /// An OpenID provider for tests. It signs with ES256, and publishes a discovery document and its keys over HTTP.
 #[derive(Debug)]
 pub struct Issuer {
-    shared: Arc<Shared>,
+    shared: Arc<SharedIssuer>,
     address: SocketAddr,
 }
 
@@ -54,14 +54,14 @@ pub enum Behavior {
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedIssuer {
+    state: Mutex<IssuerState>,
     fetches: AtomicUsize,
     is_closed: AtomicBool,
 }
 
 #[derive(Debug)]
-struct State {
+struct IssuerState {
     /// The last one signs.
     keys: Vec<SigningKey>,
     next_key: usize,
@@ -99,14 +99,14 @@ impl Issuer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let issuer = format!("http://{address}");
-        let state = State {
+        let state = IssuerState {
             keys: vec![SigningKey::new(1)],
             next_key: 2,
             behavior: Behavior::default(),
             stalled: Vec::new(),
             metadata: object(json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")})),
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedIssuer {
             state: Mutex::new(state),
             fetches: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
@@ -191,7 +191,7 @@ impl Issuer {
         self.state().key_set()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, IssuerState> {
         self.shared.state()
     }
 }
@@ -205,10 +205,10 @@ impl Drop for Issuer {
     }
 }
 
-// === impl Shared ===
+// === impl SharedIssuer ===
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedIssuer {
+    fn state(&self) -> MutexGuard<'_, IssuerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -251,7 +251,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl IssuerState {
     fn key_set(&self) -> String {
         let keys: Vec<_> = self.keys.iter().map(SigningKey::public).collect();
         json!({ "keys": keys }).to_string()

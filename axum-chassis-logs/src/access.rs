@@ -111,13 +111,14 @@ integers!(
 /// The line, without the fields of observers and the IDs.
 pub(super) fn line(style: Style, request: &FinishedRequest<'_>) -> Line {
     let mut line = Line::access(style, request.ended);
-    write::plain(
-        line.known(b",\"method\":"),
-        trace::shortened(request.method.as_str(), 32).as_bytes(),
-    );
-    write::string(line.known(b",\"route\":"), request.route);
-    write::string(line.known(b",\"path\":"), request.path);
-    write::integer(line.known(b",\"status\":"), request.status.as_u16());
+    line.known_text(b",\"method\":\"", |out| {
+        let method = trace::shortened(request.method.as_str(), 32);
+        out.extend_from_slice(method.as_bytes());
+    });
+    line.known_text(b",\"route\":\"", |out| write::escaped(out, request.route));
+    line.known_text(b",\"path\":\"", |out| write::escaped(out, request.path));
+    let status = request.status.as_str().as_bytes();
+    line.known(b",\"status\":").extend_from_slice(status);
     write::milliseconds(line.known(b",\"duration_ms\":"), request.duration);
     write::integer(line.known(b",\"request_bytes\":"), request.request_bytes);
     write::integer(line.known(b",\"response_bytes\":"), request.response_bytes);
@@ -125,7 +126,7 @@ pub(super) fn line(style: Style, request: &FinishedRequest<'_>) -> Line {
         write::address(line.known(b",\"client\":"), client);
     }
     if let Some(error) = request.error {
-        write::string(line.known(b",\"error\":"), error);
+        line.known_text(b",\"error\":\"", |out| write::escaped(out, error));
     }
     line
 }

@@ -32,13 +32,44 @@ const fn octets() -> [([u8; 4], usize); 256] {
 /// Appends `text`, and escapes everything that could end a string, break a line, or control a terminal: control
 /// characters (C0 and C1), line separators, and changes of text direction.
 pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
-    let bytes = text.as_bytes();
-    let mut done = 0;
-    let mut at = plain_prefix(bytes);
+    // Nearly all texts need no escaping. To check them as a whole saves 54 instructions for each access line.
+    match is_plain(text.as_bytes()) {
+        true => out.extend_from_slice(text.as_bytes()),
+        false => escaped_by_byte(out, text.as_bytes()),
+    }
+}
+
+/// Whether all bytes are ASCII that needs no escaping.
+fn is_plain(bytes: &[u8]) -> bool {
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    // Sets the high bit of each byte that is less than `bound`. The high bits of some bytes after it may be set, too.
+    let below = |word: u64, bound: u8| word.wrapping_sub(all(bound)) & !word;
+    let are_plain = |eight: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*eight);
+        let special = below(word, 0x20)
+            | below(word ^ all(b'"'), 1)
+            | below(word ^ all(b'\\'), 1)
+            | below(word ^ all(0x7f), 1);
+        (word | special) & all(0x80) == 0
+    };
+    match bytes.last_chunk() {
+        // The last eight bytes overlap those before them, unless the length is a multiple of eight.
+        Some(last) => bytes.as_chunks().0.iter().all(are_plain) && are_plain(last),
+        None => bytes.iter().all(|byte| is_plain_byte(*byte)),
+    }
+}
+
+fn is_plain_byte(byte: u8) -> bool {
+    matches!(byte, 0x20..0x7f) && byte != b'"' && byte != b'\\'
+}
+
+fn escaped_by_byte(out: &mut Vec<u8>, bytes: &[u8]) {
+    let (mut done, mut at) = (0, 0);
     while at < bytes.len() {
         let byte = bytes[at];
-        // Without this check of the usual bytes, an access line takes 36 instructions more.
-        if matches!(byte, 0x20..0x7f) && byte != b'"' && byte != b'\\' {
+        if is_plain_byte(byte) {
             at += 1;
             continue;
         }
@@ -60,32 +91,6 @@ pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
         done = at;
     }
     out.extend_from_slice(&bytes[done..]);
-}
-
-/// A lower bound of the number of bytes at the start that need no escaping. Eight bytes are compared at once, which
-/// saves 69 instructions for each access line.
-fn plain_prefix(bytes: &[u8]) -> usize {
-    const fn all(byte: u8) -> u64 {
-        u64::from_ne_bytes([byte; 8])
-    }
-    // Sets the high bit of each byte that is less than `bound`. The high bits of some bytes after it may be set, too.
-    let below = |word: u64, bound: u8| word.wrapping_sub(all(bound)) & !word;
-    let is_plain = |eight: &[u8; 8]| {
-        let word = u64::from_ne_bytes(*eight);
-        let special = below(word, 0x20)
-            | below(word ^ all(b'"'), 1)
-            | below(word ^ all(b'\\'), 1)
-            | below(word ^ all(0x7f), 1);
-        (word | special) & all(0x80) == 0
-    };
-    let (eights, rest) = bytes.as_chunks::<8>();
-    let plain = eights.iter().take_while(|eight| is_plain(eight)).count();
-    // Compare the last eight bytes, if some of them have not been compared yet.
-    let all_but_rest = plain == eights.len() && !rest.is_empty();
-    if all_but_rest && bytes.last_chunk().is_some_and(is_plain) {
-        return bytes.len();
-    }
-    plain * 8
 }
 
 fn escape(out: &mut Vec<u8>, code: u16) {
@@ -110,13 +115,6 @@ fn escape(out: &mut Vec<u8>, code: u16) {
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     escaped(out, text);
-    out.push(b'"');
-}
-
-/// Appends a text without characters to escape, as a JSON string.
-pub(super) fn plain(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(b'"');
-    out.extend_from_slice(text);
     out.push(b'"');
 }
 
@@ -169,7 +167,7 @@ pub(super) fn milliseconds(out: &mut Vec<u8>, duration: Duration) {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     integer(out, micros / 1000);
     out.push(b'.');
-    digits::<3>(out, micros % 1000);
+    out.extend_from_slice(&digits::<3>(micros % 1000));
 }
 
 /// Appends an address as a JSON string. An IPv4 address that is mapped into IPv6 is written as IPv4.
@@ -190,25 +188,28 @@ pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
-/// Appends the last `N` decimal digits of `number`.
-fn digits<const N: usize>(out: &mut Vec<u8>, mut number: u64) {
+/// The last `N` decimal digits of `number`.
+fn digits<const N: usize>(mut number: u64) -> [u8; N] {
     let mut text = [b'0'; N];
     for digit in text.iter_mut().rev() {
         // A single digit always fits.
         *digit += (number % 10) as u8;
         number /= 10;
     }
-    out.extend_from_slice(&text);
+    text
 }
 
-/// Appends the time now as `2026-01-31T23:59:59.123456Z`.
+/// A time as `2026-01-31T23:59:59.123456Z`.
+pub(super) type Timestamp = [u8; 27];
+
+/// Appends the time now.
 pub(super) fn now(out: &mut Vec<u8>) {
-    timestamp(out, since_1970());
+    out.extend_from_slice(&timestamp(since_1970()));
 }
 
-/// Appends the time of `moment`, which was just now. Usually this does not read the system clock, which saves 38
+/// The time of `moment`, which was just now. Usually this does not read the system clock, which saves 38
 /// instructions for each access line.
-pub(super) fn moment(out: &mut Vec<u8>, moment: Instant) {
+pub(super) fn moment(moment: Instant) -> Timestamp {
     /// The longest delay until a change of the system clock takes effect.
     const LATE: Duration = Duration::from_millis(100);
     thread_local! {
@@ -224,7 +225,7 @@ pub(super) fn moment(out: &mut Vec<u8>, moment: Instant) {
         BOTH.set(Some((moment, time)));
         time
     });
-    timestamp(out, time);
+    timestamp(time)
 }
 
 fn since_1970() -> Duration {
@@ -233,7 +234,7 @@ fn since_1970() -> Duration {
         .unwrap_or_default()
 }
 
-fn timestamp(out: &mut Vec<u8>, since: Duration) {
+fn timestamp(since: Duration) -> Timestamp {
     thread_local! {
         // The text of the last second, because thousands of lines may share it: it saves 317 instructions for each.
         static SECOND: Cell<(u64, [u8; 20])> = const { Cell::new((u64::MAX, [0; 20])) };
@@ -244,9 +245,10 @@ fn timestamp(out: &mut Vec<u8>, since: Duration) {
         text = date_and_time(second);
         SECOND.set((second, text));
     }
-    out.extend_from_slice(&text);
-    digits::<6>(out, u64::from(since.subsec_micros()));
-    out.push(b'Z');
+    let mut timestamp = [b'Z'; 27];
+    timestamp[..20].copy_from_slice(&text);
+    timestamp[20..26].copy_from_slice(&digits::<6>(u64::from(since.subsec_micros())));
+    timestamp
 }
 
 /// Formats seconds since 1970 as `2026-01-31T23:59:59.`.
@@ -328,7 +330,7 @@ mod tests {
             (4_102_444_800, 5, "2100-01-01T00:00:00.000005Z"),
         ] {
             let time = Duration::new(seconds, micros * 1000);
-            assert_eq!(written(|out| timestamp(out, time)), text);
+            assert_eq!(String::from_utf8_lossy(&timestamp(time)), text);
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod liquid;
 mod name;
+mod questions;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -12,8 +13,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use dialoguer::{Input, Select};
-use regex_lite::Regex;
+use questions::Question;
 use rules::Rules;
 
 use crate::archive::Archive;
@@ -30,20 +30,6 @@ pub struct Template {
     include: Vec<String>,
     questions: Vec<Question>,
     rules: Rules,
-}
-
-/// The template's questions.
-#[derive(Debug)]
-struct Question {
-    name: String,
-    /// The question's text, in one line.
-    prompt: String,
-    default: String,
-    /// The possible answers; empty if the answer is free text.
-    choices: Vec<String>,
-    pattern: Option<Regex>,
-    /// The question is asked only if another question has this answer.
-    when: Option<(String, String)>,
 }
 
 // === impl Template ===
@@ -87,7 +73,7 @@ impl Template {
         Ok(Self {
             files,
             include,
-            questions: questions(&config)?,
+            questions: questions::read(&config)?,
             rules,
         })
     }
@@ -265,76 +251,6 @@ fn check_pattern(pattern: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-// === impl Question ===
-
-/// The questions, in the order of the configuration.
-fn questions(config: &toml::Table) -> anyhow::Result<Vec<Question>> {
-    let mut questions = Vec::new();
-    let mut add = |asked: Option<&toml::Value>, when: Option<(String, String)>| {
-        for (name, question) in asked.and_then(toml::Value::as_table).into_iter().flatten() {
-            let text = |key: &str| question.get(key).and_then(toml::Value::as_str);
-            let choices = question.get("choices").and_then(toml::Value::as_array);
-            questions.push(Question {
-                name: name.clone(),
-                prompt: text("prompt").unwrap_or_default().to_owned(),
-                default: text("default").unwrap_or_default().to_owned(),
-                choices: choices
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|choice| choice.as_str().map(str::to_owned))
-                    .collect(),
-                pattern: text("regex").map(Regex::new).transpose()?,
-                when: when.clone(),
-            });
-        }
-        anyhow::Ok(())
-    };
-    add(config.get("placeholders"), None)?;
-    let conditional = config.get("conditional").and_then(toml::Value::as_table);
-    for (condition, more) in conditional.into_iter().flatten() {
-        let (name, value) = condition.split_once(" == ").with_context(|| {
-            format!("the condition `{condition}` is not of the form `name == \"value\"`")
-        })?;
-        let when = (name.to_owned(), value.trim_matches('"').to_owned());
-        add(more.get("placeholders"), Some(when))?;
-    }
-    Ok(questions)
-}
-
-impl Question {
-    fn check(&self, answer: &str) -> Result<(), String> {
-        if !self.choices.is_empty() && !self.choices.iter().any(|choice| choice == answer) {
-            return Err(format!("expected one of {}", self.choices.join(", ")));
-        }
-        match &self.pattern {
-            Some(pattern) if !pattern.is_match(answer) => {
-                Err(format!("expected a match of the pattern {pattern}"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn ask(&self) -> anyhow::Result<String> {
-        if self.choices.is_empty() {
-            return Ok(Input::<String>::new()
-                .with_prompt(&self.prompt)
-                .default(self.default.clone())
-                .validate_with(|answer: &String| self.check(answer))
-                .interact_text()?);
-        }
-        let default = self
-            .choices
-            .iter()
-            .position(|choice| *choice == self.default);
-        let chosen = Select::new()
-            .with_prompt(&self.prompt)
-            .items(&self.choices)
-            .default(default.unwrap_or_default())
-            .interact()?;
-        Ok(self.choices[chosen].clone())
-    }
-}
-
 /// Renders the template in a folder.
 ///
 /// # Errors
@@ -354,4 +270,102 @@ pub fn render_here(
         answers.insert(name.to_owned(), value.to_owned());
     }
     Template::read(&archive)?.render(parent, name, &answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = r#"
+        [template]
+        include = ["/README.md", "/docs/", "!figure.svg"]
+        ignore = ["hooks/rules.toml"]
+        [hooks]
+        init = ["hooks/name.rhai"]
+        [placeholders.tea]
+        choices = ["green", "black"]
+        default = "black"
+    "#;
+
+    const RULES: &str = r#"
+        [values]
+        drink = "{{tea}} tea"
+        [[files]]
+        when = 'tea == "black"'
+        rename = { "milk" = "docs/milk" }
+        remove = ["lemons"]
+    "#;
+
+    /// Renders the template with these files in place of its own.
+    fn rendered(files: &[(&str, &str)]) -> Result<Archive, String> {
+        let mut archive = Archive::default();
+        let own = [
+            (CONFIG, EXAMPLE),
+            (rules::FILE, RULES),
+            ("hooks/name.rhai", ""),
+            ("Cargo.toml.liquid", "{{name}}"),
+            ("README.md", "{{project-name}}: {{drink}}\n"),
+            ("docs/a/figure.svg", "{{x}}"),
+            ("lemons/one", ""),
+            ("milk", "{{package}}"),
+        ];
+        for (path, text) in own.iter().chain(files) {
+            archive.insert(&format!("template/{path}"), (*text).into());
+        }
+        let template = Template::read(&archive);
+        let files = template.and_then(|template| template.files("a_b", &Answers::new()));
+        files.map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn rules_choose_the_files_and_liquid_runs_in_those_that_include_lists() {
+        let files = rendered(&[]).expect("files");
+        let text = |path: &str| String::from_utf8_lossy(files.get(path).expect(path)).into_owned();
+        let paths = ["Cargo.toml", "README.md", "docs/a/figure.svg", "docs/milk"];
+        assert_eq!(files.paths().collect::<Vec<_>>(), paths.map(Path::new));
+        assert_eq!(
+            paths.map(text),
+            ["{{name}}", "a-b: black tea\n", "{{x}}", "a_b"]
+        );
+    }
+
+    #[test]
+    fn an_error_in_a_template_names_the_file_and_what_is_wrong() {
+        for (file, text, expected) in [
+            (
+                "README.md",
+                "\n{{pot}}",
+                "README.md: line 2: unknown name `pot`",
+            ),
+            (
+                CONFIG,
+                "[template]\ninclude = [\"/docs/*.md\"]",
+                "cargo-generate.toml: include: unsupported pattern `/docs/*.md`",
+            ),
+            (CONFIG, "[template", "cargo-generate.toml is not TOML"),
+            (
+                rules::FILE,
+                "[values]\ndrink = \"\\n{{pot}}\"",
+                "hooks/rules.toml: values.drink: line 2: unknown name `pot`",
+            ),
+            (
+                rules::FILE,
+                "[[files]]\nwhen = 'tea'",
+                "hooks/rules.toml: when: invalid condition `tea`",
+            ),
+            (
+                rules::FILE,
+                "[[files]]\nwhen = 'tea != \"\"'\nrename = { \"sugar\" = \"x\" }",
+                "hooks/rules.toml: rename: the template has no file sugar",
+            ),
+            (
+                rules::FILE,
+                "[[files]]\nif = ''",
+                "invalid hooks/rules.toml: unknown key `if`, expected one of when, rename, remove",
+            ),
+        ] {
+            let error = rendered(&[(file, text)]).expect_err(text);
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
 }

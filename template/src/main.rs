@@ -1,71 +1,71 @@
-//! Starts the service{% if has_settings == "yes" %}: its stores and its routes{% endif %}.
+//! Starts the service.
 
-{% if database != "none" -%}
+#[cfg(feature = "database")]
+#[cfg_attr(feature = "postgres", path = "database.postgres.rs")]
+#[cfg_attr(not(feature = "postgres"), path = "database.sqlite.rs")]
 mod database;
-{% endif -%}
-{% if openapi == "yes" -%}
+#[cfg(feature = "openapi")]
 mod openapi;
-{% endif -%}
-{% if example == "yes" -%}
+#[cfg(feature = "example")]
 mod orders;
-{% endif -%}
 mod routes;
+#[cfg_attr(
+    not(any(feature = "example", feature = "database", feature = "redis")),
+    path = "settings.empty.rs"
+)]
 mod settings;
-{%- if example == "yes" %}
+#[cfg(feature = "example")]
+#[cfg_attr(feature = "database", path = "store.sqlx.rs")]
 mod store;
-{%- if redis == "yes" %}
+#[cfg(all(feature = "example", feature = "redis"))]
 mod views;
-{%- endif %}
-{%- endif %}
 
 use std::process::ExitCode;
 
 use axum_chassis::Service;
 
 use settings::Settings;
-{%- if example == "yes" %}
+#[cfg(feature = "example")]
 use store::Store;
-{%- endif %}
 
 fn main() -> ExitCode {
-    Service::<Settings>::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+    let service = Service::<Settings>::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    #[cfg(feature = "otlp")]
+    let service = service.export(axum_chassis_otlp::Traces::from_env);
+    #[cfg(feature = "database")]
+    let service = service.command(
+        "migrate",
+        "Brings the database up to date",
+        database::migrate,
+    );
+    service
         .revision(option_env!("REVISION"))
         .built_at(option_env!("CREATED"))
-        {%- if otlp == "yes" %}
-        .export(axum_chassis_otlp::Traces::from_env)
-        {%- endif %}
-        {%- if database != "none" %}
-        .command(
-            "migrate",
-            "Brings the database up to date",
-            database::migrate,
-        )
-        {%- endif %}
-        .run(async |{% if has_settings == "no" %}_{% endif %}chassis| {
+        .run(async |chassis| {
             // Inside the tokio runtime: liveness is 200, and readiness is 503 until this is done and the checks pass.
             let router = routes::router();
-            {%- if database != "none" %}
-            let {% if example == "no" %}_{% endif %}database = database::open(&chassis).await?;
-            {%- endif %}
-            {%- if redis == "yes" %}
-            let {% if example == "no" %}_{% endif %}redis =
+            #[cfg(not(any(feature = "example", feature = "database", feature = "redis")))]
+            let _ = chassis; // The settings, metrics and readiness checks.
+            #[cfg(all(feature = "example", feature = "database"))]
+            let database = database::open(&chassis).await?;
+            #[cfg(all(not(feature = "example"), feature = "database"))]
+            let _database = database::open(&chassis).await?;
+            #[cfg(all(feature = "example", feature = "redis"))]
+            let redis =
                 axum_chassis_redis::redis_rotating(&chassis, "redis", |all| &all.redis).await?;
-            {%- endif %}
-            {%- if example == "yes" %}
-            {%- if database == "none" %}
+            #[cfg(all(not(feature = "example"), feature = "redis"))]
+            let _redis =
+                axum_chassis_redis::redis_rotating(&chassis, "redis", |all| &all.redis).await?;
+            #[cfg(all(feature = "example", not(feature = "database")))]
             let store = Store::open(&chassis, &chassis.settings().store);
-            {%- else %}
+            #[cfg(all(feature = "example", feature = "database"))]
             let store = Store::new(database);
-            {%- endif %}
-            {%- if redis == "yes" %}
+            #[cfg(all(feature = "example", feature = "redis"))]
             let router = router.merge(views::router(store.clone(), redis));
-            {%- endif %}
+            #[cfg(feature = "example")]
             let router = router.merge(orders::router(&chassis, store)?);
-            {%- endif %}
-            {%- if openapi == "yes" %}
-            Ok(openapi::described(router))
-            {%- else %}
+            #[cfg(feature = "openapi")]
+            let router = openapi::described(router);
             Ok(router)
-            {%- endif %}
         })
 }

@@ -1,36 +1,32 @@
 //! Routes that create and read orders.
 
-{% if openapi == "yes" -%}
+#[cfg(feature = "openapi")]
 use axum::Json;
-{% endif -%}
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderName, StatusCode, header};
-{%- if openapi != "yes" %}
+#[cfg(not(feature = "openapi"))]
 use axum::routing::get;
+#[cfg(not(feature = "openapi"))]
 use axum::{Json, Router};
-{%- endif %}
 use axum_chassis::metrics::Counter;
-{%- if openapi == "yes" %}
+#[cfg(feature = "openapi")]
 use axum_chassis::openapi::ApiRouter;
+#[cfg(feature = "openapi")]
 use axum_chassis::openapi::routing::{get_with, post_with};
+#[cfg(feature = "openapi")]
 use axum_chassis::schemars::{self, JsonSchema};
-{%- endif %}
 use axum_chassis::{Chassis, Problem};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
 use crate::store::{NewOrder, Order, Store};
 
+#[cfg(feature = "openapi")]
 /// Registers the metrics of the routes, and returns the routes.
-{%- if openapi == "yes" %}
 pub(crate) fn router(chassis: &Chassis<Settings>, store: Store) -> anyhow::Result<ApiRouter> {
-{%- else %}
-pub(crate) fn router(chassis: &Chassis<Settings>, store: Store) -> anyhow::Result<Router> {
-{%- endif %}
     let created = chassis
         .metrics()
         .counter("orders_created_total", "Orders taken.")?;
-    {%- if openapi == "yes" %}
     let router = ApiRouter::new()
         .api_route(
             "/orders",
@@ -59,11 +55,19 @@ pub(crate) fn router(chassis: &Chassis<Settings>, store: Store) -> anyhow::Resul
                     })
             }),
         )
-    {%- else %}
+        .with_state(App { store, created });
+    Ok(router)
+}
+
+#[cfg(not(feature = "openapi"))]
+/// Registers the metrics of the routes, and returns the routes.
+pub(crate) fn router(chassis: &Chassis<Settings>, store: Store) -> anyhow::Result<Router> {
+    let created = chassis
+        .metrics()
+        .counter("orders_created_total", "Orders taken.")?;
     let router = Router::new()
         .route("/orders", get(list).post(create))
         .route("/orders/{id}", get(find))
-    {%- endif %}
         .with_state(App { store, created });
     Ok(router)
 }
@@ -75,14 +79,13 @@ struct App {
 }
 
 /// The requested page of a list.
-#[derive(Deserialize{% if openapi == "yes" %}, JsonSchema{% endif %})]
+#[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(JsonSchema))]
 #[serde(default)]
 struct Page {
     /// The id of the last order of the previous page.
     after: i64,
-    {%- if openapi == "yes" %}
-    #[schemars(range(min = 1, max = 1000))]
-    {%- endif %}
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = 1000)))]
     limit: u16,
 }
 
@@ -96,7 +99,8 @@ impl Default for Page {
 }
 
 /// A page of the list.
-#[derive({% if openapi == "yes" %}JsonSchema, {% endif %}Serialize)]
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(JsonSchema))]
 struct List {
     orders: Vec<Order>,
     /// The path of the next page.
@@ -105,7 +109,8 @@ struct List {
 }
 
 /// The requested order.
-#[derive(Deserialize{% if openapi == "yes" %}, JsonSchema{% endif %})]
+#[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(JsonSchema))]
 pub(crate) struct Which {
     pub(crate) id: i64,
 }

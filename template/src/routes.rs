@@ -1,31 +1,35 @@
 //! The router, and the route `/`.
 
-{% if openapi == "yes" -%}
+#[cfg(feature = "openapi")]
 use axum::Json;
-use axum_chassis::openapi::ApiRouter;
-use axum_chassis::openapi::routing::get_with;
-use axum_chassis::schemars::{self, JsonSchema};
-{%- else -%}
+#[cfg(not(feature = "openapi"))]
 use axum::routing::get;
+#[cfg(not(feature = "openapi"))]
 use axum::{Json, Router};
-{%- endif %}
+#[cfg(feature = "openapi")]
+use axum_chassis::openapi::ApiRouter;
+#[cfg(feature = "openapi")]
+use axum_chassis::openapi::routing::get_with;
+#[cfg(feature = "openapi")]
+use axum_chassis::schemars::{self, JsonSchema};
 use serde::Serialize;
 
-{% if openapi == "yes" -%}
+#[cfg(feature = "openapi")]
 pub(crate) fn router() -> ApiRouter {
     ApiRouter::new().api_route(
         "/",
         get_with(greet, |route| route.summary("Name and version")),
     )
 }
-{%- else -%}
+
+#[cfg(not(feature = "openapi"))]
 pub(crate) fn router() -> Router {
     Router::new().route("/", get(greet))
 }
-{%- endif %}
 
 /// The name and version of the service.
-#[derive({% if openapi == "yes" %}JsonSchema, {% endif %}Serialize)]
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(JsonSchema))]
 struct Greeting {
     service: &'static str,
     version: &'static str,

@@ -4,34 +4,27 @@ use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis::settings::{Validate, ValidationErrors};
 use serde::{Deserialize, Serialize};
 
-{% if database == "none" and example == "yes" -%}
+#[cfg(all(feature = "example", not(feature = "database")))]
 use crate::store;
 
-{% endif -%}
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default)]
 pub(crate) struct Settings {
-    {%- if database == "none" and example == "yes" %}
+    #[cfg(all(feature = "example", not(feature = "database")))]
     pub(crate) store: store::Settings,
-    {%- endif %}
-    {%- if database != "none" %}
+    #[cfg(feature = "database")]
     pub(crate) database: axum_chassis_sqlx::Settings,
-    {%- endif %}
-    {%- if redis == "yes" %}
+    #[cfg(feature = "redis")]
     pub(crate) redis: axum_chassis_redis::Settings,
-    {%- endif %}
 }
 
 impl Validate for Settings {
     fn validate(&self, errors: &mut ValidationErrors) {
-        {%- if database == "none" and example == "yes" %}
+        #[cfg(all(feature = "example", not(feature = "database")))]
         errors.within("store", &self.store);
-        {%- endif %}
-        {%- if database != "none" %}
+        #[cfg(feature = "database")]
         errors.within("database", &self.database);
-        {%- endif %}
-        {%- if redis == "yes" %}
+        #[cfg(feature = "redis")]
         errors.within("redis", &self.redis);
-        {%- endif %}
     }
 }

@@ -33,7 +33,8 @@ impl Validate for Settings {
 }
 
 /// A stored order.
-#[derive(Clone, Debug, Deserialize, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(JsonSchema))]
 pub(crate) struct Order {
     pub(crate) id: i64,
     #[serde(flatten)]
@@ -41,20 +42,15 @@ pub(crate) struct Order {
 }
 
 /// A new order from a client.
-#[derive(Clone, Debug, Deserialize, {% if openapi == "yes" %}JsonSchema, {% endif %}PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(JsonSchema))]
 pub(crate) struct NewOrder {
     /// Chosen by the client. If an order is sent twice with the same reference, it is created once.
-    {%- if openapi == "yes" %}
-    #[schemars(pattern(r"^[^\x00-\x1f\x7f-\x9f]+$"))]
-    {%- endif %}
+    #[cfg_attr(feature = "openapi", schemars(pattern(r"^[^\x00-\x1f\x7f-\x9f]+$")))]
     pub(crate) reference: String,
-    {%- if openapi == "yes" %}
-    #[schemars(pattern(r"^[^\x00-\x1f\x7f-\x9f]+$"))]
-    {%- endif %}
+    #[cfg_attr(feature = "openapi", schemars(pattern(r"^[^\x00-\x1f\x7f-\x9f]+$")))]
     pub(crate) item: String,
-    {%- if openapi == "yes" %}
-    #[schemars(range(min = 1, max = i32::MAX))]
-    {%- endif %}
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = i32::MAX)))]
     pub(crate) quantity: i32,
 }
 

@@ -1,19 +1,19 @@
 //! Counts the views of orders in Redis.
 
-{% if openapi == "yes" -%}
+#[cfg(feature = "openapi")]
 use axum::Json;
-{% endif -%}
 use axum::extract::{Path, State};
-{%- if openapi == "yes" %}
-use axum_chassis::Problem;
-use axum_chassis::openapi::ApiRouter;
-use axum_chassis::openapi::routing::post_with;
-use axum_chassis::schemars::{self, JsonSchema};
-{%- else %}
+#[cfg(not(feature = "openapi"))]
 use axum::routing::post;
+#[cfg(not(feature = "openapi"))]
 use axum::{Json, Router};
 use axum_chassis::Problem;
-{%- endif %}
+#[cfg(feature = "openapi")]
+use axum_chassis::openapi::ApiRouter;
+#[cfg(feature = "openapi")]
+use axum_chassis::openapi::routing::post_with;
+#[cfg(feature = "openapi")]
+use axum_chassis::schemars::{self, JsonSchema};
 use axum_chassis_redis::Pool;
 use axum_chassis_redis::redis::AsyncTypedCommands;
 use serde::Serialize;
@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::orders::Which;
 use crate::store::Store;
 
-{% if openapi == "yes" -%}
+#[cfg(feature = "openapi")]
 pub(crate) fn router(store: Store, redis: Pool) -> ApiRouter {
     ApiRouter::new()
         .api_route(
@@ -36,13 +36,13 @@ pub(crate) fn router(store: Store, redis: Pool) -> ApiRouter {
         )
         .with_state(App { store, redis })
 }
-{%- else -%}
+
+#[cfg(not(feature = "openapi"))]
 pub(crate) fn router(store: Store, redis: Pool) -> Router {
     Router::new()
         .route("/orders/{id}/views", post(count))
         .with_state(App { store, redis })
 }
-{%- endif %}
 
 #[derive(Clone)]
 struct App {
@@ -51,7 +51,8 @@ struct App {
 }
 
 /// The number of views of an order.
-#[derive({% if openapi == "yes" %}JsonSchema, {% endif %}Serialize)]
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(JsonSchema))]
 struct Views {
     views: usize,
 }

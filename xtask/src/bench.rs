@@ -12,6 +12,7 @@ mod load;
 mod page;
 mod programs;
 mod table;
+mod two_threads;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ const INSTRUCTIONS: &str = "instructions a request, in user space";
 const PROGRAMS: [Program; 4] = [BARE, HAND, CHASSIS, QUIET];
 /// The blocks of `bench/README.md` that these measurements write.
 pub(crate) const RESULTS: &str = "results";
+pub(crate) const TWO_THREADS: &str = "two-threads";
 pub(crate) const GROWTH: &str = "growth";
 pub(crate) const IDLE_CONNECTIONS: &str = "idle-connections";
 pub(crate) const PAGE: &str = "page";
@@ -60,6 +62,9 @@ pub(crate) struct Args {
     /// Measure only README's first command, and compare it with an earlier revision, such as v0.5.0.
     #[arg(long, value_name = "REVISION")]
     first: Option<String>,
+    /// Measure only servers with two threads, on the processors that the load uses too.
+    #[arg(long)]
+    two_threads: bool,
     /// The number of turns of each program.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
@@ -84,6 +89,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if let Some(earlier) = &args.first {
         return write_measured(FIRST, &first::measure(earlier, args.rounds.min(3))?);
     }
+    if args.two_threads {
+        return write_two_threads(&args);
+    }
     let turns = take_turns(&PROGRAMS, &args)?;
     let mut rows = vec![
         cpu(&turns).with_ratio(),
@@ -106,6 +114,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Ok(program.crates()? as f64)
     })?);
     write_measured(RESULTS, &measured(&PROGRAMS, &rows, &args))?;
+    write_two_threads(&args)?;
     println!("{}", lines()?);
     chart::write(&rows, &root().join("bench/chart.svg"))?;
     if args.growth {
@@ -113,6 +122,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
         write_measured(GROWTH, &growth)?;
     }
     Ok(())
+}
+
+fn write_two_threads(args: &Args) -> Result<()> {
+    let table = two_threads::measure(args.rounds, args.seconds)?;
+    write_measured(TWO_THREADS, &table)
 }
 
 /// A table of medians, preceded by the number of rounds.
@@ -201,6 +215,7 @@ fn saturated(server: &programs::Running, connections: usize, seconds: u64) -> Re
         connections,
         seconds,
         script: None,
+        shares_processors: false,
     };
     let before = server.cpu()?;
     let (requests, took) = load::saturate(server.address, &load)?;

@@ -44,6 +44,7 @@ mod tests {
         let page = include_str!("../../bench/README.md");
         for name in [
             crate::bench::RESULTS,
+            crate::bench::TWO_THREADS,
             crate::bench::GROWTH,
             crate::bench::IDLE_CONNECTIONS,
             crate::bench::PAGE,

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use cargo_chassis::template::render_here;
 use stores::{Postgres, Redis};
 
 use crate::tools::{build_tool, cargo, succeed};
@@ -28,6 +29,10 @@ pub(crate) struct Args {
     /// Test only combinations with this answer, such as database=sqlite; repeat it for more answers
     #[arg(short, long, value_name = "NAME=VALUE")]
     define: Vec<String>,
+
+    /// Only write the files of each combination to a folder in this one, to compare them with those of another commit
+    #[arg(long, value_name = "FOLDER")]
+    into: Option<PathBuf>,
 }
 
 /// Answers, each `NAME=VALUE`.
@@ -44,6 +49,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "no combination has {}",
         args.define.join(" and ")
     );
+
+    if let Some(folder) = &args.into {
+        for combination in &wanted {
+            let place = folder.join(combination.join("+"));
+            fs::create_dir_all(&place)?;
+            let answers = [&combination[..], &["chassis=registry".to_owned()]].concat();
+            render_here(&crate::root().join("template"), &place, NAME, &answers)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
 
     let servers = Servers::of(&wanted);
     let tool = build_tool()?;

@@ -1,10 +1,11 @@
 //! `cargo xtask sync`: writes the generated files and the copies of this repository.
 //!
 //! `k8s/` in the root, with the files that belong to it, is rendered from the template for a service named `service`.
-//! The command also writes the version of this workspace into the template, and the commits of docs/maintained.md into
-//! all workflows.
+//! The command also translates the Rust sources of the template to Liquid, and writes the version of this workspace into
+//! the template and the commits of docs/maintained.md into all workflows.
 
 mod actions;
+mod options;
 mod settings_page;
 
 use std::collections::BTreeMap;
@@ -122,6 +123,24 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
         wanted.insert(path, file);
     }
 
+    let mut present = Vec::new();
+    for folder in ["template/src", "template/tests"] {
+        for path in files(&root.join(folder))? {
+            let name = path.display().to_string();
+            if name.ends_with(".rs.liquid") {
+                present.push(path);
+            } else if name.ends_with(".rs") {
+                let mut file = File::read(&path)?;
+                let source = str::from_utf8(&file.contents)?;
+                if let Some(liquid) = options::translate(source).with_context(|| name.clone())? {
+                    let path = path.with_extension("rs.liquid");
+                    file.contents = liquid.into_bytes();
+                    wanted.insert(path.strip_prefix(root)?.to_owned(), file);
+                }
+            }
+        }
+    }
+
     let table = fs::read_to_string(root.join("docs/maintained.md"))?;
     for folder in actions::WORKFLOWS {
         for path in files(&root.join(folder))? {
@@ -149,7 +168,6 @@ fn stale(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Option<File>>> {
         // a service.
         &["chassis=registry".to_owned(), "added=yes".to_owned()],
     )?;
-    let mut present = Vec::new();
     for folder in RENDERED {
         for path in files(&service.join(folder))? {
             wanted.insert(path.strip_prefix(&service)?.to_owned(), File::read(&path)?);

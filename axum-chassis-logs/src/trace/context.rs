@@ -1,15 +1,18 @@
 //! Parses and formats `traceparent`.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use super::digits::{Digits, digits, hex, unhex};
 
 /// A position in a distributed trace, as [W3C Trace Context](https://www.w3.org/TR/trace-context/) defines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    trace: u128,
+    /// The bytes of a `u128`. A `u128` itself has to be aligned to 16 bytes. With it, and without `NonZeroU64`, the future of a request
+    /// would be 48 bytes larger, and a request would take 51 instructions more.
+    trace: [u8; 16],
     span: u64,
-    parent: Option<u64>,
+    parent: Option<NonZeroU64>,
     sampled: bool,
     /// Whether the trace's ID is random. Level 2 of the standard passes this on as a flag.
     random: bool,
@@ -32,10 +35,10 @@ impl TraceContext {
             return None;
         }
         let trace = unhex(&header[3..35])?;
-        let parent = u64::try_from(unhex(&header[36..52])?).ok()?;
+        let parent = NonZeroU64::new(u64::try_from(unhex(&header[36..52])?).ok()?)?;
         let flags = unhex(&header[53..55])?;
-        (trace != 0 && parent != 0).then(|| Self {
-            trace,
+        (trace != 0).then(|| Self {
+            trace: trace.to_ne_bytes(),
             span: nonzero(),
             parent: Some(parent),
             sampled: flags & 1 == 1,
@@ -47,7 +50,7 @@ impl TraceContext {
     pub fn random() -> Self {
         Self {
             // Only 0 is invalid, and `max` replaces it faster than a random number from a range could be generated.
-            trace: fastrand::u128(..).max(1),
+            trace: fastrand::u128(..).max(1).to_ne_bytes(),
             span: nonzero(),
             parent: None,
             sampled: false,
@@ -59,7 +62,7 @@ impl TraceContext {
     pub fn traceparent(&self) -> String {
         format!(
             "00-{:032x}-{:016x}-{:02x}",
-            self.trace,
+            self.trace(),
             self.span,
             u8::from(self.sampled) | (u8::from(self.random) << 1)
         )
@@ -67,7 +70,7 @@ impl TraceContext {
 
     /// The trace's ID as 32 hexadecimal digits.
     pub fn trace_id(&self) -> impl fmt::Display + use<> {
-        Digits(hex(self.trace))
+        Digits(hex(self.trace()))
     }
 
     /// This service's span in the trace, as 16 hexadecimal digits.
@@ -77,12 +80,16 @@ impl TraceContext {
 
     /// The trace's ID as ASCII digits, for the hot path.
     pub(crate) fn trace_digits(&self) -> [u8; 32] {
-        hex(self.trace)
+        hex(self.trace())
     }
 
     /// The IDs as numbers: trace, span, and the caller's span.
     pub fn as_numbers(&self) -> (u128, u64, Option<u64>) {
-        (self.trace, self.span, self.parent)
+        (self.trace(), self.span, self.parent.map(NonZeroU64::get))
+    }
+
+    fn trace(&self) -> u128 {
+        u128::from_ne_bytes(self.trace)
     }
 
     /// Whether this trace is recorded. The caller decides this, unless [`set_sampled`](Self::set_sampled) overrides the decision.

@@ -168,42 +168,60 @@ impl Future for Responding {
                 answer
             }
         };
-        let mut under_way = this.under_way.take();
-        let pieces = this.is_http2.then(Pieces::begin).flatten();
-        if let (Some(_), Some(under_way)) = (&pieces, &mut under_way) {
-            under_way.set_waits(true);
-        }
-        Poll::Ready(Ok(answer.map(|body| Tracked {
+        let pieces = match this.is_http2 {
+            true => Wait::current().map(|wait| Pieces::new(Some(wait))),
+            false => None,
+        };
+        let mut tracked = answer.map(|body| Tracked {
             body,
             pieces,
-            under_way,
-        })))
+            under_way: this.under_way.take(),
+        });
+        tracked.body_mut().set_waits(true);
+        Poll::Ready(Ok(tracked))
     }
 }
 
 /// A response's body that keeps its request in flight.
 pub(super) struct Tracked {
     body: Body,
-    /// The chunks of an HTTP/2 response.
     pieces: Option<Box<Pieces>>,
     under_way: Option<UnderWay>,
 }
 
-/// Passes a body to an HTTP/2 stream in chunks: hyper polls for the next chunk once the client's window has room for
-/// it. A body that is passed at once would wait in hyper's buffer, where no timeout applies.
+/// Passes a body to hyper in chunks. Over HTTP/1, only a body with a large frame has `Pieces`.
+///
+/// - Over HTTP/1, hyper copies each chunk into the buffer of the connection.
+/// - Over HTTP/2, hyper polls for the next chunk once the client's window has room for it. A body that is passed at once would wait in
+///   hyper's buffer, where no timeout applies.
 struct Pieces {
     chunks: Chunks,
-    wait: Wait,
+    /// The wait of an HTTP/2 stream.
+    wait: Option<Wait>,
 }
 
 impl Pieces {
-    fn begin() -> Option<Box<Self>> {
-        let wait = Wait::current()?;
-        wait.begin();
-        Some(Box::new(Self {
+    fn new(wait: Option<Wait>) -> Box<Self> {
+        Box::new(Self {
             chunks: Chunks::default(),
             wait,
-        }))
+        })
+    }
+}
+
+impl Tracked {
+    /// Records whether an HTTP/2 stream waits for its client from this time on.
+    fn set_waits(&mut self, waits: bool) {
+        let Some(wait) = self.pieces.as_ref().and_then(|pieces| pieces.wait.as_ref()) else {
+            return;
+        };
+        match waits {
+            true => wait.begin(),
+            false => wait.end(),
+        }
+        if let Some(under_way) = &mut self.under_way {
+            under_way.set_waits(waits);
+        }
     }
 }
 
@@ -216,35 +234,34 @@ impl HttpBody for Tracked {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        let body = Pin::new(&mut this.body);
-        let Some(Pieces { chunks, wait }) = this.pieces.as_deref_mut() else {
-            return body.poll_frame(context);
+        this.set_waits(false);
+        let longest = match this.pieces.as_deref() {
+            Some(Pieces { wait: Some(_), .. }) => chunks::HTTP2,
+            _ => chunks::HTTP1,
         };
-        let mut set_waits = |waits| {
-            match waits {
-                true => wait.begin(),
-                false => wait.end(),
-            }
-            if let Some(under_way) = &mut this.under_way {
-                under_way.set_waits(waits);
-            }
-        };
-        set_waits(false);
-        let frame = match chunks.next(chunks::HTTP2) {
+        let rest = this.pieces.as_mut();
+        let frame = match rest.and_then(|pieces| pieces.chunks.next(longest)) {
             Some(piece) => Some(Ok(piece)),
-            None => ready!(body.poll_frame(context))
-                .map(|frame| frame.map(|frame| chunks.split(frame, chunks::HTTP2))),
+            None => ready!(Pin::new(&mut this.body).poll_frame(context)),
         };
-        if frame.is_some() {
-            set_waits(true);
+        let Some(Ok(frame)) = frame else {
+            return Poll::Ready(frame);
+        };
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        if this.pieces.is_none() && length <= longest {
+            return Poll::Ready(Some(Ok(frame)));
         }
+        this.set_waits(true);
         let may_be_last = this.body.size_hint().exact().is_none_or(|left| left == 0);
-        Poll::Ready(frame.map(|frame| {
-            frame.map(|frame| match may_be_last {
-                true => chunks.keep_end(frame),
-                false => frame,
-            })
-        }))
+        let pieces = this.pieces.get_or_insert_with(|| Pieces::new(None));
+        let frame = match length > longest {
+            true => pieces.chunks.split(frame, longest),
+            false => frame,
+        };
+        Poll::Ready(Some(Ok(match may_be_last && pieces.wait.is_some() {
+            true => pieces.chunks.keep_end(frame),
+            false => frame,
+        })))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -256,6 +273,35 @@ impl HttpBody for Tracked {
         match &self.pieces {
             Some(pieces) => pieces.chunks.size_hint(&self.body),
             None => self.body.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn hyper_gets_a_large_response_over_http_1_in_chunks() {
+        let mut tracked = Tracked {
+            body: Body::from(vec![0; 3 * chunks::HTTP1 - 1]),
+            pieces: None,
+            under_way: None,
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        for (length, is_last) in [
+            (chunks::HTTP1, false),
+            (chunks::HTTP1, false),
+            (chunks::HTTP1 - 1, true),
+        ] {
+            let polled = Pin::new(&mut tracked).poll_frame(&mut context);
+            let Poll::Ready(Some(Ok(frame))) = polled else {
+                panic!("{polled:?}");
+            };
+            assert_eq!(frame.data_ref().map(Bytes::len), Some(length));
+            assert_eq!(tracked.is_end_stream(), is_last);
         }
     }
 }

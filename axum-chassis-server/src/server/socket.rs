@@ -16,8 +16,6 @@ use super::activity::Activity;
 use super::refusal::RefusalKind;
 use super::transport::{self, Transport};
 
-/// Responses up to this length, in bytes, are written in one piece.
-const SMALL: usize = 1024;
 /// The time for which data that will not be read is received and discarded, so that the client gets its response.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
@@ -122,28 +120,18 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
         progress
     }
 
+    /// HTTP/2 only: responses of HTTP/1 are written from one buffer.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length: usize = data.iter().map(|part| part.len()).sum();
-        if length > SMALL {
-            let progress = Pin::new(&mut self.stream).poll_write_vectored(context, data);
-            if self.activity.sent(length, &progress) {
-                self.note_left();
-            }
-            return progress;
+        let length = data.iter().map(|part| part.len()).sum();
+        let progress = Pin::new(&mut self.stream).poll_write_vectored(context, data);
+        if self.activity.sent(length, &progress) {
+            self.note_left();
         }
-        // Copying a small response takes 207 instructions, but about 95 ns less CPU than a vectored write (200 bytes in two
-        // parts, TCP on the loopback interface).
-        let mut whole = [0; SMALL];
-        let mut end = 0;
-        for part in data {
-            whole[end..end + part.len()].copy_from_slice(part);
-            end += part.len();
-        }
-        self.poll_write(context, &whole[..end])
+        progress
     }
 
     fn is_write_vectored(&self) -> bool {

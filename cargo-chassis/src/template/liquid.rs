@@ -24,15 +24,15 @@ impl std::error::Error for Error {}
 pub(super) fn render(text: &str, values: &Answers) -> Result<String, Error> {
     let mut out = String::new();
     let mut open: Vec<If> = Vec::new();
-    let mut parts = Parts { text, at: 0 };
-    while let Some((line, part)) = parts.next()? {
+    let mut tokens = Tokens { text, at: 0 };
+    while let Some((line, token)) = tokens.next()? {
         let error = |message| Error { line, message };
         let here = open.last().is_none_or(|open| open.here);
-        match part {
-            Part::Text(text) if here => out.push_str(text),
-            Part::Name(name) if here => out.push_str(value(name, values).map_err(error)?),
-            Part::Text(_) | Part::Name(_) => {}
-            Part::Tag(tag) => {
+        match token {
+            Token::Text(text) if here => out.push_str(text),
+            Token::Name(name) if here => out.push_str(value(name, values).map_err(error)?),
+            Token::Text(_) | Token::Name(_) => {}
+            Token::Tag(tag) => {
                 let (word, condition) = tag.split_once(' ').unwrap_or((tag, ""));
                 match (word, open.last_mut()) {
                     ("if", _) => {
@@ -79,7 +79,7 @@ struct If {
     has_else: bool,
 }
 
-enum Part<'a> {
+enum Token<'a> {
     Text(&'a str),
     /// The name in `{{name}}`.
     Name(&'a str),
@@ -87,33 +87,33 @@ enum Part<'a> {
     Tag(&'a str),
 }
 
-struct Parts<'a> {
+struct Tokens<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl<'a> Parts<'a> {
-    /// The next part and its line.
-    fn next(&mut self) -> Result<Option<(usize, Part<'a>)>, Error> {
+impl<'a> Tokens<'a> {
+    /// The next token and its line.
+    fn next(&mut self) -> Result<Option<(usize, Token<'a>)>, Error> {
         let rest = &self.text[self.at..];
         if rest.is_empty() {
             return Ok(None);
         }
         let line = 1 + self.text[..self.at].matches('\n').count();
-        let part = match rest.get(..2) {
-            Some("{{") => Part::Name(self.inside(line, "}}")?),
+        let token = match rest.get(..2) {
+            Some("{{") => Token::Name(self.inside(line, "}}")?),
             Some("{%") => match self.inside(line, "%}")? {
-                "raw" => Part::Text(self.raw(line)?),
-                tag => Part::Tag(tag),
+                "raw" => Token::Text(self.raw(line)?),
+                tag => Token::Tag(tag),
             },
             _ => {
                 let ends = ["{{", "{%"]
                     .iter()
                     .filter_map(|delimiter| rest.find(delimiter));
-                Part::Text(self.text(ends.min().map_or(self.text.len(), |end| self.at + end)))
+                Token::Text(self.text(ends.min().map_or(self.text.len(), |end| self.at + end)))
             }
         };
-        Ok(Some((line, part)))
+        Ok(Some((line, token)))
     }
 
     /// Reads the text before `end`. White space at its end is left out if a `-` follows there.

@@ -40,7 +40,7 @@ pub(super) fn check(name: &str) -> anyhow::Result<()> {
     let is_part = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '-' | '_');
     let reason = if !name.starts_with(|first: char| first.is_ascii_lowercase()) {
         "it has to start with a letter from a to z"
-    } else if name.ends_with(['-', '_']) {
+    } else if !name.ends_with(|last| matches!(last, 'a'..='z' | '0'..='9')) {
         "it has to end with a letter or a digit"
     } else if name.chars().count() > 40 {
         "it is longer than 40 characters, and names in Kubernetes, made from it, end at 63"

@@ -22,6 +22,8 @@ pub(super) struct Rules {
     defaults: Vec<(String, String)>,
     /// Further values, as Liquid texts. They are rendered in the order of the file.
     values: Vec<(String, String)>,
+    /// Variants of files, each with the condition under which they replace the files of the same name.
+    variants: Vec<(String, String)>,
     files: Vec<FileRule>,
 }
 
@@ -44,7 +46,7 @@ impl Rules {
     }
 
     fn parse(file: &Table) -> anyhow::Result<Self> {
-        known(file, &["defaults", "values", "files"])?;
+        known(file, &["defaults", "values", "variants", "files"])?;
         let files = file.get("files").and_then(Value::as_array);
         let files = files.into_iter().flatten().map(|rule| {
             let rule = rule.as_table().context("files: expected tables")?;
@@ -64,6 +66,7 @@ impl Rules {
         Ok(Self {
             defaults: texts(file, "defaults")?,
             values: texts(file, "values")?,
+            variants: texts(file, "variants")?,
             files: files.collect::<anyhow::Result<_>>()?,
         })
     }
@@ -85,9 +88,25 @@ impl Rules {
 
     /// Renames and removes files.
     pub(super) fn choose(&self, files: &mut Archive, values: &Answers) -> anyhow::Result<()> {
+        let holds = |when: &str| {
+            liquid::holds(when, values).map_err(|invalid| anyhow!("{FILE}: `{when}`: {invalid}"))
+        };
+        for (variant, when) in &self.variants {
+            let holds = holds(when)?;
+            let paths: Vec<PathBuf> = files.paths().map(Path::to_owned).collect();
+            for path in paths {
+                let Some(replaced) = without_variant(&path, variant) else {
+                    continue;
+                };
+                if holds {
+                    files.rename(&path, replaced);
+                } else {
+                    files.remove(&path);
+                }
+            }
+        }
         for rule in &self.files {
-            let holds = liquid::holds(&rule.when, values);
-            if !holds.map_err(|invalid| anyhow!("{FILE}: when: {invalid}"))? {
+            if !holds(&rule.when)? {
                 continue;
             }
             for (from, to) in &rule.rename {
@@ -100,6 +119,16 @@ impl Rules {
         }
         Ok(())
     }
+}
+
+/// `NAME.EXTENSION` for a path that ends with `NAME.VARIANT.EXTENSION`.
+fn without_variant(path: &Path, variant: &str) -> Option<PathBuf> {
+    let stem = Path::new(path.file_stem()?);
+    (stem.extension()? == variant).then_some(())?;
+    let mut name = stem.file_stem()?.to_owned();
+    name.push(".");
+    name.push(path.extension()?);
+    Some(path.with_file_name(name))
 }
 
 /// The keys and texts of a table, in the order of the file.

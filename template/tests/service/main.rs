@@ -1,71 +1,70 @@
 //! Starts the real binary, sends requests, and stops it with SIGTERM, like an orchestrator.
 
-{% if openapi == "yes" -%}
+#[cfg(feature = "openapi")]
 mod openapi;
-{% endif -%}
-{% if example == "yes" -%}
+#[cfg(feature = "example")]
 mod orders;
+#[cfg(feature = "example")]
+#[cfg_attr(feature = "database", path = "store.sqlx.rs")]
 mod store;
-{% if redis == "yes" -%}
+#[cfg(all(feature = "example", feature = "redis"))]
 mod views;
-{% endif -%}
-{% endif -%}
-{% if openapi == "yes" or example == "yes" %}
-{% endif -%}
-{% if redis == "yes" -%}
+
+#[cfg(feature = "redis")]
 use std::env;
-{% endif -%}
 use std::fs;
 
-{% if database == "postgres" -%}
+#[cfg(feature = "postgres")]
 use axum_chassis_sqlx::testing::Database;
-{% endif -%}
 use axum_chassis_testing::{Program, SettingsTable};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_{{package}}");
+const BINARY: &str = env!("CARGO_BIN_EXE_template-service");
 
-{% if database == "none" -%}
+#[cfg(all(not(feature = "database"), not(feature = "redis")))]
 /// The service, on free ports.
 fn program() -> Program {
-    Program::new(BINARY){% if redis == "yes" %}.variable("REDIS_URL", redis()){% endif %}
+    Program::new(BINARY)
 }
-{%- elsif database == "sqlite" -%}
+
+#[cfg(all(not(feature = "database"), feature = "redis"))]
+/// The service, on free ports.
+fn program() -> Program {
+    Program::new(BINARY).variable("REDIS_URL", redis())
+}
+
+#[cfg(all(feature = "database", not(feature = "postgres")))]
 /// The service, on free ports and with a database file of its own.
 fn program() -> Program {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}/test.db", folder.path().display());
-    Program::new(BINARY)
-        .variable("DATABASE_URL", url)
-        {%- if redis == "yes" %}
-        .variable("REDIS_URL", redis())
-        {%- endif %}
-        .keep(folder)
+    let program = Program::new(BINARY);
+    #[cfg(feature = "redis")]
+    let program = program.variable("REDIS_URL", redis());
+    program.variable("DATABASE_URL", url).keep(folder)
 }
-{%- else -%}
+
+#[cfg(feature = "postgres")]
 /// The service, on free ports and with a database of its own. The PostgreSQL server is the one in DATABASE_URL; the
 /// default is one on this machine.
 fn program() -> Program {
-    let name = "{{crate_name}}";
+    let name = "template_service";
     let server = format!("postgres://{name}:{name}@localhost:5432/{name}");
     let database = Database::create(&server);
     let program = Program::new(BINARY)
         .variable("DATABASE_URL", database.url())
-        {%- if redis == "yes" %}
-        .variable("REDIS_URL", redis())
-        {%- endif %}
         .keep(database);
+    #[cfg(feature = "redis")]
+    let program = program.variable("REDIS_URL", redis());
     let migrated = program.clone().argument("migrate").output();
     assert_eq!(migrated.code, Some(0), "{}", migrated.stdout);
     program
 }
-{%- endif %}
-{%- if redis == "yes" %}
 
+#[cfg(feature = "redis")]
 /// The Redis in REDIS_URL. The default is one on this machine.
 fn redis() -> String {
     env::var("REDIS_URL").unwrap_or_else(|_| "redis://localhost:6379".to_owned())
 }
-{%- endif %}
 
 #[test]
 fn it_becomes_ready_serves_and_shuts_down_gracefully() {

@@ -91,8 +91,8 @@ fn an_unknown_order_is_a_404_problem() {
     assert_eq!(unknown.status, 404);
     assert_eq!(unknown.json()["detail"], "there is no order 7");
 }
-{%- if openapi == "yes" %}
 
+#[cfg(feature = "openapi")]
 #[test]
 fn the_routes_of_orders_are_described() {
     let document = program().start().get("/openapi.json").json();
@@ -106,4 +106,3 @@ fn the_routes_of_orders_are_described() {
         assert!(answer.is_object(), "{method} {path} {status}: {document}");
     }
 }
-{%- endif %}

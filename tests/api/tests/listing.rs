@@ -114,6 +114,7 @@ fn crates(line: &str) -> impl Iterator<Item = &str> {
 fn the_public_api_equals_its_listing() {
     let listings = [
         ("axum-chassis", "listing.txt"),
+        ("axum-chassis-auth", "auth.txt"),
         ("axum-chassis-logs", "logs.txt"),
         ("axum-chassis-otlp", "otlp.txt"),
         ("axum-chassis-server", "server.txt"),

@@ -76,6 +76,7 @@ impl Case {
             connections: self.connections,
             seconds,
             script: self.mixed.then_some(script.as_path()),
+            shares_processors: false,
         };
         // A first second of load is not measured: the server reaches this number of connections for the first time.
         load::saturate(server.address, &load(1))?;

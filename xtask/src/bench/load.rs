@@ -16,14 +16,20 @@ pub(super) struct Load<'a> {
     pub(super) seconds: u64,
     /// A Lua script that creates the requests. Without one, all requests are for the same path.
     pub(super) script: Option<&'a Path>,
+    /// Two threads that run on the server's processors, instead of one thread on a processor of its own.
+    pub(super) shares_processors: bool,
 }
 
 pub(super) const PATH: &str = "/orders/7";
 
 /// Sends requests as fast as they are answered. Returns their number, and the time in seconds.
 pub(super) fn saturate(address: SocketAddr, load: &Load<'_>) -> Result<(f64, f64)> {
-    let mut wrk = on_processors("1");
-    wrk.args(["wrk", "--threads=1", "--timeout=10s"])
+    let (processors, threads) = match load.shares_processors {
+        true => ("0,1", "--threads=2"),
+        false => ("1", "--threads=1"),
+    };
+    let mut wrk = on_processors(processors);
+    wrk.args(["wrk", threads, "--timeout=10s"])
         .arg(format!("--connections={}", load.connections))
         .arg(format!("--duration={}s", load.seconds));
     if let Some(script) = load.script {

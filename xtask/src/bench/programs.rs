@@ -52,6 +52,8 @@ pub(super) struct Conditions {
     pub(super) extra_routes: usize,
     /// The maximum number of connections; 0 for the program's default.
     pub(super) connections: usize,
+    /// Runs the program on the processors that the load uses too.
+    pub(super) shares_processors: bool,
     /// Runs the program under valgrind, which is slow, and counts these events.
     pub(super) counted: Option<Counted>,
 }
@@ -146,7 +148,10 @@ impl Program {
 
     pub(super) fn start(self, conditions: Conditions) -> Result<Running> {
         let (address, admin) = (free_port()?, free_port()?);
-        let mut command = on_processors("0");
+        let mut command = on_processors(match conditions.shares_processors {
+            true => "0,1",
+            false => "0",
+        });
         if let Some(counted) = conditions.counted {
             command.arg("valgrind").args(counted.arguments());
         }
@@ -308,7 +313,7 @@ impl Drop for Running {
     }
 }
 
-/// A command that runs on these processors only. A server has one processor, which it uses fully, and the load has the
+/// A command that runs on these processors only. Except for the measurement with two threads, a server has one processor, which it uses fully, and the load has the
 /// others. A server that had to wait for its load would wake up more often for each request, and a cheap server more
 /// often than an expensive one.
 pub(super) fn on_processors(processors: &str) -> Command {

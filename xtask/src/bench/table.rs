@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::Turn;
 use super::programs::Program;
 
 pub(super) struct Row {
@@ -21,12 +20,12 @@ pub(super) struct Row {
 
 impl Row {
     /// Medians of the rounds, and medians of the ratios within each round.
-    pub(super) fn of_turns(
+    pub(super) fn of_turns<T>(
         name: &'static str,
         unit: &'static str,
         decimals: usize,
-        turns: &[Vec<Turn>],
-        of: fn(&Turn) -> f64,
+        turns: &[Vec<T>],
+        of: fn(&T) -> f64,
     ) -> Self {
         let rounds: Vec<Vec<f64>> = turns
             .iter()
@@ -93,7 +92,7 @@ pub(super) fn render(programs: &[Program], rows: &[Row]) -> String {
             let _ = write!(out, " {} |", cell.trim_end());
         }
         if row.shows_ratios {
-            out.push_str("\n| the same, relative to the first, within a round |");
+            out.push_str("\n| divided by bare axum's in the same round |");
             for ratio in &row.ratios {
                 let _ = write!(out, " {ratio:.2} |");
             }

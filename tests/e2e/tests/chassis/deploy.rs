@@ -99,7 +99,8 @@ const TOP: [&str; 14] = [
     "src",
     "tests",
 ];
-const DOCKER: [&str; 6] = [
+const DOCKER: [&str; 7] = [
+    ".devcontainer",
     ".dockerignore",
     "Dockerfile",
     "Dockerfile.distroless",

@@ -12,9 +12,10 @@ use e2e::{cargo, files, root, run_lines, said, succeed, wait_for};
 use crate::tool::{TARGET, chassis, read};
 
 /// All that may lie at the top of a generated folder; nothing of the chassis' own is in it.
-const TOP: [&str; 25] = [
+const TOP: [&str; 26] = [
     ".cargo",
     ".chassis.toml",
+    ".devcontainer",
     ".dockerignore",
     ".editorconfig",
     ".gitattributes",

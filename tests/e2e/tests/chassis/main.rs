@@ -1,9 +1,12 @@
 //! `cargo chassis` and plain cargo-generate from outside: what they make, add, merge and refuse.
 
+mod act;
 mod add;
 mod agents;
 mod check;
+mod common_changes;
 mod deploy;
+mod devcontainer;
 mod doctor;
 mod example;
 mod generate;

@@ -59,16 +59,16 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
             &version(NEXT),
         );
     }
+    edit(
+        &checkout.join("template/src/main.rs"),
+        "fn main()",
+        "// The next template.\nfn main()",
+    );
     xtask("sync");
     edit(
         &checkout.join("src/lib.rs"),
         "mod cli;",
         "/// The next one.\npub const NEXT: &str = \"next\";\n\nmod cli;",
-    );
-    edit(
-        &checkout.join("template/src/main.rs"),
-        "fn main()",
-        "// The next template.\nfn main()",
     );
     // One that an answer moves, and one that it takes away.
     for file in ["alerts/alerts.yaml", "alerts/kustomization.yaml"] {

@@ -1,7 +1,7 @@
 //! `cargo chassis` and cargo-generate render the same files from a template, of this checkout and of every release.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cargo_chassis::archive::Archive;
 use cargo_chassis::embedded::{self, VERSION};
@@ -116,7 +116,16 @@ impl Both {
 }
 
 fn generate(template: &Path, into: &Path, name: &str, answers: &Answers) {
-    let made = cargo_generate::generate(GenerateArgs {
+    try_generate(template, into, name, answers).expect("a service");
+}
+
+fn try_generate(
+    template: &Path,
+    into: &Path,
+    name: &str,
+    answers: &Answers,
+) -> anyhow::Result<PathBuf> {
+    cargo_generate::generate(GenerateArgs {
         template_path: TemplatePath {
             path: Some(template.display().to_string()),
             ..TemplatePath::default()
@@ -124,6 +133,7 @@ fn generate(template: &Path, into: &Path, name: &str, answers: &Answers) {
         name: Some(name.to_owned()),
         destination: Some(into.to_owned()),
         config: Some("/dev/null".into()),
+        // Keeps the name as it is, as the tool does.
         force: true,
         silent: true,
         no_workspace: true,
@@ -134,8 +144,7 @@ fn generate(template: &Path, into: &Path, name: &str, answers: &Answers) {
             .map(|(name, value)| format!("{name}={value}"))
             .collect(),
         ..GenerateArgs::default()
-    });
-    made.expect("a service");
+    })
 }
 
 /// A few combinations with every answer and source. The large steps mix the answers.
@@ -169,6 +178,76 @@ fn the_tool_renders_the_template_of_every_release_as_cargo_generate_does() {
             both.are_alike("my_own-orders", answers);
         }
     }
+}
+
+/// Both have lists of names. They are compared by means of a template without files.
+#[test]
+fn the_tool_and_cargo_generate_reject_the_same_names_for_the_same_reasons() {
+    let hook = include_str!("../../../../template/hooks/name.rhai");
+    let list = include_str!("../../../../cargo-chassis/src/template/name.rs");
+    let config = "[hooks]\ninit = [\"hooks/name.rhai\"]\npre = [\"hooks/name.rhai\"]\n";
+    let mut archive = Archive::default();
+    archive.insert("template/cargo-generate.toml", config.into());
+    archive.insert("template/hooks/name.rhai", hook.into());
+    archive.insert("template/hooks/rules.toml", Vec::new());
+    let template = Template::read(&archive).expect("a template");
+    let folder = tempfile::tempdir().expect("a folder");
+    archive.unpack("template", folder.path()).expect("files");
+
+    // Every word in quotation marks, of which few are not names.
+    let words = [hook, list].into_iter().flat_map(|text| text.split('"'));
+    let words = words.filter(|word| {
+        word.chars()
+            .all(|letter| letter.is_ascii_lowercase() || letter == '_')
+    });
+    let others = [
+        "orders",
+        "a",
+        "a1",
+        "a-_b",
+        "a__b",
+        "a-",
+        "a_",
+        "-a",
+        "_a",
+        "1a",
+        "größe",
+        "aß",
+        "aB",
+        "a.b",
+        "com",
+        "com1",
+        "com10",
+        "comx",
+        "lpt9",
+        "pro-c_macro",
+        "proc-macro",
+        "axum-chassis",
+        "chassis",
+        "orders-under-a-name-as-long-as-they-come",
+        "orders-under-a-name-as-long-as-they-come1",
+    ];
+    let names: BTreeSet<&str> = words
+        .chain(others)
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert!(names.len() > 90, "{names:?}");
+    let mut rejected = 0;
+    for name in names {
+        let [ours, theirs] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        let ours = template.render(ours.path(), name, &Answers::new());
+        let theirs = try_generate(folder.path(), theirs.path(), name, &Answers::new());
+        match (ours, theirs) {
+            (Ok(_), Ok(_)) => {}
+            (Err(ours), Err(theirs)) => {
+                let (ours, theirs) = (format!("{ours:#}"), format!("{theirs:#}"));
+                assert!(theirs.contains(&ours), "{name}: {ours} {theirs}");
+                rejected += 1;
+            }
+            differ => panic!("{name}: {differ:?}"),
+        }
+    }
+    assert!(rejected > 80, "{rejected}");
 }
 
 fn released() -> Vec<String> {

@@ -81,6 +81,7 @@ fn each_action_and_image_that_the_files_name_is_in_the_table() {
         "template/.github/workflows/release.yml",
         "docker-compose.yml",
         "template/docker-compose.yml",
+        "template/.devcontainer/compose.yaml",
         "k8s/cluster/fluent-bit/kustomization.yaml",
         "template/k8s/cluster/databases/postgres.yaml",
         "template/k8s/cluster/databases/redis.yaml",
