@@ -153,7 +153,7 @@ pub(crate) fn attribute(key: &str, value: Value) -> KeyValue {
 /// The values of counters and histograms at the last export that the collector accepted. The next export contains the
 /// difference to them, so a failed export loses nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Accepted(HashMap<String, Point>);
+pub(crate) struct Baseline(HashMap<String, Point>);
 
 #[derive(Debug)]
 enum Point {
@@ -161,7 +161,7 @@ enum Point {
     Histogram(HistogramDataPoint),
 }
 
-impl Accepted {
+impl Baseline {
     /// Replaces the values of counters and histograms with the differences. Returns their current values, for the case
     /// that the collector accepts the differences. `since` is the time of the last accepted export.
     pub(crate) fn subtract(&self, metrics: &mut [Metric], since: u64) -> Self {
@@ -327,7 +327,7 @@ mod tests {
         let orders = metrics.counter("orders_total", "Orders.").expect("valid");
         let sizes = metrics.histogram("sizes", "Sizes.", &[1.0]).expect("valid");
         metrics.gauge("level", "Level.").expect("valid").set(7.0);
-        let first = Accepted::default();
+        let first = Baseline::default();
         orders.inc_by(3);
         sizes.observe(0.5);
         let mut export = converted(&metrics);

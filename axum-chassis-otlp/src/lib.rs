@@ -34,13 +34,16 @@ mod client;
 mod convert;
 mod exporting;
 mod metrics_export;
+#[cfg(not(feature = "tls"))]
+mod no_tls;
 mod parent;
 mod queue;
+mod reader;
 mod resource;
 mod sampling;
 mod span;
 mod text;
-#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+#[cfg(feature = "tls")]
 mod tls;
 mod variables;
 

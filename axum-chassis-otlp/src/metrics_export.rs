@@ -18,8 +18,8 @@ use tokio::sync::{oneshot, watch};
 use tracing_subscriber::layer::{Identity, Layer};
 use tracing_subscriber::registry::Registry;
 
-use crate::client::{self, Client};
-use crate::convert::{Accepted, Times, cumulative};
+use crate::client::{Accepted, Client};
+use crate::convert::{Baseline, Times, cumulative};
 use crate::queue::BETWEEN_REPORTS;
 use crate::resource::resource;
 use crate::variables::{self, MetricVariables};
@@ -180,7 +180,7 @@ impl Export {
             resource: (&resource).into(),
             interval: variables.interval,
             start: now,
-            deltas: variables.is_delta.then(|| (Accepted::default(), now)),
+            deltas: variables.is_delta.then(|| (Baseline::default(), now)),
             results: self.results.clone(),
             reported: None,
         };
@@ -222,7 +222,7 @@ struct ExportThread {
     /// The time at which counters were zero.
     start: u64,
     /// If differences are exported: the values and the time of the last accepted export.
-    deltas: Option<(Accepted, u64)>,
+    deltas: Option<(Baseline, u64)>,
     results: Results,
     /// The time of the last log line about a failure, if exports fail.
     reported: Option<Instant>,
@@ -271,7 +271,7 @@ impl ExportThread {
             }],
         });
         let count = match &result {
-            Ok(client::Accepted { rejected: 0, .. }) => &self.results.accepted,
+            Ok(Accepted { rejected: 0, .. }) => &self.results.accepted,
             Ok(_) => &self.results.partial,
             Err(_) => &self.results.failed,
         };
@@ -283,19 +283,19 @@ impl ExportThread {
     }
 
     /// Logs failures at a limited rate, and their end.
-    fn report(&mut self, result: &Result<client::Accepted, String>) {
+    fn report(&mut self, result: &Result<Accepted, String>) {
         let due = self
             .reported
             .is_none_or(|at| at.elapsed() >= BETWEEN_REPORTS);
         match result {
-            Ok(client::Accepted { rejected: 0, .. }) => {
+            Ok(Accepted { rejected: 0, .. }) => {
                 if self.reported.take().is_some() {
                     tracing::info!("the collector accepts metrics again");
                 }
                 return;
             }
             _ if !due => return,
-            Ok(client::Accepted { rejected, message }) => {
+            Ok(Accepted { rejected, message }) => {
                 tracing::warn!(
                     points = rejected,
                     error = message,

@@ -4,13 +4,13 @@ use std::io;
 
 use tokio::net::TcpStream;
 
-use crate::variables::Variable;
+use crate::reader::Variable;
 
 /// A value of this type does not exist.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Tls {}
+pub(crate) enum NoTls {}
 
-impl Tls {
+impl NoTls {
     pub(crate) const IS_SUPPORTED: bool = false;
 
     /// Not called, because an `https://` endpoint has been rejected before.

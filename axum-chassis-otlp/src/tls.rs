@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::variables::Variable;
+use crate::reader::Variable;
 
 /// The configuration of TLS, with its certificates. Cheap to clone.
 #[derive(Clone)]

@@ -4,24 +4,20 @@
 //! missing trace gives no hint of the reason.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, Uri};
 
+#[cfg(not(feature = "tls"))]
+use crate::no_tls::NoTls as Tls;
+use crate::reader::{InvalidVariables, Signal, Variable, VariableReader};
 use crate::sampling::Sampling;
+#[cfg(feature = "tls")]
 use crate::tls::Tls;
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
-
-/// A signal of OpenTelemetry.
-#[derive(Clone, Copy, Debug)]
-enum Signal {
-    Traces,
-    Metrics,
-}
 
 /// The collector of a signal, and how to send to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,13 +29,6 @@ pub(crate) struct Collector {
     pub(crate) timeout: Duration,
     /// For an `https://` endpoint.
     pub(crate) tls: Option<Tls>,
-}
-
-/// A variable that is set.
-#[derive(Debug)]
-pub(crate) struct Variable {
-    pub(crate) name: String,
-    pub(crate) value: String,
 }
 
 /// The resource attributes in environment variables.
@@ -73,18 +62,6 @@ pub(crate) struct MetricVariables {
     /// Whether counters and histograms are sent as the difference to the previous export.
     pub(crate) is_delta: bool,
 }
-
-/// The errors of all invalid variables, one line for each.
-#[derive(Debug)]
-pub(crate) struct InvalidVariables(Vec<String>);
-
-impl fmt::Display for InvalidVariables {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl std::error::Error for InvalidVariables {}
 
 /// Parses the variables of the export of traces. `variable` returns the value of a variable by name. Returns `None` if
 /// nothing is to be exported.
@@ -161,46 +138,7 @@ pub(crate) fn metrics(
     reader.finish(Some(variables))
 }
 
-impl Signal {
-    /// The signal in the names of variables.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Traces => "TRACES",
-            Self::Metrics => "METRICS",
-        }
-    }
-
-    /// The path that is appended to the URL for all signals.
-    fn path(self) -> &'static str {
-        match self {
-            Self::Traces => "v1/traces",
-            Self::Metrics => "v1/metrics",
-        }
-    }
-}
-
-struct VariableReader<'a> {
-    variable: &'a dyn Fn(&str) -> Option<OsString>,
-    signal: Signal,
-    wrong: Vec<String>,
-}
-
-impl<'a> VariableReader<'a> {
-    fn new(variable: &'a dyn Fn(&str) -> Option<OsString>, signal: Signal) -> Self {
-        Self {
-            variable,
-            signal,
-            wrong: Vec::new(),
-        }
-    }
-
-    fn finish<T>(self, read: Option<T>) -> Result<Option<T>, InvalidVariables> {
-        match self.wrong {
-            wrong if wrong.is_empty() => Ok(read),
-            wrong => Err(InvalidVariables(wrong)),
-        }
-    }
-
+impl VariableReader<'_> {
     /// The collector of the signal, or `None` if the signal is not exported. If a variable is invalid, the result is
     /// not used.
     fn collector(&mut self) -> Option<Collector> {
@@ -256,52 +194,6 @@ impl<'a> VariableReader<'a> {
             service_name: self.text("OTEL_SERVICE_NAME"),
             attributes: self.attributes(),
         }
-    }
-
-    /// A variable's value. According to the standard, an empty variable counts as unset.
-    fn text(&mut self, name: &str) -> Option<String> {
-        let value = (self.variable)(name).filter(|value| !value.is_empty())?;
-        match value.into_string() {
-            Ok(value) => Some(value.trim().to_owned()),
-            Err(_) => {
-                self.wrong
-                    .push(format!("environment variable {name}: invalid UTF-8"));
-                None
-            }
-        }
-    }
-
-    /// A variable that exists in two forms, one for the signal and one for all signals.
-    fn of_signal(&mut self, name: &str) -> Option<Variable> {
-        let for_signal = format!("OTEL_EXPORTER_OTLP_{}_{name}", self.signal.name());
-        let names = [for_signal, format!("OTEL_EXPORTER_OTLP_{name}")];
-        names.into_iter().find_map(|name| {
-            let value = self.text(&name)?;
-            Some(Variable { name, value })
-        })
-    }
-
-    fn fault(&mut self, name: &str, value: &str, expected: &str) {
-        self.wrong.push(format!(
-            "environment variable {name}: invalid value {value:?}, expected {expected}"
-        ));
-    }
-
-    fn number(&mut self, name: &str, default: u64, least: u64) -> u64 {
-        let Some(value) = self.text(name) else {
-            return default;
-        };
-        match value.parse() {
-            Ok(number) if number >= least => number,
-            _ => {
-                self.fault(name, &value, &format!("a whole number from {least}"));
-                default
-            }
-        }
-    }
-
-    fn millis(&mut self, name: &str, default: u64) -> Duration {
-        Duration::from_millis(self.number(name, default, 1))
     }
 
     fn endpoint(&mut self, name: &str, [own, all]: [Option<String>; 2]) -> Option<Uri> {
@@ -370,50 +262,6 @@ impl<'a> VariableReader<'a> {
         tls.map_err(|error| self.wrong.push(error)).ok()
     }
 
-    fn headers(&mut self, name: &str, value: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for pair in value.split(',').filter(|pair| !pair.trim().is_empty()) {
-            let header = pair.split_once('=').and_then(|(key, value)| {
-                let key = HeaderName::try_from(key.trim()).ok()?;
-                let mut value = HeaderValue::try_from(decode(value.trim())?).ok()?;
-                // It may be a secret, which must not appear in debug output.
-                value.set_sensitive(true);
-                Some((key, value))
-            });
-            if header.is_none() {
-                let key = pair.split_once('=').map_or("", |(key, _)| key.trim());
-                // The value is not repeated: it may be a secret.
-                self.wrong.push(format!(
-                    "environment variable {name}: invalid header {key:?}, \
-                     expected \"key=value,key=value\", percent-encoded"
-                ));
-            }
-            headers.extend(header);
-        }
-        headers
-    }
-
-    fn attributes(&mut self) -> Vec<(String, String)> {
-        const NAME: &str = "OTEL_RESOURCE_ATTRIBUTES";
-        let Some(value) = self.text(NAME) else {
-            return Vec::new();
-        };
-        let pairs = value.split(',').filter(|pair| !pair.trim().is_empty());
-        let pairs = pairs.map(|pair| {
-            let (key, value) = pair.split_once('=')?;
-            let key = decode(key.trim()).filter(|key| !key.is_empty())?;
-            Some((key, decode(value.trim())?))
-        });
-        pairs.collect::<Option<_>>().unwrap_or_else(|| {
-            self.fault(
-                NAME,
-                &value,
-                "attributes as in \"key=value,key=value\", percent-encoded",
-            );
-            Vec::new()
-        })
-    }
-
     fn sampling(&mut self) -> Sampling {
         let name = self.text(SAMPLER);
         let name = name.as_deref().unwrap_or("parentbased_always_on");
@@ -439,23 +287,6 @@ impl<'a> VariableReader<'a> {
             }
         }
     }
-}
-
-/// Undoes percent-encoding.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = &tail[2..];
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
