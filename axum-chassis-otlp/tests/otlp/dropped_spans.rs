@@ -164,6 +164,7 @@ fn an_export_to_a_busy_collector_is_retried() {
 #[test]
 fn an_export_that_the_collector_rejects_is_not_retried() {
     for status in [
+        "301 Moved Permanently",
         "400 Bad Request",
         "401 Unauthorized",
         "413 Payload Too Large",
