@@ -53,6 +53,7 @@ const FOREIGN: [(&str, &[&str]); 18] = [
             "axum_chassis_logs::TracingLayer",
             "::Exporter::layer(&self)",
             "::Traces::layer(&self)",
+            "::MetricsExport::layer(&self)",
             "::tracing_layer(self",
         ],
     ),
