@@ -132,8 +132,17 @@ fn standing_alone(manifest: &str, workspace: &Item) -> Result<String> {
     if let Some(dependencies) = manifest["dependencies"].as_table_mut() {
         for (name, dependency) in dependencies.iter_mut() {
             if dependency.get("workspace").is_some() {
+                let own = dependency.clone();
                 *dependency = workspace["dependencies"][name.get()].clone();
                 dependency["path"] = value(format!("../{}", name.get()));
+                // Such as the features that only this crate needs.
+                let own = own.as_table_like().ok_or("a table")?;
+                for (key, item) in own.iter().filter(|(key, _)| *key != "workspace") {
+                    dependency[key] = item.clone();
+                }
+                if let Some(dependency) = dependency.as_inline_table_mut() {
+                    dependency.fmt();
+                }
             }
         }
     }

@@ -106,6 +106,13 @@ fn the_vendored_crates_are_what_cargo_package_would_ship() {
         assert_eq!(vendored, shipped, "{name}");
         let manifest = read(&folder.join("Cargo.toml"));
         assert!(!manifest.contains("workspace ="), "{manifest}");
+        // A feature that the crate adds to an inherited dependency stays.
+        let adds_feature = name == "axum-chassis-otlp";
+        assert_eq!(
+            manifest.contains(r#"features = ["prometheus"]"#),
+            adds_feature,
+            "{manifest}"
+        );
     }
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         let file = place
