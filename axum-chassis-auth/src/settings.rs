@@ -43,7 +43,7 @@ pub struct Settings {
     pub allow_http_loopback: bool,
     /// The time between two refreshes of the keys.
     pub refresh_interval: Duration,
-    /// The minimum time between two fetches of the keys, however many tokens have an unknown key.
+    /// The minimum time from the end of a fetch of the keys to the next one, however many tokens have an unknown key.
     pub refresh_cooldown: Duration,
     /// Timeout of one request to the provider.
     pub fetch_timeout: Duration,

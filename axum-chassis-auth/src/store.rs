@@ -33,7 +33,7 @@ struct KeyState {
     keys: Arc<KeySet>,
     /// The time of the last successful fetch.
     fetched: Instant,
-    /// The begin of the last fetch, successful or not.
+    /// The end of the last fetch, successful or not.
     attempted: Instant,
     /// The error of the last fetch.
     error: Option<Arc<str>>,
@@ -71,7 +71,7 @@ impl KeyStore {
         }
     }
 
-    /// The key of a token. An unknown one is fetched, unless the last fetch began less than the cooldown ago.
+    /// The key of a token. An unknown one is fetched, unless the last fetch ended less than the cooldown ago.
     pub(crate) async fn find(
         &self,
         id: Option<&str>,
@@ -89,7 +89,7 @@ impl KeyStore {
         if state.attempted.elapsed() < self.cooldown {
             return Err(state.missing());
         }
-        // During a fetch, the permit wakes the task once more afterwards, when the cooldown has begun again.
+        // During a fetch, this wakes the task once more afterwards, when the cooldown has begun again.
         self.wanted.notify_one();
         tokio::select! {
             // It does not fail, because the sender is a field of `self`.
@@ -136,26 +136,25 @@ impl KeyStore {
     }
 
     async fn refresh(&self) {
-        let attempted = Instant::now();
+        let begun = Instant::now();
         let loaded = self.source.load().await;
-        let count = if loaded.is_ok() {
-            &self.fetched
-        } else {
-            &self.failed
+        let count = match loaded {
+            Ok(_) => &self.fetched,
+            Err(_) => &self.failed,
         };
-        count.fetch_add(1, Ordering::Relaxed);
         self.state.send_modify(|state| {
-            state.attempted = attempted;
+            state.attempted = Instant::now();
             match loaded {
                 Ok(keys) => {
                     state.keys = Arc::new(keys);
-                    state.fetched = attempted;
+                    state.fetched = begun;
                     state.error = None;
                 }
                 // The known keys stay in use.
                 Err(error) => state.error = Some(format!("{error:#}").into()),
             }
         });
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The result of the last refresh, for readiness.

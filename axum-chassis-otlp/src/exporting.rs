@@ -5,11 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_chassis::trace::TraceContext;
+use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{TraceId, TracerProvider};
-use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider,
 };
@@ -19,11 +16,12 @@ use tracing_subscriber::registry::Registry;
 
 use crate::client::Client;
 use crate::queue::{Reporting, SpanQueue, Spans};
-use crate::variables::Variables;
+use crate::resource::resource;
+use crate::variables::TraceVariables;
 
 /// A running export of traces.
 pub(crate) struct Exporting {
-    config: Variables,
+    config: TraceVariables,
     pub(crate) queue: SpanQueue,
     pub(crate) spans: Arc<Spans>,
     provider: SdkTracerProvider,
@@ -37,30 +35,20 @@ impl Exporting {
     /// # Errors
     /// If the operating system refuses a resource that the export needs, such as the thread.
     pub(crate) fn start(
-        config: Variables,
+        config: TraceVariables,
         name: &'static str,
         version: &'static str,
     ) -> io::Result<Self> {
         let (stopping, stop) = watch::channel(false);
         let spans = Arc::new(Spans::new(config.queue));
-        let client = Client::new(&config.endpoint, config.timeout, stop, spans.clone())?;
-        let exporter = opentelemetry_otlp::SpanExporter::builder()
-            .with_http()
-            .with_endpoint(config.endpoint.to_string())
-            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-            .with_timeout(config.timeout)
-            .with_http_client(client)
-            // Our client retries instead, because it can stop retrying when the service stops.
-            .with_retry_policy(opentelemetry_otlp::RetryPolicy::disabled())
-            .build()
-            .map_err(io::Error::other)?;
+        let client = Client::new(config.collector.clone(), stop)?;
         let batch = BatchConfigBuilder::default()
             .with_max_queue_size(config.queue)
             .with_max_export_batch_size(config.batch)
             .with_scheduled_delay(config.delay)
             .build();
-        let resource = resource(&config, name, version);
-        let batches = BatchSpanProcessor::new(Reporting::new(exporter, spans.clone()), batch);
+        let resource = resource(&config.resource, name, version);
+        let batches = BatchSpanProcessor::new(Reporting::new(client, spans.clone()), batch);
         let queue = SpanQueue::new(batches, &resource, spans.clone());
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
@@ -83,7 +71,7 @@ impl Exporting {
     /// Logs the collector's address.
     pub(crate) fn announce(&self) {
         tracing::info!(
-            endpoint = %self.config.endpoint,
+            endpoint = %self.config.collector.endpoint,
             sampler = %self.config.sampling,
             "exporting traces"
         );
@@ -120,20 +108,5 @@ impl Exporting {
                 "spans not exported before the timeout"
             );
         }
-    }
-}
-
-/// The resource attributes. Those in environment variables take precedence over the service's name and version.
-fn resource(config: &Variables, name: &'static str, version: &'static str) -> Resource {
-    let own = [("service.name", name), ("service.version", version)];
-    let own = own.map(|(key, value)| KeyValue::new(key, value));
-    let given = config.attributes.iter().cloned();
-    let resource = Resource::builder_empty()
-        .with_detector(Box::new(TelemetryResourceDetector))
-        .with_attributes(own)
-        .with_attributes(given.map(|(key, value)| KeyValue::new(key, value)));
-    match config.service_name.clone() {
-        Some(name) => resource.with_service_name(name).build(),
-        None => resource.build(),
     }
 }

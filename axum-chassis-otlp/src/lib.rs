@@ -1,16 +1,17 @@
-//! Exports traces of a service on [`axum_chassis`] with OpenTelemetry's protocol (OTLP). A trace contains the service's
-//! requests and the `tracing` spans of its handlers.
+//! Exports traces and metrics of a service on [`axum_chassis`] with OpenTelemetry's protocol (OTLP). A trace contains the
+//! service's requests and the `tracing` spans of its handlers. The metrics are those of `/metrics`.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
 //!
 //! use axum::{Router, routing::get};
 //! use axum_chassis::Service;
-//! use axum_chassis_otlp::Traces;
+//! use axum_chassis_otlp::{MetricsExport, Traces};
 //!
 //! fn main() -> ExitCode {
 //!     Service::<()>::new("orders", env!("CARGO_PKG_VERSION"))
 //!         .export(Traces::from_env)
+//!         .export(MetricsExport::from_env)
 //!         .run(async |_| Ok(Router::new().route("/", get("hello"))))
 //! }
 //! ```
@@ -30,9 +31,12 @@
 )]
 
 mod client;
+mod convert;
 mod exporting;
+mod metrics_export;
 mod parent;
 mod queue;
+mod resource;
 mod sampling;
 mod span;
 mod text;
@@ -48,6 +52,7 @@ use tracing_subscriber::layer::{Identity, Layer};
 use tracing_subscriber::registry::Registry;
 
 use self::exporting::Exporting;
+pub use self::metrics_export::MetricsExport;
 use self::span::RequestSpans;
 
 /// The export of this process's traces. Cheap to clone; clones share their state.
@@ -98,7 +103,7 @@ impl Traces {
     /// [`Error::Settings`] with one line for each invalid variable, and [`Error::Runtime`] if the operating system
     /// refuses the thread.
     pub fn from_env(name: &'static str, version: &'static str) -> Result<Self, Error> {
-        let variables = variables::read(&|name| std::env::var_os(name))
+        let variables = variables::traces(&|name| std::env::var_os(name))
             .map_err(|invalid| Error::Settings(invalid.into()))?;
         let exporting = variables.map(|variables| Exporting::start(variables, name, version));
         let exporting = exporting.transpose().map_err(Error::Runtime)?;

@@ -5,14 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
 
 use crate::Counts;
+use crate::client::{Accepted, Client};
 
-/// The minimum time between two log lines about lost spans.
-const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
+/// The minimum time between two log lines of one kind.
+pub(crate) const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 
 /// The counts of this process's spans.
 #[derive(Debug)]
@@ -24,8 +28,6 @@ pub(crate) struct Spans {
     no_room: AtomicU64,
     refused: AtomicU64,
     closed: AtomicBool,
-    /// The error of the last rejected batch.
-    problem: Mutex<Option<String>>,
     reports: Mutex<Reports>,
 }
 
@@ -35,6 +37,8 @@ struct Reports {
     /// The number of lost spans that have been reported.
     lost: u64,
     failing: bool,
+    /// The collector's last warning, and when it was logged.
+    warning: Option<(Instant, String)>,
 }
 
 impl Spans {
@@ -47,7 +51,6 @@ impl Spans {
             no_room: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-            problem: Mutex::default(),
             reports: Mutex::default(),
         }
     }
@@ -63,10 +66,6 @@ impl Spans {
     /// The number of spans that are neither exported nor lost yet.
     pub(crate) fn waiting(&self) -> usize {
         self.queued.load(Ordering::Relaxed) + self.under_way.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_problem(&self, problem: String) {
-        *lock(&self.problem) = Some(problem);
     }
 
     /// Reserves room for one span in the queue. Returns `false`, and counts the span as dropped, if there is no room or
@@ -86,47 +85,69 @@ impl Spans {
         self.under_way.store(spans, Ordering::Relaxed);
     }
 
-    fn arrived(&self, spans: usize, result: &OTelSdkResult) {
+    fn arrived(&self, spans: usize, result: &Result<Accepted, String>) {
         self.under_way.store(0, Ordering::Relaxed);
-        let count = if result.is_ok() {
-            &self.exported
-        } else {
-            &self.refused
+        let spans = spans as u64;
+        let refused = match result {
+            Ok(accepted) => accepted.rejected.min(spans),
+            Err(_) => spans,
         };
-        count.fetch_add(spans as u64, Ordering::Relaxed);
+        self.refused.fetch_add(refused, Ordering::Relaxed);
+        self.exported.fetch_add(spans - refused, Ordering::Relaxed);
     }
 
-    /// Logs dropped spans at a limited rate, and the end of the losses.
-    fn report(&self, result: &OTelSdkResult) {
+    /// Logs dropped spans at a limited rate, the end of the losses, and warnings of the collector.
+    fn report(&self, result: &Result<Accepted, String>) {
         let Counts {
             no_room, refused, ..
         } = self.counts();
         let lost = no_room + refused;
         let mut reports = lock(&self.reports);
-        let due = reports
-            .last
-            .is_none_or(|last| last.elapsed() >= BETWEEN_REPORTS);
-        if lost > reports.lost && due {
+        let due = |last: Option<Instant>| last.is_none_or(|at| at.elapsed() >= BETWEEN_REPORTS);
+        let is_complete = result.as_ref().is_ok_and(|accepted| accepted.rejected == 0);
+        if lost > reports.lost && due(reports.last) {
             let new = lost - reports.lost;
-            *reports = Reports {
-                last: Some(Instant::now()),
-                lost,
-                failing: true,
-            };
+            reports.last = Some(Instant::now());
+            reports.lost = lost;
+            reports.failing = true;
             match result {
-                Ok(()) => {
-                    tracing::warn!(lost = new, "spans dropped: the collector is too slow")
+                Ok(Accepted {
+                    rejected: 1..,
+                    message,
+                }) => {
+                    tracing::warn!(
+                        lost = new,
+                        error = message,
+                        "spans dropped: the collector rejected a part of a batch"
+                    );
                 }
+                Ok(_) => tracing::warn!(lost = new, "spans dropped: the collector is too slow"),
                 Err(error) => {
-                    let problem = lock(&self.problem).take();
-                    let error = problem.unwrap_or_else(|| error.to_string());
                     tracing::warn!(lost = new, error, "spans dropped: the export failed");
                 }
             }
-        } else if result.is_ok() && reports.failing {
+        } else if is_complete && reports.failing {
             reports.failing = false;
             let lost = lost - std::mem::replace(&mut reports.lost, lost);
             tracing::info!(lost, "the collector accepts spans again");
+        }
+        let Ok(Accepted {
+            rejected: 0,
+            message,
+        }) = result
+        else {
+            return;
+        };
+        let is_new = match &reports.warning {
+            Some((at, known)) => known != message && due(Some(*at)),
+            None => true,
+        };
+        if !message.is_empty() && is_new {
+            tracing::warn!(
+                warning = message,
+                "the collector accepted spans with a warning"
+            );
+            reports.warning = Some((Instant::now(), message.clone()));
         }
     }
 }
@@ -178,13 +199,18 @@ impl SpanProcessor for SpanQueue {
 /// The receiving end of the queue, on the exporting thread.
 #[derive(Debug)]
 pub(crate) struct Reporting {
-    exporter: opentelemetry_otlp::SpanExporter,
+    client: Client,
+    resource: ResourceAttributesWithSchema,
     spans: Arc<Spans>,
 }
 
 impl Reporting {
-    pub(crate) fn new(exporter: opentelemetry_otlp::SpanExporter, spans: Arc<Spans>) -> Self {
-        Self { exporter, spans }
+    pub(crate) fn new(client: Client, spans: Arc<Spans>) -> Self {
+        Self {
+            client,
+            resource: ResourceAttributesWithSchema::default(),
+            spans,
+        }
     }
 }
 
@@ -192,17 +218,17 @@ impl SpanExporter for Reporting {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         self.spans.leave(spans);
-        let result = self.exporter.export(batch).await;
+        let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
+        // This may block: the exporting thread has nothing else to do, and is not a thread of a runtime.
+        let result = self
+            .client
+            .send(&ExportTraceServiceRequest { resource_spans });
         self.spans.arrived(spans, &result);
         self.spans.report(&result);
-        result
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.exporter.shutdown_with_timeout(timeout)
+        result.map(drop).map_err(OTelSdkError::InternalFailure)
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.exporter.set_resource(resource);
+        self.resource = resource.into();
     }
 }

@@ -11,7 +11,7 @@
 //! hyper takes the body in chunks, and the next chunk only once the connection has room for it. A chunk has at most 64
 //! KiB in HTTP/1 and 16 KiB in HTTP/2, and the last chunk of an HTTP/2 stream has at most 256 bytes. After that, the
 //! connection may still contain data that the client does not read. This data counts as one request in flight
-//! (`server/socket.rs`).
+//! (`server/socket.rs` of `axum-chassis-server`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;

@@ -204,7 +204,14 @@ impl Telemetry {
             Err(Error::Settings(fault)) => faults.insert(0, fault),
             Err(error) => return Err(error),
         }
-        let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        // Two exporters may read the same variable.
+        let text: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        let mut lines: Vec<&str> = Vec::new();
+        for line in text.iter().flat_map(|fault| fault.lines()) {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
         Err(Error::Settings(lines.join("\n").into()))
     }
 }

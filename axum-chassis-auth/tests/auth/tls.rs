@@ -14,7 +14,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::program::{fails_to_start, get_with, service};
+use crate::program::{get_with, service, start_error};
 
 /// Terminates TLS in front of an issuer, until the test ends. Returns the port.
 fn terminate_tls(certificates: &Certificates, issuer: &Issuer) -> u16 {
@@ -90,8 +90,8 @@ fn keys_are_fetched_only_from_a_server_with_a_valid_certificate() {
         ("localhost", "/dev/null", "no certificate authorities found"),
         ("localhost", "/missing.pem", "/missing.pem"),
     ] {
-        let log = fails_to_start(program(host, authorities));
-        assert!(log.contains(cause), "{cause}: {log}");
+        let error = start_error(program(host, authorities));
+        assert!(error.contains(cause), "{cause}: {error}");
     }
     assert_eq!(issuer.fetches(), fetches);
 }

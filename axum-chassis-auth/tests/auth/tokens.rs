@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::program::{checks, fails_to_start, get_with, service};
+use crate::program::{checks, get_with, service, start_error};
 
 /// In a claim and in a header parameter of each token. It must not be in the log.
 const MARK: &str = "hunter2";
@@ -291,8 +291,11 @@ fn valid_tokens_of_every_allowed_form_are_accepted() {
 #[test]
 fn other_types_and_algorithms_are_accepted_only_if_the_settings_name_them() {
     let issuer = Issuer::start();
-    let log = fails_to_start(service(&issuer).set("auth.algorithms", "RS256"));
-    assert!(log.contains("no key for the accepted algorithms"), "{log}");
+    let error = start_error(service(&issuer).set("auth.algorithms", "RS256"));
+    assert!(
+        error.contains("no key for the accepted algorithms"),
+        "{error}"
+    );
     let service = service(&issuer).set("auth.token_types", "JWT").start();
     let token = issuer.token("orders");
     assert_eq!(get_with(&service, "/", &token.clone().sign()).status, 401);

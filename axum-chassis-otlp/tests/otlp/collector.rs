@@ -1,20 +1,21 @@
 //! Collectors: a real one, to check spans, and listeners with scripted behavior.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::{Setup, eventually};
 
-/// Has the service export at once what it has to.
+/// Has the service export at once what it has to, without metrics.
 pub(crate) fn exporting(endpoint: &str) -> Setup {
     Setup::default()
+        .variable("OTEL_METRICS_EXPORTER", "none")
         .variable("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         .variable("OTEL_BSP_SCHEDULE_DELAY", 50)
 }
@@ -51,7 +52,14 @@ impl Collector {
     fn at(http: SocketAddr, grpc: SocketAddr) -> Option<Self> {
         let child = Command::new("rotel")
             .args(["start", "--exporter", "blackhole", "--disable-batching"])
-            .args(["--debug-log", "traces", "--debug-log-verbosity", "detailed"])
+            .args([
+                "--debug-log",
+                "traces",
+                "--debug-log",
+                "metrics",
+                "--debug-log-verbosity",
+                "detailed",
+            ])
             .args(["--otlp-http-endpoint", &http.to_string()])
             .args(["--otlp-grpc-endpoint", &grpc.to_string()])
             .stdout(Stdio::piped())
@@ -72,6 +80,14 @@ impl Collector {
 
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Stops it: the names of all the metrics that it took.
+    pub(crate) fn metrics(mut self) -> BTreeSet<String> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a process that runs");
+        let lines = BufReader::new(self.child.stdout.take().unwrap()).lines();
+        let name = |line: String| Some(line.trim().strip_prefix("-> Name: ")?.to_owned());
+        lines.map(Result::unwrap).filter_map(name).collect()
     }
 
     /// Stops it: all the spans that it took, in order.
@@ -174,29 +190,66 @@ impl Hanging {
     }
 }
 
-/// Answers with these statuses in turn, and with the last one from then on.
+/// Answers with these responses in turn, and with the last one from then on.
 pub(crate) struct Answering {
     address: SocketAddr,
-    requests: Arc<AtomicUsize>,
+    received: Arc<Mutex<Vec<Received>>>,
+}
+
+/// A response: its status, header lines, and body.
+#[derive(Clone, Default)]
+pub(crate) struct Answer {
+    pub(crate) status: &'static str,
+    pub(crate) headers: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A request that a collector received.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) path: String,
+    /// The names are in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) at: Instant,
 }
 
 impl Answering {
-    pub(crate) fn start(statuses: &'static [&'static str]) -> Self {
+    pub(crate) fn start(statuses: &[&'static str]) -> Self {
+        let answers = statuses.iter().map(|status| Answer {
+            status,
+            ..Answer::default()
+        });
+        Self::with(answers.collect())
+    }
+
+    pub(crate) fn with(answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let requests = Arc::new(AtomicUsize::new(0));
-        let seen = requests.clone();
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let seen = received.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                if read(&stream).is_err() {
+                let Ok(request) = read(&stream) else {
                     continue;
-                }
-                let index = seen.fetch_add(1, Ordering::SeqCst).min(statuses.len() - 1);
-                let answer = format!("HTTP/1.1 {}\r\ncontent-length: 0\r\n\r\n", statuses[index]);
-                let _ = (&stream).write_all(answer.as_bytes());
+                };
+                let mut seen = seen.lock().unwrap();
+                let answer = &answers[seen.len().min(answers.len() - 1)];
+                seen.push(request);
+                drop(seen);
+                let Answer {
+                    status,
+                    headers,
+                    body,
+                } = answer;
+                let head = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n",
+                    body.len()
+                );
+                let _ = (&stream).write_all(&[head.as_bytes(), body].concat());
             }
         });
-        Self { address, requests }
+        Self { address, received }
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -205,23 +258,37 @@ impl Answering {
 
     /// The number of requests so far.
     pub(crate) fn requests(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
+        self.received.lock().unwrap().len()
+    }
+
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
     }
 }
 
-fn read(stream: &TcpStream) -> std::io::Result<()> {
+fn read(stream: &TcpStream) -> std::io::Result<Received> {
     let mut reader = BufReader::new(stream);
-    let mut length = 0;
+    let mut head = Vec::new();
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
         if line.trim().is_empty() {
-            return reader.read_exact(&mut vec![0; length]);
+            break;
         }
+        head.push(line.trim().to_owned());
     }
+    let lines = head[1..].iter().filter_map(|line| line.split_once(':'));
+    let headers: BTreeMap<_, _> = lines
+        .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+        .collect();
+    let mut body = vec![0; headers["content-length"].parse().unwrap()];
+    reader.read_exact(&mut body)?;
+    Ok(Received {
+        path: head[0].split(' ').nth(1).unwrap().to_owned(),
+        headers,
+        body,
+        at: Instant::now(),
+    })
 }

@@ -1,11 +1,15 @@
 //! Collectors that are of no use: they cost spans, and nothing else.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use prost::Message;
 use serde_json::Value;
 
 use crate::client::{Connection, get};
-use crate::collector::{Answering, Hanging, exporting, unused_address};
+use crate::collector::{Answer, Answering, Hanging, exporting, unused_address};
 use crate::program::{Program, Setup, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -159,17 +163,115 @@ fn an_export_to_a_busy_collector_is_retried() {
 
 #[test]
 fn an_export_that_the_collector_rejects_is_not_retried() {
-    let wrong = Answering::start(&["401 Unauthorized", "200 OK"]);
-    let program = start(exporting(&wrong.endpoint()));
-    get(program.main, "/");
+    for status in [
+        "400 Bad Request",
+        "401 Unauthorized",
+        "413 Payload Too Large",
+        "500 Internal Server Error",
+    ] {
+        let wrong = Answering::start(&[status, "200 OK"]);
+        let program = start(exporting(&wrong.endpoint()));
+        get(program.main, "/");
+        let refused = r#"trace_spans_dropped_total{reason="refused"}"#;
+        eventually("it is lost", || program.metric(refused) == 1.0);
+        get(program.main, "/");
+        eventually("the next is not", || {
+            program.metric("trace_spans_exported_total") == 1.0
+        });
+        let (_, log) = stop(program);
+        assert_eq!(wrong.requests(), 2, "{status}");
+        let said = lines(&log, "spans dropped");
+        assert_eq!(said[0]["error"], format!("the collector returned {status}"));
+        assert_eq!(lines(&log, "the collector accepts spans again").len(), 1);
+    }
+}
+
+#[test]
+fn a_retry_waits_for_the_time_that_the_collector_asks_for() {
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(5));
+    for (status, value) in [
+        ("429 Too Many Requests", "3".to_owned()),
+        ("503 Service Unavailable", date),
+    ] {
+        let busy = Answering::with(vec![
+            Answer {
+                status,
+                headers: format!("retry-after: {value}\r\n"),
+                ..Answer::default()
+            },
+            Answer {
+                status: "200 OK",
+                ..Answer::default()
+            },
+        ]);
+        let date = httpdate::parse_http_date(&value).ok();
+        let program = start(exporting(&busy.endpoint()));
+        get(program.main, "/");
+        eventually("it takes the span", || {
+            program.metric("trace_spans_exported_total") == 1.0
+        });
+        let received = busy.received();
+        let waited = received[1].at - received[0].at;
+        match date {
+            Some(date) => assert!(SystemTime::now() >= date, "{value}"),
+            None => assert!(waited >= Duration::from_secs(3), "{waited:?}"),
+        }
+        stop(program);
+    }
+}
+
+/// A response to an export that the collector accepted in part, or with a warning.
+fn partly(rejected_spans: i64, message: &str) -> Answer {
+    let response = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans,
+            error_message: message.to_owned(),
+        }),
+    };
+    Answer {
+        status: "200 OK",
+        headers: "content-type: application/x-protobuf\r\n".to_owned(),
+        body: response.encode_to_vec(),
+    }
+}
+
+#[test]
+fn spans_that_the_collector_rejects_from_a_batch_are_counted_as_dropped() {
+    let partial = Answering::with(vec![partly(2, "attribute too long")]);
+    let program = start(exporting(&partial.endpoint()));
     let refused = r#"trace_spans_dropped_total{reason="refused"}"#;
-    eventually("it is lost", || program.metric(refused) == 1.0);
-    get(program.main, "/");
-    eventually("the next is not", || {
-        program.metric("trace_spans_exported_total") == 1.0
+    for _ in 0..3 {
+        get(program.main, "/");
+    }
+    eventually("the spans are exported", || {
+        program.metric("trace_spans_exported_total") + program.metric(refused) == 3.0
     });
+    let batches = partial.requests();
+    let lost = program.metric(refused);
+    // At most two of each batch.
+    assert!(lost >= 2.0 && lost <= 2.0 * batches as f64, "{lost}");
+    get(program.main, "/");
+    eventually("the next is lost", || program.metric(refused) == lost + 1.0);
+    assert_eq!(partial.requests(), batches + 1, "nothing is sent again");
     let (_, log) = stop(program);
     let said = lines(&log, "spans dropped");
-    assert_eq!(said[0]["error"], "the collector returned 401 Unauthorized");
-    assert_eq!(lines(&log, "the collector accepts spans again").len(), 1);
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert_eq!(said[0]["error"], "attribute too long");
+}
+
+#[test]
+fn a_warning_of_the_collector_is_logged_once() {
+    let warning = Answering::with(vec![partly(0, "this endpoint is deprecated")]);
+    let program = start(exporting(&warning.endpoint()));
+    for exported in 1..=3 {
+        get(program.main, "/");
+        eventually("it is exported", || {
+            program.metric("trace_spans_exported_total") == f64::from(exported)
+        });
+    }
+    let (_, log) = stop(program);
+    let said = lines(&log, "with a warning");
+    assert_eq!(said.len(), 1, "{log:#?}");
+    assert_eq!(said[0]["warning"], "this endpoint is deprecated");
+    assert_eq!(lines(&log, "spans dropped"), [] as [&Value; 0]);
 }

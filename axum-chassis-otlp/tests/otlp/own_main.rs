@@ -12,7 +12,7 @@ use axum_chassis::logs::{self, Format};
 use axum_chassis::metrics::Metrics;
 use axum_chassis::request::RequestLayer;
 use axum_chassis::{ChassisSettings, Error, Server, limits};
-use axum_chassis_otlp::Traces;
+use axum_chassis_otlp::{MetricsExport, Traces};
 use http::Request;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -46,11 +46,15 @@ async fn own_main() -> i32 {
     let logs = logs::install_with_layer(&settings, traces.layer()).unwrap();
     let routes = Router::new().route("/", get(handler));
     if std::env::var_os("PARTS").is_some() {
-        let layer = RequestLayer::new(&limits::Settings::default(), &logs, &Metrics::new());
+        let metrics = Metrics::new();
+        let export = MetricsExport::from_env("own", "1.2.3").unwrap();
+        export.start(&metrics).unwrap();
+        let layer = RequestLayer::new(&limits::Settings::default(), &logs, &metrics);
         let router = routes.layer(layer.unwrap().observe(traces.observer()));
         let request = Request::get("/").body(Body::empty()).unwrap();
         assert_eq!(router.oneshot(request).await.unwrap().status(), 200);
         traces.flush(Duration::from_secs(1)).await;
+        export.flush(Duration::from_secs(1)).await;
     } else {
         let mut settings = ChassisSettings::default();
         settings.server.host = "127.0.0.1".to_owned();
@@ -105,6 +109,7 @@ async fn handler() {
 pub(crate) fn run(variables: &[(&str, &str)]) -> Output {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "own_main::program", "--ignored", "--nocapture"])
+        .env("OTEL_METRICS_EXPORTER", "none")
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output()

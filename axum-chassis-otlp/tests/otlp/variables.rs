@@ -1,10 +1,14 @@
 //! OpenTelemetry's environment variables at the start.
 
 use std::collections::BTreeMap;
+use std::io::Read;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
 
 use crate::client::{get, request};
-use crate::collector::{Hanging, exporting};
-use crate::program::Setup;
+use crate::collector::{Answering, Hanging, exporting};
+use crate::program::{Setup, eventually};
 
 #[test]
 fn without_an_endpoint_nothing_is_exported_or_logged() {
@@ -48,6 +52,81 @@ fn an_export_can_be_switched_off_by_the_standards_variables() {
         let (code, log) = program.stop();
         assert_eq!(code, Some(0), "{log:#?}");
         assert!(!collector.is_asked(), "{name}");
+    }
+}
+
+#[test]
+fn requests_have_the_path_the_headers_and_the_compression_of_the_variables() {
+    let collector = Answering::start(&["200 OK"]);
+    let program = exporting(&format!("{}/otlp/", collector.endpoint()))
+        .variable(
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "authorization=Bearer%20a%2Cb,x-tenant=t1",
+        )
+        .variable("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+        .start();
+    get(program.main, "/");
+    eventually("it is exported", || {
+        program.metric("trace_spans_exported_total") == 1.0
+    });
+    program.stop();
+    let [request] = &collector.received()[..] else {
+        panic!("one request");
+    };
+    assert_eq!(request.path, "/otlp/v1/traces");
+    for (name, value) in [
+        ("authorization", "Bearer a,b"),
+        ("x-tenant", "t1"),
+        ("content-type", "application/x-protobuf"),
+        ("content-encoding", "gzip"),
+    ] {
+        assert_eq!(request.headers[name], value);
+    }
+    let mut body = Vec::new();
+    let mut decoder = flate2::read::GzDecoder::new(&request.body[..]);
+    decoder.read_to_end(&mut body).unwrap();
+    let export = ExportTraceServiceRequest::decode(&body[..]).unwrap();
+    assert_eq!(export.resource_spans[0].scope_spans[0].spans.len(), 1);
+}
+
+#[test]
+fn the_sampler_decides_which_traces_are_exported() {
+    for (sampler, argument, exported) in [
+        ("traceidratio", "0", 0),
+        ("traceidratio", "1", 4),
+        ("traceidratio", "", 4),
+        ("always_off", "1", 0),
+        // The callers of two requests have decided.
+        ("parentbased_always_off", "", 1),
+        ("parentbased_traceidratio", "0", 1),
+        ("parentbased_always_on", "0", 3),
+    ] {
+        let collector = Answering::start(&["200 OK"]);
+        let program = exporting(&collector.endpoint())
+            .variable("OTEL_TRACES_SAMPLER", sampler)
+            .variable("OTEL_TRACES_SAMPLER_ARG", argument)
+            .start();
+        let parent =
+            |flags| format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+        for headers in [
+            &[][..],
+            &[],
+            &[("traceparent", &*parent("01"))],
+            &[("traceparent", &*parent("00"))],
+        ] {
+            request(program.main, "GET", "/", headers, "");
+        }
+        let (code, log) = program.stop();
+        assert_eq!(code, Some(0), "{log:#?}");
+        let spans: usize = collector
+            .received()
+            .iter()
+            .map(|request| {
+                let export = ExportTraceServiceRequest::decode(&request.body[..]).unwrap();
+                export.resource_spans[0].scope_spans[0].spans.len()
+            })
+            .sum();
+        assert_eq!(spans, exported, "{sampler} {argument}");
     }
 }
 

@@ -168,41 +168,53 @@ impl Future for Responding {
                 answer
             }
         };
-        let wait = match this.is_http2 {
-            true => Wait::current(),
+        let pieces = match this.is_http2 {
+            true => Wait::current().map(|wait| Pieces::new(Some(wait))),
             false => None,
         };
-        let under_way = this.under_way.take();
-        Poll::Ready(Ok(answer.map(|body| {
-            let mut tracked = Tracked {
-                body,
-                chunks: Chunks::default(),
-                wait,
-                under_way,
-            };
-            tracked.set_waits(true);
-            tracked
-        })))
+        let mut tracked = answer.map(|body| Tracked {
+            body,
+            pieces,
+            under_way: this.under_way.take(),
+        });
+        tracked.body_mut().set_waits(true);
+        Poll::Ready(Ok(tracked))
     }
 }
 
-/// A response's body that keeps its request in flight. It is passed to hyper in chunks:
+/// A response's body that keeps its request in flight.
+pub(super) struct Tracked {
+    body: Body,
+    pieces: Option<Box<Pieces>>,
+    under_way: Option<UnderWay>,
+}
+
+/// Passes a body to hyper in chunks. Over HTTP/1, only a body with a large frame has `Pieces`.
 ///
 /// - Over HTTP/1, hyper copies each chunk into the buffer of the connection.
 /// - Over HTTP/2, hyper polls for the next chunk once the client's window has room for it. A body that is passed at once would wait in
 ///   hyper's buffer, where no timeout applies.
-pub(super) struct Tracked {
-    body: Body,
+struct Pieces {
     chunks: Chunks,
     /// The wait of an HTTP/2 stream.
     wait: Option<Wait>,
-    under_way: Option<UnderWay>,
+}
+
+impl Pieces {
+    fn new(wait: Option<Wait>) -> Box<Self> {
+        Box::new(Self {
+            chunks: Chunks::default(),
+            wait,
+        })
+    }
 }
 
 impl Tracked {
     /// Records whether an HTTP/2 stream waits for its client from this time on.
     fn set_waits(&mut self, waits: bool) {
-        let Some(wait) = &self.wait else { return };
+        let Some(wait) = self.pieces.as_ref().and_then(|pieces| pieces.wait.as_ref()) else {
+            return;
+        };
         match waits {
             true => wait.begin(),
             false => wait.end(),
@@ -222,37 +234,46 @@ impl HttpBody for Tracked {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        let longest = match this.wait {
-            Some(_) => chunks::HTTP2,
-            None => chunks::HTTP1,
-        };
         this.set_waits(false);
-        let frame = match this.chunks.next(longest) {
-            Some(piece) => Some(Ok(piece)),
-            None => ready!(Pin::new(&mut this.body).poll_frame(context))
-                .map(|frame| frame.map(|frame| this.chunks.split(frame, longest))),
+        let longest = match this.pieces.as_deref() {
+            Some(Pieces { wait: Some(_), .. }) => chunks::HTTP2,
+            _ => chunks::HTTP1,
         };
-        if this.wait.is_none() {
+        let rest = this.pieces.as_mut();
+        let frame = match rest.and_then(|pieces| pieces.chunks.next(longest)) {
+            Some(piece) => Some(Ok(piece)),
+            None => ready!(Pin::new(&mut this.body).poll_frame(context)),
+        };
+        let Some(Ok(frame)) = frame else {
             return Poll::Ready(frame);
+        };
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        if this.pieces.is_none() && length <= longest {
+            return Poll::Ready(Some(Ok(frame)));
         }
-        if frame.is_some() {
-            this.set_waits(true);
-        }
+        this.set_waits(true);
         let may_be_last = this.body.size_hint().exact().is_none_or(|left| left == 0);
-        Poll::Ready(frame.map(|frame| {
-            frame.map(|frame| match may_be_last {
-                true => this.chunks.keep_end(frame),
-                false => frame,
-            })
-        }))
+        let pieces = this.pieces.get_or_insert_with(|| Pieces::new(None));
+        let frame = match length > longest {
+            true => pieces.chunks.split(frame, longest),
+            false => frame,
+        };
+        Poll::Ready(Some(Ok(match may_be_last && pieces.wait.is_some() {
+            true => pieces.chunks.keep_end(frame),
+            false => frame,
+        })))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.chunks.is_empty() && self.body.is_end_stream()
+        let pieces = self.pieces.as_deref();
+        pieces.is_none_or(|pieces| pieces.chunks.is_empty()) && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.chunks.size_hint(&self.body)
+        match &self.pieces {
+            Some(pieces) => pieces.chunks.size_hint(&self.body),
+            None => self.body.size_hint(),
+        }
     }
 }
 
@@ -266,8 +287,7 @@ mod tests {
     fn hyper_gets_a_large_response_over_http_1_in_chunks() {
         let mut tracked = Tracked {
             body: Body::from(vec![0; 3 * chunks::HTTP1 - 1]),
-            chunks: Chunks::default(),
-            wait: None,
+            pieces: None,
             under_way: None,
         };
         let mut context = Context::from_waker(Waker::noop());

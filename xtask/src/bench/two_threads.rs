@@ -8,7 +8,7 @@ use super::table::{self, Row};
 use super::{CPU, PROGRAMS};
 
 /// The measurements of one program in one round.
-struct Turn {
+struct SharedTurn {
     cpu_us: f64,
     rate: f64,
 }
@@ -18,11 +18,11 @@ pub(super) fn measure(rounds: usize, seconds: u64) -> Result<String> {
     for program in PROGRAMS {
         program.build()?;
     }
-    let mut turns: Vec<Vec<Turn>> = PROGRAMS.iter().map(|_| Vec::new()).collect();
+    let mut turns: Vec<Vec<SharedTurn>> = PROGRAMS.iter().map(|_| Vec::new()).collect();
     for round in 1..=rounds {
         eprintln!("two threads: round {round} of {rounds}");
         for (program, turns) in PROGRAMS.iter().zip(&mut turns) {
-            turns.push(Turn::take(*program, seconds)?);
+            turns.push(SharedTurn::take(*program, seconds)?);
         }
     }
     let rows = [
@@ -35,9 +35,9 @@ pub(super) fn measure(rounds: usize, seconds: u64) -> Result<String> {
     ))
 }
 
-// === impl Turn ===
+// === impl SharedTurn ===
 
-impl Turn {
+impl SharedTurn {
     fn take(program: Program, seconds: u64) -> Result<Self> {
         let server = program.serve(Conditions {
             threads: 2,

@@ -1,0 +1,314 @@
+//! [`MetricsExport`], which sends the metrics of `/metrics` to a collector at an interval.
+
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum_chassis::metrics::Metrics;
+use axum_chassis::{Chassis, Error, Exporter};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use tokio::sync::{oneshot, watch};
+use tracing_subscriber::layer::{Identity, Layer};
+use tracing_subscriber::registry::Registry;
+
+use crate::client::{self, Client};
+use crate::convert::{Accepted, Times, cumulative};
+use crate::queue::BETWEEN_REPORTS;
+use crate::resource::resource;
+use crate::variables::{self, MetricVariables};
+
+/// The export of this process's metrics: the same counters, gauges and histograms as on `/metrics`. Cheap to clone;
+/// clones share their state.
+///
+/// A [`Service`](axum_chassis::Service) needs one line for each signal:
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use axum::{Router, routing::get};
+/// use axum_chassis::Service;
+/// use axum_chassis_otlp::{MetricsExport, Traces};
+///
+/// fn main() -> ExitCode {
+///     Service::<()>::new("orders", env!("CARGO_PKG_VERSION"))
+///         .export(Traces::from_env)
+///         .export(MetricsExport::from_env)
+///         .run(async |_| Ok(Router::new().route("/", get("hello"))))
+/// }
+/// ```
+///
+/// The metrics are read by a thread of its own, so requests cost the same with and without the export.
+#[derive(Clone)]
+pub struct MetricsExport(Option<Arc<Export>>);
+
+struct Export {
+    variables: MetricVariables,
+    name: &'static str,
+    version: &'static str,
+    results: Results,
+    stopping: watch::Sender<bool>,
+    /// Completes after the last export. `None` before the start, and after the flush.
+    done: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+/// The numbers of exports by result. Clones share them.
+#[derive(Clone, Debug, Default)]
+struct Results {
+    accepted: Arc<AtomicU64>,
+    partial: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
+}
+
+impl MetricsExport {
+    /// Reads OpenTelemetry's environment variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT`. Without an endpoint, nothing
+    /// is exported. `name` and `version` are the defaults of the service's resource attributes.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] with one line for each invalid variable.
+    pub fn from_env(name: &'static str, version: &'static str) -> Result<Self, Error> {
+        let variables = variables::metrics(&|name| std::env::var_os(name))
+            .map_err(|invalid| Error::Settings(invalid.into()))?;
+        Ok(Self(variables.map(|variables| {
+            Arc::new(Export {
+                variables,
+                name,
+                version,
+                results: Results::default(),
+                stopping: watch::Sender::new(false),
+                done: Mutex::default(),
+            })
+        })))
+    }
+
+    /// Whether anything is exported.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Starts the exporting thread, in a program without a [`Server`](axum_chassis::Server). Each export contains the
+    /// metrics of this registry. A `Service` and a `Server` call this at their start. Call it once.
+    ///
+    /// # Errors
+    /// If the operating system refuses a resource that the export needs, such as the thread.
+    pub fn start(&self, metrics: &Metrics) -> io::Result<()> {
+        match &self.0 {
+            Some(export) => export.start(metrics.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Exports the final values, for at most `within`. After that, nothing is exported any more. If the collector does
+    /// not accept the values in time, this is logged. A `Service` and a `Server` call this at the end of their shutdown.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with enabled timers.
+    pub async fn flush(&self, within: Duration) {
+        if let Some(export) = &self.0 {
+            export.flush(within).await;
+        }
+    }
+}
+
+impl Exporter for MetricsExport {
+    fn is_on(&self) -> bool {
+        self.is_on()
+    }
+
+    fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
+        Box::new(Identity::new())
+    }
+
+    fn attach(&self, chassis: &Chassis<()>) -> anyhow::Result<()> {
+        let Some(export) = &self.0 else {
+            return Ok(());
+        };
+        tracing::info!(
+            endpoint = %export.variables.collector.endpoint,
+            interval_ms = export.variables.interval.as_millis() as u64,
+            "exporting metrics"
+        );
+        let metrics = chassis.metrics();
+        let help = "Exports of metrics to the collector, by result.";
+        let Results {
+            accepted,
+            partial,
+            failed,
+        } = &export.results;
+        for (result, count) in [
+            ("accepted", accepted),
+            ("partial", partial),
+            ("failed", failed),
+        ] {
+            let count = count.clone();
+            let read = move || count.load(Ordering::Relaxed) as f64;
+            metrics.counter_fn("metric_exports_total", help, &[("result", result)], read)?;
+        }
+        export.start(metrics.clone())?;
+        Ok(())
+    }
+
+    async fn flush(&self, within: Duration) {
+        self.flush(within).await;
+    }
+}
+
+impl fmt::Debug for MetricsExport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetricsExport")
+            .field("is_on", &self.is_on())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Export ===
+
+impl Export {
+    fn start(&self, metrics: Metrics) -> io::Result<()> {
+        let variables = &self.variables;
+        let resource = resource(&variables.resource, self.name, self.version);
+        let now = nanos(SystemTime::now());
+        let thread = ExportThread {
+            client: Client::new(variables.collector.clone(), self.stopping.subscribe())?,
+            metrics,
+            resource: (&resource).into(),
+            interval: variables.interval,
+            start: now,
+            deltas: variables.is_delta.then(|| (Accepted::default(), now)),
+            results: self.results.clone(),
+            reported: None,
+        };
+        let (done, is_done) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("otlp-metrics".to_owned())
+            .spawn(move || {
+                thread.run();
+                // An error means that nobody waits for the end.
+                let _ = done.send(());
+            })?;
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = Some(is_done);
+        Ok(())
+    }
+
+    async fn flush(&self, within: Duration) {
+        self.stopping.send_replace(true);
+        let done = self
+            .done
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(done) = done
+            && tokio::time::timeout(within, done).await.is_err()
+        {
+            tracing::warn!(
+                timeout_ms = within.as_millis() as u64,
+                "metrics not exported before the timeout"
+            );
+        }
+    }
+}
+
+struct ExportThread {
+    client: Client,
+    metrics: Metrics,
+    resource: ResourceAttributesWithSchema,
+    interval: Duration,
+    /// The time at which counters were zero.
+    start: u64,
+    /// If differences are exported: the values and the time of the last accepted export.
+    deltas: Option<(Accepted, u64)>,
+    results: Results,
+    /// The time of the last log line about a failure, if exports fail.
+    reported: Option<Instant>,
+}
+
+impl ExportThread {
+    fn run(mut self) {
+        let mut next = Instant::now();
+        loop {
+            next = (next + self.interval).max(Instant::now());
+            let is_stopping = self.client.wait_until(next);
+            // A function that returns the value of a metric may panic. The panic hook has logged it, and the next export
+            // is tried in time.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.export()));
+            if is_stopping {
+                return;
+            }
+        }
+    }
+
+    fn export(&mut self) {
+        let now = nanos(SystemTime::now());
+        let times = Times {
+            start: self.start,
+            now,
+        };
+        let mut metrics = cumulative(&self.metrics.prometheus_registry().gather(), times);
+        let deltas = self.deltas.as_ref();
+        let next = deltas.map(|(last, since)| (last.subtract(&mut metrics, *since), now));
+        let result = self.client.send(&ExportMetricsServiceRequest {
+            resource_metrics: vec![ResourceMetrics {
+                resource: Some(Resource {
+                    attributes: self.resource.attributes.0.clone(),
+                    ..Resource::default()
+                }),
+                scope_metrics: vec![ScopeMetrics {
+                    scope: Some(InstrumentationScope {
+                        name: env!("CARGO_PKG_NAME").to_owned(),
+                        version: env!("CARGO_PKG_VERSION").to_owned(),
+                        ..InstrumentationScope::default()
+                    }),
+                    metrics,
+                    ..ScopeMetrics::default()
+                }],
+                ..ResourceMetrics::default()
+            }],
+        });
+        let count = match &result {
+            Ok(client::Accepted { rejected: 0, .. }) => &self.results.accepted,
+            Ok(_) => &self.results.partial,
+            Err(_) => &self.results.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if result.is_ok() {
+            self.deltas = next;
+        }
+        self.report(&result);
+    }
+
+    /// Logs failures at a limited rate, and their end.
+    fn report(&mut self, result: &Result<client::Accepted, String>) {
+        let due = self
+            .reported
+            .is_none_or(|at| at.elapsed() >= BETWEEN_REPORTS);
+        match result {
+            Ok(client::Accepted { rejected: 0, .. }) => {
+                if self.reported.take().is_some() {
+                    tracing::info!("the collector accepts metrics again");
+                }
+                return;
+            }
+            _ if !due => return,
+            Ok(client::Accepted { rejected, message }) => {
+                tracing::warn!(
+                    points = rejected,
+                    error = message,
+                    "the collector rejected a part of the metrics"
+                );
+            }
+            Err(error) => tracing::warn!(error, "metrics not exported"),
+        }
+        self.reported = Some(Instant::now());
+    }
+}
+
+fn nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or_default()
+}
