@@ -15,6 +15,7 @@ const RETIRED: [(&str, &[&str]); 4] = [
             "k8s/README.md",
             // Removes it from a service without autoscaling.
             "hooks/parts.rhai",
+            "hooks/rules.toml",
         ],
     ),
     ("debian12", &[]),
