@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 const MAX_CLAIM: usize = 200;
 
 /// Adds a claim to the access line of a request with a valid token, and `auth` to that of a rejected one. The line has
-/// nothing of a rejected token.
+/// nothing of an invalid token.
 pub(crate) struct AccessLine;
 
 /// An extension of each request, which the layer fills in.
@@ -27,15 +27,26 @@ struct CheckedParts {
 }
 
 impl RequestObserver for AccessLine {
-    type State = Checked;
+    type State = Option<Checked>;
 
-    fn begin(&self, request: &mut RequestHead<'_>) -> Checked {
-        // If a service checks the tokens of two issuers, both observers share the extension.
+    fn begin(&self, request: &mut RequestHead<'_>) -> Option<Checked> {
+        // If a service checks the tokens of two issuers, the first observer writes the fields of both.
         let extensions = request.extensions_mut();
-        extensions.get_or_insert_default::<Checked>().clone()
+        if extensions.get::<Checked>().is_some() {
+            return None;
+        }
+        Some(extensions.get_or_insert_default::<Checked>().clone())
     }
 
-    fn end(&self, Checked(parts): Checked, _: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
+    fn end(
+        &self,
+        checked: Option<Checked>,
+        _: &FinishedRequest<'_>,
+        fields: &mut AccessFields<'_>,
+    ) {
+        let Some(Checked(parts)) = checked else {
+            return;
+        };
         if let Some((name, value)) = parts.claim.get() {
             fields.text(name, value);
         }

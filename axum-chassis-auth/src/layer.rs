@@ -160,7 +160,7 @@ impl RequireToken {
     fn rejection(&self, outcome: Outcome) -> Response {
         let description = outcome.description();
         let (status, challenge) = match outcome.code() {
-            ErrorCode::None => (StatusCode::UNAUTHORIZED, "Bearer".to_owned()),
+            ErrorCode::None => (StatusCode::UNAUTHORIZED, r#"Bearer realm="api""#.to_owned()),
             ErrorCode::InvalidRequest => (
                 StatusCode::BAD_REQUEST,
                 format!(r#"Bearer error="invalid_request", error_description="{description}""#),

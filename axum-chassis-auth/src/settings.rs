@@ -153,6 +153,9 @@ impl Validate for Settings {
         if *self.leeway > std::time::Duration::from_secs(300) {
             errors.add("leeway", "must be at most 5m");
         }
+        if self.leeway.subsec_nanos() > 0 {
+            errors.add("leeway", "must be whole seconds, as the times in tokens");
+        }
         for (key, time) in [
             ("refresh_cooldown", self.refresh_cooldown),
             ("fetch_timeout", self.fetch_timeout),
@@ -189,7 +192,7 @@ mod tests {
     #[test]
     fn each_invalid_setting_is_named() {
         type Change = fn(&mut Settings);
-        let changes: [(Change, &str); 17] = [
+        let changes: [(Change, &str); 18] = [
             (|_| {}, ""),
             (|all| all.issuer.clear(), "issuer: missing"),
             (
@@ -215,6 +218,10 @@ mod tests {
             (
                 |all| all.leeway = Duration::from_secs(301),
                 "leeway: must be at most 5m",
+            ),
+            (
+                |all| all.leeway = Duration::from_millis(500),
+                "leeway: must be whole seconds",
             ),
             (
                 |all| all.jwks_url = Some("keys".to_owned()),

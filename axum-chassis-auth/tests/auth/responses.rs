@@ -19,7 +19,10 @@ fn a_request_without_a_bearer_token_is_a_401_without_an_error_code() {
     ] {
         let response = service.request("GET", path, &headers, "");
         assert_eq!(response.status, 401, "{headers:?}");
-        assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+        assert_eq!(
+            response.header("www-authenticate"),
+            Some(r#"Bearer realm="api""#)
+        );
         assert_eq!(response.json()["title"], "Unauthorized");
     }
     assert_eq!(checks(&service, "no_token"), 5.0);
