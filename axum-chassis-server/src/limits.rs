@@ -1,5 +1,8 @@
 //! Limits of requests: timeout, body size, concurrency, connections, memory for bodies.
 //!
+//! **The server of this crate applies only the limit on connections.** The others are values for a layer around the
+//! routes, such as `RequestLayer` of axum-chassis. Without such a layer, nothing enforces them.
+//!
 //! Limits that are not set derive from the container's memory limit. Otherwise clients could make the process exceed
 //! its memory limit, and it would be killed.
 //!

@@ -119,8 +119,13 @@ impl Listening {
     /// Serves `routers` until `shutdown` closes the listener and the last connection has ended.
     ///
     /// When the [`Trigger`](crate::shutdown::Trigger) of the shutdown is dropped, the remaining connections are dropped:
-    /// immediately, unless a handler blocks. `limits` bounds the number of connections; its other limits are applied by a
-    /// layer around the routes.
+    /// immediately, unless a handler blocks.
+    ///
+    /// The server applies one of the `limits`, the number of connections. A layer around the routes applies the others.
+    ///
+    /// It applies these `settings`, without validating them: the timeouts, `max_streams` and `max_headers`. The others
+    /// have an effect elsewhere: `max_connections` through [`Limits::new`], the addresses through
+    /// [`Bound::from_settings`], and the proxies through [`Settings::proxies`].
     pub async fn serve(
         self,
         routers: Routers,
