@@ -282,7 +282,8 @@ fn protocols(settings: &Settings, tasks: ConnectionTasks) -> auto::Builder<Conne
         // The socket's `poll_flush` notices a client that disconnects while it waits for a response.
         .half_close(true)
         // hyper copies a response into one buffer instead of writing a list of parts, which saves 680 instructions a request. The buffer
-        // of a connection grows to the largest chunk that it has sent, 64 KiB, and stays this large.
+        // of a connection grows to what it has held at once, and stays this large: one chunk of 64 KiB, or almost two, because hyper takes a
+        // chunk as long as the buffer holds less than 64 KiB.
         .writev(false)
         .max_buf_size(MAX_HEADER_BYTES);
     if settings.max_headers != HYPERS_HEADERS {
