@@ -344,6 +344,30 @@ fn files_stay_short() {
 }
 
 /// A reader gets through a crate in an afternoon. The chassis itself, in the root, takes longer.
+/// `cargo update` raises a crate alone, so that a version with other hidden items would not compile.
+#[test]
+fn a_crate_with_items_that_are_hidden_in_its_documentation_is_required_in_one_version() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
+    let mut checked = 0;
+    for package in packages() {
+        let hides = |file: &PathBuf| {
+            let text = fs::read_to_string(file).expect("text");
+            text.contains("#[doc(hidden)]")
+        };
+        if !files(&package.join("src")).iter().any(hides) {
+            continue;
+        }
+        let name = package.file_name().expect("a name").display();
+        let start = format!("{name} = {{ path = \"{name}\", version = \"=");
+        assert!(
+            manifest.lines().any(|line| line.starts_with(&start)),
+            "{name} in [workspace.dependencies] of Cargo.toml: expected `version = \"=…\"`"
+        );
+        checked += 1;
+    }
+    assert!(checked > 0, "no crate with hidden items was found");
+}
+
 #[test]
 fn crates_stay_small() {
     for package in packages() {

@@ -81,6 +81,9 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
+#[doc(no_inline)]
+pub use axum_chassis_settings as settings;
+
 pub use self::access::{AccessFields, Integer};
 pub use self::chain::Chain;
 use self::filter::Filter;

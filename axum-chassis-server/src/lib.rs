@@ -61,6 +61,8 @@ mod server;
 pub mod shutdown;
 mod upload;
 
+#[doc(no_inline)]
+pub use axum_chassis_settings as settings;
 pub use events::Events;
 pub use limits::Limits;
 #[doc(hidden)]

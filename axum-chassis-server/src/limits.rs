@@ -1,5 +1,8 @@
 //! Limits of requests: timeout, body size, concurrency, connections, memory for bodies.
 //!
+//! **The server of this crate applies only the limit on connections.** The others are values for a layer around the
+//! routes, such as `RequestLayer` of axum-chassis. Without such a layer, nothing enforces them.
+//!
 //! Limits that are not set derive from the container's memory limit. Otherwise clients could make the process exceed
 //! its memory limit, and it would be killed.
 //!
@@ -9,7 +12,8 @@
 //! | `limits.concurrency` | M / 512 KiB | 256 | 10,000 |
 //! | `limits.buffered` | M / 8 | 16 MiB | none |
 //!
-//! An idle connection takes about 20 KiB of memory. A connection with the largest head, followed by a body, takes 128
+//! An idle connection takes about 20 KiB of memory. Over HTTP/1, a large response adds 66 KiB until the connection closes,
+//! and a streamed one up to 128 KiB. A connection with the largest head, followed by a body, takes 128
 //! KiB. An HTTP/2 connection that has had 100 streams at once takes 230 KiB. `tests/e2e/tests/memory.rs` measures how
 //! much memory clients can make the process use.
 

@@ -119,8 +119,13 @@ impl Listening {
     /// Serves `routers` until `shutdown` closes the listener and the last connection has ended.
     ///
     /// When the [`Trigger`](crate::shutdown::Trigger) of the shutdown is dropped, the remaining connections are dropped:
-    /// immediately, unless a handler blocks. `limits` bounds the number of connections; its other limits are applied by a
-    /// layer around the routes.
+    /// immediately, unless a handler blocks.
+    ///
+    /// The server applies one of the `limits`, the number of connections. A layer around the routes applies the others.
+    ///
+    /// It applies these `settings`, without validating them: the timeouts, `max_streams` and `max_headers`. The others
+    /// have an effect elsewhere: `max_connections` through [`Limits::new`], the addresses through
+    /// [`Bound::from_settings`], and the proxies through [`Settings::proxies`].
     pub async fn serve(
         self,
         routers: Routers,
@@ -277,7 +282,8 @@ fn protocols(settings: &Settings, tasks: ConnectionTasks) -> auto::Builder<Conne
         // The socket's `poll_flush` notices a client that disconnects while it waits for a response.
         .half_close(true)
         // hyper copies a response into one buffer instead of writing a list of parts, which saves 680 instructions a request. The buffer
-        // of a connection grows to the largest chunk that it has sent, 64 KiB, and stays this large.
+        // of a connection grows to what it has held at once, and stays this large: one chunk of 64 KiB, or almost two, because hyper takes a
+        // chunk as long as the buffer holds less than 64 KiB.
         .writev(false)
         .max_buf_size(MAX_HEADER_BYTES);
     if settings.max_headers != HYPERS_HEADERS {

@@ -1,14 +1,18 @@
 //! The server in a program without the rest of the chassis.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::routing::get;
 use axum_chassis_server::shutdown::{self, Trigger};
 use axum_chassis_server::{Bound, Events, Limits, Routers, Settings, limits};
+use http_body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -168,4 +172,71 @@ async fn a_request_in_flight_finishes_after_the_stop_and_is_aborted_when_the_tri
         let text = asked.await.expect("asked");
         assert_eq!(text.ends_with("done"), !is_aborted, "{text}");
     }
+}
+
+/// The size of a frame: as much as the server gives to hyper at once.
+const FRAME: usize = 64 * 1024;
+/// The frames of a response that does not fit into the buffers of its sockets.
+const FRAMES: usize = 256;
+
+/// A body with frames that are ready, and then perhaps one that never is.
+struct Frames {
+    ready: usize,
+    is_stuck: bool,
+}
+
+impl HttpBody for Frames {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.ready == 0 {
+            return match self.is_stuck {
+                true => Poll::Pending,
+                false => Poll::Ready(None),
+            };
+        }
+        self.ready -= 1;
+        Poll::Ready(Some(Ok(Frame::data(vec![b'x'; FRAME].into()))))
+    }
+}
+
+/// The response to a client that closes its sending side as soon as the response begins, as `nc -N` may do.
+async fn answer_after_close(body: fn() -> Body) -> String {
+    let router = Router::new().route("/", get(async move || body()));
+    let server = serve(router, 7);
+    let mut stream = TcpStream::connect(server.address).await.expect("connected");
+    stream.write_all(REQUEST).await.expect("sent");
+    stream.readable().await.expect("a response");
+    stream.shutdown().await.expect("closed");
+    let answer = tokio::time::timeout(Duration::from_secs(20), answer(&mut stream));
+    answer.await.expect("the server closes the connection")
+}
+
+#[tokio::test]
+async fn a_client_that_has_closed_its_sending_side_gets_the_whole_of_a_large_response() {
+    let in_memory = answer_after_close(|| Body::from(vec![b'x'; FRAMES * FRAME])).await;
+    let in_frames = answer_after_close(|| {
+        Body::new(Frames {
+            ready: FRAMES,
+            is_stuck: false,
+        })
+    });
+    for text in [in_memory, in_frames.await] {
+        assert_eq!(text.matches('x').count(), FRAMES * FRAME);
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_waits_for_the_service_ends_when_its_client_has_closed_its_sending_side() {
+    let text = answer_after_close(|| {
+        Body::new(Frames {
+            ready: 1,
+            is_stuck: true,
+        })
+    });
+    assert!(text.await.starts_with("HTTP/1.1 200"));
 }

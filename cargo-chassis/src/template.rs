@@ -355,6 +355,11 @@ mod tests {
             ),
             (
                 rules::FILE,
+                "[variants]\ncup = 'pot == \"\"'",
+                "hooks/rules.toml: variants.cup: unknown name `pot`",
+            ),
+            (
+                rules::FILE,
                 "[[files]]\nwhen = 'tea != \"\"'\nrename = { \"sugar\" = \"x\" }",
                 "hooks/rules.toml: rename: the template has no file sugar",
             ),

@@ -56,6 +56,9 @@ pub(super) struct Activity {
     /// the time since which the last of them waits.
     waiting: AtomicU32,
     waiting_since: AtomicU64,
+    /// The response over HTTP/1 does not wait for the service: its body has returned data, and hyper takes more as soon
+    /// as its buffer has room.
+    has_data: AtomicBool,
     /// The last response began before its request had been read completely.
     unread: AtomicBool,
     /// The client does not speak HTTP, and this has been logged.
@@ -79,6 +82,7 @@ impl Activity {
             taken: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
             waiting_since: AtomicU64::new(0),
+            has_data: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             foreign: AtomicBool::new(false),
             make_room: AtomicBool::new(false),
@@ -208,6 +212,7 @@ impl Activity {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
         self.head_begun.store(false, Ordering::Relaxed);
+        self.has_data.store(false, Ordering::Relaxed);
         if self.fresh.load(Ordering::Relaxed) {
             self.fresh.store(false, Ordering::Relaxed);
             self.http2
@@ -219,8 +224,14 @@ impl Activity {
         }
     }
 
-    pub(super) fn is_serving_http1(&self) -> bool {
-        self.under_way.load(Ordering::Relaxed) > 0 && !self.http2.load(Ordering::Relaxed)
+    /// Whether a client over HTTP/1 waits for the service: for the response, or for more of its body.
+    ///
+    /// A client that has closed its sending side still gets a response that does not wait. If it has disconnected,
+    /// writing fails.
+    pub(super) fn awaits_service(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) > 0
+            && !self.http2.load(Ordering::Relaxed)
+            && !self.has_data.load(Ordering::Relaxed)
     }
 
     /// Whether the connection has not seen a request yet.
@@ -260,6 +271,11 @@ impl UnderWay {
     /// Records that the response came before the request was read completely.
     pub(super) fn leave_unread(&self) {
         self.activity.unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Records whether the last poll of the response's body returned data. Used for HTTP/1 only.
+    pub(super) fn set_has_data(&self, has_data: bool) {
+        self.activity.has_data.store(has_data, Ordering::Relaxed);
     }
 
     /// Records whether the request waits for the client from this time on.

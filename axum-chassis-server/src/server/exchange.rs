@@ -242,7 +242,13 @@ impl HttpBody for Tracked {
         let rest = this.pieces.as_mut();
         let frame = match rest.and_then(|pieces| pieces.chunks.next(longest)) {
             Some(piece) => Some(Ok(piece)),
-            None => ready!(Pin::new(&mut this.body).poll_frame(context)),
+            None => {
+                let polled = Pin::new(&mut this.body).poll_frame(context);
+                if let Some(under_way) = &this.under_way {
+                    under_way.set_has_data(polled.is_ready());
+                }
+                ready!(polled)
+            }
         };
         let Some(Ok(frame)) = frame else {
             return Poll::Ready(frame);

@@ -138,12 +138,12 @@ impl<Slot: Unpin> AsyncWrite for Socket<Slot> {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes at the end of each poll. If a request is still in flight at that time, its client may disconnect
-    /// before the response; the check here notices that.
+    /// hyper flushes at the end of each poll. If a client waits for the service at that time, it may disconnect before
+    /// the response; the check here notices that.
     ///
     /// hyper's own check would read as soon as there is a request, with a new buffer each time.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.activity.is_serving_http1()
+        if self.activity.awaits_service()
             && let Poll::Ready(true) = transport::poll_closed(&self.stream, context)?
         {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));

@@ -129,11 +129,11 @@ impl<'a> Tokens<'a> {
     /// Reads a name or a tag with its delimiters, and the white space that follows if the last delimiter has a `-`.
     fn inside(&mut self, line: usize, delimiter: &str) -> Result<&'a str, Error> {
         let rest = &self.text[self.at..];
-        let end = rest.find(delimiter).ok_or_else(|| Error {
+        let (start, rest) = rest.split_at(2);
+        let (mut inside, mut after) = rest.split_once(delimiter).ok_or_else(|| Error {
             line,
-            message: format!("`{}` without `{delimiter}`", &rest[..2]),
+            message: format!("`{start}` without `{delimiter}`"),
         })?;
-        let (mut inside, mut after) = (&rest[2..end], &rest[end + 2..]);
         inside = inside.strip_prefix('-').unwrap_or(inside);
         if let Some(trimmed) = inside.strip_suffix('-') {
             inside = trimmed;
@@ -287,6 +287,7 @@ mod tests {
                 "line 1: unexpected tag `else`",
             ),
             ("{% unless name %}", "line 1: unexpected tag `unless name`"),
+            ("{%}", "line 1: `{%` without `%}`"),
             ("\n{% raw %}{% end", "line 2: `{%` without `%}`"),
             ("\n{% raw %} {% endif %}", "line 2: `raw` without `endraw`"),
         ] {

@@ -88,11 +88,11 @@ impl Rules {
 
     /// Renames and removes files.
     pub(super) fn choose(&self, files: &mut Archive, values: &Answers) -> anyhow::Result<()> {
-        let holds = |when: &str| {
-            liquid::holds(when, values).map_err(|invalid| anyhow!("{FILE}: `{when}`: {invalid}"))
+        let holds = |key: &str, when: &str| {
+            liquid::holds(when, values).map_err(|invalid| anyhow!("{FILE}: {key}: {invalid}"))
         };
         for (variant, when) in &self.variants {
-            let holds = holds(when)?;
+            let holds = holds(&format!("variants.{variant}"), when)?;
             let paths: Vec<PathBuf> = files.paths().map(Path::to_owned).collect();
             for path in paths {
                 let Some(replaced) = without_variant(&path, variant) else {
@@ -106,7 +106,7 @@ impl Rules {
             }
         }
         for rule in &self.files {
-            if !holds(&rule.when)? {
+            if !holds("when", &rule.when)? {
                 continue;
             }
             for (from, to) in &rule.rename {

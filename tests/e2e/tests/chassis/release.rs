@@ -44,15 +44,15 @@ fn a_vendored_service_gets_the_crate_of_the_next_release_with_its_template() {
     xtask("release --replace");
     // The workspace's own, and what its other crates ask for.
     for before in [
-        "",
-        "axum-chassis = { path = \".\", ",
-        "axum-chassis-logs = { path = \"axum-chassis-logs\", ",
-        "axum-chassis-server = { path = \"axum-chassis-server\", ",
-        "axum-chassis-settings = { path = \"axum-chassis-settings\", ",
-        "axum-chassis-testing = { path = \"axum-chassis-testing\", ",
-        "cargo-chassis-check = { path = \"cargo-chassis/check\", ",
+        "version = \"",
+        "axum-chassis = { path = \".\", version = \"",
+        "axum-chassis-logs = { path = \"axum-chassis-logs\", version = \"",
+        "axum-chassis-server = { path = \"axum-chassis-server\", version = \"=",
+        "axum-chassis-settings = { path = \"axum-chassis-settings\", version = \"",
+        "axum-chassis-testing = { path = \"axum-chassis-testing\", version = \"",
+        "cargo-chassis-check = { path = \"cargo-chassis/check\", version = \"",
     ] {
-        let version = |version: &str| format!("{before}version = \"{version}\"");
+        let version = |version: &str| format!("{before}{version}\"");
         edit(
             &checkout.join("Cargo.toml"),
             &version(VERSION),
