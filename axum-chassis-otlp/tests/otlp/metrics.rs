@@ -226,6 +226,26 @@ fn a_collector_that_hangs_delays_the_stop_by_the_time_of_a_hook() {
 }
 
 #[test]
+fn a_collector_of_traces_that_hangs_does_not_prevent_the_final_metrics() {
+    let traces = Hanging::start();
+    let metrics = Answering::start(&["200 OK"]);
+    let program = Setup::default()
+        .variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", traces.endpoint())
+        .variable("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", metrics.endpoint())
+        .set("shutdown.hook_timeout", "1s")
+        .start();
+    assert_eq!(get(program.main, "/").status, 200);
+    let (code, log) = program.stop();
+    assert_eq!(code, Some(0), "{log:#?}");
+    assert!(traces.is_asked());
+    assert_eq!(metrics.requests(), 1);
+    let late = |signal| lines(&log, &format!("{signal} not exported before the timeout")).len();
+    assert_eq!((late("spans"), late("metrics")), (1, 0), "{log:#?}");
+    let stopped = lines(&log, "stopped")[0]["duration_ms"].as_f64().unwrap();
+    assert!((900.0..2500.0).contains(&stopped), "{stopped}");
+}
+
+#[test]
 fn failed_exports_are_counted_and_logged_once_a_minute() {
     let program = exporting(&unused_address())
         .variable("OTEL_METRIC_EXPORT_INTERVAL", 20)
