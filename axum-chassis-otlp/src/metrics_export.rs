@@ -95,6 +95,8 @@ impl MetricsExport {
     /// Starts the exporting thread, in a program without a [`Server`](axum_chassis::Server). Each export contains the
     /// metrics of this registry. A `Service` and a `Server` call this at their start. Call it once.
     ///
+    /// Keep a clone until [`flush`](Self::flush): when the last one is dropped, the thread exports once more and ends.
+    ///
     /// # Errors
     /// If the operating system refuses a resource that the export needs, such as the thread.
     pub fn start(&self, metrics: &Metrics) -> io::Result<()> {
