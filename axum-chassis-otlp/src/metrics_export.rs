@@ -236,22 +236,36 @@ impl ExportThread {
         loop {
             next = (next + self.interval).max(Instant::now());
             let is_stopping = self.client.wait_until(next);
-            // A function that returns the value of a metric may panic. The panic hook has logged it, and the next export
-            // is tried in time.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.export()));
+            self.export();
             if is_stopping {
                 return;
             }
         }
     }
 
+    /// Exports the current values, counts the result and reports it.
     fn export(&mut self) {
+        let result = self.send();
+        let count = match &result {
+            Ok(Accepted { rejected: 0, .. }) => &self.results.accepted,
+            Ok(_) => &self.results.partial,
+            Err(_) => &self.results.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.report(&result);
+    }
+
+    fn send(&mut self) -> Result<Accepted, String> {
+        let registry = self.metrics.prometheus_registry();
+        // The panic hook logs the panic itself.
+        let families = catch_unwind(AssertUnwindSafe(|| registry.gather()))
+            .map_err(|_| "a function that returns the value of a metric panicked".to_owned())?;
         let now = nanos(SystemTime::now());
         let times = Times {
             start: self.start,
             now,
         };
-        let mut metrics = cumulative(&self.metrics.prometheus_registry().gather(), times);
+        let mut metrics = cumulative(&families, times);
         let deltas = self.deltas.as_ref();
         let next = deltas.map(|(last, since)| (last.subtract(&mut metrics, *since), now));
         let result = self.client.send(&ExportMetricsServiceRequest {
@@ -272,16 +286,10 @@ impl ExportThread {
                 ..ResourceMetrics::default()
             }],
         });
-        let count = match &result {
-            Ok(Accepted { rejected: 0, .. }) => &self.results.accepted,
-            Ok(_) => &self.results.partial,
-            Err(_) => &self.results.failed,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
         if result.is_ok() {
             self.deltas = next;
         }
-        self.report(&result);
+        result
     }
 
     /// Logs failures at a limited rate, and their end.
@@ -313,4 +321,45 @@ impl ExportThread {
 fn nanos(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Uri};
+
+    use super::*;
+    use crate::variables::Collector;
+
+    /// The exporting thread, with a collector that is not available.
+    fn thread(metrics: &Metrics) -> ExportThread {
+        let collector = Collector {
+            endpoint: Uri::from_static("http://127.0.0.1:1/"),
+            headers: HeaderMap::new(),
+            gzip: false,
+            timeout: Duration::from_millis(10),
+            tls: None,
+        };
+        let (_, stop) = watch::channel(false);
+        ExportThread {
+            client: Client::new(collector, stop).expect("a runtime"),
+            metrics: metrics.clone(),
+            resource: ResourceAttributesWithSchema::default(),
+            interval: Duration::from_secs(1),
+            start: 0,
+            deltas: None,
+            results: Results::default(),
+            reported: None,
+        }
+    }
+
+    #[test]
+    fn an_export_without_values_because_of_a_panic_is_counted_and_reported_as_failed() {
+        let metrics = Metrics::new();
+        let panics = metrics.gauge_fn("level", "Level.", &[], || panic!("no level"));
+        panics.expect("valid");
+        let mut thread = thread(&metrics);
+        thread.export();
+        assert_eq!(thread.results.failed.load(Ordering::Relaxed), 1);
+        assert!(thread.reported.is_some());
+    }
 }
