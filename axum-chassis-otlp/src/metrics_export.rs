@@ -20,7 +20,7 @@ use tracing_subscriber::registry::Registry;
 
 use crate::client::{Accepted, Client};
 use crate::convert::{Baseline, Times, cumulative};
-use crate::queue::BETWEEN_REPORTS;
+use crate::queue::{BETWEEN_REPORTS, Warnings};
 use crate::resource::resource;
 use crate::variables::{self, MetricVariables};
 
@@ -185,6 +185,7 @@ impl Export {
             deltas: variables.is_delta.then(|| (Baseline::default(), now)),
             results: self.results.clone(),
             reported: None,
+            warnings: Warnings::default(),
         };
         let (done, is_done) = oneshot::channel();
         std::thread::Builder::new()
@@ -228,6 +229,7 @@ struct ExportThread {
     results: Results,
     /// The time of the last log line about a failure, if exports fail.
     reported: Option<Instant>,
+    warnings: Warnings,
 }
 
 impl ExportThread {
@@ -292,15 +294,24 @@ impl ExportThread {
         result
     }
 
-    /// Logs failures at a limited rate, and their end.
+    /// Logs failures at a limited rate, their end, and warnings of the collector.
     fn report(&mut self, result: &Result<Accepted, String>) {
         let due = self
             .reported
             .is_none_or(|at| at.elapsed() >= BETWEEN_REPORTS);
         match result {
-            Ok(Accepted { rejected: 0, .. }) => {
+            Ok(Accepted {
+                rejected: 0,
+                message,
+            }) => {
                 if self.reported.take().is_some() {
                     tracing::info!("the collector accepts metrics again");
+                }
+                if self.warnings.is_due(message) {
+                    tracing::warn!(
+                        warning = message,
+                        "the collector accepted metrics with a warning"
+                    );
                 }
                 return;
             }
@@ -349,6 +360,7 @@ mod tests {
             deltas: None,
             results: Results::default(),
             reported: None,
+            warnings: Warnings::default(),
         }
     }
 

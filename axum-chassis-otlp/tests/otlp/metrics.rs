@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 
 use crate::client::{Connection, get};
 use crate::collector::{Answering, Collector, Hanging, Received, unused_address};
+use crate::dropped_spans::partly;
 use crate::own_main;
 use crate::program::{Setup, eventually};
 
@@ -258,6 +259,21 @@ fn failed_exports_are_counted_and_logged_once_a_minute() {
     let said = lines(&log, "metrics not exported");
     assert_eq!(said.len(), 1, "{log:#?}");
     assert!(said[0]["error"].as_str().unwrap().contains("refused"));
+}
+
+#[test]
+fn a_warning_about_metrics_is_logged_once() {
+    let warning = Answering::with(vec![partly(0, "this endpoint is deprecated")]);
+    let program = exporting(&warning.endpoint())
+        .variable("OTEL_METRIC_EXPORT_INTERVAL", 50)
+        .start();
+    let accepted = r#"metric_exports_total{result="accepted"}"#;
+    eventually("it accepts three", || program.metric(accepted) >= 3.0);
+    let (code, log) = program.stop();
+    assert_eq!(code, Some(0), "{log:#?}");
+    let said = lines(&log, "the collector accepted metrics with a warning");
+    assert_eq!(said.len(), 1, "{log:#?}");
+    assert_eq!(said[0]["warning"], "this endpoint is deprecated");
 }
 
 #[test]
