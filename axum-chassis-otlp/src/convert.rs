@@ -338,8 +338,10 @@ mod tests {
         // The first export failed, then it was accepted.
         for (base, counted, bucket_counts) in [(&first, 5.0, [1, 1]), (&second, 2.0, [0, 1])] {
             let mut export = converted(&metrics);
-            base.subtract(&mut export, 1);
+            base.subtract(&mut export, 9);
             let (orders, value) = sum(named(&export, "orders_total"));
+            assert_eq!(orders.data_points[0].start_time_unix_nano, 9);
+            assert_eq!(buckets(named(&export, "sizes")).start_time_unix_nano, 9);
             assert_eq!(
                 orders.aggregation_temporality(),
                 AggregationTemporality::Delta

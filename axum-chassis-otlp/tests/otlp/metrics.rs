@@ -1,6 +1,6 @@
 //! Exported metrics, as a collector receives them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -84,6 +84,23 @@ fn add(values: &mut BTreeMap<String, Vec<f64>>, request: &Received, is_delta: bo
     }
 }
 
+/// The start and end times of counters and histograms.
+fn times(request: &Received) -> BTreeSet<(u64, u64)> {
+    let export = decoded(request);
+    let metrics = export.resource_metrics[0].scope_metrics[0].metrics.iter();
+    let data = metrics.map(|metric| metric.data.as_ref().unwrap());
+    let times = data.flat_map(|data| match data {
+        Data::Sum(sum) => (sum.data_points.iter())
+            .map(|point| (point.start_time_unix_nano, point.time_unix_nano))
+            .collect(),
+        Data::Histogram(histogram) => (histogram.data_points.iter())
+            .map(|point| (point.start_time_unix_nano, point.time_unix_nano))
+            .collect(),
+        _ => Vec::new(),
+    });
+    times.collect()
+}
+
 fn lines<'a>(log: &'a [Json], message: &str) -> Vec<&'a Json> {
     log.iter()
         .filter(|line| line["message"] == message)
@@ -149,10 +166,20 @@ fn the_values_after_a_stop_equal_the_scrape_and_the_last_request() {
 
         let mut values = BTreeMap::new();
         let mut index = 0;
+        let mut start = None;
         for request in collector.received() {
+            let times = Vec::from_iter(times(&request));
+            let [(since, now)] = times[..] else {
+                panic!("all points have the same times: {times:?}");
+            };
+            assert!(since < now, "{times:?}");
+            assert_eq!(since, *start.get_or_insert(since), "{temporality} {index}");
             // Without the export that failed: its values are in the next one.
             if interval == 3_600_000 || index != 1 {
                 add(&mut values, &request, temporality == "delta");
+                if temporality == "delta" {
+                    start = Some(now);
+                }
             }
             index += 1;
         }
