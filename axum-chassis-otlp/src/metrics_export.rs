@@ -262,7 +262,9 @@ impl ExportThread {
         // The panic hook logs the panic itself.
         let families = catch_unwind(AssertUnwindSafe(|| registry.gather()))
             .map_err(|_| "a function that returns the value of a metric panicked".to_owned())?;
-        let now = nanos(SystemTime::now());
+        let since = self.deltas.as_ref().map_or(self.start, |(_, since)| *since);
+        // The wall clock may step back, but a time span must not end before it begins.
+        let now = nanos(SystemTime::now()).max(since);
         let times = Times {
             start: self.start,
             now,
@@ -336,18 +338,17 @@ fn nanos(time: SystemTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, Uri};
+    use http::HeaderMap;
 
     use super::*;
     use crate::variables::Collector;
 
-    /// The exporting thread, with a collector that is not available.
-    fn thread(metrics: &Metrics) -> ExportThread {
+    fn thread(metrics: &Metrics, endpoint: &str) -> ExportThread {
         let collector = Collector {
-            endpoint: Uri::from_static("http://127.0.0.1:1/"),
+            endpoint: endpoint.parse().expect("a URL"),
             headers: HeaderMap::new(),
             gzip: false,
-            timeout: Duration::from_millis(10),
+            timeout: Duration::from_secs(10),
             tls: None,
         };
         let (_, stop) = watch::channel(false);
@@ -365,11 +366,33 @@ mod tests {
     }
 
     #[test]
+    fn an_export_does_not_end_before_its_start_if_the_clock_steps_back() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("an export");
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            std::io::Write::write_all(&mut stream, answer).expect("an open connection");
+            // The rest of the request.
+            let _ = std::io::copy(&mut stream, &mut io::sink());
+        });
+        // The clock was ahead at the last export.
+        let ahead = u64::MAX;
+        let mut thread = thread(&Metrics::new(), &format!("http://{address}/"));
+        thread.deltas = Some((Baseline::default(), ahead));
+        thread.export();
+        let (_, since) = thread.deltas.as_ref().expect("differences");
+        assert_eq!(*since, ahead);
+        answering.join().expect("no panic");
+        assert_eq!(thread.results.accepted.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
     fn an_export_without_values_because_of_a_panic_is_counted_and_reported_as_failed() {
         let metrics = Metrics::new();
         let panics = metrics.gauge_fn("level", "Level.", &[], || panic!("no level"));
         panics.expect("valid");
-        let mut thread = thread(&metrics);
+        let mut thread = thread(&metrics, "http://127.0.0.1:1/");
         thread.export();
         assert_eq!(thread.results.failed.load(Ordering::Relaxed), 1);
         assert!(thread.reported.is_some());
