@@ -54,6 +54,10 @@ fn metric(family: &MetricFamily, times: Times) -> Option<Metric> {
         MetricType::COUNTER => Data::Sum(Sum {
             data_points: all
                 .map(|metric| number(metric, metric.get_counter().get_value()))
+                // NaN is the value of a counter that cannot be read.
+                .filter(
+                    |point| !matches!(point.value, Some(Number::AsDouble(value)) if value.is_nan()),
+                )
                 .collect(),
             aggregation_temporality,
             is_monotonic: true,
@@ -155,7 +159,7 @@ pub(crate) fn attribute(key: &str, value: Value) -> KeyValue {
 #[derive(Debug, Default)]
 pub(crate) struct Baseline(HashMap<String, Point>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Point {
     Counter(f64),
     Histogram(HistogramDataPoint),
@@ -206,6 +210,12 @@ impl Baseline {
                 _ => {}
             }
         }
+        // A series may be missing in one export only, so its difference is still that to its last value.
+        for (key, old) in &self.0 {
+            if !current.contains_key(key) {
+                current.insert(key.clone(), old.clone());
+            }
+        }
         Self(current)
     }
 }
@@ -220,6 +230,8 @@ fn subtract(point: &mut HistogramDataPoint, old: &HistogramDataPoint) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use axum_chassis::metrics::Metrics;
 
     use super::*;
@@ -319,6 +331,28 @@ mod tests {
             ("url.scheme", "http".to_owned()),
         ];
         assert_eq!(texts(&buckets(duration).attributes), expected);
+    }
+
+    #[test]
+    fn a_counter_without_a_value_is_left_out_and_not_counted_twice() {
+        let metrics = Metrics::new();
+        let value = Arc::new(Mutex::new(5.0));
+        let read = value.clone();
+        let read = move || *read.lock().expect("not poisoned");
+        let registered = metrics.counter_fn("reads_total", "Reads.", &[], read);
+        registered.expect("valid");
+        let mut base = Baseline::default();
+        for (new, difference) in [(5.0, Some(5.0)), (f64::NAN, None), (7.0, Some(2.0))] {
+            *value.lock().expect("not poisoned") = new;
+            let mut export = converted(&metrics);
+            base = base.subtract(&mut export, 1);
+            let Some(Data::Sum(sum)) = &named(&export, "reads_total").data else {
+                panic!("{export:?}");
+            };
+            let point = sum.data_points.first();
+            let exported = point.and_then(|point| point.value);
+            assert_eq!(exported, difference.map(Number::AsDouble), "{new}");
+        }
     }
 
     #[test]
