@@ -143,7 +143,16 @@ fn attributes(labels: &[LabelPair], is_duration: bool) -> Vec<KeyValue> {
     };
     let scheme = || attribute("url.scheme", Value::StringValue("http".to_owned()));
     let scheme = is_duration.then(scheme);
-    labels.iter().filter_map(convert).chain(scheme).collect()
+    // The conventions require it for an error, and the span of the request has the same value.
+    let error = |label: &LabelPair| {
+        let is_error =
+            label.name() == "http_response_status_code" && label.value().starts_with('5');
+        let status = || Value::StringValue(label.value().to_owned());
+        (is_duration && is_error).then(|| attribute("error.type", status()))
+    };
+    let error = labels.iter().find_map(error);
+    let converted = labels.iter().filter_map(convert);
+    converted.chain(scheme).chain(error).collect()
 }
 
 pub(crate) fn attribute(key: &str, value: Value) -> KeyValue {
@@ -322,15 +331,32 @@ mod tests {
         let durations = metrics.histogram_with(DURATION.0, "Durations.", &[1.0], labels);
         let durations = durations.expect("valid");
         durations.with(["GET", "404", UNMATCHED]).observe(0.5);
+        durations.with(["GET", "503", "/"]).observe(0.5);
         let all = converted(&metrics);
         let duration = named(&all, "http.server.request.duration");
         assert_eq!(duration.unit, "s");
-        let expected = [
-            ("http.request.method", "GET".to_owned()),
-            ("http.response.status_code", "int 404".to_owned()),
-            ("url.scheme", "http".to_owned()),
+        let Some(Data::Histogram(histogram)) = &duration.data else {
+            panic!("{duration:?}");
+        };
+        let points = histogram.data_points.iter();
+        let attributes: Vec<_> = points.map(|point| texts(&point.attributes)).collect();
+        let not_found = [
+            ("http.request.method", "GET"),
+            ("http.response.status_code", "int 404"),
+            ("url.scheme", "http"),
         ];
-        assert_eq!(texts(&buckets(duration).attributes), expected);
+        let unavailable = [
+            ("http.request.method", "GET"),
+            ("http.response.status_code", "int 503"),
+            ("http.route", "/"),
+            ("url.scheme", "http"),
+            ("error.type", "503"),
+        ];
+        let expected = [&not_found[..], &unavailable].map(|pairs| {
+            let owned = pairs.iter().map(|(key, value)| (*key, (*value).to_owned()));
+            owned.collect::<Vec<_>>()
+        });
+        assert_eq!(attributes, expected);
     }
 
     #[test]
