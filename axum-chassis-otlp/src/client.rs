@@ -103,7 +103,10 @@ impl Client {
             .or_insert(HeaderValue::from_static(agent));
         let host = endpoint.authority().map(|host| host.as_str());
         let host = host.and_then(|host| HeaderValue::from_str(host).ok());
-        headers.extend(host.map(|host| (header::HOST, host)));
+        if let Some(host) = host {
+            // A `host` in the variables is for a proxy that chooses the collector by name.
+            headers.entry(header::HOST).or_insert(host);
+        }
         let fixed = |value| HeaderValue::from_static(value);
         headers.insert(header::CONTENT_TYPE, fixed("application/x-protobuf"));
         headers.insert(header::CONNECTION, fixed("close"));
@@ -281,6 +284,22 @@ mod tests {
         assert!(sent.join().expect("no panic").is_err());
         listener.set_nonblocking(true).expect("a listener");
         assert!(listener.accept().is_err(), "a second attempt");
+    }
+
+    #[test]
+    fn a_request_has_one_host_that_of_the_variables_or_of_the_endpoint() {
+        let (_, stop) = watch::channel(false);
+        let mut collector = collector("http://collector:4318/v1/traces");
+        for (variable, expected) in [(None, "collector:4318"), (Some("a.example"), "a.example")] {
+            if let Some(host) = variable {
+                let host = HeaderValue::from_static(host);
+                collector.headers.insert(header::HOST, host);
+            }
+            let client = Client::new(collector.clone(), stop.clone()).expect("a runtime");
+            let request = client.request(Vec::new());
+            let hosts: Vec<_> = request.headers().get_all(header::HOST).iter().collect();
+            assert_eq!(hosts, [expected]);
+        }
     }
 
     #[test]

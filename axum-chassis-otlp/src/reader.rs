@@ -130,7 +130,7 @@ impl<'a> VariableReader<'a> {
             if let (Some(key), Some(mut value)) = (&key, value) {
                 // It may be a secret, which must not appear in debug output.
                 value.set_sensitive(true);
-                headers.append(key, value);
+                headers.insert(key, value);
                 continue;
             }
             // Only a valid name is repeated. Other text may be a secret, as in "Authorization: Bearer ...".

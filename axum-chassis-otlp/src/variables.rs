@@ -366,13 +366,13 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_decoded_and_those_for_the_signal_take_precedence() {
+    fn headers_are_decoded_and_those_for_the_signal_and_the_last_of_a_name_take_precedence() {
         let given = right(&[
             (ENDPOINT, "http://a"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "a=lost"),
             (
                 "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-                " Authorization = Bearer%20x%3D%3D , b=c=d ,",
+                " Authorization = Bearer%20x%3D%3D , b=1, b=c=d ,",
             ),
         ]);
         let headers = &given.collector.headers;
