@@ -42,7 +42,8 @@
 pub use aide::axum::{ApiRouter, routing};
 use aide::generate::{GenContext, in_context};
 use aide::openapi::{
-    Info, MediaType, OpenApi, Operation, ReferenceOr, Response, SchemaObject, StatusCode,
+    Info, MediaType, OpenApi, Operation, ReferenceOr, Response, SchemaObject, SecurityScheme,
+    StatusCode,
 };
 use aide::swagger::Swagger;
 use aide::transform::TransformOpenApi;
@@ -66,7 +67,7 @@ const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
 #[derive(Clone, Debug)]
 #[must_use = "a document is made of routes, with `serve` or `describe`"]
 pub struct Document {
-    info: Info,
+    start: OpenApi,
 }
 
 impl Document {
@@ -78,19 +79,46 @@ impl Document {
             version: version.into(),
             ..Info::default()
         };
-        Self { info }
+        let start = OpenApi {
+            info,
+            ..OpenApi::default()
+        };
+        Self { start }
     }
 
     /// Sets the service's description, in Markdown.
     pub fn description(mut self, text: impl Into<String>) -> Self {
-        self.info.description = Some(text.into());
+        self.start.info.description = Some(text.into());
+        self
+    }
+
+    /// Adds a way to authenticate requests, with the name by which the security requirements of routes refer to it.
+    ///
+    /// ```
+    /// # use axum_chassis::openapi::{ApiRouter, Document};
+    /// use axum_chassis::aide::openapi::{ApiKeyLocation, SecurityScheme};
+    ///
+    /// let key = SecurityScheme::ApiKey {
+    ///     location: ApiKeyLocation::Header,
+    ///     name: "x-api-key".to_owned(),
+    ///     description: None,
+    ///     extensions: Default::default(),
+    /// };
+    /// let document = Document::new("orders", "1.0.0").security_scheme("key", key);
+    /// # let (_, document) = document.describe(ApiRouter::new());
+    /// # assert_eq!(document["components"]["securitySchemes"]["key"]["name"], "x-api-key");
+    /// ```
+    pub fn security_scheme(mut self, name: impl Into<String>, scheme: SecurityScheme) -> Self {
+        let components = self.start.components.get_or_insert_default();
+        let scheme = ReferenceOr::Item(scheme);
+        components.security_schemes.insert(name.into(), scheme);
         self
     }
 
     /// Returns the routes and two more: `/openapi.json`, the document, and `/docs`, a page to try the routes ([Swagger
     /// UI](https://swagger.io/tools/swagger-ui/)). The page loads nothing from other hosts.
     pub fn serve(self, routes: ApiRouter) -> Router {
-        let page = Swagger::new("openapi.json").with_title(&self.info.title);
+        let page = Swagger::new("openapi.json").with_title(&self.start.info.title);
         let page = Bytes::from(page.html());
         let (routes, document) = self.describe(routes);
         let page = async move || ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(page));
@@ -105,10 +133,7 @@ impl Document {
     /// timeout, a panic, too many requests and others. Each rejection of axum's extractors is described as a
     /// [`Problem`] too, because [`request`](crate::request) converts it to one.
     pub fn describe(self, routes: ApiRouter) -> (Router, Value) {
-        let mut document = OpenApi {
-            info: self.info,
-            ..OpenApi::default()
-        };
+        let mut document = self.start;
         let routes = routes.finish_api_with(&mut document, problems);
         // This cannot fail, because the document contains only strings, numbers, and maps with text as keys.
         (routes, serde_json::to_value(document).unwrap_or_default())
