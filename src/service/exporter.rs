@@ -149,7 +149,8 @@ impl Exporters {
     /// last counts of an exporter may therefore be missing in the final metrics of another one.
     pub(super) async fn flush(&self, within: Duration) {
         let mut flushes = JoinSet::new();
-        for exporter in self.0.iter().cloned() {
+        for exporter in &self.0 {
+            let exporter = exporter.clone();
             flushes.spawn(async move {
                 let _ = tokio::time::timeout(within + GRACE, exporter.flush(within)).await;
             });
