@@ -17,6 +17,7 @@ const FOREIGN: [(&str, &[&str]); 18] = [
             "::openapi::",
             "operation::Operation",
             "::GenContext",
+            "::RequireToken::protect",
         ],
     ),
     ("anyhow", &[]),
