@@ -103,7 +103,10 @@ impl Client {
             .or_insert(HeaderValue::from_static(agent));
         let host = endpoint.authority().map(|host| host.as_str());
         let host = host.and_then(|host| HeaderValue::from_str(host).ok());
-        headers.extend(host.map(|host| (header::HOST, host)));
+        if let Some(host) = host {
+            // A `host` in the variables is for a proxy that chooses the collector by name.
+            headers.entry(header::HOST).or_insert(host);
+        }
         let fixed = |value| HeaderValue::from_static(value);
         headers.insert(header::CONTENT_TYPE, fixed("application/x-protobuf"));
         headers.insert(header::CONNECTION, fixed("close"));
@@ -154,10 +157,10 @@ impl Client {
             let wait = requested.unwrap_or(pause).max(pause).saturating_add(jitter);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                // An error means that the sender is gone, so no stop can be requested any more.
-                _ = stopping.wait_for(|stopping| *stopping) => {}
+                // With an error, the sender is gone: no stop can be requested any more, and only the pause counts.
+                Ok(_) = stopping.wait_for(|stopping| *stopping) => {}
             }
-            pause *= 2;
+            pause = pause.saturating_mul(2);
         }
     }
 
@@ -232,7 +235,20 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+
+    /// A collector with a timeout that is shorter than the pause before the first retry.
+    fn collector(endpoint: &str) -> Collector {
+        Collector {
+            endpoint: endpoint.parse().expect("a URL"),
+            headers: HeaderMap::new(),
+            gzip: false,
+            timeout: Duration::from_millis(500),
+            tls: None,
+        }
+    }
 
     #[test]
     fn retry_after_is_a_number_of_seconds_or_a_date() {
@@ -252,6 +268,38 @@ mod tests {
             assert_eq!(retry_after(&headers, now), expected, "{headers:?}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn a_retry_waits_also_if_a_stop_cannot_be_requested_any_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (stopping, stop) = watch::channel(false);
+        let client = Client::new(collector(&format!("http://{address}/")), stop);
+        let client = client.expect("a runtime");
+        drop(stopping);
+        let sent = std::thread::spawn(move || client.send(&ExportTraceServiceResponse::default()));
+        // Each attempt fails, because the connection is closed.
+        drop(listener.accept().expect("the first attempt"));
+        assert!(sent.join().expect("no panic").is_err());
+        listener.set_nonblocking(true).expect("a listener");
+        assert!(listener.accept().is_err(), "a second attempt");
+    }
+
+    #[test]
+    fn a_request_has_one_host_that_of_the_variables_or_of_the_endpoint() {
+        let (_, stop) = watch::channel(false);
+        let mut collector = collector("http://collector:4318/v1/traces");
+        for (variable, expected) in [(None, "collector:4318"), (Some("a.example"), "a.example")] {
+            if let Some(host) = variable {
+                let host = HeaderValue::from_static(host);
+                collector.headers.insert(header::HOST, host);
+            }
+            let client = Client::new(collector.clone(), stop.clone()).expect("a runtime");
+            let request = client.request(Vec::new());
+            let hosts: Vec<_> = request.headers().get_all(header::HOST).iter().collect();
+            assert_eq!(hosts, [expected]);
+        }
     }
 
     #[test]

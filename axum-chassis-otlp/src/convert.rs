@@ -54,6 +54,10 @@ fn metric(family: &MetricFamily, times: Times) -> Option<Metric> {
         MetricType::COUNTER => Data::Sum(Sum {
             data_points: all
                 .map(|metric| number(metric, metric.get_counter().get_value()))
+                // NaN is the value of a counter that cannot be read.
+                .filter(
+                    |point| !matches!(point.value, Some(Number::AsDouble(value)) if value.is_nan()),
+                )
                 .collect(),
             aggregation_temporality,
             is_monotonic: true,
@@ -139,7 +143,16 @@ fn attributes(labels: &[LabelPair], is_duration: bool) -> Vec<KeyValue> {
     };
     let scheme = || attribute("url.scheme", Value::StringValue("http".to_owned()));
     let scheme = is_duration.then(scheme);
-    labels.iter().filter_map(convert).chain(scheme).collect()
+    // The conventions require it for an error, and the span of the request has the same value.
+    let error = |label: &LabelPair| {
+        let is_error =
+            label.name() == "http_response_status_code" && label.value().starts_with('5');
+        let status = || Value::StringValue(label.value().to_owned());
+        (is_duration && is_error).then(|| attribute("error.type", status()))
+    };
+    let error = labels.iter().find_map(error);
+    let converted = labels.iter().filter_map(convert);
+    converted.chain(scheme).chain(error).collect()
 }
 
 pub(crate) fn attribute(key: &str, value: Value) -> KeyValue {
@@ -155,7 +168,7 @@ pub(crate) fn attribute(key: &str, value: Value) -> KeyValue {
 #[derive(Debug, Default)]
 pub(crate) struct Baseline(HashMap<String, Point>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Point {
     Counter(f64),
     Histogram(HistogramDataPoint),
@@ -206,6 +219,12 @@ impl Baseline {
                 _ => {}
             }
         }
+        // A series may be missing in one export only, so its difference is still that to its last value.
+        for (key, old) in &self.0 {
+            if !current.contains_key(key) {
+                current.insert(key.clone(), old.clone());
+            }
+        }
         Self(current)
     }
 }
@@ -220,6 +239,8 @@ fn subtract(point: &mut HistogramDataPoint, old: &HistogramDataPoint) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use axum_chassis::metrics::Metrics;
 
     use super::*;
@@ -310,15 +331,54 @@ mod tests {
         let durations = metrics.histogram_with(DURATION.0, "Durations.", &[1.0], labels);
         let durations = durations.expect("valid");
         durations.with(["GET", "404", UNMATCHED]).observe(0.5);
+        durations.with(["GET", "503", "/"]).observe(0.5);
         let all = converted(&metrics);
         let duration = named(&all, "http.server.request.duration");
         assert_eq!(duration.unit, "s");
-        let expected = [
-            ("http.request.method", "GET".to_owned()),
-            ("http.response.status_code", "int 404".to_owned()),
-            ("url.scheme", "http".to_owned()),
+        let Some(Data::Histogram(histogram)) = &duration.data else {
+            panic!("{duration:?}");
+        };
+        let points = histogram.data_points.iter();
+        let attributes: Vec<_> = points.map(|point| texts(&point.attributes)).collect();
+        let not_found = [
+            ("http.request.method", "GET"),
+            ("http.response.status_code", "int 404"),
+            ("url.scheme", "http"),
         ];
-        assert_eq!(texts(&buckets(duration).attributes), expected);
+        let unavailable = [
+            ("http.request.method", "GET"),
+            ("http.response.status_code", "int 503"),
+            ("http.route", "/"),
+            ("url.scheme", "http"),
+            ("error.type", "503"),
+        ];
+        let expected = [&not_found[..], &unavailable].map(|pairs| {
+            let owned = pairs.iter().map(|(key, value)| (*key, (*value).to_owned()));
+            owned.collect::<Vec<_>>()
+        });
+        assert_eq!(attributes, expected);
+    }
+
+    #[test]
+    fn a_counter_without_a_value_is_left_out_and_not_counted_twice() {
+        let metrics = Metrics::new();
+        let value = Arc::new(Mutex::new(5.0));
+        let read = value.clone();
+        let read = move || *read.lock().expect("not poisoned");
+        let registered = metrics.counter_fn("reads_total", "Reads.", &[], read);
+        registered.expect("valid");
+        let mut base = Baseline::default();
+        for (new, difference) in [(5.0, Some(5.0)), (f64::NAN, None), (7.0, Some(2.0))] {
+            *value.lock().expect("not poisoned") = new;
+            let mut export = converted(&metrics);
+            base = base.subtract(&mut export, 1);
+            let Some(Data::Sum(sum)) = &named(&export, "reads_total").data else {
+                panic!("{export:?}");
+            };
+            let point = sum.data_points.first();
+            let exported = point.and_then(|point| point.value);
+            assert_eq!(exported, difference.map(Number::AsDouble), "{new}");
+        }
     }
 
     #[test]
@@ -338,8 +398,10 @@ mod tests {
         // The first export failed, then it was accepted.
         for (base, counted, bucket_counts) in [(&first, 5.0, [1, 1]), (&second, 2.0, [0, 1])] {
             let mut export = converted(&metrics);
-            base.subtract(&mut export, 1);
+            base.subtract(&mut export, 9);
             let (orders, value) = sum(named(&export, "orders_total"));
+            assert_eq!(orders.data_points[0].start_time_unix_nano, 9);
+            assert_eq!(buckets(named(&export, "sizes")).start_time_unix_nano, 9);
             assert_eq!(
                 orders.aggregation_temporality(),
                 AggregationTemporality::Delta

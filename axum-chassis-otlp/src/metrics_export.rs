@@ -20,7 +20,7 @@ use tracing_subscriber::registry::Registry;
 
 use crate::client::{Accepted, Client};
 use crate::convert::{Baseline, Times, cumulative};
-use crate::queue::BETWEEN_REPORTS;
+use crate::queue::{BETWEEN_REPORTS, Warnings};
 use crate::resource::resource;
 use crate::variables::{self, MetricVariables};
 
@@ -94,6 +94,8 @@ impl MetricsExport {
 
     /// Starts the exporting thread, in a program without a [`Server`](axum_chassis::Server). Each export contains the
     /// metrics of this registry. A `Service` and a `Server` call this at their start. Call it once.
+    ///
+    /// Keep a clone until [`flush`](Self::flush): when the last one is dropped, the thread exports once more and ends.
     ///
     /// # Errors
     /// If the operating system refuses a resource that the export needs, such as the thread.
@@ -183,6 +185,7 @@ impl Export {
             deltas: variables.is_delta.then(|| (Baseline::default(), now)),
             results: self.results.clone(),
             reported: None,
+            warnings: Warnings::default(),
         };
         let (done, is_done) = oneshot::channel();
         std::thread::Builder::new()
@@ -226,6 +229,7 @@ struct ExportThread {
     results: Results,
     /// The time of the last log line about a failure, if exports fail.
     reported: Option<Instant>,
+    warnings: Warnings,
 }
 
 impl ExportThread {
@@ -234,22 +238,38 @@ impl ExportThread {
         loop {
             next = (next + self.interval).max(Instant::now());
             let is_stopping = self.client.wait_until(next);
-            // A function that returns the value of a metric may panic. The panic hook has logged it, and the next export
-            // is tried in time.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.export()));
+            self.export();
             if is_stopping {
                 return;
             }
         }
     }
 
+    /// Exports the current values, counts the result and reports it.
     fn export(&mut self) {
-        let now = nanos(SystemTime::now());
+        let result = self.send();
+        let count = match &result {
+            Ok(Accepted { rejected: 0, .. }) => &self.results.accepted,
+            Ok(_) => &self.results.partial,
+            Err(_) => &self.results.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.report(&result);
+    }
+
+    fn send(&mut self) -> Result<Accepted, String> {
+        let registry = self.metrics.prometheus_registry();
+        // The panic hook logs the panic itself.
+        let families = catch_unwind(AssertUnwindSafe(|| registry.gather()))
+            .map_err(|_| "a function that returns the value of a metric panicked".to_owned())?;
+        let since = self.deltas.as_ref().map_or(self.start, |(_, since)| *since);
+        // The wall clock may step back, but a time span must not end before it begins.
+        let now = nanos(SystemTime::now()).max(since);
         let times = Times {
             start: self.start,
             now,
         };
-        let mut metrics = cumulative(&self.metrics.prometheus_registry().gather(), times);
+        let mut metrics = cumulative(&families, times);
         let deltas = self.deltas.as_ref();
         let next = deltas.map(|(last, since)| (last.subtract(&mut metrics, *since), now));
         let result = self.client.send(&ExportMetricsServiceRequest {
@@ -270,27 +290,30 @@ impl ExportThread {
                 ..ResourceMetrics::default()
             }],
         });
-        let count = match &result {
-            Ok(Accepted { rejected: 0, .. }) => &self.results.accepted,
-            Ok(_) => &self.results.partial,
-            Err(_) => &self.results.failed,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
         if result.is_ok() {
             self.deltas = next;
         }
-        self.report(&result);
+        result
     }
 
-    /// Logs failures at a limited rate, and their end.
+    /// Logs failures at a limited rate, their end, and warnings of the collector.
     fn report(&mut self, result: &Result<Accepted, String>) {
         let due = self
             .reported
             .is_none_or(|at| at.elapsed() >= BETWEEN_REPORTS);
         match result {
-            Ok(Accepted { rejected: 0, .. }) => {
+            Ok(Accepted {
+                rejected: 0,
+                message,
+            }) => {
                 if self.reported.take().is_some() {
                     tracing::info!("the collector accepts metrics again");
+                }
+                if self.warnings.is_due(message) {
+                    tracing::warn!(
+                        warning = message,
+                        "the collector accepted metrics with a warning"
+                    );
                 }
                 return;
             }
@@ -311,4 +334,67 @@ impl ExportThread {
 fn nanos(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::variables::Collector;
+
+    fn thread(metrics: &Metrics, endpoint: &str) -> ExportThread {
+        let collector = Collector {
+            endpoint: endpoint.parse().expect("a URL"),
+            headers: HeaderMap::new(),
+            gzip: false,
+            timeout: Duration::from_secs(10),
+            tls: None,
+        };
+        let (_, stop) = watch::channel(false);
+        ExportThread {
+            client: Client::new(collector, stop).expect("a runtime"),
+            metrics: metrics.clone(),
+            resource: ResourceAttributesWithSchema::default(),
+            interval: Duration::from_secs(1),
+            start: 0,
+            deltas: None,
+            results: Results::default(),
+            reported: None,
+            warnings: Warnings::default(),
+        }
+    }
+
+    #[test]
+    fn an_export_does_not_end_before_its_start_if_the_clock_steps_back() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("an export");
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            std::io::Write::write_all(&mut stream, answer).expect("an open connection");
+            // The rest of the request.
+            let _ = std::io::copy(&mut stream, &mut io::sink());
+        });
+        // The clock was ahead at the last export.
+        let ahead = u64::MAX;
+        let mut thread = thread(&Metrics::new(), &format!("http://{address}/"));
+        thread.deltas = Some((Baseline::default(), ahead));
+        thread.export();
+        let (_, since) = thread.deltas.as_ref().expect("differences");
+        assert_eq!(*since, ahead);
+        answering.join().expect("no panic");
+        assert_eq!(thread.results.accepted.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn an_export_without_values_because_of_a_panic_is_counted_and_reported_as_failed() {
+        let metrics = Metrics::new();
+        let panics = metrics.gauge_fn("level", "Level.", &[], || panic!("no level"));
+        panics.expect("valid");
+        let mut thread = thread(&metrics, "http://127.0.0.1:1/");
+        thread.export();
+        assert_eq!(thread.results.failed.load(Ordering::Relaxed), 1);
+        assert!(thread.reported.is_some());
+    }
 }

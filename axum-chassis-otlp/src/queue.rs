@@ -37,8 +37,26 @@ struct Reports {
     /// The number of lost spans that have been reported.
     lost: u64,
     failing: bool,
-    /// The collector's last warning, and when it was logged.
-    warning: Option<(Instant, String)>,
+    warnings: Warnings,
+}
+
+/// The collector's last warning, and when it was logged.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings(Option<(Instant, String)>);
+
+impl Warnings {
+    /// Whether to log a warning: once, and different warnings at a limited rate. An empty text is not a warning.
+    pub(crate) fn is_due(&mut self, warning: &str) -> bool {
+        let is_due = match &self.0 {
+            Some((at, known)) => known != warning && at.elapsed() >= BETWEEN_REPORTS,
+            None => true,
+        };
+        let is_due = is_due && !warning.is_empty();
+        if is_due {
+            self.0 = Some((Instant::now(), warning.to_owned()));
+        }
+        is_due
+    }
 }
 
 impl Spans {
@@ -138,16 +156,11 @@ impl Spans {
         else {
             return;
         };
-        let is_new = match &reports.warning {
-            Some((at, known)) => known != message && due(Some(*at)),
-            None => true,
-        };
-        if !message.is_empty() && is_new {
+        if reports.warnings.is_due(message) {
             tracing::warn!(
                 warning = message,
                 "the collector accepted spans with a warning"
             );
-            reports.warning = Some((Instant::now(), message.clone()));
         }
     }
 }

@@ -121,23 +121,27 @@ impl<'a> VariableReader<'a> {
 
     pub(crate) fn headers(&mut self, name: &str, value: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        for pair in value.split(',').filter(|pair| !pair.trim().is_empty()) {
-            let header = pair.split_once('=').and_then(|(key, value)| {
-                let key = HeaderName::try_from(key.trim()).ok()?;
-                let mut value = HeaderValue::try_from(decode(value.trim())?).ok()?;
+        let pairs = value.split(',').filter(|pair| !pair.trim().is_empty());
+        for (index, pair) in pairs.enumerate() {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let key = HeaderName::try_from(key.trim()).ok();
+            let key = key.filter(|_| pair.contains('='));
+            let value = decode(value.trim()).and_then(|value| HeaderValue::try_from(value).ok());
+            if let (Some(key), Some(mut value)) = (&key, value) {
                 // It may be a secret, which must not appear in debug output.
                 value.set_sensitive(true);
-                Some((key, value))
-            });
-            if header.is_none() {
-                let key = pair.split_once('=').map_or("", |(key, _)| key.trim());
-                // The value is not repeated: it may be a secret.
-                self.wrong.push(format!(
-                    "environment variable {name}: invalid header {key:?}, \
-                     expected \"key=value,key=value\", percent-encoded"
-                ));
+                headers.insert(key, value);
+                continue;
             }
-            headers.extend(header);
+            // Only a valid name is repeated. Other text may be a secret, as in "Authorization: Bearer ...".
+            let wrong = match key {
+                Some(key) => format!("the value of {:?}", key.as_str()),
+                None => format!("header {} of the list", index + 1),
+            };
+            self.wrong.push(format!(
+                "environment variable {name}: {wrong} is invalid, \
+                 expected \"key=value,key=value\", percent-encoded"
+            ));
         }
         headers
     }

@@ -206,22 +206,25 @@ impl VariableReader<'_> {
             }
             (None, None) => return None,
         };
-        let uri = url.parse::<Uri>().ok();
-        let host = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty());
-        let Some(uri) = uri.filter(host) else {
-            self.fault(name, &value, "a URL such as \"http://collector:4318\"");
-            return None;
-        };
-        if uri
-            .authority()
-            .is_some_and(|host| host.as_str().contains('@'))
-        {
+        // Before the URL is parsed, because a password may make it invalid, or end the authority with a `/`.
+        if value.contains('@') {
             // The value is not repeated, because it may contain a password.
             self.wrong.push(format!(
-                "environment variable {name}: the URL has a user or password, expected them in OTEL_EXPORTER_OTLP_HEADERS"
+                "environment variable {name}: the URL contains `@`, expected a user and password in \
+                 OTEL_EXPORTER_OTLP_HEADERS, and `%40` in a path"
             ));
             return None;
         }
+        let uri = url.parse::<Uri>().ok();
+        let is_complete = |uri: &Uri| {
+            let authority = uri.authority().filter(|all| !all.host().is_empty());
+            // `Uri` ignores a port that is not a number up to 65535.
+            authority.is_some_and(|all| all.as_str() == all.host() || all.port_u16().is_some())
+        };
+        let Some(uri) = uri.filter(is_complete) else {
+            self.fault(name, &value, "a URL such as \"http://collector:4318\"");
+            return None;
+        };
         match uri.scheme_str() {
             Some("http") => Some(uri),
             Some("https") if Tls::IS_SUPPORTED => Some(uri),
@@ -363,13 +366,13 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_decoded_and_those_for_the_signal_take_precedence() {
+    fn headers_are_decoded_and_those_for_the_signal_and_the_last_of_a_name_take_precedence() {
         let given = right(&[
             (ENDPOINT, "http://a"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "a=lost"),
             (
                 "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-                " Authorization = Bearer%20x%3D%3D , b=c=d ,",
+                " Authorization = Bearer%20x%3D%3D , b=1, b=c=d ,",
             ),
         ]);
         let headers = &given.collector.headers;

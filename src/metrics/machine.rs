@@ -1,6 +1,7 @@
 //! Metrics of the process, the container and the tokio runtime.
 
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum_chassis_server::cgroup::Cgroup;
@@ -28,44 +29,36 @@ pub(super) fn process(metrics: &Metrics) -> Result {
         &[],
         move || started,
     )?;
+    metrics.counter_fn(
+        "process_cpu_seconds_total",
+        "User and system CPU time of the process.",
+        &[],
+        or_last(|| Some(ProcessStat::read()?.cpu_seconds)),
+    )?;
     type Read = fn() -> f64;
-    let values: [(MetricType, &str, &str, Read); 6] = [
-        (
-            COUNTER,
-            "process_cpu_seconds_total",
-            "User and system CPU time of the process.",
-            || ProcessStat::get(|stat| stat.cpu_seconds),
-        ),
-        (GAUGE, "process_threads", "Threads of the process.", || {
+    let values: [(&str, &str, Read); 5] = [
+        ("process_threads", "Threads of the process.", || {
             ProcessStat::get(|stat| stat.threads)
         }),
         (
-            GAUGE,
             "process_virtual_memory_bytes",
             "Virtual memory of the process.",
             || ProcessStat::get(|stat| stat.virtual_bytes),
         ),
         (
-            GAUGE,
             "process_resident_memory_bytes",
             "Memory of the process that is in RAM.",
             resident_bytes,
         ),
+        ("process_open_fds", "Open file descriptors.", open_fds),
         (
-            GAUGE,
-            "process_open_fds",
-            "Open file descriptors.",
-            open_fds,
-        ),
-        (
-            GAUGE,
             "process_max_fds",
             "The maximum number of open file descriptors.",
             max_fds,
         ),
     ];
-    for (kind, name, help, read) in values {
-        metrics.value_fn(kind, name, help, &[], read)?;
+    for (name, help, read) in values {
+        metrics.gauge_fn(name, help, &[], read)?;
     }
     Ok(())
 }
@@ -117,11 +110,15 @@ pub(super) fn cgroup(metrics: &Metrics) -> Result {
             continue;
         }
         let cgroup = cgroup.clone();
+        if kind == COUNTER {
+            metrics.counter_fn(name, help, &[], or_last(move || read(&cgroup)))?;
+            continue;
+        }
         // The limits are read at each scrape, because Kubernetes resizes containers in place. A limit that has been removed
         // is infinity.
-        let none = if kind == GAUGE { f64::INFINITY } else { 0.0 };
-        let value = move || read(&cgroup).unwrap_or(none);
-        metrics.value_fn(kind, name, help, &[], value)?;
+        metrics.gauge_fn(name, help, &[], move || {
+            read(&cgroup).unwrap_or(f64::INFINITY)
+        })?;
     }
     Ok(())
 }
@@ -151,6 +148,20 @@ pub(super) fn runtime(metrics: &Metrics, handle: &Handle) -> Result {
         metrics.gauge_fn(name, help, &[], move || read(&runtime) as f64)?;
     }
     Ok(())
+}
+
+/// Reads a counter. If the value is not available, for example because the process has no file descriptor left, this
+/// returns the last value: a smaller one would mean that the counter began again, and the next one would be added to
+/// the total once more.
+fn or_last(read: impl Fn() -> Option<f64> + Send + Sync) -> impl Fn() -> f64 + Send + Sync {
+    let last = AtomicU64::new(0.0_f64.to_bits());
+    move || match read() {
+        Some(value) => {
+            last.store(value.to_bits(), Ordering::Relaxed);
+            value
+        }
+        None => f64::from_bits(last.load(Ordering::Relaxed)),
+    }
 }
 
 /// A part of `/proc/self/stat`.
@@ -229,6 +240,14 @@ fn max_fds() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_counter_that_cannot_be_read_keeps_its_value() {
+        let values = [Some(3.5), None, Some(4.0), None];
+        let next = AtomicU64::new(0);
+        let read = or_last(move || values[next.fetch_add(1, Ordering::Relaxed) as usize]);
+        assert_eq!([read(), read(), read(), read()], [3.5, 3.5, 4.0, 4.0]);
+    }
 
     #[test]
     fn a_process_may_have_any_name() {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::task::JoinSet;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::Layer;
 
@@ -84,7 +84,7 @@ pub trait Exporter: Send + Sync + 'static {
 
     /// Sends all remaining data at the end of the shutdown, after the last request, the background tasks and the hooks.
     /// It runs on the thread of the admin port, so it must not block. It has to complete within `within`, which is at
-    /// most `shutdown.hook_timeout`. Shortly after that time, the future is dropped.
+    /// most `shutdown.hook_timeout`. Shortly after that time, the future is dropped. Exporters are flushed concurrently.
     fn flush(&self, within: Duration) -> impl Future<Output = ()> + Send;
 }
 
@@ -145,14 +145,18 @@ impl Exporters {
             .try_for_each(|exporter| exporter.attach(&chassis))
     }
 
-    /// Flushes the exporters one after the other, all together within `within`.
+    /// Flushes the exporters concurrently, each within `within`, so one that hangs takes no time from the others. The
+    /// last counts of an exporter may therefore be missing in the final metrics of another one.
     pub(super) async fn flush(&self, within: Duration) {
-        let mut left = within;
+        let mut flushes = JoinSet::new();
         for exporter in &self.0 {
-            let began = Instant::now();
-            let _ = tokio::time::timeout(left + GRACE, exporter.flush(left)).await;
-            left = left.saturating_sub(began.elapsed());
+            let exporter = exporter.clone();
+            flushes.spawn(async move {
+                let _ = tokio::time::timeout(within + GRACE, exporter.flush(within)).await;
+            });
         }
+        // The panic hook logs a panic of an exporter. It does not affect the other ones.
+        while flushes.join_next().await.is_some() {}
     }
 }
 

@@ -221,8 +221,8 @@ fn a_retry_waits_for_the_time_that_the_collector_asks_for() {
     }
 }
 
-/// A response to an export that the collector accepted in part, or with a warning.
-fn partly(rejected_spans: i64, message: &str) -> Answer {
+/// A response to an export that the collector accepted in part, or with a warning. For metrics, it has the same encoding.
+pub(crate) fn partly(rejected_spans: i64, message: &str) -> Answer {
     let response = ExportTraceServiceResponse {
         partial_success: Some(ExportTracePartialSuccess {
             rejected_spans,

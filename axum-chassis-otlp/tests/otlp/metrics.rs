@@ -1,6 +1,6 @@
 //! Exported metrics, as a collector receives them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 
 use crate::client::{Connection, get};
 use crate::collector::{Answering, Collector, Hanging, Received, unused_address};
+use crate::dropped_spans::partly;
 use crate::own_main;
 use crate::program::{Setup, eventually};
 
@@ -83,6 +84,23 @@ fn add(values: &mut BTreeMap<String, Vec<f64>>, request: &Received, is_delta: bo
     }
 }
 
+/// The start and end times of counters and histograms.
+fn times(request: &Received) -> BTreeSet<(u64, u64)> {
+    let export = decoded(request);
+    let metrics = export.resource_metrics[0].scope_metrics[0].metrics.iter();
+    let data = metrics.map(|metric| metric.data.as_ref().unwrap());
+    let times = data.flat_map(|data| match data {
+        Data::Sum(sum) => (sum.data_points.iter())
+            .map(|point| (point.start_time_unix_nano, point.time_unix_nano))
+            .collect(),
+        Data::Histogram(histogram) => (histogram.data_points.iter())
+            .map(|point| (point.start_time_unix_nano, point.time_unix_nano))
+            .collect(),
+        _ => Vec::new(),
+    });
+    times.collect()
+}
+
 fn lines<'a>(log: &'a [Json], message: &str) -> Vec<&'a Json> {
     log.iter()
         .filter(|line| line["message"] == message)
@@ -148,10 +166,20 @@ fn the_values_after_a_stop_equal_the_scrape_and_the_last_request() {
 
         let mut values = BTreeMap::new();
         let mut index = 0;
+        let mut start = None;
         for request in collector.received() {
+            let times = Vec::from_iter(times(&request));
+            let [(since, now)] = times[..] else {
+                panic!("all points have the same times: {times:?}");
+            };
+            assert!(since < now, "{times:?}");
+            assert_eq!(since, *start.get_or_insert(since), "{temporality} {index}");
             // Without the export that failed: its values are in the next one.
             if interval == 3_600_000 || index != 1 {
                 add(&mut values, &request, temporality == "delta");
+                if temporality == "delta" {
+                    start = Some(now);
+                }
             }
             index += 1;
         }
@@ -226,6 +254,26 @@ fn a_collector_that_hangs_delays_the_stop_by_the_time_of_a_hook() {
 }
 
 #[test]
+fn a_collector_of_traces_that_hangs_does_not_prevent_the_final_metrics() {
+    let traces = Hanging::start();
+    let metrics = Answering::start(&["200 OK"]);
+    let program = Setup::default()
+        .variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", traces.endpoint())
+        .variable("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", metrics.endpoint())
+        .set("shutdown.hook_timeout", "1s")
+        .start();
+    assert_eq!(get(program.main, "/").status, 200);
+    let (code, log) = program.stop();
+    assert_eq!(code, Some(0), "{log:#?}");
+    assert!(traces.is_asked());
+    assert_eq!(metrics.requests(), 1);
+    let late = |signal| lines(&log, &format!("{signal} not exported before the timeout")).len();
+    assert_eq!((late("spans"), late("metrics")), (1, 0), "{log:#?}");
+    let stopped = lines(&log, "stopped")[0]["duration_ms"].as_f64().unwrap();
+    assert!((900.0..2500.0).contains(&stopped), "{stopped}");
+}
+
+#[test]
 fn failed_exports_are_counted_and_logged_once_a_minute() {
     let program = exporting(&unused_address())
         .variable("OTEL_METRIC_EXPORT_INTERVAL", 20)
@@ -238,6 +286,21 @@ fn failed_exports_are_counted_and_logged_once_a_minute() {
     let said = lines(&log, "metrics not exported");
     assert_eq!(said.len(), 1, "{log:#?}");
     assert!(said[0]["error"].as_str().unwrap().contains("refused"));
+}
+
+#[test]
+fn a_warning_about_metrics_is_logged_once() {
+    let warning = Answering::with(vec![partly(0, "this endpoint is deprecated")]);
+    let program = exporting(&warning.endpoint())
+        .variable("OTEL_METRIC_EXPORT_INTERVAL", 50)
+        .start();
+    let accepted = r#"metric_exports_total{result="accepted"}"#;
+    eventually("it accepts three", || program.metric(accepted) >= 3.0);
+    let (code, log) = program.stop();
+    assert_eq!(code, Some(0), "{log:#?}");
+    let said = lines(&log, "the collector accepted metrics with a warning");
+    assert_eq!(said.len(), 1, "{log:#?}");
+    assert_eq!(said[0]["warning"], "this endpoint is deprecated");
 }
 
 #[test]

@@ -179,6 +179,7 @@ fn an_invalid_variable_is_named_with_its_value_and_a_valid_one() {
         (endpoint, "collector:4318", "http://"),
         (endpoint, "not a url", "a URL such as"),
         (endpoint, "ftp://collector:4318", "http:// or https://"),
+        (endpoint, "http://collector:43180000", "a URL such as"),
     ];
     for (name, value, expected) in cases {
         let said = exporting("http://127.0.0.1:1")
@@ -213,4 +214,43 @@ fn all_errors_are_reported_at_once_without_secrets() {
         assert!(said.stderr.contains(name), "{name}: {}", said.stderr);
     }
     assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
+}
+
+#[test]
+fn a_secret_in_an_invalid_variable_is_not_repeated() {
+    let (endpoint, headers) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS");
+    for (name, value, expected) in [
+        // "hunter2" in base64 ends with `==`.
+        (
+            headers,
+            "Authorization: Basic aHVudGVyMg==",
+            "header 1 of the list",
+        ),
+        (headers, "a=b,aHVudGVyMg", "header 2 of the list"),
+        (headers, "x-key=aHVudGVyMg%zz", "the value of \"x-key\""),
+        (
+            endpoint,
+            "me:hunter2@collector:4318",
+            "OTEL_EXPORTER_OTLP_HEADERS",
+        ),
+        (
+            endpoint,
+            "http://me:hunt^er2@collector",
+            "OTEL_EXPORTER_OTLP_HEADERS",
+        ),
+        (
+            endpoint,
+            "http://me:hunt/er2@collector",
+            "OTEL_EXPORTER_OTLP_HEADERS",
+        ),
+    ] {
+        let said = exporting("http://127.0.0.1:1")
+            .variable(name, value)
+            .run("--check-config");
+        assert_eq!(said.code, Some(78), "{value}: {}", said.stderr);
+        assert!(said.stderr.contains(expected), "{value}: {}", said.stderr);
+        for secret in ["aHVudGVyMg", "hunt"] {
+            assert!(!said.stderr.contains(secret), "{}", said.stderr);
+        }
+    }
 }
