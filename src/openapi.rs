@@ -42,7 +42,8 @@
 pub use aide::axum::{ApiRouter, routing};
 use aide::generate::{GenContext, in_context};
 use aide::openapi::{
-    Info, MediaType, OpenApi, Operation, ReferenceOr, Response, SchemaObject, StatusCode,
+    Info, MediaType, OpenApi, Operation, ReferenceOr, Response, SchemaObject, SecurityScheme,
+    StatusCode,
 };
 use aide::swagger::Swagger;
 use aide::transform::TransformOpenApi;
@@ -67,6 +68,7 @@ const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
 #[must_use = "a document is made of routes, with `serve` or `describe`"]
 pub struct Document {
     info: Info,
+    needs_token: bool,
 }
 
 impl Document {
@@ -78,12 +80,24 @@ impl Document {
             version: version.into(),
             ..Info::default()
         };
-        Self { info }
+        Self {
+            info,
+            needs_token: false,
+        }
     }
 
     /// Sets the service's description, in Markdown.
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.info.description = Some(text.into());
+        self
+    }
+
+    /// States that requests need a bearer token, a JWT in the header `Authorization`. The page then asks for one.
+    ///
+    /// The document has the requirement for all routes. Something else has to reject requests without a token, such as the
+    /// layer of [`axum-chassis-auth`](https://github.com/axum-chassis/axum-chassis/blob/main/docs/auth.md).
+    pub fn bearer_tokens(mut self) -> Self {
+        self.needs_token = true;
         self
     }
 
@@ -109,7 +123,13 @@ impl Document {
             info: self.info,
             ..OpenApi::default()
         };
-        let routes = routes.finish_api_with(&mut document, problems);
+        let routes = routes.finish_api_with(&mut document, |api| {
+            let api = problems(api);
+            match self.needs_token {
+                true => bearer_tokens(api),
+                false => api,
+            }
+        });
         // This cannot fail, because the document contains only strings, numbers, and maps with text as keys.
         (routes, serde_json::to_value(document).unwrap_or_default())
     }
@@ -140,6 +160,18 @@ fn problems(mut api: TransformOpenApi<'_>) -> TransformOpenApi<'_> {
         }
     }
     api
+}
+
+/// Adds the requirement of a token to the document.
+fn bearer_tokens(api: TransformOpenApi<'_>) -> TransformOpenApi<'_> {
+    let scheme = SecurityScheme::Http {
+        scheme: "bearer".to_owned(),
+        bearer_format: Some("JWT".to_owned()),
+        description: None,
+        extensions: Default::default(),
+    };
+    api.security_scheme("bearer", scheme)
+        .security_requirement("bearer")
 }
 
 fn response(context: &mut GenContext) -> Response {

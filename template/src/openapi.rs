@@ -6,7 +6,9 @@ use axum_chassis::openapi::{ApiRouter, Document};
 /// The routes, including the routes of the document and of the page. To publish neither of these two, use `describe` in
 /// place of `serve`.
 pub(crate) fn described(routes: ApiRouter) -> Router {
-    Document::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-        .description(env!("CARGO_PKG_DESCRIPTION"))
-        .serve(routes)
+    let document = Document::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+        .description(env!("CARGO_PKG_DESCRIPTION"));
+    #[cfg(feature = "auth")]
+    let document = document.bearer_tokens();
+    document.serve(routes)
 }
