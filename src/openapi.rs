@@ -67,8 +67,7 @@ const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
 #[derive(Clone, Debug)]
 #[must_use = "a document is made of routes, with `serve` or `describe`"]
 pub struct Document {
-    info: Info,
-    needs_token: bool,
+    start: OpenApi,
 }
 
 impl Document {
@@ -80,31 +79,46 @@ impl Document {
             version: version.into(),
             ..Info::default()
         };
-        Self {
+        let start = OpenApi {
             info,
-            needs_token: false,
-        }
+            ..OpenApi::default()
+        };
+        Self { start }
     }
 
     /// Sets the service's description, in Markdown.
     pub fn description(mut self, text: impl Into<String>) -> Self {
-        self.info.description = Some(text.into());
+        self.start.info.description = Some(text.into());
         self
     }
 
-    /// States that requests need a bearer token, a JWT in the header `Authorization`. The page then asks for one.
+    /// Adds a way to authenticate requests, with the name by which the security requirements of routes refer to it.
     ///
-    /// The document has the requirement for all routes. Something else has to reject requests without a token, such as the
-    /// layer of [`axum-chassis-auth`](https://github.com/axum-chassis/axum-chassis/blob/main/docs/auth.md).
-    pub fn bearer_tokens(mut self) -> Self {
-        self.needs_token = true;
+    /// ```
+    /// # use axum_chassis::openapi::{ApiRouter, Document};
+    /// use axum_chassis::aide::openapi::{ApiKeyLocation, SecurityScheme};
+    ///
+    /// let key = SecurityScheme::ApiKey {
+    ///     location: ApiKeyLocation::Header,
+    ///     name: "x-api-key".to_owned(),
+    ///     description: None,
+    ///     extensions: Default::default(),
+    /// };
+    /// let document = Document::new("orders", "1.0.0").security_scheme("key", key);
+    /// # let (_, document) = document.describe(ApiRouter::new());
+    /// # assert_eq!(document["components"]["securitySchemes"]["key"]["name"], "x-api-key");
+    /// ```
+    pub fn security_scheme(mut self, name: impl Into<String>, scheme: SecurityScheme) -> Self {
+        let components = self.start.components.get_or_insert_default();
+        let scheme = ReferenceOr::Item(scheme);
+        components.security_schemes.insert(name.into(), scheme);
         self
     }
 
     /// Returns the routes and two more: `/openapi.json`, the document, and `/docs`, a page to try the routes ([Swagger
     /// UI](https://swagger.io/tools/swagger-ui/)). The page loads nothing from other hosts.
     pub fn serve(self, routes: ApiRouter) -> Router {
-        let page = Swagger::new("openapi.json").with_title(&self.info.title);
+        let page = Swagger::new("openapi.json").with_title(&self.start.info.title);
         let page = Bytes::from(page.html());
         let (routes, document) = self.describe(routes);
         let page = async move || ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(page));
@@ -119,17 +133,8 @@ impl Document {
     /// timeout, a panic, too many requests and others. Each rejection of axum's extractors is described as a
     /// [`Problem`] too, because [`request`](crate::request) converts it to one.
     pub fn describe(self, routes: ApiRouter) -> (Router, Value) {
-        let mut document = OpenApi {
-            info: self.info,
-            ..OpenApi::default()
-        };
-        let routes = routes.finish_api_with(&mut document, |api| {
-            let api = problems(api);
-            match self.needs_token {
-                true => bearer_tokens(api),
-                false => api,
-            }
-        });
+        let mut document = self.start;
+        let routes = routes.finish_api_with(&mut document, problems);
         // This cannot fail, because the document contains only strings, numbers, and maps with text as keys.
         (routes, serde_json::to_value(document).unwrap_or_default())
     }
@@ -160,18 +165,6 @@ fn problems(mut api: TransformOpenApi<'_>) -> TransformOpenApi<'_> {
         }
     }
     api
-}
-
-/// Adds the requirement of a token to the document.
-fn bearer_tokens(api: TransformOpenApi<'_>) -> TransformOpenApi<'_> {
-    let scheme = SecurityScheme::Http {
-        scheme: "bearer".to_owned(),
-        bearer_format: Some("JWT".to_owned()),
-        description: None,
-        extensions: Default::default(),
-    };
-    api.security_scheme("bearer", scheme)
-        .security_requirement("bearer")
 }
 
 fn response(context: &mut GenContext) -> Response {

@@ -61,19 +61,6 @@ async fn the_document_and_its_page_are_routes() {
 }
 
 #[test]
-fn a_document_of_routes_with_tokens_requires_the_scheme_that_it_defines() {
-    assert!(document()["security"].is_null());
-    let document = Document::new("orders", "1.2.3").bearer_tokens();
-    let document = document.describe(routes()).1;
-    assert_eq!(document["security"], serde_json::json!([{ "bearer": [] }]));
-    assert_eq!(
-        document["components"]["securitySchemes"]["bearer"],
-        serde_json::json!({ "type": "http", "scheme": "bearer", "bearerFormat": "JWT" })
-    );
-    assert!(document["paths"]["/count"]["get"]["responses"]["default"].is_object());
-}
-
-#[test]
 fn a_problem_is_the_default_response_in_its_own_media_type() {
     let document = document();
     for (path, method) in [("/orders", "post"), ("/count", "get")] {

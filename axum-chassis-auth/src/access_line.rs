@@ -8,14 +8,12 @@ use http::Extensions;
 
 use crate::outcome::Outcome;
 
-/// The maximum length of `sub` in the line, in characters.
-const MAX_SUBJECT: usize = 200;
+/// The maximum length of the claim in the line, in characters.
+const MAX_CLAIM: usize = 200;
 
-/// Adds `sub` to the access line of a request with a valid token, and `auth` to that of a rejected one. The line has
-/// nothing of a rejected token.
-pub(crate) struct AccessLine {
-    pub(crate) with_subject: bool,
-}
+/// Adds a claim to the access line of a request with a valid token, and `auth` to that of a rejected one. The line has
+/// nothing of an invalid token.
+pub(crate) struct AccessLine;
 
 /// An extension of each request, which the layer fills in.
 #[derive(Clone, Default)]
@@ -23,22 +21,34 @@ pub(crate) struct Checked(Arc<CheckedParts>);
 
 #[derive(Default)]
 struct CheckedParts {
-    subject: OnceLock<String>,
+    /// The name of a claim, and its value.
+    claim: OnceLock<(&'static str, String)>,
     rejected: OnceLock<Outcome>,
 }
 
 impl RequestObserver for AccessLine {
-    type State = Checked;
+    type State = Option<Checked>;
 
-    fn begin(&self, request: &mut RequestHead<'_>) -> Checked {
-        // If a service checks the tokens of two issuers, both observers share the extension.
+    fn begin(&self, request: &mut RequestHead<'_>) -> Option<Checked> {
+        // If a service checks the tokens of two issuers, the first observer writes the fields of both.
         let extensions = request.extensions_mut();
-        extensions.get_or_insert_default::<Checked>().clone()
+        if extensions.get::<Checked>().is_some() {
+            return None;
+        }
+        Some(extensions.get_or_insert_default::<Checked>().clone())
     }
 
-    fn end(&self, Checked(parts): Checked, _: &FinishedRequest<'_>, fields: &mut AccessFields<'_>) {
-        if let Some(subject) = parts.subject.get().filter(|_| self.with_subject) {
-            fields.text("sub", subject);
+    fn end(
+        &self,
+        checked: Option<Checked>,
+        _: &FinishedRequest<'_>,
+        fields: &mut AccessFields<'_>,
+    ) {
+        let Some(Checked(parts)) = checked else {
+            return;
+        };
+        if let Some((name, value)) = parts.claim.get() {
+            fields.text(name, value);
         }
         if let Some(outcome) = parts.rejected.get() {
             fields.text("auth", outcome.word());
@@ -46,12 +56,11 @@ impl RequestObserver for AccessLine {
     }
 }
 
-/// Notes the caller of a request.
-pub(crate) fn note_subject(extensions: &Extensions, subject: &str) {
+/// Notes a claim of the token of a request.
+pub(crate) fn note_claim(extensions: &Extensions, name: &'static str, value: &str) {
     if let Some(Checked(parts)) = extensions.get() {
-        parts
-            .subject
-            .get_or_init(|| subject.chars().take(MAX_SUBJECT).collect());
+        let value = || value.chars().take(MAX_CLAIM).collect();
+        parts.claim.get_or_init(|| (name, value()));
     }
 }
 

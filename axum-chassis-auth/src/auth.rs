@@ -30,6 +30,8 @@ struct Inner {
     keys: KeyStore,
     shutdown: Shutdown,
     required_scopes: Vec<String>,
+    /// The claim that access lines have.
+    log_claim: Option<&'static str>,
     retry_after: std::time::Duration,
     /// The number of checks by outcome.
     counts: [AtomicU64; Outcome::ALL.len()],
@@ -60,13 +62,13 @@ pub async fn auth<S>(
         keys: KeyStore::new(source, keys, settings),
         shutdown: chassis.shutdown().clone(),
         required_scopes: settings.required_scopes.clone(),
+        // A field's name has to be static. It is leaked once per start.
+        log_claim: (!settings.log_claim.is_empty()).then(|| &*settings.log_claim.clone().leak()),
         retry_after: *settings.refresh_cooldown,
         counts: Default::default(),
     }));
     auth.register(chassis.metrics(), name)?;
-    chassis.observe(AccessLine {
-        with_subject: settings.log_subject,
-    });
+    chassis.observe(AccessLine);
     let refreshed = auth.clone();
     chassis.spawn(name, move |shutdown| {
         let auth = refreshed.clone();
@@ -110,6 +112,11 @@ impl Auth {
     /// The scopes that every token needs.
     pub(crate) fn required_scopes(&self) -> &[String] {
         &self.0.required_scopes
+    }
+
+    /// The claim that access lines have.
+    pub(crate) fn log_claim(&self) -> Option<&'static str> {
+        self.0.log_claim
     }
 
     /// The value of `Retry-After` while the keys are not available.

@@ -58,8 +58,3 @@ impl<S: Sync, C: DeserializeOwned> FromRequestParts<S> for Caller<C> {
         })
     }
 }
-
-/// Not an input in the document of a route, because the token is described once for all routes, with
-/// [`Document::bearer_tokens`](axum_chassis::openapi::Document::bearer_tokens).
-#[cfg(feature = "openapi")]
-impl<C> axum_chassis::aide::OperationInput for Caller<C> {}

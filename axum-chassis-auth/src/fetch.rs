@@ -24,16 +24,19 @@ pub(crate) const MAX_BODY: usize = 256 * 1024;
 /// Parses a URL from which keys can be fetched. `Err` contains the error and the expected form.
 pub(crate) fn parse_url(text: &str, allow_http_loopback: bool) -> Result<Uri, String> {
     const EXPECTED: &str = "expected a URL such as https://id.example.com/keys";
+    // Before parsing, because the other errors repeat the text.
+    if text.contains('@') {
+        return Err(format!(
+            "invalid URL: it contains `@`, as before a host after a user name; {EXPECTED}"
+        ));
+    }
     let url: Uri = text
         .parse()
         .map_err(|error| format!("invalid URL \"{text}\": {error}; {EXPECTED}"))?;
-    match (url.scheme_str(), url.host(), url.authority()) {
-        (_, _, Some(authority)) if authority.as_str().contains('@') => {
-            Err(format!("invalid URL: it contains a user name; {EXPECTED}"))
-        }
-        (Some("https"), Some(host), _) if !host.is_empty() => Ok(url),
-        (Some("http"), Some(host), _) if allow_http_loopback && is_loopback(host) => Ok(url),
-        (Some("http"), _, _) => Err(format!(
+    match (url.scheme_str(), url.host()) {
+        (Some("https"), Some(host)) if !host.is_empty() => Ok(url),
+        (Some("http"), Some(host)) if allow_http_loopback && is_loopback(host) => Ok(url),
+        (Some("http"), _) => Err(format!(
             "invalid URL \"{text}\": keys that are fetched without TLS can be forged; {EXPECTED}, \
              or in tests http://127.0.0.1 with `allow_http_loopback = true`"
         )),
@@ -170,7 +173,12 @@ fn is_public(address: IpAddr) -> bool {
                 || is_shared)
         }
         IpAddr::V6(address) => {
-            !(address.is_loopback()
+            // NAT64 (RFC 6052) and 6to4 (RFC 3056): the address contains one of IPv4, which may be private.
+            let segments = address.segments();
+            let contains_ipv4 =
+                segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0] || segments[0] == 0x2002;
+            !(contains_ipv4
+                || address.is_loopback()
                 || address.is_unspecified()
                 || address.is_unique_local()
                 || address.is_unicast_link_local()
@@ -199,6 +207,12 @@ mod tests {
                 false,
                 Some("user name"),
             ),
+            ("user:hunter2@id.example.com", false, Some("user name")),
+            (
+                "https://user:hun^ter2@id.example.com",
+                false,
+                Some("user name"),
+            ),
             ("id.example.com/keys", false, Some("expected a URL")),
             ("/keys", false, Some("expected a URL")),
             ("ftp://id.example.com", true, Some("expected a URL")),
@@ -208,7 +222,7 @@ mod tests {
                 (Ok(_), None) => {}
                 (Err(error), Some(wrong)) => {
                     assert!(error.contains(wrong), "{url}: {error}");
-                    assert!(!error.contains("hunter2"), "{error}");
+                    assert!(!error.contains("ter2"), "{error}");
                 }
                 (parsed, _) => panic!("{url}: {parsed:?}"),
             }
@@ -232,6 +246,8 @@ mod tests {
             ("fd00::1", false),
             ("fe80::1", false),
             ("::ffff:10.0.0.1", false),
+            ("64:ff9b::a9fe:a9fe", false),
+            ("2002:a9fe:a9fe::1", false),
         ] {
             assert_eq!(
                 is_public(address.parse().expect(address)),

@@ -10,7 +10,7 @@ use axum_chassis::Problem;
 use http::{HeaderValue, StatusCode, header};
 use tower::{Layer, Service};
 
-use crate::access_line::{note_rejected, note_subject};
+use crate::access_line::{note_claim, note_rejected};
 use crate::auth::Auth;
 use crate::outcome::{ErrorCode, Outcome};
 use crate::settings::is_scope;
@@ -132,7 +132,11 @@ impl RequireToken {
             Some(caller) => caller.token.clone(),
             None => {
                 let token = Arc::new(self.auth.check(request.headers()).await?);
-                note_subject(request.extensions(), &token.claims.subject);
+                if let Some(name) = self.auth.log_claim()
+                    && let Some(value) = token.text(name)
+                {
+                    note_claim(request.extensions(), name, &value);
+                }
                 request.extensions_mut().insert(CheckedToken {
                     token: token.clone(),
                     checked_by: self.auth.clone(),
@@ -147,7 +151,7 @@ impl RequireToken {
         Err(Outcome::Scope)
     }
 
-    fn scopes(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = &str> + Clone {
         let of_all = self.auth.required_scopes().iter().map(String::as_str);
         of_all.chain(self.scope.as_deref())
     }
@@ -156,7 +160,7 @@ impl RequireToken {
     fn rejection(&self, outcome: Outcome) -> Response {
         let description = outcome.description();
         let (status, challenge) = match outcome.code() {
-            ErrorCode::None => (StatusCode::UNAUTHORIZED, "Bearer".to_owned()),
+            ErrorCode::None => (StatusCode::UNAUTHORIZED, r#"Bearer realm="api""#.to_owned()),
             ErrorCode::InvalidRequest => (
                 StatusCode::BAD_REQUEST,
                 format!(r#"Bearer error="invalid_request", error_description="{description}""#),

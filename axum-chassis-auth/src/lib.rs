@@ -46,7 +46,7 @@
 //! - [`Auth::layer`] and [`Auth::require`] reject requests with 401, 403 and `WWW-Authenticate` as
 //!   [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750) defines them, with a [`Problem`](axum_chassis::Problem) as body.
 //! - [`Caller`] extracts the claims in a handler.
-//! - `openapi`, a feature: [`Caller`] in handlers of routes that OpenAPI describes.
+//! - `openapi`, a feature: the security scheme in the OpenAPI document, and the routes that need a token.
 //! - `testing`, a feature: an issuer for tests, which signs tokens, rotates its keys, and fails on request.
 //!
 //! The health routes and the admin port do not need a token, because the layers are only around the service's own routes.
@@ -77,6 +77,8 @@ mod crypto;
 mod fetch;
 mod keys;
 mod layer;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod outcome;
 mod settings;
 mod source;

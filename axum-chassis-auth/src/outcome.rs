@@ -88,7 +88,7 @@ impl Outcome {
             Self::Accepted => "the token is valid",
             Self::NoToken => "this route needs an access token: Authorization: Bearer <token>",
             Self::InvalidRequest => "the request has more than one Authorization header",
-            Self::Malformed => "the token is not a signed JWT",
+            Self::Malformed => "the token is not a valid signed JWT",
             Self::Algorithm => "the signature algorithm of the token is not accepted",
             Self::TokenType => "the token is not an access token: its typ is not accepted",
             Self::UnknownKey => "the key of the token is not known",

@@ -51,8 +51,10 @@ pub struct Settings {
     pub max_key_age: Duration,
     /// Effect on readiness while the keys cannot be refreshed: `gate` makes the service not ready, `inform` does not.
     pub readiness: Role,
-    /// Whether access lines have the caller's `sub`, which may be personal data.
-    pub log_subject: bool,
+    /// The claim that access lines have as a field of this name, such as `client_id`; empty for none. It may be personal
+    /// data. Only texts, numbers, and `true` or `false` are logged, of which the first 200 characters.
+    #[schemars(extend("writeOnly" = false))]
+    pub log_claim: String,
 }
 
 impl Default for Settings {
@@ -78,7 +80,7 @@ impl Default for Settings {
             fetch_timeout: Duration::from_secs(5),
             max_key_age: Duration::from_secs(24 * 60 * 60),
             readiness: Role::Inform,
-            log_subject: true,
+            log_claim: "sub".to_owned(),
         }
     }
 }
@@ -94,7 +96,8 @@ impl Settings {
     }
 }
 
-/// Whether this is a scope token of [RFC 6749](https://www.rfc-editor.org/rfc/rfc6749#section-3.3).
+/// Whether this is a scope token of [RFC 6749](https://www.rfc-editor.org/rfc/rfc6749#section-3.3). Names of claims in the
+/// log have the same characters, which need no escapes.
 pub(crate) fn is_scope(scope: &str) -> bool {
     let is_allowed = |c: u8| matches!(c, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     !scope.is_empty() && scope.bytes().all(is_allowed)
@@ -138,8 +141,20 @@ impl Validate for Settings {
                 format!("invalid scope \"{scope}\": expected ASCII characters without spaces, `\"` and `\\`"),
             );
         }
+        if !self.log_claim.is_empty() && !is_scope(&self.log_claim) {
+            errors.add(
+                "log_claim",
+                format!(
+                    "invalid name \"{}\": expected ASCII characters without spaces, `\"` and `\\`, or nothing",
+                    self.log_claim.escape_debug()
+                ),
+            );
+        }
         if *self.leeway > std::time::Duration::from_secs(300) {
             errors.add("leeway", "must be at most 5m");
+        }
+        if self.leeway.subsec_nanos() > 0 {
+            errors.add("leeway", "must be whole seconds, as the times in tokens");
         }
         for (key, time) in [
             ("refresh_cooldown", self.refresh_cooldown),
@@ -177,7 +192,7 @@ mod tests {
     #[test]
     fn each_invalid_setting_is_named() {
         type Change = fn(&mut Settings);
-        let changes: [(Change, &str); 15] = [
+        let changes: [(Change, &str); 18] = [
             (|_| {}, ""),
             (|all| all.issuer.clear(), "issuer: missing"),
             (
@@ -195,9 +210,18 @@ mod tests {
                 |all| all.required_scopes = vec!["a b".to_owned()],
                 "invalid scope \"a b\"",
             ),
+            (|all| all.log_claim.clear(), ""),
+            (
+                |all| all.log_claim = "a\",\"status".to_owned(),
+                "log_claim: invalid name",
+            ),
             (
                 |all| all.leeway = Duration::from_secs(301),
                 "leeway: must be at most 5m",
+            ),
+            (
+                |all| all.leeway = Duration::from_millis(500),
+                "leeway: must be whole seconds",
             ),
             (
                 |all| all.jwks_url = Some("keys".to_owned()),

@@ -7,12 +7,15 @@ use std::time::Duration;
 use anyhow::bail;
 use axum_chassis::shutdown::Shutdown;
 use jsonwebtoken::Algorithm;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::keys::{Key, KeySet};
 use crate::settings::Settings;
 use crate::source::Source;
+
+/// The maximum number of requests that wait for the keys. After a rotation, a refresh takes some 100 ms.
+const MAX_WAITING: usize = 256;
 
 pub(crate) struct KeyStore {
     source: Source,
@@ -22,6 +25,8 @@ pub(crate) struct KeyStore {
     interval: Duration,
     cooldown: Duration,
     max_age: Duration,
+    /// The requests that may wait for a refresh at the same time.
+    waiting: Semaphore,
     /// The longest time that a request waits for a refresh.
     patience: Duration,
     pub(crate) fetched: AtomicU64,
@@ -64,6 +69,7 @@ impl KeyStore {
             interval: *settings.refresh_interval,
             cooldown: *settings.refresh_cooldown,
             max_age: *settings.max_key_age,
+            waiting: Semaphore::new(MAX_WAITING),
             // Discovery takes a second request.
             patience: *settings.fetch_timeout * 2 + Duration::from_secs(1),
             fetched: AtomicU64::new(1),
@@ -89,6 +95,10 @@ impl KeyStore {
         if state.attempted.elapsed() < self.cooldown {
             return Err(state.missing());
         }
+        // Beyond this number, the answer is at once: requests that wait take the places of those with a known key.
+        let Ok(_waiting) = self.waiting.try_acquire() else {
+            return Err(MissingKey::Unavailable);
+        };
         // During a fetch, this wakes the task once more afterwards, when the cooldown has begun again.
         self.wanted.notify_one();
         tokio::select! {
@@ -130,7 +140,10 @@ impl KeyStore {
                 () = self.wanted.notified() => {}
             }
             if attempted.elapsed() >= self.cooldown {
-                self.refresh().await;
+                tokio::select! {
+                    () = shutdown.stopping() => return,
+                    () = self.refresh() => {}
+                }
             }
         }
     }

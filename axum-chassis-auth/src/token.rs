@@ -1,11 +1,14 @@
 //! The check of one token: [RFC 9068 section 4](https://www.rfc-editor.org/rfc/rfc9068#section-4), with the
 //! recommendations of [RFC 8725](https://www.rfc-editor.org/rfc/rfc8725).
 
+use std::borrow::Cow;
+
 use axum_chassis::shutdown::Shutdown;
 use http::{HeaderMap, header};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::claims::Claims;
 use crate::outcome::Outcome;
@@ -29,6 +32,22 @@ pub(crate) struct VerifiedToken {
     pub(crate) claims: Claims,
     /// All claims, for types of the service.
     pub(crate) payload: Box<RawValue>,
+}
+
+impl VerifiedToken {
+    /// A claim that is a text, a number or a boolean, as text.
+    pub(crate) fn text(&self, claim: &str) -> Option<Cow<'_, str>> {
+        // The usual claim has been parsed.
+        if claim == "sub" {
+            return Some(self.claims.subject.as_str().into());
+        }
+        let mut claims: Map<String, Value> = serde_json::from_str(self.payload.get()).ok()?;
+        match claims.remove(claim)? {
+            Value::String(text) => Some(text.into()),
+            value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string().into()),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
 }
 
 impl Rules {

@@ -80,9 +80,12 @@ fn main() -> ExitCode {
             let router = router.merge(orders::router(&chassis, store)?);
             #[cfg(feature = "auth")]
             let router = router.merge(caller::router());
-            #[cfg(feature = "auth")]
+            #[cfg(all(feature = "auth", not(feature = "openapi")))]
             // All routes above need a token. Merge public routes below.
             let router = router.route_layer(auth.layer());
+            #[cfg(all(feature = "auth", feature = "openapi"))]
+            // All routes above need a token. Merge public routes below.
+            let router = auth.layer().protect(router);
             #[cfg(feature = "openapi")]
             let router = openapi::described(router);
             Ok(router)

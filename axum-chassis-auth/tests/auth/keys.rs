@@ -228,3 +228,22 @@ fn a_client_that_disconnects_does_not_cancel_the_fetch_for_others() {
     assert_eq!(metric(&service, FAILED), 1.0);
     assert!(metric(&service, SUCCEEDED) >= 2.0);
 }
+
+#[test]
+fn a_fetch_that_stalls_does_not_delay_the_stop() {
+    use std::io::Write;
+    let issuer = Issuer::start();
+    let service = service(&issuer)
+        .set("auth.refresh_cooldown", "20ms")
+        .set("auth.fetch_timeout", "60s")
+        .start();
+    thread::sleep(Duration::from_millis(20));
+    issuer.behave(Behavior::Stall);
+    let unknown = issuer.token("orders").header("kid", "unknown").sign();
+    let mut stream = std::net::TcpStream::connect(service.main().address()).unwrap();
+    let request = format!("GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {unknown}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    eventually("the fetch begins", || issuer.fetches() == 2);
+    // Without an abort, which would be after the deadline of 25 s, the exit code is 0.
+    assert_eq!(service.stop().code, Some(0));
+}

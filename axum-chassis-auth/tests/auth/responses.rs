@@ -19,7 +19,10 @@ fn a_request_without_a_bearer_token_is_a_401_without_an_error_code() {
     ] {
         let response = service.request("GET", path, &headers, "");
         assert_eq!(response.status, 401, "{headers:?}");
-        assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+        assert_eq!(
+            response.header("www-authenticate"),
+            Some(r#"Bearer realm="api""#)
+        );
         assert_eq!(response.json()["title"], "Unauthorized");
     }
     assert_eq!(checks(&service, "no_token"), 5.0);
@@ -100,7 +103,6 @@ fn scopes_in_the_settings_are_required_everywhere() {
     let issuer = Issuer::start();
     let service = service(&issuer)
         .set("auth.required_scopes", "orders:use")
-        .set("auth.log_subject", false)
         .start();
     let token = |scope| issuer.token("orders").scope(scope).sign();
     assert_eq!(get_with(&service, "/", &token("orders:use")).status, 200);
@@ -111,8 +113,50 @@ fn scopes_in_the_settings_are_required_everywhere() {
         challenge.ends_with("scope=\"orders:use admin\""),
         "{challenge}"
     );
-    let line = service.wait_for_line(|line| line["status"] == 200);
-    assert_eq!(line.get("sub"), None, "{line}");
+}
+
+#[test]
+fn the_access_line_has_the_claim_of_the_settings() {
+    let issuer = Issuer::start();
+    let long = "é".repeat(300);
+    for (setting, claim, expected) in [
+        ("client_id", "a-client", Some("a-client")),
+        ("https://example.com/id", "7", Some("7")),
+        ("status", "gold", None),
+        ("email", &long, Some(&long[..400])),
+        ("", "", None),
+    ] {
+        let service = service(&issuer).set("auth.log_claim", setting).start();
+        let token = issuer.token("orders").claim(setting, claim).sign();
+        assert_eq!(get_with(&service, "/", &token).status, 200, "{setting}");
+        let line = service.wait_for_line(|line| line["status"] == 200);
+        assert_eq!(line.get("sub"), None, "{line}");
+        match setting {
+            // The chassis's own field stays.
+            "status" => assert_eq!(line["field.status"], claim),
+            _ => assert_eq!(line.get(setting).and_then(|value| value.as_str()), expected),
+        }
+    }
+}
+
+#[test]
+fn a_claim_that_is_missing_or_a_list_is_not_in_the_access_line() {
+    let issuer = Issuer::start();
+    let service = service(&issuer).set("auth.log_claim", "groups").start();
+    let token = issuer.token("orders");
+    let tokens = [
+        token.clone(),
+        token.clone().claim("groups", vec!["a", "b"]),
+        token.claim("groups", 7),
+    ];
+    for token in tokens {
+        assert_eq!(get_with(&service, "/", &token.sign()).status, 200);
+    }
+    let line = service.wait_for_line(|line| line["groups"] == "7");
+    assert_eq!(line["status"], 200);
+    let lines = service.log();
+    let with_claim = lines.iter().filter(|line| line.get("groups").is_some());
+    assert_eq!(with_claim.count(), 1, "{lines:?}");
 }
 
 #[test]

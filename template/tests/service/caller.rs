@@ -46,3 +46,12 @@ fn requests_without_a_valid_token_are_rejected() {
         assert_eq!(open.status, 200);
     }
 }
+
+#[cfg(feature = "openapi")]
+#[test]
+fn the_document_states_that_routes_need_a_token() {
+    let document = program().start().get("/openapi.json").json();
+    let required = json!([{ "bearer": [] }]);
+    assert_eq!(document["paths"]["/"]["get"]["security"], required);
+    assert!(document["components"]["securitySchemes"]["bearer"].is_object());
+}

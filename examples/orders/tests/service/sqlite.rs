@@ -130,7 +130,7 @@ fn the_documentation_has_every_setting_of_the_stores_with_its_default() {
         for (key, value) in keys.lines().filter_map(|line| line.split_once(" = ")) {
             let default = value.split(" # ").next().unwrap_or(value).trim_matches('"');
             let row = match key {
-                "url" => format!("| `{section}.url` | has to be set |"),
+                "url" => format!("| `{section}.url` | none: required |"),
                 _ => format!("| `{section}.{key}` | `{default}` |"),
             };
             assert!(page.contains(&row), "docs/stores.md lacks {row}");
