@@ -432,7 +432,7 @@ fn defined(line: &str) -> Option<&str> {
 /// Of the files that people edit: the hooks decide about files, and `cargo xtask sync` writes `*.rs.liquid`. The same
 /// with a command: `grep -ro '{%' template --exclude-dir=hooks --exclude='*.rs.liquid' | wc -l`.
 #[test]
-fn the_rust_sources_of_the_template_have_no_liquid_tags_and_the_other_files_have_at_most_480() {
+fn the_rust_sources_of_the_template_have_no_liquid_tags_and_the_other_files_have_at_most_520() {
     let (mut rust, mut all) = (0, 0);
     let mut paths = vec![root().join("template")];
     while let Some(path) = paths.pop() {
@@ -450,5 +450,5 @@ fn the_rust_sources_of_the_template_have_no_liquid_tags_and_the_other_files_have
         }
     }
     assert_eq!(rust, 0, "Liquid tags in Rust files");
-    assert!(all <= 480, "{all} Liquid tags in the template");
+    assert!(all <= 520, "{all} Liquid tags in the template");
 }

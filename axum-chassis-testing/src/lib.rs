@@ -94,6 +94,9 @@ const NOT_INHERITED: [&str; 10] = [
 /// Objects to drop after the last process that needs them.
 type Kept = Vec<Arc<dyn Any + Send + Sync>>;
 
+/// Headers of every request to the main listener: names and values.
+type Headers = Vec<(String, String)>;
+
 /// Describes how to start a program.
 ///
 /// The program inherits the environment variables of the test, except those of Kubernetes and those that set a
@@ -108,6 +111,7 @@ pub struct Program {
     variables: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
     timeout: Duration,
+    headers: Headers,
     kept: Kept,
 }
 
@@ -121,6 +125,7 @@ impl Program {
             variables: Vec::new(),
             folder: None,
             timeout: TIMEOUT,
+            headers: Headers::default(),
             kept: Kept::default(),
         };
         program
@@ -171,6 +176,15 @@ impl Program {
         self
     }
 
+    /// Sends this header with each request to the main listener, for example a token in `authorization`. Requests that
+    /// have a header with this name are sent as they are.
+    ///
+    /// The admin listener does not get the header.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
     /// Keeps a value until the process has ended, such as the guard of a temporary folder or database, which deletes it
     /// when dropped.
     pub fn keep(mut self, thing: impl Any + Send + Sync) -> Self {
@@ -201,7 +215,7 @@ impl Program {
         let spawned = self.command().spawn();
         let child =
             spawned.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.path.display()));
-        Process::watch(self.name(), child, self.timeout, self.kept)
+        Process::watch(self.name(), child, self.timeout, self.headers, self.kept)
     }
 
     /// Runs the program until it ends, for commands and for flags such as `--print-config`.

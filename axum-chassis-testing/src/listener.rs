@@ -22,6 +22,8 @@ use crate::subject::Subject;
 pub struct Listener<'a> {
     subject: &'a Subject,
     address: SocketAddr,
+    /// Those of every request that does not have a header with the same name.
+    headers: &'a [(String, String)],
 }
 
 /// The response to a request.
@@ -39,8 +41,16 @@ pub struct Response {
 // === impl Listener ===
 
 impl<'a> Listener<'a> {
-    pub(crate) fn new(subject: &'a Subject, address: SocketAddr) -> Self {
-        Self { subject, address }
+    pub(crate) fn new(
+        subject: &'a Subject,
+        address: SocketAddr,
+        headers: &'a [(String, String)],
+    ) -> Self {
+        Self {
+            subject,
+            address,
+            headers,
+        }
     }
 
     /// The listener's address, for other clients.
@@ -109,6 +119,14 @@ impl<'a> Listener<'a> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        let is_given = |name: &str| {
+            headers
+                .iter()
+                .any(|(given, _)| given.eq_ignore_ascii_case(name))
+        };
+        for (name, value) in self.headers.iter().filter(|(name, _)| !is_given(name)) {
+            request = request.header(name, value);
         }
         let mut request = request.body(Full::new(body))?;
         if !request.headers().contains_key(header::HOST) {

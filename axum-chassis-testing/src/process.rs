@@ -9,16 +9,18 @@ use bytes::Bytes;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
-use crate::Kept;
 use crate::listener::{Listener, Response};
 use crate::output::{Ending, OutputStream};
 use crate::subject::Subject;
+use crate::{Headers, Kept};
 
 /// A running program, on free ports of this machine. Dropping it kills the program.
 #[derive(Debug)]
 pub struct Process {
     subject: Subject,
     child: Child,
+    /// Those of every request to the main listener.
+    headers: Headers,
     /// Waits for the end of the process without reaping it. Until the process is reaped, no other process can get its
     /// ID.
     waiter: Option<JoinHandle<()>>,
@@ -48,7 +50,13 @@ pub struct HeldOutput<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, (
 // === impl Process ===
 
 impl Process {
-    pub(crate) fn watch(name: String, mut child: Child, timeout: Duration, kept: Kept) -> Self {
+    pub(crate) fn watch(
+        name: String,
+        mut child: Child,
+        timeout: Duration,
+        headers: Headers,
+        kept: Kept,
+    ) -> Self {
         let subject = Subject::new(name, timeout);
         let output = &subject.output;
         if let Some(stdout) = child.stdout.take() {
@@ -72,6 +80,7 @@ impl Process {
         Self {
             subject,
             child,
+            headers,
             waiter: Some(waiter),
             kept,
         }
@@ -83,7 +92,7 @@ impl Process {
     /// If it does not open in time, or is a Unix socket.
     #[track_caller]
     pub fn main(&self) -> Listener<'_> {
-        self.listener("main")
+        self.listener("main", &self.headers)
     }
 
     /// The admin listener. Waits until it is open, which is before the service's own start.
@@ -92,15 +101,15 @@ impl Process {
     /// If it does not open in time.
     #[track_caller]
     pub fn admin(&self) -> Listener<'_> {
-        self.listener("admin")
+        self.listener("admin", &[])
     }
 
     #[track_caller]
-    fn listener(&self, name: &str) -> Listener<'_> {
+    fn listener<'a>(&'a self, name: &str, headers: &'a [(String, String)]) -> Listener<'a> {
         let is_it = |line: &Value| line["message"] == "listening" && line["listener"] == name;
         let line = self.wait_for(&format!("open its {name} listener"), is_it);
         match line["address"].as_str().map(str::parse) {
-            Some(Ok(address)) => Listener::new(&self.subject, address),
+            Some(Ok(address)) => Listener::new(&self.subject, address, headers),
             _ => self.subject.fail(
                 "listens on a Unix socket, which this client cannot use: connect to the path yourself",
             ),

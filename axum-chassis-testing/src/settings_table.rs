@@ -60,6 +60,17 @@ impl SettingsTable {
         self
     }
 
+    /// Removes the settings of a section, such as `auth`, which are described elsewhere.
+    #[must_use]
+    pub fn without(mut self, section: &str) -> Self {
+        let is_inside = |key: &str| {
+            key.strip_prefix(section)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        self.rows.retain(|row| !is_inside(&row.key));
+        self
+    }
+
     /// Returns `text` with this table between the lines `<!-- settings: begin -->` and `<!-- settings: end -->`.
     /// Returns `None` if the text does not have these lines.
     #[must_use]
@@ -156,6 +167,14 @@ mod tests {
 
         let brought = settings::schema::<ChassisSettings, ()>();
         assert_eq!(SettingsTable::new(&brought).own().to_string(), "None.\n");
+    }
+
+    #[test]
+    fn a_section_that_is_left_out_takes_the_sections_inside_it_along() {
+        let rest = SettingsTable::new(&schema()).own().without("store");
+        let keys: Vec<&str> = rest.rows.iter().map(|row| row.key.as_str()).collect();
+        assert_eq!(keys, ["greeting"]);
+        assert_eq!(rest.without("greet").rows.len(), 1);
     }
 
     #[test]

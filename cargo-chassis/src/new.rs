@@ -51,6 +51,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 
     let folder = target.path();
     let first = before_its_start(&answers);
+    let needs_provider = answers.get("auth").is_some_and(|answer| answer == "oidc");
     let has_example = answers.get("example").is_some_and(|answer| answer == "yes");
     let files = target.render(&current, &template, answers)?;
     let replaced = target.replaced(&files);
@@ -98,7 +99,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         folder.display()
     );
 
-    if args.run && first.is_empty() {
+    if needs_provider {
+        status(
+            "Required",
+            "config/default.toml: set auth.issuer and auth.audience, which have placeholders",
+        );
+    } else if args.run && first.is_empty() {
         return run::run(&target.name, &folder, has_example).map(Outcome::from);
     }
     status(

@@ -1,5 +1,7 @@
 //! Starts the service.
 
+#[cfg(feature = "auth")]
+mod caller;
 #[cfg(feature = "database")]
 #[cfg_attr(feature = "postgres", path = "database.postgres.rs")]
 #[cfg_attr(not(feature = "postgres"), path = "database.sqlite.rs")]
@@ -10,7 +12,12 @@ mod openapi;
 mod orders;
 mod routes;
 #[cfg_attr(
-    not(any(feature = "example", feature = "database", feature = "redis")),
+    not(any(
+        feature = "example",
+        feature = "database",
+        feature = "redis",
+        feature = "auth"
+    )),
     path = "settings.empty.rs"
 )]
 mod settings;
@@ -44,7 +51,12 @@ fn main() -> ExitCode {
         .run(async |chassis| {
             // Inside the tokio runtime: liveness is 200, and readiness is 503 until this is done and the checks pass.
             let router = routes::router();
-            #[cfg(not(any(feature = "example", feature = "database", feature = "redis")))]
+            #[cfg(not(any(
+                feature = "example",
+                feature = "database",
+                feature = "redis",
+                feature = "auth"
+            )))]
             let _ = chassis; // The settings, metrics and readiness checks.
             #[cfg(all(feature = "example", feature = "database"))]
             let database = database::open(&chassis).await?;
@@ -56,6 +68,8 @@ fn main() -> ExitCode {
             #[cfg(all(not(feature = "example"), feature = "redis"))]
             let _redis =
                 axum_chassis_redis::redis_rotating(&chassis, "redis", |all| &all.redis).await?;
+            #[cfg(feature = "auth")]
+            let auth = axum_chassis_auth::auth(&chassis, "auth", &chassis.settings().auth).await?;
             #[cfg(all(feature = "example", not(feature = "database")))]
             let store = Store::open(&chassis, &chassis.settings().store);
             #[cfg(all(feature = "example", feature = "database"))]
@@ -64,6 +78,14 @@ fn main() -> ExitCode {
             let router = router.merge(views::router(store.clone(), redis));
             #[cfg(feature = "example")]
             let router = router.merge(orders::router(&chassis, store)?);
+            #[cfg(feature = "auth")]
+            let router = router.merge(caller::router());
+            #[cfg(all(feature = "auth", not(feature = "openapi")))]
+            // All routes above need a token. Merge public routes below.
+            let router = router.route_layer(auth.layer());
+            #[cfg(all(feature = "auth", feature = "openapi"))]
+            // All routes above need a token. Merge public routes below.
+            let router = auth.layer().protect(router);
             #[cfg(feature = "openapi")]
             let router = openapi::described(router);
             Ok(router)

@@ -10,6 +10,8 @@ use crate::store;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default)]
 pub(crate) struct Settings {
+    #[cfg(feature = "auth")]
+    pub(crate) auth: axum_chassis_auth::Settings,
     #[cfg(all(feature = "example", not(feature = "database")))]
     pub(crate) store: store::Settings,
     #[cfg(feature = "database")]
@@ -20,6 +22,8 @@ pub(crate) struct Settings {
 
 impl Validate for Settings {
     fn validate(&self, errors: &mut ValidationErrors) {
+        #[cfg(feature = "auth")]
+        errors.within("auth", &self.auth);
         #[cfg(all(feature = "example", not(feature = "database")))]
         errors.within("store", &self.store);
         #[cfg(feature = "database")]

@@ -614,6 +614,10 @@ impl Setup {
         self.with(|program| program.variable(name, value.to_string()))
     }
 
+    pub(crate) fn header(self, name: &str, value: &str) -> Self {
+        self.with(|program| program.header(name, value))
+    }
+
     /// Starts it where `config/` is.
     pub(crate) fn folder(self, folder: &std::path::Path) -> Self {
         self.with(|program| program.folder(folder))

@@ -191,6 +191,19 @@ fn a_request_without_a_response_fails_with_the_output_of_the_service() {
 }
 
 #[test]
+fn a_header_of_the_program_is_sent_with_each_request_to_the_main_listener_that_does_not_have_it() {
+    let process = Setup::default().header("x-request-id", "of-all").start();
+    let id = |headers: &[_]| {
+        let response = process.process.request("GET", "/", headers, "");
+        response.header("x-request-id").map(str::to_owned)
+    };
+    assert_eq!(id(&[]).as_deref(), Some("of-all"));
+    assert_eq!(id(&[("X-Request-ID", "of-one")]).as_deref(), Some("of-one"));
+    let admin = process.process.admin().get("/version");
+    assert_ne!(admin.header("x-request-id"), Some("of-all"));
+}
+
+#[test]
 fn a_missing_file_is_reported() {
     let said = panic_of(|| Program::new("/nowhere/orders").launch());
     assert!(

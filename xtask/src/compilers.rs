@@ -76,7 +76,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         )?;
     }
 
-    let everything = ["database=postgres", "redis=yes", "openapi=yes", "otlp=yes"];
+    let everything = [
+        "database=postgres",
+        "redis=yes",
+        "openapi=yes",
+        "otlp=yes",
+        "auth=oidc",
+    ];
     let services: [Combination; 2] = [vec![], everything.map(str::to_owned).to_vec()];
     let servers = (!args.lints).then(|| Servers::of(&services));
     for (at, answers) in services.iter().enumerate() {

@@ -228,7 +228,7 @@ mod tests {
         let answers = |some: &[Combination]| BTreeSet::from_iter(some.iter().flatten().cloned());
         assert_eq!(answers(&few), answers(&all));
         assert!(
-            all.len() >= 144 && few.len() <= 4,
+            all.len() >= 288 && few.len() <= 4,
             "{} of {}",
             few.len(),
             all.len()

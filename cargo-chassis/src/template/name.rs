@@ -14,10 +14,11 @@ const KEYWORDS: [&str; 51] = [
 ];
 
 /// The dependencies of a service.
-const DEPENDENCIES: [&str; 15] = [
+const DEPENDENCIES: [&str; 16] = [
     "anyhow",
     "axum",
     "axum_chassis",
+    "axum_chassis_auth",
     "axum_chassis_otlp",
     "axum_chassis_redis",
     "axum_chassis_sqlx",

@@ -1,5 +1,7 @@
 //! Starts the real binary, sends requests, and stops it with SIGTERM, like an orchestrator.
 
+#[cfg(feature = "auth")]
+mod caller;
 #[cfg(feature = "openapi")]
 mod openapi;
 #[cfg(feature = "example")]
@@ -20,16 +22,29 @@ use axum_chassis_testing::{Program, SettingsTable};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_template-service");
 
-#[cfg(all(not(feature = "database"), not(feature = "redis")))]
+#[cfg(all(
+    not(feature = "database"),
+    not(feature = "redis"),
+    not(feature = "auth")
+))]
 /// The service, on free ports.
 fn program() -> Program {
     Program::new(BINARY)
 }
 
-#[cfg(all(not(feature = "database"), feature = "redis"))]
+#[cfg(all(not(feature = "database"), feature = "redis", not(feature = "auth")))]
 /// The service, on free ports.
 fn program() -> Program {
     Program::new(BINARY).variable("REDIS_URL", redis())
+}
+
+#[cfg(all(not(feature = "database"), feature = "auth"))]
+/// The service, on free ports and with tokens for tests.
+fn program() -> Program {
+    let program = Program::new(BINARY);
+    #[cfg(feature = "redis")]
+    let program = program.variable("REDIS_URL", redis());
+    caller::with_token(program)
 }
 
 #[cfg(all(feature = "database", not(feature = "postgres")))]
@@ -40,6 +55,8 @@ fn program() -> Program {
     let program = Program::new(BINARY);
     #[cfg(feature = "redis")]
     let program = program.variable("REDIS_URL", redis());
+    #[cfg(feature = "auth")]
+    let program = caller::with_token(program);
     program.variable("DATABASE_URL", url).keep(folder)
 }
 
@@ -55,6 +72,8 @@ fn program() -> Program {
         .keep(database);
     #[cfg(feature = "redis")]
     let program = program.variable("REDIS_URL", redis());
+    #[cfg(feature = "auth")]
+    let program = caller::with_token(program);
     let migrated = program.clone().argument("migrate").output();
     assert_eq!(migrated.code, Some(0), "{}", migrated.stdout);
     program
@@ -99,6 +118,8 @@ fn the_documented_settings_are_current() {
         .output()
         .stdout;
     let table = SettingsTable::new(&serde_json::from_str(&schema).expect("a JSON schema")).own();
+    #[cfg(feature = "auth")]
+    let table = table.without("auth"); // the README links to their description
     keep("config/schema.json", |_| Some(schema));
     keep("README.md", |readme| table.fill(readme));
 }

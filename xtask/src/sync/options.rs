@@ -14,7 +14,8 @@ const NAMES: [(&str, &str); 2] = [
 ];
 
 /// Features, each with the Liquid conditions for "on" and "off".
-const FEATURES: [(&str, &str, &str); 6] = [
+const FEATURES: [(&str, &str, &str); 7] = [
+    ("auth", r#"auth == "oidc""#, r#"auth == "none""#),
     ("database", r#"database != "none""#, r#"database == "none""#),
     ("example", r#"example == "yes""#, r#"example == "no""#),
     ("openapi", r#"openapi == "yes""#, r#"openapi == "no""#),
@@ -72,8 +73,8 @@ fn block<'a>(lines: &'a [&'a str]) -> anyhow::Result<String> {
             }
             out += &format!("{text}{{% endif %}}");
             (rest, last) = (after, Some(part.condition));
-        } else if let Some((attribute, after)) = conditional_attribute(rest) {
-            attach(&mut out, line, &attribute)?;
+        } else if let Some((inner, after)) = attribute("#[cfg_attr(", rest) {
+            attach(&mut out, line, &inner)?;
             (rest, last) = (after, None);
         } else {
             out += &format!("{line}\n");
@@ -101,14 +102,11 @@ fn conditions_until_blank_line<'a>(mut after: &'a [&'a str]) -> anyhow::Result<V
 
 /// The part at the beginning of the lines, and the lines after it.
 fn part<'a>(lines: &'a [&'a str]) -> anyhow::Result<Option<(Conditional<'a>, &'a [&'a str])>> {
-    let Some(cfg) = lines.first().and_then(|line| {
-        let cfg = line.trim_start().strip_prefix("#[cfg(")?;
-        cfg.strip_suffix(")]").filter(|cfg| *cfg != "test")
-    }) else {
+    let cfg = attribute("#[cfg(", lines).filter(|(cfg, _)| cfg != "test");
+    let Some((cfg, lines)) = cfg else {
         return Ok(None);
     };
-    let condition = condition(cfg, true).with_context(|| format!("#[cfg({cfg})]"))?;
-    let lines = &lines[1..];
+    let condition = condition(&cfg, true).with_context(|| format!("#[cfg({cfg})]"))?;
     let end = end(lines).with_context(|| format!("#[cfg({cfg})] has no code after it"))?;
     let (lines, after) = lines.split_at(end);
     Ok(Some((Conditional { condition, lines }, after)))
@@ -137,14 +135,14 @@ fn end(lines: &[&str]) -> Option<usize> {
     }
 }
 
-/// `(…)` of a `#[cfg_attr(…)]`, which may have several lines, and the lines after it.
-fn conditional_attribute<'a>(lines: &'a [&'a str]) -> Option<(String, &'a [&'a str])> {
-    let start = lines.first()?.trim_start();
-    start.starts_with("#[cfg_attr(").then_some(())?;
+/// `(…)` of an attribute that starts with `#[cfg(` or `#[cfg_attr(`, which may have several lines, and the lines after it.
+fn attribute<'a>(start: &str, lines: &'a [&'a str]) -> Option<(String, &'a [&'a str])> {
+    let first = lines.first()?.trim_start();
+    first.starts_with(start).then_some(())?;
     let last = lines.iter().position(|line| line.ends_with(")]"))?;
     let whole: Vec<&str> = lines[..=last].iter().map(|line| line.trim()).collect();
     let whole = whole.join(" ");
-    let inner = whole.strip_prefix("#[cfg_attr(")?.strip_suffix(")]")?;
+    let inner = whole.strip_prefix(start)?.strip_suffix(")]")?;
     Some((inner.trim().to_owned(), &lines[last + 1..]))
 }
 
@@ -250,6 +248,16 @@ mod tests {
             translated(source),
             "use a;\n{% if redis == \"yes\" %}\nfn one() {\n    two(\n        3,\n    )\n}\n\
              {% endif %}\nfn four() {}\n"
+        );
+    }
+
+    #[test]
+    fn a_condition_may_have_several_lines() {
+        let source =
+            "#[cfg(not(any(\n    feature = \"redis\",\n    feature = \"otlp\"\n)))]\nuse a;\n";
+        assert_eq!(
+            translated(source),
+            "{% if redis == \"no\" and otlp == \"no\" %}use a;\n{% endif %}"
         );
     }
 

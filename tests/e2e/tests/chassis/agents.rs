@@ -60,13 +60,14 @@ fn agents_md_agrees_with_the_workflow_the_readme_and_the_files() {
     let place = tempfile::tempdir().expect("a folder");
     for database in ["none", "sqlite", "postgres"] {
         for deploy in ["kubernetes", "docker", "none"] {
-            for (example, redis) in [("yes", "no"), ("no", "yes")] {
+            for (example, redis, auth) in [("yes", "no", "oidc"), ("no", "yes", "none")] {
                 let name = format!("{database}-{deploy}-{example}-{redis}");
                 let answers = [
                     format!("database={database}"),
                     format!("deploy={deploy}"),
                     format!("example={example}"),
                     format!("redis={redis}"),
+                    format!("auth={auth}"),
                     "chassis=vendored".to_owned(),
                 ];
                 let answers = answers.each_ref().map(String::as_str);

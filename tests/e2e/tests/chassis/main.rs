@@ -3,6 +3,7 @@
 mod act;
 mod add;
 mod agents;
+mod auth;
 mod check;
 mod common_changes;
 mod deploy;

@@ -32,7 +32,7 @@ fn invalid_arguments_are_reported_with_valid_ones() {
         (&["add"], "<ASSETS>"),
         (
             &["new", "orders", "-d", "flavour=sweet"],
-            "invalid `-d flavour=sweet`: unknown question `flavour`, expected one of description, example, database, redis, openapi, otlp, deploy, chassis",
+            "invalid `-d flavour=sweet`: unknown question `flavour`, expected one of description, example, database, redis, openapi, otlp, auth, deploy, chassis",
         ),
         (
             &["new", "orders", "-d", "chassis=floppy"],

@@ -265,7 +265,7 @@ mod nightly {
         for version in [vec![VERSION.to_owned()], released()].concat() {
             let both = Both::of(&version);
             let all = combinations(&both.template);
-            assert!(version != VERSION || all.len() >= 144, "{}", all.len());
+            assert!(version != VERSION || all.len() >= 288, "{}", all.len());
             for answers in &all {
                 both.are_alike("my_own-orders", answers);
             }
