@@ -143,8 +143,8 @@ fn new_prompts_on_a_terminal_and_uses_the_defaults_elsewhere() {
         .spawn()
         .expect("script, of util-linux");
     let mut keys = terminal.stdin.take().expect("a pipe");
-    // A description, what is proposed four times, the second choice, and what is proposed.
-    keys.write_all(b"Sells tea.\r\r\r\r\r\x1b[B\r\r\r")
+    // A description, what is proposed four times, the second choice, and what is proposed three times.
+    keys.write_all(b"Sells tea.\r\r\r\r\r\x1b[B\r\r\r\r")
         .expect("somebody who reads");
     let output = terminal.wait_with_output().expect("an end");
     let told = String::from_utf8_lossy(&output.stdout);
