@@ -87,7 +87,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 
     status(
         "Building",
-        "the service; the first build compiles every dependency: a minute or two",
+        "the service; the first build compiles every dependency: about a minute",
     );
     let built = cargo(&folder)
         .arg("build")
