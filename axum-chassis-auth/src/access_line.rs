@@ -35,7 +35,9 @@ impl RequestObserver for AccessLine {
         if extensions.get::<Checked>().is_some() {
             return None;
         }
-        Some(extensions.get_or_insert_default::<Checked>().clone())
+        let checked = Checked::default();
+        extensions.insert(checked.clone());
+        Some(checked)
     }
 
     fn end(

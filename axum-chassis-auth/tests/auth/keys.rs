@@ -1,10 +1,13 @@
 //! Keys that change, and providers that fail.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use axum_chassis_auth::testing::{Behavior, Issuer};
+use axum_chassis_testing::Process;
 
 use crate::program::{checks, eventually, get_with, metric, service};
 
@@ -200,20 +203,26 @@ fn keys_that_are_too_old_are_not_used() {
     eventually("200", || get_with(&service, "/", &token).status == 200);
 }
 
+/// Makes the second fetch of the keys stall, with a request whose key is unknown. The request waits on the connection.
+fn begin_a_stalled_fetch(issuer: &Issuer, service: &Process) -> TcpStream {
+    // The cooldown of these tests, in which no fetch begins.
+    thread::sleep(Duration::from_millis(20));
+    issuer.behave(Behavior::Stall);
+    let unknown = issuer.token("orders").header("kid", "unknown").sign();
+    let mut stream = TcpStream::connect(service.main().address()).unwrap();
+    let request = format!("GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {unknown}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    eventually("the fetch begins", || issuer.fetches() == 2);
+    stream
+}
+
 #[test]
 fn a_client_that_disconnects_does_not_cancel_the_fetch_for_others() {
-    use std::io::Write;
     let issuer = Issuer::start();
     let service = service(&issuer)
         .set("auth.refresh_cooldown", "20ms")
         .start();
-    thread::sleep(Duration::from_millis(20));
-    issuer.behave(Behavior::Stall);
-    let unknown = issuer.token("orders").header("kid", "unknown").sign();
-    let mut stream = std::net::TcpStream::connect(service.main().address()).unwrap();
-    let request = format!("GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {unknown}\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    eventually("the fetch begins", || issuer.fetches() == 2);
+    let stream = begin_a_stalled_fetch(&issuer, &service);
     drop(stream);
     issuer.rotate();
     let token = issuer.token("orders").sign();
@@ -231,19 +240,12 @@ fn a_client_that_disconnects_does_not_cancel_the_fetch_for_others() {
 
 #[test]
 fn a_fetch_that_stalls_does_not_delay_the_stop() {
-    use std::io::Write;
     let issuer = Issuer::start();
     let service = service(&issuer)
         .set("auth.refresh_cooldown", "20ms")
         .set("auth.fetch_timeout", "60s")
         .start();
-    thread::sleep(Duration::from_millis(20));
-    issuer.behave(Behavior::Stall);
-    let unknown = issuer.token("orders").header("kid", "unknown").sign();
-    let mut stream = std::net::TcpStream::connect(service.main().address()).unwrap();
-    let request = format!("GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {unknown}\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    eventually("the fetch begins", || issuer.fetches() == 2);
+    let _waiting = begin_a_stalled_fetch(&issuer, &service);
     // Without an abort, which would be after the deadline of 25 s, the exit code is 0.
     assert_eq!(service.stop().code, Some(0));
 }
