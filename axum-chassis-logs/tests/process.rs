@@ -160,22 +160,16 @@ fn start(program: &str) -> Child {
         .unwrap()
 }
 
+fn read_all(pipe: Option<impl Read>) -> String {
+    let mut text = String::new();
+    pipe.unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
 /// Its lines of JSON, what it said on standard error, and how it ended.
 fn finish(mut child: Child) -> (Vec<Value>, String, ExitStatus) {
-    let mut text = String::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    let mut errors = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut errors)
-        .unwrap();
+    let text = read_all(child.stdout.take());
+    let errors = read_all(child.stderr.take());
     let status = child.wait().unwrap();
     (json_lines(&text), errors, status)
 }
@@ -208,13 +202,7 @@ fn a_blocked_output_delays_no_request_and_every_line_is_accounted_for() {
         "a line waited for the output: {blocked}"
     );
 
-    let mut text = String::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
+    let text = read_all(child.stdout.take());
     let mut account = String::new();
     errors.read_to_string(&mut account).unwrap();
     assert!(child.wait().unwrap().success(), "{account}");
@@ -250,13 +238,7 @@ fn a_broken_output_is_survived_and_counted() {
             .take()
             .map(|mut stdin| std::io::Write::write_all(&mut stdin, b"go on\n")),
     );
-    let mut errors = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut errors)
-        .unwrap();
+    let errors = read_all(child.stderr.take());
     assert!(child.wait().unwrap().success(), "{errors}");
     assert_eq!(number(&errors, "written_to_nobody"), 0);
 }
