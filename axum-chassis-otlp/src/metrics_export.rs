@@ -367,15 +367,22 @@ mod tests {
 
     #[test]
     fn an_export_does_not_end_before_its_start_if_the_clock_steps_back() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let answering = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("an export");
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-            std::io::Write::write_all(&mut stream, answer).expect("an open connection");
-            // The rest of the request.
-            let _ = std::io::copy(&mut stream, &mut io::sink());
+        let (address, collector) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.expect("a runtime").block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+                    .await
+                    .expect("a free port");
+                address
+                    .send(listener.local_addr().expect("an address"))
+                    .expect("a waiting test");
+                axum::serve(listener, axum::Router::new().fallback(|| async {})).await
+            })
         });
+        let address = collector.recv().expect("a collector");
         // The clock was ahead at the last export.
         let ahead = u64::MAX;
         let mut thread = thread(&Metrics::new(), &format!("http://{address}/"));
@@ -383,7 +390,6 @@ mod tests {
         thread.export();
         let (_, since) = thread.deltas.as_ref().expect("differences");
         assert_eq!(*since, ahead);
-        answering.join().expect("no panic");
         assert_eq!(thread.results.accepted.load(Ordering::Relaxed), 1);
     }
 
