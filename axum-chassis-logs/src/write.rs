@@ -10,6 +10,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// 61 instructions; with divisions, it takes 108.
 static OCTETS: [([u8; 4], usize); 256] = octets();
 
+/// The two digits of each number below 100.
+static PAIRS: [[u8; 2]; 100] = pairs();
+
+const fn pairs() -> [[u8; 2]; 100] {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number][0] += (number / 10) as u8;
+        pairs[number][1] += (number % 10) as u8;
+        number += 1;
+    }
+    pairs
+}
+
 const fn octets() -> [([u8; 4], usize); 256] {
     let mut octets = [([b'.'; 4], 0); 256];
     let mut octet = 0;
@@ -164,10 +178,11 @@ pub(super) fn boolean(out: &mut Vec<u8>, value: bool) {
 
 /// Appends milliseconds with three decimals.
 pub(super) fn milliseconds(out: &mut Vec<u8>, duration: Duration) {
-    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    integer(out, micros / 1000);
+    // In 64 bits, this takes fewer instructions than `as_millis`, which has 128.
+    let seconds = duration.as_secs().saturating_mul(1000);
+    integer(out, seconds.saturating_add(duration.subsec_millis().into()));
     out.push(b'.');
-    out.extend_from_slice(&digits::<3>(micros % 1000));
+    out.extend_from_slice(&digits::<3>(duration.subsec_micros()));
 }
 
 /// Appends an address as a JSON string. An IPv4 address that is mapped into IPv6 is written as IPv4.
@@ -189,12 +204,13 @@ pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
 }
 
 /// The last `N` decimal digits of `number`.
-fn digits<const N: usize>(mut number: u64) -> [u8; N] {
+fn digits<const N: usize>(mut number: u32) -> [u8; N] {
     let mut text = [b'0'; N];
-    for digit in text.iter_mut().rev() {
-        // A single digit always fits.
-        *digit += (number % 10) as u8;
-        number /= 10;
+    // Two digits at a time: saves 40 instructions for each access line.
+    for pair in text.rchunks_mut(2) {
+        let two = PAIRS[(number % 100) as usize];
+        pair.copy_from_slice(&two[two.len() - pair.len()..]);
+        number /= 100;
     }
     text
 }
@@ -247,7 +263,7 @@ fn timestamp(since: Duration) -> Timestamp {
     }
     let mut timestamp = [b'Z'; 27];
     timestamp[..20].copy_from_slice(&text);
-    timestamp[20..26].copy_from_slice(&digits::<6>(u64::from(since.subsec_micros())));
+    timestamp[20..26].copy_from_slice(&digits::<6>(since.subsec_micros()));
     timestamp
 }
 

@@ -42,12 +42,13 @@ pub use self::settings::Settings;
 use self::slots::Slots;
 use self::tasks::ConnectionTasks;
 use self::transport::Transport;
+use crate::chunks;
 use crate::events::Events;
 use crate::limits::Limits;
 use crate::shutdown::{Phase, Shutdown};
 
 /// The maximum size of request headers, in bytes, and of the buffer of an HTTP/1 connection.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
+const MAX_HEADER_BYTES: usize = chunks::HTTP1;
 /// The maximum size, in bytes, of an HTTP/2 stream's send buffer.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// The flow-control window of an HTTP/2 stream in bytes: RFC 9113's initial value. A client may send this much before
@@ -282,8 +283,8 @@ fn protocols(settings: &Settings, tasks: ConnectionTasks) -> auto::Builder<Conne
         // The socket's `poll_flush` notices a client that disconnects while it waits for a response.
         .half_close(true)
         // hyper copies a response into one buffer instead of writing a list of parts, which saves 680 instructions a request. The buffer
-        // of a connection grows to what it has held at once, and stays this large: one chunk of 64 KiB, or almost two, because hyper takes a
-        // chunk as long as the buffer holds less than 64 KiB.
+        // of a connection grows to what it has held at once, and stays this large: one chunk of 63 KiB, or almost two, because hyper takes a
+        // chunk as long as the buffer holds less than 63 KiB.
         .writev(false)
         .max_buf_size(MAX_HEADER_BYTES);
     if settings.max_headers != HYPERS_HEADERS {

@@ -3,12 +3,12 @@
 //! | response body | the request ends | bytes counted |
 //! |---|---|---|
 //! | no body (HEAD, 101, 204, 304), or an empty body | with the response's head | 0 |
-//! | HTTP/1, in memory, at most 64 KiB | with the response's head: hyper takes both at once | the body's length |
+//! | HTTP/1, in memory, at most 63 KiB | with the response's head: hyper takes both at once | the body's length |
 //! | HTTP/1, other bodies of a known length | when hyper has taken the last byte | bytes that hyper has taken |
 //! | HTTP/2, or of an unknown length | at the end of the body | bytes that hyper has taken |
 //! | aborted before its end | when hyper drops the body: 499, or 503 at the shutdown deadline | bytes that hyper has taken |
 //!
-//! hyper takes the body in chunks, and the next chunk only once the connection has room for it. A chunk has at most 64
+//! hyper takes the body in chunks, and the next chunk only once the connection has room for it. A chunk has at most 63
 //! KiB in HTTP/1 and 16 KiB in HTTP/2, and the last chunk of an HTTP/2 stream has at most 256 bytes. After that, the
 //! connection may still contain data that the client does not read. This data counts as one request in flight
 //! (`server/socket.rs` of `axum-chassis-server`).

@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// Write the ratio that is found to bench/baseline.
     #[arg(long)]
     bless: bool,
-    /// Also measure how the cost grows with routes, connections and series.
+    /// Measure only how the cost grows with routes, connections, series, streams, bodies and log lines.
     #[arg(long)]
     growth: bool,
     /// Compare only the release profiles of the chassis.
@@ -92,6 +92,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if args.two_threads {
         return write_two_threads(&args);
     }
+    if args.growth {
+        let growth = growth::measure(args.rounds.min(5), args.seconds)?;
+        return write_measured(GROWTH, &growth);
+    }
     let turns = take_turns(&PROGRAMS, &args)?;
     let mut rows = vec![
         cpu(&turns).with_ratio(),
@@ -116,12 +120,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     write_measured(RESULTS, &measured(&PROGRAMS, &rows, &args))?;
     write_two_threads(&args)?;
     println!("{}", lines()?);
-    chart::write(&rows, &root().join("bench/chart.svg"))?;
-    if args.growth {
-        let growth = growth::measure(args.rounds.min(3), args.seconds)?;
-        write_measured(GROWTH, &growth)?;
-    }
-    Ok(())
+    chart::write(&rows, &root().join("bench/chart.svg"))
 }
 
 fn write_two_threads(args: &Args) -> Result<()> {
@@ -214,6 +213,7 @@ fn saturated(server: &programs::Running, connections: usize, seconds: u64) -> Re
     let load = Load {
         connections,
         seconds,
+        path: load::PATH,
         script: None,
         shares_processors: false,
     };

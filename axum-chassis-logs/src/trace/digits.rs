@@ -14,31 +14,30 @@ impl<const N: usize> fmt::Display for Digits<N> {
 /// All 32 hexadecimal digits of a number.
 pub(super) fn hex(number: u128) -> [u8; 32] {
     let mut text = [0; 32];
-    let (high, low) = text.split_at_mut(16);
-    high.copy_from_slice(&digits((number >> 64) as u64));
-    low.copy_from_slice(&digits(number as u64));
+    text.copy_from_slice(pairs(&number.to_be_bytes()).as_flattened());
     text
 }
 
 /// All sixteen hexadecimal digits of a number.
 pub(crate) fn digits(number: u64) -> [u8; 16] {
     let mut text = [0; 16];
-    let (high, low) = text.split_at_mut(8);
-    high.copy_from_slice(&eight_digits(number >> 32));
-    low.copy_from_slice(&eight_digits(number & 0xffff_ffff));
+    text.copy_from_slice(pairs(&number.to_be_bytes()).as_flattened());
     text
 }
 
-/// The eight digits of a 32-bit number, computed in parallel in one 64-bit word.
-fn eight_digits(mut word: u64) -> [u8; 8] {
-    // Spread the number out: each byte gets four bits, which are one digit.
-    word = (word << 16 | word) & 0x0000_ffff_0000_ffff;
-    word = (word << 8 | word) & 0x00ff_00ff_00ff_00ff;
-    word = (word << 4 | word) & 0x0f0f_0f0f_0f0f_0f0f;
-    // A byte of `letters` is 1 if its digit is ten or more, which is written as a letter.
-    let letters = (word + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
-    let text = word + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10);
-    text.to_be_bytes()
+/// The two digits of each byte.
+///
+/// This is not inlined, so that the bytes are in memory and not in registers: only then does the compiler use short vector code, which
+/// saves about 50 instructions for each request.
+#[inline(never)]
+fn pairs<const N: usize>(bytes: &[u8; N]) -> [[u8; 2]; N] {
+    bytes.map(|byte| {
+        // Each half of this word gets four bits, which are one digit. The first digit is in the lower half.
+        let word = u16::from(byte) >> 4 | (u16::from(byte) << 8) & 0x0f00;
+        // A half of `letters` is 1 if its digit is ten or more, which is written as a letter.
+        let letters = (word + 0x0606) >> 4 & 0x0101;
+        (word + 0x3030 + letters * u16::from(b'a' - b'0' - 10)).to_le_bytes()
+    })
 }
 
 /// Parses digits. Returns `None` for upper-case digits, which W3C Trace Context forbids.

@@ -67,7 +67,7 @@ impl RefusalKind {
         match self {
             Self::Malformed => "the request is not valid HTTP",
             Self::HeadTooLarge => {
-                "the request has more headers than server.max_headers, or more than 64 KiB of them"
+                "the request has more headers than server.max_headers, or more than 63 KiB of them"
             }
             Self::Http2 => "the client breaks the rules of HTTP/2",
             Self::ProxyProtocol => {

@@ -19,9 +19,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
+    let filter = std::env::var("BENCH_FILTER").unwrap_or_else(|_| "info".to_owned());
     tracing_subscriber::fmt()
         .json()
-        .with_env_filter(EnvFilter::new("info"))
+        .with_env_filter(EnvFilter::new(filter))
         .init();
     if let Some(lines) = routes::lines() {
         let _request = info_span!("request", method = "GET", path = "/orders/7").entered();

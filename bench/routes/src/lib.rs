@@ -1,10 +1,15 @@
 //! The routes that every program of the benchmark serves, and its environment variables.
 
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use tracing::debug;
+
+/// The size of a large response, in bytes.
+const LARGE: usize = 1_000_000;
 
 #[derive(Deserialize, Serialize)]
 struct Order {
@@ -13,12 +18,15 @@ struct Order {
     pieces: u32,
 }
 
-/// One order to read, one to write, a status on demand, and as many more routes as asked for.
+/// One order to read, one to write, large bodies, log lines, a status on demand, and as many more routes as asked for.
 pub fn router() -> Router {
+    let large = Bytes::from(vec![b'x'; LARGE]);
     let router = Router::new()
         .route("/", get("hello"))
         .route("/orders", axum::routing::post(write))
         .route("/orders/{id}", get(read))
+        .route("/large", get(async move || large).post(count))
+        .route("/lines", get(log))
         .route("/status/{code}/a", get(status).post(status))
         .route("/status/{code}/b", get(status).post(status))
         .route("/status/{code}/c", get(status).post(status))
@@ -57,6 +65,18 @@ async fn read(Path(id): Path<u64>) -> Json<Order> {
 
 async fn write(Json(order): Json<Order>) -> (StatusCode, Json<Order>) {
     (StatusCode::CREATED, Json(order))
+}
+
+/// Reads a body. Returns its length.
+async fn count(body: Bytes) -> String {
+    body.len().to_string()
+}
+
+/// Logs 100 lines at the level `debug`.
+async fn log() {
+    for number in 0..100 {
+        debug!(number, item = "teapot", pieces = 1, "order taken");
+    }
 }
 
 async fn status(Path(code): Path<u16>) -> StatusCode {

@@ -1,64 +1,114 @@
 //! Measures how the cost of a request grows with routes, connections and series, compared with bare axum.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::net::SocketAddr;
 
 use anyhow::Result;
 
 use super::load::{self, Load};
-use super::programs::{BARE, CHASSIS, Conditions, Program, root};
+use super::programs::{BARE, BARE_HTTP2, CHASSIS, Conditions, HAND, Program, root};
 use super::table::{median, number};
 
-/// The load of one measurement. The cases come in pairs: a quantity is small in the first one and large in the second.
+/// The load of one measurement. Most cases come in pairs: a quantity is small in the first one and large in the second.
+#[derive(Clone, Copy)]
 struct Case {
     what: &'static str,
+    /// The program that the chassis is compared with.
+    other: Program,
     connections: usize,
     extra_routes: usize,
-    /// Requests to 64 combinations of route, method and status, instead of one.
-    mixed: bool,
+    traffic: Traffic,
 }
 
-const CASES: [Case; 6] = [
-    case("7 routes", 64, 0, false),
-    case("1,007 routes", 64, 1000, false),
-    case("8 connections", 8, 0, false),
-    case("5,000 connections, their setup included", 5000, 0, false),
-    case("1 (route, method, status)", 64, 0, false),
-    case("64 (route, method, status)", 64, 0, true),
+#[derive(Clone, Copy)]
+enum Traffic {
+    /// Requests for one path.
+    Path(&'static str),
+    /// Requests that a Lua script in `bench/` creates.
+    Script(&'static str),
+    /// Requests for one path over HTTP/2, 64 at a time on each connection.
+    Http2,
+}
+
+const CASE: Case = Case {
+    what: "",
+    other: BARE,
+    connections: 64,
+    extra_routes: 0,
+    traffic: Traffic::Path(load::PATH),
+};
+
+const CASES: [Case; 9] = [
+    Case {
+        what: "9 routes",
+        ..CASE
+    },
+    Case {
+        what: "1,009 routes",
+        extra_routes: 1000,
+        ..CASE
+    },
+    Case {
+        what: "8 connections",
+        connections: 8,
+        ..CASE
+    },
+    Case {
+        what: "5,000 connections, their setup included",
+        connections: 5000,
+        ..CASE
+    },
+    Case {
+        what: "1 (route, method, status)",
+        ..CASE
+    },
+    Case {
+        what: "64 (route, method, status)",
+        traffic: Traffic::Script("mixed.lua"),
+        ..CASE
+    },
+    Case {
+        what: "HTTP/2, 8 connections with 64 streams each",
+        other: BARE_HTTP2,
+        connections: 8,
+        traffic: Traffic::Http2,
+        ..CASE
+    },
+    Case {
+        what: "responses of 1 MB",
+        traffic: Traffic::Path("/large"),
+        ..CASE
+    },
+    Case {
+        what: "request bodies of 1 MB",
+        traffic: Traffic::Script("upload.lua"),
+        ..CASE
+    },
 ];
 
-const fn case(what: &'static str, connections: usize, extra_routes: usize, mixed: bool) -> Case {
-    Case {
-        what,
-        connections,
-        extra_routes,
-        mixed,
-    }
-}
+/// Each request logs 100 lines at the level `debug`. Bare axum writes no logs.
+const LINES: Case = Case {
+    what: "100 log lines in each request",
+    other: HAND,
+    traffic: Traffic::Path("/lines"),
+    ..CASE
+};
+const LINES_FILTER: &str = "info,routes=debug";
 
 /// A table of CPU microseconds a request in each case, and the time of small and large scrapes.
 pub(super) fn measure(rounds: usize, seconds: u64) -> Result<String> {
+    for program in [BARE, BARE_HTTP2, HAND, CHASSIS] {
+        program.build()?;
+    }
     let mut out = format!(
         "Server CPU per request, medians of {rounds} rounds of {seconds} s:\n\n\
          | | bare axum | chassis | ratio |\n|---|---:|---:|---:|\n"
     );
     for case in &CASES {
-        eprintln!("growth: {}", case.what);
-        let (mut bare, mut chassis, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            let one = case.cost(BARE, seconds)?;
-            let other = case.cost(CHASSIS, seconds)?;
-            bare.push(one);
-            chassis.push(other);
-            ratios.push(other / one);
-        }
-        let [bare, chassis, ratio] = [bare, chassis, ratios].map(|values| median(&values));
-        writeln!(
-            out,
-            "| {} | {bare:.2} µs | {chassis:.2} µs | {ratio:.2} |",
-            case.what
-        )?;
+        case.measure(&mut out, rounds, seconds, None)?;
     }
+    out.push_str("\n| | hand-assembled | chassis | ratio |\n|---|---:|---:|---:|\n");
+    LINES.measure(&mut out, rounds, seconds, Some(LINES_FILTER))?;
     out.push_str(&scrapes()?);
     Ok(out)
 }
@@ -66,28 +116,63 @@ pub(super) fn measure(rounds: usize, seconds: u64) -> Result<String> {
 // === impl Case ===
 
 impl Case {
-    fn cost(&self, program: Program, seconds: u64) -> Result<f64> {
+    /// Writes a row of the table.
+    fn measure(
+        &self,
+        out: &mut String,
+        rounds: usize,
+        seconds: u64,
+        filter: Option<&'static str>,
+    ) -> Result<()> {
+        eprintln!("growth: {}", self.what);
+        let (mut others, mut chassis, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let one = self.cost(self.other, seconds, filter)?;
+            let two = self.cost(CHASSIS, seconds, filter)?;
+            others.push(one);
+            chassis.push(two);
+            ratios.push(two / one);
+        }
+        let [other, chassis, ratio] = [others, chassis, ratios].map(|values| median(&values));
+        let what = self.what;
+        writeln!(
+            out,
+            "| {what} | {other:.2} µs | {chassis:.2} µs | {ratio:.2} |"
+        )?;
+        Ok(())
+    }
+
+    fn cost(&self, program: Program, seconds: u64, filter: Option<&'static str>) -> Result<f64> {
         let server = program.serve(Conditions {
             extra_routes: self.extra_routes,
+            // Twice as many, because those of the first second may still be closing.
+            connections: 2 * self.connections,
+            filter,
             ..Conditions::default()
         })?;
-        let script = script();
-        let load = |seconds| Load {
-            connections: self.connections,
-            seconds,
-            script: self.mixed.then_some(script.as_path()),
-            shares_processors: false,
-        };
         // A first second of load is not measured: the server reaches this number of connections for the first time.
-        load::saturate(server.address, &load(1))?;
+        self.load(server.address, 1)?;
         let before = server.cpu()?;
-        let (requests, _) = load::saturate(server.address, &load(seconds))?;
+        let requests = self.load(server.address, seconds)?;
         Ok((server.cpu()? - before) / requests * 1e6)
     }
-}
 
-fn script() -> PathBuf {
-    root().join("bench/mixed.lua")
+    /// Returns the number of requests.
+    fn load(&self, address: SocketAddr, seconds: u64) -> Result<f64> {
+        let (path, script) = match self.traffic {
+            Traffic::Http2 => return load::saturate_http2(address, self.connections, seconds),
+            Traffic::Path(path) => (path, None),
+            Traffic::Script(name) => (load::PATH, Some(root().join("bench").join(name))),
+        };
+        let load = Load {
+            connections: self.connections,
+            seconds,
+            path,
+            script: script.as_deref(),
+            shares_processors: false,
+        };
+        Ok(load::saturate(address, &load)?.0)
+    }
 }
 
 /// The time of a scrape with few series and with many.

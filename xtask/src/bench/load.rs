@@ -14,7 +14,8 @@ use super::programs::on_processors;
 pub(super) struct Load<'a> {
     pub(super) connections: usize,
     pub(super) seconds: u64,
-    /// A Lua script that creates the requests. Without one, all requests are for the same path.
+    pub(super) path: &'static str,
+    /// A Lua script that creates the requests. Without one, all requests are for `path`.
     pub(super) script: Option<&'a Path>,
     /// Two threads that run on the server's processors, instead of one thread on a processor of its own.
     pub(super) shares_processors: bool,
@@ -36,7 +37,7 @@ pub(super) fn saturate(address: SocketAddr, load: &Load<'_>) -> Result<(f64, f64
         wrk.arg("--script").arg(script);
     }
     let output = wrk
-        .arg(format!("http://{address}{PATH}"))
+        .arg(format!("http://{address}{}", load.path))
         .output()
         .context("`taskset` or `wrk` does not start")?;
     let text = String::from_utf8(output.stdout)?;
@@ -54,6 +55,31 @@ pub(super) fn saturate(address: SocketAddr, load: &Load<'_>) -> Result<(f64, f64
         "requests failed: {text}"
     );
     Ok((requests, seconds))
+}
+
+/// Sends requests over HTTP/2 as fast as they are answered, 64 at a time on each connection. Returns their number.
+pub(super) fn saturate_http2(address: SocketAddr, connections: usize, seconds: u64) -> Result<f64> {
+    let mut h2load = on_processors("1");
+    h2load
+        .args(["h2load", "--max-concurrent-streams=64"])
+        .arg(format!("--clients={connections}"))
+        .arg(format!("--duration={seconds}"))
+        .arg(format!("http://{address}{PATH}"));
+    let output = h2load.output().context("`h2load` does not start")?;
+    let text = String::from_utf8(output.stdout)?;
+    // "requests: 12345 total, 12345 started, 12345 done, 12345 succeeded, 0 failed, 0 errored, 0 timeout"
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("requests: "));
+    let line = line.with_context(|| format!("h2load says {text:?}"))?;
+    ensure!(
+        line.contains(" 0 failed, 0 errored"),
+        "requests failed: {line}"
+    );
+    let done = line
+        .split(", ")
+        .find_map(|part| part.strip_suffix(" succeeded"));
+    Ok(done.context("succeeded")?.parse()?)
 }
 
 /// Sends `rate` requests a second for `duration`. Returns the 99th percentile of their latencies. Each latency counts

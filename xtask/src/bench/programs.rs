@@ -14,6 +14,8 @@ use anyhow::{Context, Result, bail, ensure};
 pub(super) struct Program {
     pub(super) name: &'static str,
     package: &'static str,
+    binary: &'static str,
+    features: &'static str,
     profile: &'static str,
     env: &'static [(&'static str, &'static str)],
 }
@@ -21,24 +23,38 @@ pub(super) struct Program {
 pub(super) const BARE: Program = Program {
     name: "bare axum",
     package: "bare",
+    binary: "bare",
+    features: "",
     profile: "release",
     env: &[],
+};
+/// The same with HTTP/2.
+pub(super) const BARE_HTTP2: Program = Program {
+    binary: "bare-http2",
+    features: "http2",
+    ..BARE
 };
 pub(super) const HAND: Program = Program {
     name: "hand-assembled",
     package: "hand",
+    binary: "hand",
+    features: "",
     profile: "release",
     env: &[],
 };
 pub(super) const CHASSIS: Program = Program {
     name: "chassis",
     package: "chassis",
+    binary: "chassis",
+    features: "",
     profile: "release",
     env: &[],
 };
 pub(super) const QUIET: Program = Program {
     name: "chassis, no access log",
     package: "chassis",
+    binary: "chassis",
+    features: "",
     profile: "release",
     env: &[("APP__LOGS__ACCESS", "false")],
 };
@@ -52,6 +68,8 @@ pub(super) struct Conditions {
     pub(super) extra_routes: usize,
     /// The maximum number of connections; 0 for the program's default.
     pub(super) connections: usize,
+    /// The log filter; `None` for the program's default.
+    pub(super) filter: Option<&'static str>,
     /// Runs the program on the processors that the load uses too.
     pub(super) shares_processors: bool,
     /// Runs the program under valgrind, which is slow, and counts these events.
@@ -88,13 +106,17 @@ impl Program {
     /// Builds the program on its own, so that no other program adds features to its crates.
     pub(super) fn build(self) -> Result<()> {
         let args = ["--profile", self.profile, "--package", self.package];
-        let status = cargo().arg("build").args(args).status()?;
-        ensure!(status.success(), "{} does not build", self.package);
+        let status = cargo()
+            .arg("build")
+            .args(args)
+            .args(["--bin", self.binary, "--features", self.features])
+            .status()?;
+        ensure!(status.success(), "{} does not build", self.binary);
         Ok(())
     }
 
     pub(super) fn path(self) -> PathBuf {
-        target().join(self.profile).join(self.package)
+        target().join(self.profile).join(self.binary)
     }
 
     /// The number of crates that the program is built from, without its own two.
@@ -172,6 +194,11 @@ impl Program {
         if conditions.connections > 0 {
             let connections = conditions.connections.to_string();
             command.env("APP__SERVER__MAX_CONNECTIONS", connections);
+        }
+        if let Some(filter) = conditions.filter {
+            command
+                .env("APP__LOGS__FILTER", filter)
+                .env("BENCH_FILTER", filter);
         }
         let started = Instant::now();
         let mut child = command

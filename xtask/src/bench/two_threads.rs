@@ -47,6 +47,7 @@ impl SharedTurn {
         let load = |seconds| Load {
             connections: 64,
             seconds,
+            path: load::PATH,
             script: None,
             shares_processors: true,
         };
