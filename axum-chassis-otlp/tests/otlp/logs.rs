@@ -198,7 +198,7 @@ fn an_export_is_retried_after_429() {
 
 #[test]
 fn without_a_collector_the_waiting_records_stay_within_the_log_buffer() {
-    let endpoint = format!("http://{}", unused_address());
+    let endpoint = unused_address();
     let program = exporting(&endpoint).set("logs.buffer", "8KiB").start();
     let no_room = r#"log_records_dropped_total{reason="no_room"}"#;
     eventually("records are dropped", || {
