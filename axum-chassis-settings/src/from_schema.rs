@@ -182,6 +182,10 @@ fn choice(words: &[Json]) -> Shape {
 
 /// Joins several shapes into one: `null` makes it optional, and words and tables are combined.
 fn either(shapes: impl IntoIterator<Item = Shape>) -> Shape {
+    let shapes: Vec<Shape> = shapes.into_iter().collect();
+    let kinds = shapes.iter().flat_map(|shape| &shape.kinds);
+    let tables = kinds.filter(|kind| matches!(kind, Kind::Table(_)));
+    let is_enum = tables.count() > 1;
     let mut joined = Shape::default();
     let mut variants = Vec::new();
     for shape in shapes {
@@ -189,7 +193,7 @@ fn either(shapes: impl IntoIterator<Item = Shape>) -> Shape {
         joined.public |= shape.public;
         joined.optional |= shape.optional;
         for kind in shape.kinds {
-            if let Kind::Table(table) = &kind {
+            if let (Kind::Table(table), true) = (&kind, is_enum) {
                 variants.push(table.clone());
             }
             let alike = |other: &&mut Kind| discriminant(*other) == discriminant(&kind);
@@ -213,17 +217,17 @@ fn either(shapes: impl IntoIterator<Item = Shape>) -> Shape {
         Kind::Table(table) => Some(table),
         _ => None,
     });
-    if let Some(table) = table.filter(|_| variants.len() > 1) {
+    if let Some(table) = table.filter(|_| is_enum) {
         table.enums = vec![variants];
     }
     joined
 }
 
 /// Joins two schemas of the same value.
-fn both(one: Shape, other: Shape) -> Shape {
-    let kinds = match (&one.kinds[..], &other.kinds[..]) {
+pub(crate) fn both(mut one: Shape, mut other: Shape) -> Shape {
+    let kinds = match (&mut one.kinds[..], &mut other.kinds[..]) {
         ([Kind::Table(one)], [Kind::Table(other)]) => {
-            vec![Kind::Table(join(one.clone(), other.clone()))]
+            vec![Kind::Table(join(take(one), take(other)))]
         }
         ([] | [Kind::Any], _) => other.kinds,
         _ => one.kinds,

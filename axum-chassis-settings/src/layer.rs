@@ -15,7 +15,11 @@ const SECRET: &str = "secret ";
 const ROOT: &str = "settings";
 
 /// Merges several tables: the last one that sets a key wins.
-pub(crate) fn merge(tables: Vec<Value>) -> Result<Value, ConfigError> {
+pub(crate) fn merge(mut tables: Vec<Value>) -> Result<Value, ConfigError> {
+    // `config` clones each value several times, and most layers are empty or one table.
+    if tables.len() < 2 {
+        return Ok(tables.pop().unwrap_or_else(|| Values::new().into()));
+    }
     // A `Config` is a source itself.
     let source = |table| {
         let mut source = Config::default();

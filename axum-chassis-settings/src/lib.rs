@@ -247,7 +247,8 @@ fn settle<A: SettingsSchema, B: SettingsSchema>(
     shapes: &Shapes,
     findings: &mut Findings,
 ) -> Result<Option<Loaded<A, B>>, ConfigError> {
-    let mut merged = merge(Vec::new())?;
+    let mut layers = layers.into_iter().filter(|parts| !parts.is_empty());
+    let mut merged = merge(layers.next().unwrap_or_default())?;
     for parts in layers {
         let layer = merge(parts)?;
         variants::displace(&mut merged, &layer, &shapes.all);

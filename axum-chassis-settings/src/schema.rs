@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{Schema, json_schema};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use crate::shape::Shape;
 use crate::{SettingsSchema, from_schema};
@@ -48,11 +48,11 @@ pub(crate) struct Shapes {
 
 pub(crate) fn shapes<A: SettingsSchema, B: SettingsSchema>() -> Shapes {
     let (halves, definitions) = halves::<A, B>();
-    let read = |schema: &Json| from_schema::shape(schema, &definitions);
+    let [framework, service] = halves.map(|half| from_schema::shape(&half, &definitions));
     Shapes {
-        framework: read(&halves[0]),
-        service: read(&halves[1]),
-        all: read(&json!({ "allOf": halves })),
+        all: from_schema::both(framework.clone(), service.clone()),
+        framework,
+        service,
     }
 }
 
