@@ -32,9 +32,9 @@ use crate::variables::{self, LogVariables};
 /// A thread of its own converts and sends lines that are formatted anyway, so requests cost the same with and without
 /// the export. Lines that wait for the collector share the memory limit `logs.buffer` with those that wait for the output.
 #[derive(Clone)]
-pub struct LogsExport(Option<Arc<Export>>);
+pub struct LogsExport(Option<Arc<LogExport>>);
 
-struct Export {
+struct LogExport {
     variables: LogVariables,
     name: &'static str,
     version: &'static str,
@@ -64,7 +64,7 @@ impl LogsExport {
         let variables = variables::logs(&|name| std::env::var_os(name))
             .map_err(|invalid| Error::Settings(invalid.into()))?;
         Ok(Self(variables.map(|variables| {
-            Arc::new(Export {
+            Arc::new(LogExport {
                 variables,
                 name,
                 version,
@@ -169,9 +169,9 @@ impl fmt::Debug for LogsExport {
     }
 }
 
-// === impl Export ===
+// === impl LogExport ===
 
-impl Export {
+impl LogExport {
     fn start(&self, logs: &Logs) -> io::Result<()> {
         let Some(reader) = logs.reader() else {
             tracing::warn!(
@@ -182,7 +182,7 @@ impl Export {
         let reader = Arc::new(reader);
         let variables = &self.variables;
         let resource = resource(&variables.resource, self.name, self.version);
-        let thread = ExportThread {
+        let thread = LogThread {
             client: Client::new(variables.collector.clone(), self.stopping.subscribe())?,
             reader: reader.clone(),
             resource: (&resource).into(),
@@ -190,7 +190,7 @@ impl Export {
             batch: variables.batch,
             counts: self.counts.clone(),
             flushes: self.flushes.clone(),
-            reports: Reports::default(),
+            reports: LogReports::default(),
         };
         std::thread::Builder::new()
             .name("otlp-logs".to_owned())
@@ -227,7 +227,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct ExportThread {
+struct LogThread {
     client: Client,
     reader: Arc<LineReader>,
     resource: ResourceAttributesWithSchema,
@@ -236,12 +236,12 @@ struct ExportThread {
     batch: usize,
     counts: Arc<LogCounts>,
     flushes: Arc<Mutex<Vec<mpsc::Sender<()>>>>,
-    reports: Reports,
+    reports: LogReports,
 }
 
 /// The reports about the export in the log. Their rate is limited, because each report is exported too.
 #[derive(Debug, Default)]
-struct Reports {
+struct LogReports {
     last: Option<Instant>,
     /// The number of lost records that have been reported.
     lost: u64,
@@ -249,7 +249,7 @@ struct Reports {
     warnings: Warnings,
 }
 
-impl ExportThread {
+impl LogThread {
     fn run(mut self) {
         let mut lines = Vec::new();
         loop {
@@ -315,7 +315,7 @@ impl ExportThread {
     }
 }
 
-impl Reports {
+impl LogReports {
     /// Logs lost records, the end of the losses, and warnings of the collector.
     fn report(&mut self, result: &Result<Accepted, String>, lost: u64) {
         let is_due = self.last.is_none_or(|at| at.elapsed() >= BETWEEN_REPORTS);
