@@ -63,6 +63,7 @@ mod line;
 mod output;
 mod panics;
 mod queue;
+mod reader;
 mod recent;
 mod record;
 pub mod trace;
@@ -92,6 +93,8 @@ pub use self::install::{TracingLayer, install_with_layers};
 use self::line::{Line, Style};
 pub use self::output::Output;
 use self::queue::LineQueue;
+use self::reader::Copies;
+pub use self::reader::LineReader;
 use self::recent::Recent;
 pub use self::record::FinishedRequest;
 
@@ -149,6 +152,7 @@ struct LogsState {
     access: bool,
     filter: Filter,
     queue: Arc<LineQueue>,
+    copies: Arc<Copies>,
     recent: Recent,
     panics: AtomicU64,
     /// Whether records of the `log` crate go to these logs.
@@ -195,13 +199,16 @@ pub fn start(settings: &Settings, output: Output) -> Result<Logs, SetupError> {
     let report = move |lines, out: &mut Vec<u8>| report_dropped(style, lines, out);
     let filter = Filter::new(&settings.filter).map_err(SetupError::Filter)?;
     let bound = usize::try_from(settings.buffer.bytes()).unwrap_or(usize::MAX);
-    let queue = writer::start(output.write, bound, Box::new(report)).map_err(SetupError::Thread)?;
+    let copies = Arc::<Copies>::default();
+    let queue = writer::start(output.write, bound, Box::new(report), copies.clone())
+        .map_err(SetupError::Thread)?;
     Ok(Logs {
         shared: Arc::new(LogsState {
             style,
             access: settings.access,
             filter,
             queue,
+            copies,
             recent: Recent::default(),
             panics: AtomicU64::new(0),
             is_installed: AtomicBool::new(false),
@@ -305,6 +312,14 @@ impl Logs {
     /// Waits until all lines so far are written, but at most for `timeout`. Returns whether they were written.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.shared.queue.flush(timeout)
+    }
+
+    /// A reader of all lines from now on, in JSON, for another output. `None` if the lines are text. While it exists, the
+    /// lines that wait for it and those that wait for the output have half of `logs.buffer` each. Only one reader can
+    /// exist at a time.
+    pub fn reader(&self) -> Option<LineReader> {
+        let is_json = self.shared.style == Style::Json;
+        is_json.then(|| LineReader::new(self.shared.queue.clone(), self.shared.copies.clone()))
     }
 
     /// The number of lines that were produced at `level`, including dropped ones.

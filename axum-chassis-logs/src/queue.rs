@@ -18,7 +18,6 @@ use super::sync::{Condvar, Mutex, MutexGuard};
 const LINGER: Duration = Duration::from_millis(5);
 
 pub(super) struct LineQueue {
-    bound: usize,
     state: Mutex<QueueState>,
     /// Wakes the writer.
     work: Condvar,
@@ -28,6 +27,7 @@ pub(super) struct LineQueue {
 
 #[derive(Default)]
 struct QueueState {
+    bound: usize,
     /// Lines that wait.
     bytes: Vec<u8>,
     /// The number of bytes that the writer is writing.
@@ -55,8 +55,10 @@ impl LineQueue {
     /// A queue of up to `bound` bytes.
     pub(super) fn new(bound: usize) -> Self {
         Self {
-            bound,
-            state: Mutex::default(),
+            state: Mutex::new(QueueState {
+                bound,
+                ..QueueState::default()
+            }),
             work: Condvar::new(),
             written: Condvar::new(),
         }
@@ -67,14 +69,14 @@ impl LineQueue {
         let mut state = self.lock();
         state.lines[index(level)] += 1;
         let waiting = state.bytes.len() + state.in_flight;
-        if state.closed || waiting + line.len() > self.bound {
+        if state.closed || waiting + line.len() > state.bound {
             state.dropped += 1;
             state.unreported += 1;
             return;
         }
         state.bytes.extend_from_slice(line);
         state.queued += line.len() as u64;
-        let half_full = state.bytes.len() > self.bound / 2;
+        let half_full = state.bytes.len() > state.bound / 2;
         let wake = state.idle || (half_full && !state.hurry);
         state.idle = false;
         state.hurry |= half_full;
@@ -114,6 +116,15 @@ impl LineQueue {
     /// The number of lines that did not reach the output.
     pub(super) fn dropped(&self) -> u64 {
         self.lock().dropped
+    }
+
+    pub(super) fn bound(&self) -> usize {
+        self.lock().bound
+    }
+
+    /// Changes the bound, for new lines.
+    pub(super) fn set_bound(&self, bound: usize) {
+        self.lock().bound = bound;
     }
 
     /// Makes the writer end after it has written all queued lines.

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::queue::LineQueue;
+use super::reader::Copies;
 
 /// The capacity that a buffer keeps between bursts.
 const KEEP: usize = 256 * 1024;
@@ -20,12 +21,14 @@ pub(super) fn start(
     output: Box<dyn Write + Send>,
     bound: usize,
     report: DropReport,
+    copies: Arc<Copies>,
 ) -> io::Result<Arc<LineQueue>> {
     let queue = Arc::new(LineQueue::new(bound));
     let writer = Writer {
         queue: queue.clone(),
         output,
         report,
+        copies,
         torn: false,
     };
     thread::Builder::new()
@@ -38,6 +41,7 @@ struct Writer {
     queue: Arc<LineQueue>,
     output: Box<dyn Write + Send>,
     report: DropReport,
+    copies: Arc<Copies>,
     /// The last write ended within a line.
     torn: bool,
 }
@@ -51,6 +55,8 @@ impl Writer {
             if unreported > 0 {
                 (self.report)(unreported, &mut batch);
             }
+            // Before the write, so that the reader does not wait for the output.
+            self.copies.add(&batch);
             let lost = self.write(&batch);
             self.queue.settle(lost);
             if batch.capacity() > KEEP && batch.len() < KEEP {
@@ -148,7 +154,7 @@ mod tests {
             written: Arc::clone(&written),
             allowance: allowance.clone(),
         };
-        let queue = start(Box::new(output), 1 << 20, report()).unwrap();
+        let queue = start(Box::new(output), 1 << 20, report(), Arc::default()).unwrap();
         queue.push(Level::INFO, b"first\n");
         assert!(queue.flush(SOON));
         queue.push(Level::INFO, b"second\n");
@@ -183,7 +189,7 @@ mod tests {
     fn bytes_being_written_count_towards_the_limit() {
         let (writes, written) = mpsc::channel();
         let (open, gate) = mpsc::channel();
-        let queue = start(Box::new(Gated(writes, gate)), 10, report()).unwrap();
+        let queue = start(Box::new(Gated(writes, gate)), 10, report(), Arc::default()).unwrap();
         queue.push(Level::INFO, b"12345\n");
         assert_eq!(written.recv_timeout(SOON), Ok(6));
         queue.push(Level::INFO, b"789\n");
@@ -201,7 +207,13 @@ mod tests {
     fn queued_lines_are_one_write() {
         let (writes, written) = mpsc::channel();
         let (open, gate) = mpsc::channel();
-        let queue = start(Box::new(Gated(writes, gate)), 1 << 20, report()).unwrap();
+        let queue = start(
+            Box::new(Gated(writes, gate)),
+            1 << 20,
+            report(),
+            Arc::default(),
+        )
+        .unwrap();
         for _ in 0..3 {
             open.send(()).unwrap();
         }
@@ -221,7 +233,7 @@ mod tests {
             written: Arc::clone(&written),
             allowance: Arc::new(Mutex::new(1000)),
         };
-        let queue = start(Box::new(output), 1 << 20, report()).unwrap();
+        let queue = start(Box::new(output), 1 << 20, report(), Arc::default()).unwrap();
         queue.push(Level::INFO, b"last\n");
         queue.close();
         let deadline = Instant::now() + SOON;

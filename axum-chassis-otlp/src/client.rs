@@ -41,7 +41,7 @@ pub(crate) struct Client {
 /// The content of a successful response.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Accepted {
-    /// The number of spans or data points that the collector did not accept.
+    /// The number of spans, data points or log records that the collector did not accept.
     pub(crate) rejected: u64,
     /// The reason, or a warning if nothing was rejected. Usually empty.
     pub(crate) message: String,
@@ -206,7 +206,7 @@ fn compressed(body: &[u8]) -> Vec<u8> {
     written.expect("a vector accepts all bytes")
 }
 
-/// Reads the body of a successful response. The responses for traces and for metrics have the same encoding.
+/// Reads the body of a successful response. The responses for all signals have the same encoding.
 fn accepted(body: &[u8]) -> Accepted {
     // Some collectors return an empty body or a text instead.
     let response = ExportTraceServiceResponse::decode(body).unwrap_or_default();

@@ -1,17 +1,17 @@
-//! Exports traces and metrics of a service on [`axum_chassis`] with OpenTelemetry's protocol (OTLP). A trace contains the
-//! service's requests and the `tracing` spans of its handlers. The metrics are those of `/metrics`.
+//! Exports traces, metrics and logs of a service on [`axum_chassis`] with OpenTelemetry's protocol (OTLP). A trace contains the
+//! service's requests and the `tracing` spans of its handlers. The metrics are those of `/metrics`, and the
+//! log records are the lines of the log.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
 //!
 //! use axum::{Router, routing::get};
 //! use axum_chassis::Service;
-//! use axum_chassis_otlp::{MetricsExport, Traces};
+//! use axum_chassis_otlp::Otlp;
 //!
 //! fn main() -> ExitCode {
 //!     Service::<()>::new("orders", env!("CARGO_PKG_VERSION"))
-//!         .export(Traces::from_env)
-//!         .export(MetricsExport::from_env)
+//!         .export(Otlp::from_env)
 //!         .run(async |_| Ok(Router::new().route("/", get("hello"))))
 //! }
 //! ```
@@ -33,9 +33,12 @@
 mod client;
 mod convert;
 mod exporting;
+mod log_record;
+mod logs_export;
 mod metrics_export;
 #[cfg(not(feature = "tls"))]
 mod no_tls;
+mod otlp;
 mod parent;
 mod queue;
 mod reader;
@@ -57,7 +60,9 @@ use tracing_subscriber::layer::{Identity, Layer};
 use tracing_subscriber::registry::Registry;
 
 use self::exporting::Exporting;
+pub use self::logs_export::LogsExport;
 pub use self::metrics_export::MetricsExport;
+pub use self::otlp::Otlp;
 use self::span::RequestSpans;
 
 /// The export of this process's traces. Cheap to clone; clones share their state.

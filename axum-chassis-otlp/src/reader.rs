@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub(crate) enum Signal {
     Traces,
     Metrics,
+    Logs,
 }
 
 /// A variable that is set.
@@ -38,6 +39,7 @@ impl Signal {
         match self {
             Self::Traces => "TRACES",
             Self::Metrics => "METRICS",
+            Self::Logs => "LOGS",
         }
     }
 
@@ -46,6 +48,7 @@ impl Signal {
         match self {
             Self::Traces => "v1/traces",
             Self::Metrics => "v1/metrics",
+            Self::Logs => "v1/logs",
         }
     }
 }

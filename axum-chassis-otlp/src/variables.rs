@@ -63,6 +63,17 @@ pub(crate) struct MetricVariables {
     pub(crate) is_delta: bool,
 }
 
+/// The parsed variables of the export of logs.
+#[derive(Debug, PartialEq)]
+pub(crate) struct LogVariables {
+    pub(crate) collector: Collector,
+    pub(crate) resource: ResourceVariables,
+    /// The maximum number of records in one request to the collector.
+    pub(crate) batch: usize,
+    /// The time a record waits for others of its batch.
+    pub(crate) delay: Duration,
+}
+
 /// Parses the variables of the export of traces. `variable` returns the value of a variable by name. Returns `None` if
 /// nothing is to be exported.
 ///
@@ -134,6 +145,30 @@ pub(crate) fn metrics(
         resource: reader.resource(),
         interval: reader.millis("OTEL_METRIC_EXPORT_INTERVAL", 60_000),
         is_delta,
+    };
+    reader.finish(Some(variables))
+}
+
+/// Parses the variables of the export of logs, like [`traces`]. The setting `logs.buffer` takes the place of
+/// `OTEL_BLRP_MAX_QUEUE_SIZE`.
+///
+/// # Errors
+/// If variables are invalid, with the errors of all of them.
+pub(crate) fn logs(
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Option<LogVariables>, InvalidVariables> {
+    let mut reader = VariableReader::new(variable, Signal::Logs);
+    let Some(mut collector) = reader.collector() else {
+        return reader.finish(None);
+    };
+    let timeout = reader.millis("OTEL_BLRP_EXPORT_TIMEOUT", 30_000);
+    collector.timeout = collector.timeout.min(timeout);
+    let batch = reader.number("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 512, 1);
+    let variables = LogVariables {
+        collector,
+        resource: reader.resource(),
+        batch: usize::try_from(batch).unwrap_or(usize::MAX),
+        delay: reader.millis("OTEL_BLRP_SCHEDULE_DELAY", 1000),
     };
     reader.finish(Some(variables))
 }

@@ -12,7 +12,7 @@ use tracing_subscriber::layer::Layer;
 use super::chassis::Chassis;
 use crate::chassis_settings::{self, LoadedSettings};
 use crate::error::Error;
-use crate::logs::TracingLayer;
+use crate::logs::{Logs, TracingLayer};
 use crate::settings::{SettingsSchema, Sources};
 use crate::shared::Build;
 
@@ -75,6 +75,17 @@ pub trait Exporter: Send + Sync + 'static {
     /// not exist yet.
     fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync>;
 
+    /// Receives the log of the process, before its first line. In a program with its own `main`, this is the log that is
+    /// passed to [`Server::logs`](crate::Server::logs); without it, this is not called. [`Logs::reader`] returns the
+    /// lines. By default, the log is not used.
+    ///
+    /// # Errors
+    /// The start fails with the returned error.
+    fn read(&self, logs: &Logs) -> anyhow::Result<()> {
+        let _ = logs;
+        Ok(())
+    }
+
     /// Adds observers of requests, metrics and background tasks, before the service's own start. At this call, the log
     /// exists.
     ///
@@ -86,18 +97,30 @@ pub trait Exporter: Send + Sync + 'static {
     /// It runs on the thread of the admin port, so it must not block. It has to complete within `within`, which is at
     /// most `shutdown.hook_timeout`. Shortly after that time, the future is dropped. Exporters are flushed concurrently.
     fn flush(&self, within: Duration) -> impl Future<Output = ()> + Send;
+
+    /// Sends the log's last lines, which a `Service` logs after `flush`. It may block, for at most `within`. By default,
+    /// nothing is sent. A `Server` does not call it, because it does not end the process.
+    fn end(&self, within: Duration) {
+        let _ = within;
+    }
 }
 
 /// An [`Exporter`] as a trait object.
 trait AnyExporter: Send + Sync {
     fn layer(&self) -> TracingLayer;
+    fn read(&self, logs: &Logs) -> anyhow::Result<()>;
     fn attach(&self, chassis: &Chassis<()>) -> anyhow::Result<()>;
     fn flush(&self, within: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    fn end(&self, within: Duration);
 }
 
 impl<E: Exporter> AnyExporter for E {
     fn layer(&self) -> TracingLayer {
         Exporter::layer(self)
+    }
+
+    fn read(&self, logs: &Logs) -> anyhow::Result<()> {
+        Exporter::read(self, logs)
     }
 
     fn attach(&self, chassis: &Chassis<()>) -> anyhow::Result<()> {
@@ -106,6 +129,10 @@ impl<E: Exporter> AnyExporter for E {
 
     fn flush(&self, within: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(Exporter::flush(self, within))
+    }
+
+    fn end(&self, within: Duration) {
+        Exporter::end(self, within);
     }
 }
 
@@ -132,6 +159,16 @@ impl Exporters {
     pub(super) fn layer(&self) -> Option<TracingLayer> {
         let layers = self.0.iter().map(|exporter| exporter.layer());
         layers.reduce(|all, layer| all.and_then(layer).boxed())
+    }
+
+    pub(super) fn read(&self, logs: &Logs) -> anyhow::Result<()> {
+        self.0.iter().try_for_each(|exporter| exporter.read(logs))
+    }
+
+    pub(super) fn end(&self, within: Duration) {
+        for exporter in &self.0 {
+            exporter.end(within);
+        }
     }
 
     pub(super) fn attach<S>(&self, chassis: &Chassis<S>) -> anyhow::Result<()> {

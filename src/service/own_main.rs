@@ -158,7 +158,10 @@ impl Server {
         };
         let bound = bound.map_err(Error::bind("main"))?;
         let logs = match self.logs {
-            Some(logs) => logs,
+            Some(logs) => {
+                self.exporters.read(&logs).map_err(Error::Start)?;
+                logs
+            }
             None => no_logs()?,
         };
         let (shared, trigger) = share(self.build, &settings, logs)?;

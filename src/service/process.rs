@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 
 use super::exporter::{Exporters, Telemetry};
 use super::start::{ServiceParts, StartOutcome};
-use super::{Chassis, Outer, Running, Stopped, reload, teardown};
+use super::teardown::{self, LAST_MOMENT};
+use super::{Chassis, Outer, Running, Stopped, reload};
 use crate::chassis_settings::{ChassisSettings, LoadedSettings};
 use crate::error::{Chain, Error};
 use crate::logs::{self, Logs};
@@ -62,6 +63,7 @@ pub(super) fn logged<S: SettingsSchema>(
     let layer = exporters.layer();
     let logs = logs::install_with_layers(&loaded.framework.logs, layer, telemetry.layers)
         .map_err(|error| Error::Logs(error.into()))?;
+    exporters.read(&logs).map_err(Error::Start)?;
     tracing::info!(
         name = build.name,
         version = build.version,
@@ -70,7 +72,7 @@ pub(super) fn logged<S: SettingsSchema>(
         "starting"
     );
     reload::warn(loaded.effective.warnings());
-    let code = match work(loaded, &logs, exporters) {
+    let code = match work(loaded, &logs, exporters.clone()) {
         Ok(stopped) => stopped.exit_code(),
         Err(error) => {
             let message = match command {
@@ -81,6 +83,7 @@ pub(super) fn logged<S: SettingsSchema>(
             error.exit_code()
         }
     };
+    exporters.end(LAST_MOMENT);
     logs.flush(Duration::from_secs(2));
     Ok(code)
 }

@@ -12,10 +12,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::{Setup, eventually};
 
-/// Has the service export at once what it has to, without metrics.
+/// Has the service export at once what it has to, without metrics and logs.
 pub(crate) fn exporting(endpoint: &str) -> Setup {
     Setup::default()
         .variable("OTEL_METRICS_EXPORTER", "none")
+        .variable("OTEL_LOGS_EXPORTER", "none")
         .variable("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         .variable("OTEL_BSP_SCHEDULE_DELAY", 50)
 }
@@ -57,6 +58,8 @@ impl Collector {
                 "traces",
                 "--debug-log",
                 "metrics",
+                "--debug-log",
+                "logs",
                 "--debug-log-verbosity",
                 "detailed",
             ])
@@ -80,6 +83,15 @@ impl Collector {
 
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Stops it: everything that it wrote about what it took.
+    pub(crate) fn output(mut self) -> String {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a process that runs");
+        let mut text = String::new();
+        let mut output = self.child.stdout.take().unwrap();
+        output.read_to_string(&mut text).unwrap();
+        text
     }
 
     /// Stops it: the names of all the metrics that it took.

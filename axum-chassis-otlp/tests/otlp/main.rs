@@ -1,4 +1,4 @@
-//! Traces and metrics on their way to collectors that work, hang, refuse, or are not there.
+//! Traces, metrics and logs on their way to collectors that work, hang, refuse, or are not there.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,6 +8,7 @@ mod client;
 mod collector;
 mod dropped_spans;
 mod exported_spans;
+mod logs;
 mod metrics;
 mod own_main;
 #[path = "../../../tests/service/program.rs"]
@@ -19,11 +20,9 @@ mod variables;
 
 use axum_chassis::Service;
 use axum_chassis::settings::SettingsSchema;
-use axum_chassis_otlp::{MetricsExport, Traces};
+use axum_chassis_otlp::Otlp;
 
-/// Has the service under test export its traces and metrics.
+/// Has the service under test export all signals.
 pub(crate) fn extended<S: SettingsSchema>(service: Service<S>) -> Service<S> {
-    service
-        .export(Traces::from_env)
-        .export(MetricsExport::from_env)
+    service.export(Otlp::from_env)
 }

@@ -21,6 +21,7 @@ fn exporting(endpoint: &str) -> Setup {
     Setup::default()
         .variable("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
         .variable("OTEL_TRACES_EXPORTER", "none")
+        .variable("OTEL_LOGS_EXPORTER", "none")
         .set("shutdown.hook_timeout", "1s")
 }
 
