@@ -27,7 +27,8 @@ pub(crate) fn record(line: &[u8], observed: u64) -> LogRecord {
     let time = nanos(&text("timestamp")).unwrap_or(observed);
     let level = text("level");
     let body = text("message");
-    let [trace_id, span_id] = ["trace_id", "span_id"].map(|key| bytes(&text(key)));
+    let trace_id = bytes(&text("trace_id"), 16);
+    let span_id = bytes(&text("span_id"), 8);
     LogRecord {
         time_unix_nano: time,
         observed_time_unix_nano: observed,
@@ -93,11 +94,17 @@ fn any(value: Json) -> AnyValue {
     AnyValue { value: Some(value) }
 }
 
-/// The bytes of an ID in hexadecimal digits. Empty if it is not one.
-fn bytes(digits: &str) -> Vec<u8> {
+/// The bytes of an ID in hexadecimal digits. Empty if it is not an ID of this length: a collector may refuse a whole
+/// batch because of one.
+fn bytes(digits: &str, length: usize) -> Vec<u8> {
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes = digits.as_bytes().chunks(2).map(byte).collect::<Option<_>>();
-    bytes.unwrap_or_default()
+    let bytes = digits.as_bytes().chunks(2).map(byte);
+    let bytes = bytes.collect::<Option<Vec<_>>>().unwrap_or_default();
+    if bytes.len() == length {
+        bytes
+    } else {
+        Vec::new()
+    }
 }
 
 /// The nanoseconds since 1970 of a line's timestamp, `2026-01-31T23:59:59.123456Z`.
@@ -182,6 +189,13 @@ mod tests {
         ] {
             assert_eq!(nanos(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn an_id_of_another_length_is_left_out() {
+        let line = br#"{"message":"m","trace_id":"4bf9","span_id":"00f067aa0ba902b7ff"}"#;
+        let record = record(line, 5);
+        assert!(record.trace_id.is_empty() && record.span_id.is_empty());
     }
 
     #[test]
