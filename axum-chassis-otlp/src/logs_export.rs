@@ -14,8 +14,6 @@ use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use tokio::sync::watch;
-use tracing_subscriber::layer::{Identity, Layer};
-use tracing_subscriber::registry::Registry;
 
 use crate::client::{Accepted, Client};
 use crate::log_record::{now, record};
@@ -111,10 +109,6 @@ impl LogsExport {
 impl Exporter for LogsExport {
     fn is_on(&self) -> bool {
         self.is_on()
-    }
-
-    fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
-        Box::new(Identity::new())
     }
 
     fn read(&self, logs: &Logs) -> anyhow::Result<()> {

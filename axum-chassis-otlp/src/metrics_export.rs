@@ -15,8 +15,6 @@ use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use tokio::sync::{oneshot, watch};
-use tracing_subscriber::layer::{Identity, Layer};
-use tracing_subscriber::registry::Registry;
 
 use crate::client::{Accepted, Client};
 use crate::convert::{Baseline, Times, cumulative};
@@ -121,10 +119,6 @@ impl MetricsExport {
 impl Exporter for MetricsExport {
     fn is_on(&self) -> bool {
         self.is_on()
-    }
-
-    fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
-        Box::new(Identity::new())
     }
 
     fn attach(&self, chassis: &Chassis<()>) -> anyhow::Result<()> {

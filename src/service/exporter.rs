@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tracing_subscriber::Registry;
-use tracing_subscriber::layer::Layer;
+use tracing_subscriber::layer::{Identity, Layer};
 
 use super::chassis::Chassis;
 use crate::chassis_settings::{self, LoadedSettings};
@@ -72,8 +72,10 @@ pub trait Exporter: Send + Sync + 'static {
     fn is_on(&self) -> bool;
 
     /// The `tracing` layer, which receives the spans and events that pass the log's filter. At this call, the log does
-    /// not exist yet.
-    fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync>;
+    /// not exist yet. By default, the layer does nothing.
+    fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
+        Box::new(Identity::new())
+    }
 
     /// Receives the log of the process, before its first line. In a program with its own `main`, this is the log that is
     /// passed to [`Server::logs`](crate::Server::logs); without it, this is not called. [`Logs::reader`] returns the

@@ -54,7 +54,7 @@ const FOREIGN: [(&str, &[&str]); 18] = [
             "axum_chassis_logs::TracingLayer",
             "::Exporter::layer(&self)",
             "::Traces::layer(&self)",
-            "::MetricsExport::layer(&self)",
+            "::Otlp::layer(&self)",
             "::tracing_layer(self",
         ],
     ),
