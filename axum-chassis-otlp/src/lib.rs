@@ -1,5 +1,5 @@
-//! Exports traces, metrics and logs of a service on [`axum_chassis`] with OpenTelemetry's protocol (OTLP). A trace contains the
-//! service's requests and the `tracing` spans of its handlers. The metrics are those of `/metrics`, and the
+//! Exports traces, metrics and logs of a service on [`axum_chassis`] with OpenTelemetry's protocol (OTLP). A trace
+//! contains the service's requests and the `tracing` spans of its handlers. The metrics are those of `/metrics`, and the
 //! log records are the lines of the log.
 //!
 //! ```no_run
@@ -67,7 +67,7 @@ use self::span::RequestSpans;
 
 /// The export of this process's traces. Cheap to clone; clones share their state.
 ///
-/// A [`Service`](axum_chassis::Service) needs only the line `.export(Traces::from_env)`. A program with its own `main`
+/// [`Otlp`] contains it. To export only traces, a [`Service`](axum_chassis::Service) has the line `.export(Traces::from_env)`. A program with its own `main`
 /// passes this value to the log and to the [`Server`](axum_chassis::Server):
 ///
 /// ```no_run

@@ -25,22 +25,8 @@ use crate::variables::{self, MetricVariables};
 /// The export of this process's metrics: the same counters, gauges and histograms as on `/metrics`. Cheap to clone;
 /// clones share their state.
 ///
-/// A [`Service`](axum_chassis::Service) needs one line for each signal:
-///
-/// ```no_run
-/// use std::process::ExitCode;
-///
-/// use axum::{Router, routing::get};
-/// use axum_chassis::Service;
-/// use axum_chassis_otlp::{MetricsExport, Traces};
-///
-/// fn main() -> ExitCode {
-///     Service::<()>::new("orders", env!("CARGO_PKG_VERSION"))
-///         .export(Traces::from_env)
-///         .export(MetricsExport::from_env)
-///         .run(async |_| Ok(Router::new().route("/", get("hello"))))
-/// }
-/// ```
+/// [`Otlp`](crate::Otlp) contains it. To export only metrics, a [`Service`](axum_chassis::Service) has the line
+/// `.export(MetricsExport::from_env)`.
 ///
 /// The metrics are read by a thread of its own, so requests cost the same with and without the export.
 #[derive(Clone)]

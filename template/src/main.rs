@@ -38,7 +38,7 @@ use store::Store;
 fn main() -> ExitCode {
     let service = Service::<Settings>::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     #[cfg(feature = "otlp")]
-    let service = service.export(axum_chassis_otlp::Traces::from_env);
+    let service = service.export(axum_chassis_otlp::Otlp::from_env);
     #[cfg(feature = "database")]
     let service = service.command(
         "migrate",

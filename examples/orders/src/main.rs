@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     Service::<Settings>::new("orders", env!("CARGO_PKG_VERSION"))
         .revision(option_env!("REVISION"))
         .built_at(option_env!("CREATED"))
-        .export(axum_chassis_otlp::Traces::from_env)
+        .export(axum_chassis_otlp::Otlp::from_env)
         .command(
             "migrate",
             "Brings the database up to date",
