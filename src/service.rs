@@ -252,7 +252,7 @@ impl<S: SettingsSchema> Service<S> {
         self
     }
 
-    /// Adds an exporter of telemetry: `.export(axum_chassis_otlp::Traces::from_env)` exports traces.
+    /// Adds an exporter of telemetry: `.export(axum_chassis_otlp::Otlp::from_env)` exports traces, metrics and logs.
     ///
     /// `load` receives the service's name and version. It reads and validates the exporter's configuration, such as
     /// environment variables. If it returns an [`Error::Settings`], this is reported together with all other errors in

@@ -211,7 +211,7 @@ fn cargo_chassis_vendor_completes_what_cargo_generate_began() {
     edit(
         &service.folder.join("src/main.rs"),
         "        .run(",
-        "        .export(axum_chassis_otlp::Traces::from_env)\n        .run(",
+        "        .export(axum_chassis_otlp::Otlp::from_env)\n        .run(",
     );
     let added = said(chassis(&service.folder).arg("vendor"), 0);
     assert!(added.contains("axum-chassis-otlp"), "{added}");

@@ -218,7 +218,7 @@ fn the_feature_that_exported_traces_becomes_a_crate_and_a_line() {
         assert!(!manifest.contains("axum-chassis/otlp"), "{manifest}");
         let count = |file: &str, text: &str| read(&old.file(file)).matches(text).count();
         assert_eq!(count("Cargo.toml", "axum-chassis-otlp = {"), dependencies);
-        let line = ".export(axum_chassis_otlp::Traces::from_env)";
+        let line = ".export(axum_chassis_otlp::Otlp::from_env)";
         assert_eq!(count("src/main.rs", line), lines, "{answer}");
     }
 }
