@@ -451,4 +451,12 @@ fn the_rust_sources_of_the_template_have_no_liquid_tags_and_the_other_files_have
     }
     assert_eq!(rust, 0, "Liquid tags in Rust files");
     assert!(all <= 520, "{all} Liquid tags in the template");
+    let readme = fs::read_to_string(root().join("template/README.md")).expect("text");
+    let (_, table) = readme
+        .split_once("<!-- settings: begin -->")
+        .expect("a table");
+    assert!(
+        table.trim_start().starts_with("{%"),
+        "the template's own tests have written template/README.md: restore its table of settings"
+    );
 }
