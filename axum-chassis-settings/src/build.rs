@@ -18,6 +18,9 @@ const NOT_SET: &str = "not set";
 /// The maximum number of repairs, which is more than any settings need. It ends a search that makes no progress.
 const MAX_REPAIRS: usize = 200;
 
+/// serde's error, with the path of the value that it is about.
+type Unread = serde_path_to_error::Error<serde_json::Error>;
+
 /// Reports required keys that no layer sets. Missing sections are created, because all their keys may have defaults.
 pub(crate) fn require(value: &mut Value, shape: &Shape, path: &[String], findings: &mut Findings) {
     let holder = origin_of(value, &[]).to_owned();
@@ -75,7 +78,7 @@ pub(crate) fn build<T: SettingsSchema>(
 ) -> Option<(T, Defaults)> {
     let (Some(table), Json::Object(values)) = (shape.table(), json) else {
         // The unit struct of a service without settings.
-        let unit = serde_json::from_value(Json::Null).ok()?;
+        let unit = deserialize(&Json::Null).ok()?;
         return Some((unit, Defaults::default()));
     };
     let mut values = values.clone();
@@ -84,7 +87,7 @@ pub(crate) fn build<T: SettingsSchema>(
     let mut json = Json::Object(values);
 
     for repairs in 0..MAX_REPAIRS {
-        let error = match serde_path_to_error::deserialize::<_, T>(&json) {
+        let error = match deserialize::<T>(&json) {
             Ok(mut built) => {
                 let mut defaults = Defaults::default();
                 if sound && repairs == 0 {
@@ -124,7 +127,13 @@ pub(crate) fn build<T: SettingsSchema>(
     None
 }
 
-fn path_of(error: &serde_path_to_error::Error<serde_json::Error>) -> Vec<String> {
+/// Reads a struct. Everything reads structs with this function, because serde generates the code of all structs once more
+/// for each type of deserializer.
+fn deserialize<T: SettingsSchema>(json: &Json) -> Result<T, Unread> {
+    serde_path_to_error::deserialize(json)
+}
+
+fn path_of(error: &Unread) -> Vec<String> {
     let segments = error.path().iter();
     let keys = segments.filter_map(|segment| match segment {
         Segment::Map { key } | Segment::Enum { variant: key } => Some(key.clone()),
@@ -209,8 +218,8 @@ pub(crate) fn takes<T: SettingsSchema>(path: &[String], word: &str, shape: &Shap
             }
         });
         // The JSON lacks other keys, but that does not matter here.
-        let error = serde_json::from_value::<T>(json).err();
-        error.is_some_and(|error| error.to_string().starts_with("unknown variant"))
+        let error = deserialize::<T>(&json).err();
+        error.is_some_and(|error| error.inner().to_string().starts_with("unknown variant"))
     };
     refuses("\0") && !refuses(word)
 }
@@ -262,7 +271,7 @@ impl Written<'_> {
             Json::Object(_) | Json::Array(_) => "\0".into(),
             _ => Json::Array(vec![Json::Array(Vec::new())]),
         };
-        T::deserialize(json).is_ok()
+        deserialize::<T>(&json).is_ok()
     }
 }
 

@@ -131,8 +131,11 @@ impl<'a> Checker<'a> {
 
     /// Reads the value as one of several kinds, and discards the errors.
     fn attempt(&mut self, path: &[String], value: &Value, kind: &Kind) -> Option<ValueKind> {
-        let mut trial = Checker::new(self.shape, self.takes);
-        trial.strings = self.strings;
+        let mut trial = Checker {
+            findings: Findings::default(),
+            layers: Vec::new(),
+            ..*self
+        };
         let read = trial.read(path, value, kind);
         let read = read.filter(|_| trial.findings.faults.is_empty())?;
         self.findings.warnings.extend(trial.findings.warnings);

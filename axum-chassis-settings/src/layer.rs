@@ -15,20 +15,20 @@ const SECRET: &str = "secret ";
 const ROOT: &str = "settings";
 
 /// Merges several tables: the last one that sets a key wins.
-pub(crate) fn merge(mut tables: Vec<Value>) -> Result<Value, ConfigError> {
-    // `config` clones each value several times, and most layers are empty or one table.
-    if tables.len() < 2 {
-        return Ok(tables.pop().unwrap_or_else(|| Values::new().into()));
-    }
-    // A `Config` is a source itself.
-    let source = |table| {
+pub(crate) fn merge(tables: Vec<Value>) -> Result<Value, ConfigError> {
+    let mut tables = tables.into_iter();
+    let first = tables.next().unwrap_or_else(|| Values::new().into());
+    // The others are merged into the first one, because `config` clones each value of a source several times, and the
+    // first one is often the largest.
+    let mut merged = Value::from(Values::from([(ROOT.to_owned(), first)]));
+    for table in tables {
+        // A `Config` is a source itself.
         let mut source = Config::default();
         source.cache = Values::from([(ROOT.to_owned(), table)]).into();
-        source
-    };
-    let sources: Vec<Config> = tables.into_iter().map(source).collect();
-    let merged = Config::builder().add_source(sources).build()?.collect()?;
-    Ok(merged.get(ROOT).cloned().unwrap_or(Values::new().into()))
+        source.collect_to(&mut merged)?;
+    }
+    let merged = merged.into_table()?.remove(ROOT);
+    Ok(merged.unwrap_or_else(|| Values::new().into()))
 }
 
 /// A whole number of 64 bits. A larger one stays text, so it is reported as invalid.
