@@ -87,10 +87,21 @@ fn metric(family: &MetricFamily, times: Times) -> Option<Metric> {
         }
         .to_owned(),
         description: family.help().to_owned(),
-        unit: if is_duration { "s" } else { "" }.to_owned(),
+        unit: unit(family.name()).to_owned(),
         data: Some(data),
         ..Metric::default()
     })
+}
+
+/// The unit that the name of a metric ends with, as Prometheus recommends. A collector that exposes the metric for
+/// Prometheus appends the unit only to names without it.
+fn unit(name: &str) -> &'static str {
+    let name = name.strip_suffix("_total").unwrap_or(name);
+    match name.rsplit_once('_') {
+        Some((_, "seconds")) => "s",
+        Some((_, "bytes")) => "By",
+        _ => "",
+    }
 }
 
 fn histogram(

@@ -16,7 +16,7 @@ use tracing_subscriber::registry::Registry;
 
 use crate::client::Client;
 use crate::queue::{Reporting, SpanQueue, Spans};
-use crate::resource::resource;
+use crate::resource::{SCHEMA_URL, resource};
 use crate::variables::TraceVariables;
 
 /// A running export of traces.
@@ -57,6 +57,7 @@ impl Exporting {
             .build();
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
             .with_version(env!("CARGO_PKG_VERSION"))
+            .with_schema_url(SCHEMA_URL)
             .build();
         Ok(Self {
             config,
@@ -86,8 +87,12 @@ impl Exporting {
 
     /// The `tracing` layer that exports spans.
     pub(crate) fn layer(&self) -> OpenTelemetryLayer<Registry, SdkTracer> {
+        // No schema, because the attributes are those that handlers choose.
+        let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
         tracing_opentelemetry::layer()
-            .with_tracer(self.provider.tracer_with_scope(self.scope.clone()))
+            .with_tracer(self.provider.tracer_with_scope(scope))
             // Code locations and threads are left out, because they belong in the log.
             .with_location(false)
             .with_threads(false)

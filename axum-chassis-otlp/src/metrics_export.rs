@@ -19,7 +19,7 @@ use tokio::sync::{oneshot, watch};
 use crate::client::{Accepted, Client};
 use crate::convert::{Baseline, Times, cumulative};
 use crate::queue::{BETWEEN_REPORTS, Warnings};
-use crate::resource::resource;
+use crate::resource::{SCHEMA_URL, resource};
 use crate::variables::{self, MetricVariables};
 
 /// The export of this process's metrics: the same counters, gauges and histograms as on `/metrics`. Cheap to clone;
@@ -265,7 +265,7 @@ impl ExportThread {
                         ..InstrumentationScope::default()
                     }),
                     metrics,
-                    ..ScopeMetrics::default()
+                    schema_url: SCHEMA_URL.to_owned(),
                 }],
                 ..ResourceMetrics::default()
             }],

@@ -9,6 +9,10 @@ use opentelemetry_sdk::resource::TelemetryResourceDetector;
 
 use crate::variables::ResourceVariables;
 
+/// The version of OpenTelemetry's semantic conventions that spans of requests and metrics follow. The test `conventions`
+/// compares them with this version.
+pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
+
 /// The resource attributes. Those in environment variables take precedence over the service's name and version.
 pub(crate) fn resource(
     config: &ResourceVariables,

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use axum_chassis::logs::AccessFields;
 use axum_chassis::request::{FinishedRequest, RequestHead, RequestObserver};
+use http::uri::Authority;
 use http::{HeaderValue, Method, Version, header};
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry::{KeyValue, Value};
@@ -25,7 +26,16 @@ pub(crate) struct RequestSpans(pub(crate) Option<Arc<Exporting>>);
 pub(crate) struct RecordedSpan {
     exporting: Arc<Exporting>,
     version: Version,
+    host: Option<Host>,
     user_agent: Option<HeaderValue>,
+}
+
+/// The server's name as the client wrote it.
+enum Host {
+    /// From the URI, as in HTTP/2.
+    Authority(Authority),
+    /// From the header `Host`.
+    Header(HeaderValue),
 }
 
 impl RequestObserver for RequestSpans {
@@ -40,6 +50,7 @@ impl RequestObserver for RequestSpans {
         sampled.then(|| RecordedSpan {
             exporting: exporting.clone(),
             version: request.version(),
+            host: Host::of(request),
             user_agent: request.headers().get(header::USER_AGENT).cloned(),
         })
     }
@@ -85,7 +96,7 @@ impl RecordedSpan {
         ended: &FinishedRequest<'_>,
         method: Option<&'static str>,
     ) -> Vec<KeyValue> {
-        let mut attributes = Vec::with_capacity(10);
+        let mut attributes = Vec::with_capacity(12);
         let mut add = |key, value: Value| attributes.push(KeyValue::new(key, value));
         add("http.request.method", method.unwrap_or("_OTHER").into());
         if method.is_none() {
@@ -103,6 +114,14 @@ impl RecordedSpan {
         if ended.status.is_server_error() {
             add("error.type", status.to_string().into());
         }
+        if let Some(authority) = self.host.as_ref().and_then(Host::authority) {
+            let host = authority.host();
+            let name = host.trim_start_matches('[').trim_end_matches(']');
+            add("server.address", shortened(name, 255).to_owned().into());
+            if let Some(port) = authority.port_u16() {
+                add("server.port", i64::from(port).into());
+            }
+        }
         if let Some(client) = ended.client {
             add("client.address", client.to_canonical().to_string().into());
         }
@@ -118,6 +137,22 @@ impl RecordedSpan {
     }
 }
 
+impl Host {
+    fn of(request: &RequestHead<'_>) -> Option<Self> {
+        let authority = request.uri().authority().cloned().map(Self::Authority);
+        let header = || request.headers().get(header::HOST).cloned();
+        authority.or_else(|| header().map(Self::Header))
+    }
+
+    /// The name with the port. `None` if the client sent something else.
+    fn authority(&self) -> Option<Cow<'_, Authority>> {
+        match self {
+            Self::Authority(authority) => Some(Cow::Borrowed(authority)),
+            Self::Header(host) => Authority::try_from(host.as_bytes()).ok().map(Cow::Owned),
+        }
+    }
+}
+
 /// The route. `None` if no route matched, because the conventions then leave the attribute out.
 fn matched<'a>(ended: &FinishedRequest<'a>) -> Option<&'a str> {
     (ended.route != UNMATCHED).then_some(ended.route)
@@ -125,8 +160,8 @@ fn matched<'a>(ended: &FinishedRequest<'a>) -> Option<&'a str> {
 
 /// The method, if it is one that the conventions list. Clients can send any number of other methods.
 fn known(method: &Method) -> Option<&'static str> {
-    const KNOWN: [&str; 9] = [
-        "GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "CONNECT", "TRACE",
+    const KNOWN: [&str; 10] = [
+        "GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "CONNECT", "TRACE", "QUERY",
     ];
     KNOWN.into_iter().find(|known| *known == method.as_str())
 }

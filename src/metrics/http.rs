@@ -45,8 +45,10 @@ pub(crate) const BOUNDS: [u64; 16] = [
     10_000_000_000,
 ];
 
-const METHODS: [&str; 10] = [
-    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER",
+/// The methods that the conventions list, and the label of all others.
+const METHODS: [&str; 11] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY",
+    "_OTHER",
 ];
 
 /// The HTTP metrics.
@@ -305,6 +307,8 @@ fn index(method: &Method) -> usize {
         Method::OPTIONS => 6,
         Method::TRACE => 7,
         Method::PATCH => 8,
+        // Old versions of the crate `http` have no constant for it.
+        _ if method.as_str() == "QUERY" => 9,
         _ => METHODS.len() - 1,
     }
 }
@@ -335,9 +339,11 @@ mod tests {
             StatusCode::NOT_FOUND,
             Duration::from_millis(3),
         );
-        let brew = Method::from_bytes(b"BREW").unwrap();
-        http.route("/orders/{id}")
-            .observe(&brew, StatusCode::METHOD_NOT_ALLOWED, Duration::ZERO);
+        for method in ["BREW", "QUERY"] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let route = http.route("/orders/{id}");
+            route.observe(&method, StatusCode::METHOD_NOT_ALLOWED, Duration::ZERO);
+        }
         route.sent(100);
         http.route("/orders/{id}").sent(20);
 
@@ -353,6 +359,7 @@ mod tests {
         assert_eq!(count("GET", 200), Some(2.0));
         assert_eq!(count("GET", 404), Some(1.0));
         assert_eq!(count("_OTHER", 405), Some(1.0));
+        assert_eq!(count("QUERY", 405), Some(1.0));
         let sent = "http_server_response_bytes_total{http_route=\"/orders/{id}\"}";
         assert_eq!(value(&text, sent), Some(120.0));
         let bucket = |le: &str| {

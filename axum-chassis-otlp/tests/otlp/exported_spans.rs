@@ -84,6 +84,7 @@ fn a_request_arrives_with_the_ids_of_its_log_lines_and_of_what_it_calls() {
         ("http.response.status_code", "200"),
         ("http.route", "/onward"),
         ("network.protocol.version", "1.1"),
+        ("server.address", "localhost"),
         ("url.path", "/onward"),
         ("url.scheme", "http"),
         ("user_agent.original", "tester/1.0"),

@@ -6,6 +6,7 @@
 #[allow(dead_code)]
 mod client;
 mod collector;
+mod conventions;
 mod dropped_spans;
 mod exported_spans;
 mod logs;
