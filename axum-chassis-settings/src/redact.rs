@@ -44,27 +44,26 @@ impl Name {
     /// Compares whole words of the key, in any case: `api_key`, `apiKey` and `api-key` contain the word `key`, and
     /// `monkey` does not.
     pub(crate) fn of(key: &str) -> Self {
-        // Separated by spaces.
-        let mut words = String::new();
+        let mut words = vec![String::new()];
         let mut before_is_lower = false;
         let mut chars = key.chars().peekable();
         while let Some(c) = chars.next() {
             // `apiKey` and `DBPassword` have two words.
             let begins_lower = chars.peek().is_some_and(|next| next.is_lowercase());
             if !c.is_alphanumeric() || (c.is_uppercase() && (before_is_lower || begins_lower)) {
-                words.push(' ');
+                words.push(String::new());
             }
-            if c.is_alphanumeric() {
-                words.extend(c.to_lowercase());
+            if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
+                word.extend(c.to_lowercase());
             }
             before_is_lower = c.is_lowercase() || c.is_numeric();
         }
         let is_secret =
             |word: &str| WORDS.contains(&word.trim_end_matches(|c: char| c.is_numeric()));
         let plural = |word: &str| word.strip_suffix('s').is_some_and(is_secret);
-        if words.rsplit(' ').next().is_some_and(is_secret) {
+        if words.last().is_some_and(|word| is_secret(word)) {
             Self::Secret
-        } else if words.split(' ').any(|word| is_secret(word) || plural(word)) {
+        } else if words.iter().any(|word| is_secret(word) || plural(word)) {
             Self::MayBeSecret
         } else {
             Self::Plain
