@@ -1,5 +1,7 @@
 //! The routes that every program of the benchmark serves, and its environment variables.
 
+use std::sync::LazyLock;
+
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -8,8 +10,8 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
-/// The size of a large response, in bytes.
-const LARGE: usize = 1_000_000;
+/// A large response. It is created when it is requested, so that it is not part of the start and of the idle memory.
+static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![b'x'; 1_000_000].into());
 
 #[derive(Deserialize, Serialize)]
 struct Order {
@@ -20,12 +22,11 @@ struct Order {
 
 /// One order to read, one to write, large bodies, log lines, a status on demand, and as many more routes as asked for.
 pub fn router() -> Router {
-    let large = Bytes::from(vec![b'x'; LARGE]);
     let router = Router::new()
         .route("/", get("hello"))
         .route("/orders", axum::routing::post(write))
         .route("/orders/{id}", get(read))
-        .route("/large", get(async move || large).post(count))
+        .route("/large", get(async || LARGE.clone()).post(count))
         .route("/lines", get(log))
         .route("/status/{code}/a", get(status).post(status))
         .route("/status/{code}/b", get(status).post(status))
