@@ -48,7 +48,7 @@ pub(super) struct Copies {
 
 #[derive(Default)]
 struct CopiesState {
-    /// The limit in bytes. 0 if there is no reader.
+    /// The limit in bytes. It is 0 without a reader.
     room: usize,
     bytes: Vec<u8>,
     /// The number of bytes that the reader has and still uses.

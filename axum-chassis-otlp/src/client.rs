@@ -47,6 +47,14 @@ pub(crate) struct Accepted {
     pub(crate) message: String,
 }
 
+/// The number of items, of `sent`, that the collector did not accept.
+pub(crate) fn refused(result: &Result<Accepted, String>, sent: u64) -> u64 {
+    match result {
+        Ok(accepted) => accepted.rejected.min(sent),
+        Err(_) => sent,
+    }
+}
+
 impl Client {
     pub(crate) fn new(collector: Collector, stopping: watch::Receiver<bool>) -> io::Result<Self> {
         Ok(Self {

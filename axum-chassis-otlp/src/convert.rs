@@ -4,6 +4,7 @@
 //! name is used. A collector that exposes the metric for Prometheus restores the name of `/metrics`.
 
 use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum_chassis::prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -91,6 +92,12 @@ fn metric(family: &MetricFamily, times: Times) -> Option<Metric> {
         data: Some(data),
         ..Metric::default()
     })
+}
+
+/// The current time in nanoseconds since 1970, as OTLP has times.
+pub(crate) fn now_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or_default()
 }
 
 /// The unit that the name of a metric ends with, as Prometheus recommends. A collector that exposes the metric for

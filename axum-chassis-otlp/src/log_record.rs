@@ -1,7 +1,7 @@
 //! Converts lines of the log to log records of OTLP.
 
 use std::ops::Range;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
@@ -40,12 +40,6 @@ pub(crate) fn record(line: &[u8], observed: u64) -> LogRecord {
         span_id,
         ..LogRecord::default()
     }
-}
-
-/// The current time in nanoseconds since 1970.
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or_default()
 }
 
 fn severity(level: &str) -> SeverityNumber {

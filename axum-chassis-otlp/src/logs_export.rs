@@ -3,22 +3,21 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use axum_chassis::logs::{LineReader, Logs};
 use axum_chassis::{Chassis, Error, Exporter};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use tokio::sync::watch;
 
-use crate::client::{Accepted, Client};
-use crate::log_record::{now, record};
-use crate::queue::{BETWEEN_REPORTS, Warnings};
-use crate::resource::resource;
+use crate::client::{Client, refused};
+use crate::convert::now_nanos;
+use crate::log_record::record;
+use crate::queue::{Reports, lock};
+use crate::resource::{encoded, resource, scope};
 use crate::variables::{self, LogVariables};
 
 /// The export of this process's log: each line that is written to the output, as a log record. Cheap to clone; clones
@@ -184,7 +183,7 @@ impl LogExport {
             batch: variables.batch,
             counts: self.counts.clone(),
             flushes: self.flushes.clone(),
-            reports: LogReports::default(),
+            reports: Reports::new("log records"),
         };
         std::thread::Builder::new()
             .name("otlp-logs".to_owned())
@@ -217,10 +216,6 @@ impl LogExport {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 struct LogThread {
     client: Client,
     reader: Arc<LineReader>,
@@ -230,17 +225,8 @@ struct LogThread {
     batch: usize,
     counts: Arc<LogCounts>,
     flushes: Arc<Mutex<Vec<mpsc::Sender<()>>>>,
-    reports: LogReports,
-}
-
-/// The reports about the export in the log. Their rate is limited, because each report is exported too.
-#[derive(Debug, Default)]
-struct LogReports {
-    last: Option<Instant>,
-    /// The number of lost records that have been reported.
-    lost: u64,
-    is_failing: bool,
-    warnings: Warnings,
+    /// Their rate is limited, because each report is exported too.
+    reports: Reports,
 }
 
 impl LogThread {
@@ -265,7 +251,7 @@ impl LogThread {
     }
 
     fn export(&mut self, lines: &[u8]) {
-        let observed = now();
+        let observed = now_nanos();
         let mut lines = lines
             .split(|&byte| byte == b'\n')
             .filter(|line| !line.is_empty())
@@ -273,11 +259,7 @@ impl LogThread {
         while lines.peek().is_some() {
             let batch = lines.by_ref().take(self.batch);
             self.send(ScopeLogs {
-                scope: Some(InstrumentationScope {
-                    name: env!("CARGO_PKG_NAME").to_owned(),
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                    ..InstrumentationScope::default()
-                }),
+                scope: Some(scope()),
                 log_records: batch.map(|line| record(line, observed)).collect(),
                 ..ScopeLogs::default()
             });
@@ -288,69 +270,17 @@ impl LogThread {
         let sent = records.log_records.len() as u64;
         let result = self.client.send(&ExportLogsServiceRequest {
             resource_logs: vec![ResourceLogs {
-                resource: Some(Resource {
-                    attributes: self.resource.attributes.0.clone(),
-                    ..Resource::default()
-                }),
+                resource: Some(encoded(&self.resource)),
                 scope_logs: vec![records],
                 ..ResourceLogs::default()
             }],
         });
-        let refused = match &result {
-            Ok(accepted) => accepted.rejected.min(sent),
-            Err(_) => sent,
-        };
+        let refused = refused(&result, sent);
         self.counts.refused.fetch_add(refused, Ordering::Relaxed);
         self.counts
             .exported
             .fetch_add(sent - refused, Ordering::Relaxed);
         let lost = self.counts.refused.load(Ordering::Relaxed) + self.reader.dropped();
         self.reports.report(&result, lost);
-    }
-}
-
-impl LogReports {
-    /// Logs lost records, the end of the losses, and warnings of the collector.
-    fn report(&mut self, result: &Result<Accepted, String>, lost: u64) {
-        let is_due = self.last.is_none_or(|at| at.elapsed() >= BETWEEN_REPORTS);
-        if lost > self.lost && is_due {
-            let new = lost - std::mem::replace(&mut self.lost, lost);
-            self.last = Some(Instant::now());
-            self.is_failing = true;
-            match result {
-                Ok(Accepted {
-                    rejected: 1..,
-                    message,
-                }) => tracing::warn!(
-                    lost = new,
-                    error = message,
-                    "log records dropped: the collector rejected a part of a batch"
-                ),
-                Ok(_) => {
-                    tracing::warn!(lost = new, "log records dropped: the collector is too slow")
-                }
-                Err(error) => {
-                    tracing::warn!(lost = new, error, "log records dropped: the export failed");
-                }
-            }
-            return;
-        }
-        let Ok(Accepted {
-            rejected: 0,
-            message,
-        }) = result
-        else {
-            return;
-        };
-        if std::mem::take(&mut self.is_failing) {
-            let lost = lost - std::mem::replace(&mut self.lost, lost);
-            tracing::info!(lost, "the collector accepts log records again");
-        }
-        if self.warnings.is_due(message) {
-            tracing::warn!(
-                warning = message,
-                "the collector accepted log records with a warning"
-            );
-        }
     }
 }

@@ -4,22 +4,20 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum_chassis::metrics::Metrics;
 use axum_chassis::{Chassis, Error, Exporter};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use tokio::sync::{oneshot, watch};
 
 use crate::client::{Accepted, Client};
-use crate::convert::{Baseline, Times, cumulative};
-use crate::queue::{BETWEEN_REPORTS, Warnings};
-use crate::resource::{SCHEMA_URL, resource};
+use crate::convert::{Baseline, Times, cumulative, now_nanos};
+use crate::queue::{BETWEEN_REPORTS, Warnings, lock};
+use crate::resource::{SCHEMA_URL, encoded, resource, scope};
 use crate::variables::{self, MetricVariables};
 
 /// The export of this process's metrics: the same counters, gauges and histograms as on `/metrics`. Cheap to clone;
@@ -155,7 +153,7 @@ impl Export {
     fn start(&self, metrics: Metrics) -> io::Result<()> {
         let variables = &self.variables;
         let resource = resource(&variables.resource, self.name, self.version);
-        let now = nanos(SystemTime::now());
+        let now = now_nanos();
         let thread = ExportThread {
             client: Client::new(variables.collector.clone(), self.stopping.subscribe())?,
             metrics,
@@ -175,17 +173,13 @@ impl Export {
                 // An error means that nobody waits for the end.
                 let _ = done.send(());
             })?;
-        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = Some(is_done);
+        *lock(&self.done) = Some(is_done);
         Ok(())
     }
 
     async fn flush(&self, within: Duration) {
         self.stopping.send_replace(true);
-        let done = self
-            .done
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let done = lock(&self.done).take();
         if let Some(done) = done
             && tokio::time::timeout(within, done).await.is_err()
         {
@@ -244,7 +238,7 @@ impl ExportThread {
             .map_err(|_| "a function that returns the value of a metric panicked".to_owned())?;
         let since = self.deltas.as_ref().map_or(self.start, |(_, since)| *since);
         // The wall clock may step back, but a time span must not end before it begins.
-        let now = nanos(SystemTime::now()).max(since);
+        let now = now_nanos().max(since);
         let times = Times {
             start: self.start,
             now,
@@ -254,16 +248,9 @@ impl ExportThread {
         let next = deltas.map(|(last, since)| (last.subtract(&mut metrics, *since), now));
         let result = self.client.send(&ExportMetricsServiceRequest {
             resource_metrics: vec![ResourceMetrics {
-                resource: Some(Resource {
-                    attributes: self.resource.attributes.0.clone(),
-                    ..Resource::default()
-                }),
+                resource: Some(encoded(&self.resource)),
                 scope_metrics: vec![ScopeMetrics {
-                    scope: Some(InstrumentationScope {
-                        name: env!("CARGO_PKG_NAME").to_owned(),
-                        version: env!("CARGO_PKG_VERSION").to_owned(),
-                        ..InstrumentationScope::default()
-                    }),
+                    scope: Some(scope()),
                     metrics,
                     schema_url: SCHEMA_URL.to_owned(),
                 }],
@@ -309,11 +296,6 @@ impl ExportThread {
         }
         self.reported = Some(Instant::now());
     }
-}
-
-fn nanos(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or_default()
 }
 
 #[cfg(test)]

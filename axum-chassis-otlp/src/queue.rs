@@ -13,7 +13,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
 
 use crate::Counts;
-use crate::client::{Accepted, Client};
+use crate::client::{Accepted, Client, refused};
 
 /// The minimum time between two log lines of one kind.
 pub(crate) const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
@@ -31,10 +31,13 @@ pub(crate) struct Spans {
     reports: Mutex<Reports>,
 }
 
-#[derive(Debug, Default)]
-struct Reports {
+/// The reports in the log about what an export loses.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    /// The exported items, such as `spans`.
+    what: &'static str,
     last: Option<Instant>,
-    /// The number of lost spans that have been reported.
+    /// The number of lost ones that have been reported.
     lost: u64,
     failing: bool,
     warnings: Warnings,
@@ -69,7 +72,7 @@ impl Spans {
             no_room: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-            reports: Mutex::default(),
+            reports: Mutex::new(Reports::new("spans")),
         }
     }
 
@@ -106,48 +109,56 @@ impl Spans {
     fn arrived(&self, spans: usize, result: &Result<Accepted, String>) {
         self.under_way.store(0, Ordering::Relaxed);
         let spans = spans as u64;
-        let refused = match result {
-            Ok(accepted) => accepted.rejected.min(spans),
-            Err(_) => spans,
-        };
+        let refused = refused(result, spans);
         self.refused.fetch_add(refused, Ordering::Relaxed);
         self.exported.fetch_add(spans - refused, Ordering::Relaxed);
     }
 
-    /// Logs dropped spans at a limited rate, the end of the losses, and warnings of the collector.
     fn report(&self, result: &Result<Accepted, String>) {
         let Counts {
             no_room, refused, ..
         } = self.counts();
-        let lost = no_room + refused;
-        let mut reports = lock(&self.reports);
-        let due = |last: Option<Instant>| last.is_none_or(|at| at.elapsed() >= BETWEEN_REPORTS);
+        lock(&self.reports).report(result, no_room + refused);
+    }
+}
+
+impl Reports {
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            last: None,
+            lost: 0,
+            failing: false,
+            warnings: Warnings::default(),
+        }
+    }
+
+    /// Logs losses at a limited rate, their end, and warnings of the collector. `lost` is the number of all lost ones so
+    /// far.
+    pub(crate) fn report(&mut self, result: &Result<Accepted, String>, lost: u64) {
+        let what = self.what;
+        let is_due = self.last.is_none_or(|at| at.elapsed() >= BETWEEN_REPORTS);
         let is_complete = result.as_ref().is_ok_and(|accepted| accepted.rejected == 0);
-        if lost > reports.lost && due(reports.last) {
-            let new = lost - reports.lost;
-            reports.last = Some(Instant::now());
-            reports.lost = lost;
-            reports.failing = true;
+        if lost > self.lost && is_due {
+            let lost = lost - std::mem::replace(&mut self.lost, lost);
+            self.last = Some(Instant::now());
+            self.failing = true;
             match result {
                 Ok(Accepted {
                     rejected: 1..,
                     message,
-                }) => {
-                    tracing::warn!(
-                        lost = new,
-                        error = message,
-                        "spans dropped: the collector rejected a part of a batch"
-                    );
-                }
-                Ok(_) => tracing::warn!(lost = new, "spans dropped: the collector is too slow"),
-                Err(error) => {
-                    tracing::warn!(lost = new, error, "spans dropped: the export failed");
-                }
+                }) => tracing::warn!(
+                    lost,
+                    error = message,
+                    "{what} dropped: the collector rejected a part of a batch"
+                ),
+                Ok(_) => tracing::warn!(lost, "{what} dropped: the collector is too slow"),
+                Err(error) => tracing::warn!(lost, error, "{what} dropped: the export failed"),
             }
-        } else if is_complete && reports.failing {
-            reports.failing = false;
-            let lost = lost - std::mem::replace(&mut reports.lost, lost);
-            tracing::info!(lost, "the collector accepts spans again");
+        } else if is_complete && self.failing {
+            self.failing = false;
+            let lost = lost - std::mem::replace(&mut self.lost, lost);
+            tracing::info!(lost, "the collector accepts {what} again");
         }
         let Ok(Accepted {
             rejected: 0,
@@ -156,16 +167,16 @@ impl Spans {
         else {
             return;
         };
-        if reports.warnings.is_due(message) {
+        if self.warnings.is_due(message) {
             tracing::warn!(
                 warning = message,
-                "the collector accepted spans with a warning"
+                "the collector accepted {what} with a warning"
             );
         }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

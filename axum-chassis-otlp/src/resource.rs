@@ -4,6 +4,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
 use opentelemetry::KeyValue;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::resource::v1 as proto;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 
@@ -33,6 +36,23 @@ pub(crate) fn resource(
     match config.service_name.clone() {
         Some(name) => resource.with_service_name(name).build(),
         None => resource.build(),
+    }
+}
+
+/// The resource in OTLP.
+pub(crate) fn encoded(resource: &ResourceAttributesWithSchema) -> proto::Resource {
+    proto::Resource {
+        attributes: resource.attributes.0.clone(),
+        ..proto::Resource::default()
+    }
+}
+
+/// This crate as the scope of metrics and log records, in OTLP.
+pub(crate) fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: env!("CARGO_PKG_NAME").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
     }
 }
 

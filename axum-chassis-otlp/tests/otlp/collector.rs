@@ -95,22 +95,20 @@ impl Collector {
     }
 
     /// Stops it: the names of all the metrics that it took.
-    pub(crate) fn metrics(mut self) -> BTreeSet<String> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a process that runs");
-        let lines = BufReader::new(self.child.stdout.take().unwrap()).lines();
-        let name = |line: String| Some(line.trim().strip_prefix("-> Name: ")?.to_owned());
-        lines.map(Result::unwrap).filter_map(name).collect()
+    pub(crate) fn metrics(self) -> BTreeSet<String> {
+        let output = self.output();
+        let name = |line: &str| Some(line.trim().strip_prefix("-> Name: ")?.to_owned());
+        output.lines().filter_map(name).collect()
     }
 
     /// Stops it: all the spans that it took, in order.
-    pub(crate) fn spans(mut self) -> Vec<Span> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a process that runs");
-        let lines = BufReader::new(self.child.stdout.take().unwrap()).lines();
+    pub(crate) fn spans(self) -> Vec<Span> {
+        let output = self.output();
         let mut resource = BTreeMap::new();
         let (mut scope, mut in_resource) = (String::new(), false);
         let mut spans: Vec<Span> = Vec::new();
-        for line in lines.map(Result::unwrap) {
-            if let Some((key, value)) = attribute(&line) {
+        for line in output.lines() {
+            if let Some((key, value)) = attribute(line) {
                 let attributes = match spans.last_mut() {
                     Some(span) if !in_resource => &mut span.attributes,
                     _ => &mut resource,
